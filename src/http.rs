@@ -1,0 +1,9 @@
+//! The pure core: HTTP/1.1 messages as bytes (RFC 9110, RFC 9112). No socket, clock, file or runtime.
+//!
+//! In reading order: [`target`] (what is asked for), [`head`] (heads as spans over a buffer),
+//! [`framing`] (which bytes belong to a message), [`rewrite`] (the outgoing head, in place).
+
+pub mod framing;
+pub mod head;
+pub mod rewrite;
+pub mod target;

@@ -1,0 +1,3 @@
+//! The `sluicegate` program: arguments and exit codes.
+
+fn main() {}
