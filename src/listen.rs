@@ -74,7 +74,7 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<
     let first = tcp_socket(address)?;
     rustix::net::bind(&first, &address)?;
     let actual = local_address(&first)?;
-    std::mem::drop(first);
+    drop(first);
     let sockets: io::Result<Vec<OwnedFd>> = (0..workers)
         .map(|_| {
             let socket = tcp_socket(actual)?;

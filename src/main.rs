@@ -56,3 +56,12 @@ fn serve(file: Option<PathBuf>) -> ExitCode {
         Err(StartError::System(message)) => fail(&message),
     }
 }
+
+fn check(_file: Option<PathBuf>) -> ExitCode { ExitCode::SUCCESS }
+fn demo(_once: bool) -> ExitCode { ExitCode::SUCCESS }
+
+#[expect(clippy::print_stderr, reason = "the command line's answer to whoever typed it")]
+fn fail(message: &str) -> ExitCode {
+    eprintln!("sluicegate: {message}");
+    ExitCode::FAILURE
+}

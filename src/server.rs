@@ -107,10 +107,10 @@ impl Server {
         };
         let log = self.log.clone();
         std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let loud = Loud(log.clone());
+            let _loud = Loud(log.clone());
             match driver::block_on(rung, worker::run(start)) {
-                Ok(Ok(())) => std::mem::drop(loud.defuse()),
                 Ok(Err(error)) | Err(error) => log.error("a worker failed", &[("error", &error)]),
+                Ok(Ok(())) => {}
             }
         })?;
         self.workers.push(WorkerHandle { mailbox, in_flight });
@@ -213,21 +213,16 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Ends the process when a worker ends for any reason but an order: half a gateway is worse than none.
+/// Ends the process when a worker ends, which none should: half a gateway is worse than none.
 struct Loud(Log);
 
-impl Loud {
-    fn defuse(self) -> Log {
-        let log = self.0.clone();
-        std::mem::drop(std::mem::ManuallyDrop::new(self));
-        log
-    }
-}
+/// Exit code for a defect of our own, as in `sysexits.h`.
+const EXIT_SOFTWARE: i32 = 70;
 
 impl Drop for Loud {
     fn drop(&mut self) {
         self.0.error("a worker has ended; the process goes with it", &[]);
         self.0.flush();
-        std::process::exit(70);
+        std::process::exit(EXIT_SOFTWARE);
     }
 }

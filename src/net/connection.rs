@@ -263,10 +263,11 @@ impl Connection {
     pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
         let gateway = self.worker.gateway();
         let mut out = Vec::with_capacity(512);
+        let date = self.worker.http_date();
         let response = ErrorResponse {
             fault,
             request_id: asker.id.as_bytes(),
-            date: &self.worker.http_date(),
+            date: date.as_bytes(),
             head_only: asker.head_only,
             connection: asker.persistence(gateway.config.timeouts.idle_client),
             http10: asker.http10,

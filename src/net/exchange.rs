@@ -15,7 +15,7 @@ use crate::admission::Forward;
 use crate::error::Fault;
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
-use crate::http::head::{Name, RequestHead};
+use crate::http::head::{HeadError, Name, RequestHead};
 
 use super::connect::{self, ConnectError};
 use super::connection::{After, Asker, Connection};
@@ -117,7 +117,7 @@ impl Exchange {
         let Some(start) = forward.rewrite(lines, &mut scratch.plain, HEADROOM, head, fields, id.as_bytes())
         else {
             // The headroom is sized for every configuration; only a defect leads here.
-            return Err(connection.refuse_unframed(Fault::RequestHeadTooLong));
+            return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
         connection.deadline.limit(gateway.config.timeouts.request);
         let mut exchange = Box::new(Self {
@@ -247,6 +247,11 @@ impl Exchange {
         upstream.stream.rest();
         self.upstream = Some(upstream);
         Turn::Wait
+    }
+
+    /// Whether the request is still whole in memory and may be sent once more.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// Prepares the one repetition.

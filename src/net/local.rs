@@ -1,6 +1,7 @@
 //! Answers that need no provider: health, metrics, `OPTIONS *`.
 
-use crate::error::{Persistence, imf_fixdate};
+use crate::date::imf_fixdate;
+use crate::error::Persistence;
 
 use super::connection::Asker;
 
@@ -22,7 +23,7 @@ impl Answer<'_> {
         for part in ["HTTP/1.1 ", self.status, "\r\nDate: "] {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(&imf_fixdate(now));
+        out.extend_from_slice(imf_fixdate(now).as_bytes());
         if let Some(content_type) = self.content_type {
             let length = self.body.len();
             let fields = format!("\r\nContent-Type: {content_type}\r\nContent-Length: {length}");

@@ -2,7 +2,7 @@
 
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
-use crate::http::head::{self, HeadScan, Name, ResponseHead};
+use crate::http::head::{self, HeadScan, Name, ResponseHead, Side};
 use crate::http::rewrite::{self, FieldSet};
 
 use super::connection::{After, Connection};
@@ -150,7 +150,7 @@ impl Exchange {
         if !self.response.carry.is_empty() {
             let bytes = scratch.plain.get(HEADROOM..end).unwrap_or_default();
             self.response.carry.extend_from_slice(bytes);
-            match self.response.scan.find_end(&self.response.carry) {
+            match self.response.scan.find_end(&self.response.carry, Side::Response) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Flow::Moved,
                 Err(_) => return self.invalid(connection),

@@ -21,7 +21,7 @@ use rustls::{ClientConfig, Connection, ServerConnection};
 use crate::admission::Admission;
 use crate::auth::Keys;
 use crate::config::{Config, ManagedKey};
-use crate::error::imf_fixdate;
+use crate::date::imf_fixdate;
 use crate::gateway::Gateway;
 use crate::log::Log;
 
@@ -60,8 +60,6 @@ pub enum Message {
     Drain,
     /// A host name was resolved.
     Resolved(resolve::Answer),
-    /// End.
-    Stop,
 }
 
 /// What a worker starts with.
@@ -99,9 +97,8 @@ pub struct Worker {
     in_flight: Arc<AtomicUsize>,
     healthy: Cell<bool>,
     draining: Cell<bool>,
-    /// Accept tasks, woken to close their listeners; the main task, to end.
+    /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
-    stopped: Cell<bool>,
     log: Log,
 }
 
@@ -110,7 +107,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Connections accepted before others get their turn.
 const ACCEPTS_MAX: usize = 32;
 
-/// Runs a worker until it is told to stop.
+/// Runs a worker for as long as the process lives.
 ///
 /// # Errors
 /// When it cannot get the descriptors that it needs for itself.
@@ -130,7 +127,6 @@ pub async fn run(start: Start) -> io::Result<()> {
         healthy: Cell::new(true),
         draining: Cell::new(false),
         woken_by_drain: RefCell::default(),
-        stopped: Cell::new(false),
         log: start.log,
     });
     worker.prefetch();
@@ -141,13 +137,7 @@ pub async fn run(start: Start) -> io::Result<()> {
     for listener in start.listeners {
         monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
     }
-    let mut messages = pin!(start.inbox.run(|message| worker.told(message)));
-    poll_fn(|cx| match messages.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending if worker.stopped.get() => Poll::Ready(Ok(())),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
+    start.inbox.run(|message| worker.told(message)).await
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
@@ -176,7 +166,7 @@ impl Worker {
 
     /// The time for a `Date` field.
     #[must_use]
-    pub fn http_date(&self) -> [u8; 29] {
+    pub fn http_date(&self) -> String {
         imf_fixdate(unix_seconds())
     }
 
@@ -224,7 +214,6 @@ impl Worker {
                 }
             }
             Message::Resolved(answer) => self.names.answered(answer),
-            Message::Stop => self.stopped.set(true),
         }
     }
 
