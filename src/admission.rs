@@ -55,11 +55,15 @@ pub struct Forward<'g> {
     respell_coding: bool,
 }
 
-/// Decides what becomes of a well-framed request.
+/// Decides what becomes of a well-framed request; `now` is in seconds since 1970.
 ///
 /// # Errors
 /// The first check that it fails.
-pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>) -> Result<Admission<'g>, Fault> {
+pub fn admit<'g>(
+    gateway: &'g Gateway,
+    request: Request<'_>,
+    now: u64,
+) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
     if matches!(method, b"CONNECT" | b"TRACE") || method.len() > METHOD_BYTES_MAX {
         return Err(Fault::MethodNotImplemented);
@@ -73,7 +77,7 @@ pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>) -> Result<Admission
         Route::NotFound => return Err(Fault::NoSuchRoute),
         Route::Provider(passthrough) => passthrough,
     };
-    let grant = gateway.keys.check(request.fields, request.buf)?;
+    let grant = gateway.keys.check(request.fields, request.buf, now)?;
     let upstream = gateway
         .table
         .resolve(target_bytes, passthrough)

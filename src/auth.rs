@@ -1,17 +1,24 @@
 //! Gateway keys: kept as digests, compared in constant time. Pure.
 
 use aws_lc_rs::digest::{Digest, SHA256, digest};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::admission::KEY_PROTOCOL;
-use crate::config::{ManagedKey, Secret};
+use crate::config::Secret;
+use crate::config::keys::ManagedKey;
 use crate::http::head::{Field, Name, list};
 use crate::http::rewrite::FieldSet;
 
 /// Every key that opens the gateway.
 pub struct Keys {
-    digests: Vec<[u8; 32]>,
+    digests: Vec<Key>,
     open: bool,
+}
+
+struct Key {
+    digest: [u8; 32],
+    /// Seconds since 1970.
+    expires: Option<u64>,
 }
 
 /// Why a request may not pass.
@@ -38,19 +45,23 @@ impl Grant {
 }
 
 impl Keys {
-    /// The configured keys; without any the gateway is open.
+    /// The master key and the keys file's entries. Without a master key and without a file the gateway is
+    /// open; a file without a usable key is not that.
     #[must_use]
-    pub fn new(master: Option<&Secret>, managed: &[ManagedKey]) -> Self {
-        let _ = managed;
-        let digests: Vec<_> = master.map(|key| sha256(key.expose())).into_iter().collect();
-        Self { open: digests.is_empty(), digests }
+    pub fn new(master: Option<&Secret>, managed: Option<&[ManagedKey]>) -> Self {
+        let open = master.is_none() && managed.is_none();
+        let master = master.map(|key| Key { digest: sha256(key.expose()), expires: None });
+        let managed = managed.unwrap_or_default().iter();
+        let managed = managed.map(|key| Key { digest: key.sha256, expires: key.expires });
+        Self { digests: master.into_iter().chain(managed).collect(), open }
     }
 
-    /// Looks at every credential of a head, whether one before it was right or not.
+    /// Looks at every credential of a head, whether one before it was right or not. `now` is in seconds since
+    /// 1970.
     ///
     /// # Errors
     /// Why it may not pass.
-    pub fn check(&self, fields: &[Field], buf: &[u8]) -> Result<Grant, AuthError> {
+    pub fn check(&self, fields: &[Field], buf: &[u8], now: u64) -> Result<Grant, AuthError> {
         let mut grant = Grant(FieldSet::default());
         if self.open {
             return Ok(grant);
@@ -67,7 +78,7 @@ impl Keys {
                 Name::SecWebsocketProtocol => {
                     for key in list(value).filter_map(|entry| entry.strip_prefix(KEY_PROTOCOL)) {
                         present = true;
-                        granted |= self.holds(key);
+                        granted |= self.holds(key, now);
                     }
                     continue;
                 }
@@ -78,7 +89,7 @@ impl Keys {
             }
             present = true;
             let key = if slot == 0 { bearer(value) } else { Some(value) };
-            if key.is_some_and(|key| self.holds(key)) {
+            if key.is_some_and(|key| self.holds(key, now)) {
                 granted = true;
                 grant.0.insert(index);
             }
@@ -94,11 +105,12 @@ impl Keys {
     }
 
     /// Compares with every key, so that the time says nothing about which one is near.
-    fn holds(&self, key: &[u8]) -> bool {
+    fn holds(&self, key: &[u8], now: u64) -> bool {
         let digest = sha256(key);
-        let mut found = subtle::Choice::from(0);
-        for other in &self.digests {
-            found |= other.ct_eq(&digest);
+        let mut found = Choice::from(0);
+        for key in &self.digests {
+            let valid = key.expires.is_none_or(|expires| now < expires);
+            found |= key.digest.ct_eq(&digest) & Choice::from(u8::from(valid));
         }
         found.into()
     }

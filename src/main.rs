@@ -1,11 +1,15 @@
 //! The `sluicegate` program: arguments and exit codes.
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use sluicegate::config;
-use sluicegate::server::{Server, StartError};
+use sluicegate::config::keys::{self, ManagedKey};
+use sluicegate::config::{self, Sources};
+use sluicegate::net::tls_config;
+use sluicegate::server::{Loaded, Server, StartError};
 
 /// A fast passthrough gateway in front of LLM provider APIs.
 #[derive(Parser)]
@@ -37,31 +41,61 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => serve(arguments.config),
-        Some(Command::Check) => check(arguments.config),
+        Some(Command::Check) => check(arguments.config.as_deref()),
         Some(Command::Demo { once }) => demo(once),
     }
 }
 
 fn serve(file: Option<PathBuf>) -> ExitCode {
-    let load = move || config::from_process(file.clone());
-    match Server::start(Box::new(load)) {
+    match Server::start(Box::new(move || load(file.as_deref()))) {
         Ok(server) => match server.run() {
             Ok(code) => code,
-            Err(error) => fail(&error.to_string()),
+            Err(error) => fail(&error.to_string(), ExitCode::FAILURE),
         },
-        Err(StartError::Configuration(message)) => {
-            fail(&message);
-            ExitCode::from(BAD_CONFIGURATION)
-        }
-        Err(StartError::System(message)) => fail(&message),
+        Err(StartError::Configuration(message)) => fail(&message, BAD_CONFIGURATION.into()),
+        Err(StartError::System(message)) => fail(&message, ExitCode::FAILURE),
     }
 }
 
-fn check(_file: Option<PathBuf>) -> ExitCode { ExitCode::SUCCESS }
+/// Reads environment and files.
+fn load(file: Option<&Path>) -> Result<Loaded, String> {
+    let sources = Sources {
+        // What is not UTF-8 cannot be a value of ours.
+        env: std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        read: &|path| std::fs::read(path),
+        file: file.map(Into::into),
+        terminal: std::io::stderr().is_terminal(),
+    };
+    let config = config::load(&sources).map_err(|error| error.to_string())?;
+    let keys = config.auth.keys_file.as_deref().map(load_keys).transpose()?;
+    Ok((config, keys))
+}
+
+fn load_keys(path: &Path) -> Result<Arc<[ManagedKey]>, String> {
+    let from = path.display().to_string();
+    let content = std::fs::read_to_string(path).map_err(|error| format!("{from}: cannot read it: {error}"))?;
+    let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
+    Ok(keys.into())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+fn check(file: Option<&Path>) -> ExitCode {
+    let checked = load(file).and_then(|(config, _)| tls_config::load(&config).map(|_| config));
+    match checked {
+        Ok(config) => {
+            print!("{}", config.describe());
+            ExitCode::SUCCESS
+        }
+        Err(message) => fail(&message, BAD_CONFIGURATION.into()),
+    }
+}
+
 fn demo(_once: bool) -> ExitCode { ExitCode::SUCCESS }
 
 #[expect(clippy::print_stderr, reason = "the command line's answer to whoever typed it")]
-fn fail(message: &str) -> ExitCode {
+fn fail(message: &str, code: ExitCode) -> ExitCode {
     eprintln!("sluicegate: {message}");
-    ExitCode::FAILURE
+    code
 }

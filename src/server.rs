@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::config::keys::ManagedKey;
 use crate::config::{Config, Listen};
 use crate::listen::{self, Bound};
 use crate::log::Log;
@@ -19,7 +20,10 @@ use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
-pub type Load = Box<dyn Fn() -> Result<(Config, Arc<[crate::config::ManagedKey]>), String> + Send>;
+pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
+
+/// A configuration and the entries of its keys file, if it names one.
+pub type Loaded = (Config, Option<Arc<[ManagedKey]>>);
 
 /// Why the process could not start.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::ids::RequestId;
 use super::scratch::{HEADROOM, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
-use super::worker::{Busy, Worker};
+use super::worker::{Busy, Worker, unix_seconds};
 
 /// A client's connection between and during exchanges.
 pub struct Connection {
@@ -204,7 +204,7 @@ impl Connection {
         let id = request_id(&worker, &scratch.fields, message);
         let asker = Asker::new(head, &scratch.fields, message, id);
         let over = gateway.config.limits.body.is_some_and(|limit| cursor.content_bytes() > limit);
-        let admission = admission::admit(&gateway, request).and_then(|admission| match admission {
+        let admission = admission::admit(&gateway, request, unix_seconds()).and_then(|admission| match admission {
             Admission::Forward(_) if over => Err(Fault::BodyTooLarge),
             admission => Ok(admission),
         });

@@ -20,7 +20,8 @@ use rustls::{ClientConfig, Connection, ServerConnection};
 
 use crate::admission::Admission;
 use crate::auth::Keys;
-use crate::config::{Config, ManagedKey};
+use crate::config::keys::ManagedKey;
+use crate::config::{Config, Host};
 use crate::date::imf_fixdate;
 use crate::gateway::Gateway;
 use crate::log::Log;
@@ -44,8 +45,8 @@ use super::tls_config::TlsConfigs;
 pub struct Settings {
     /// What was configured.
     pub config: Arc<Config>,
-    /// The keys file's entries.
-    pub keys: Arc<[ManagedKey]>,
+    /// The keys file's entries, if there is such a file.
+    pub keys: Option<Arc<[ManagedKey]>>,
     /// Certificates and roots.
     pub tls: TlsConfigs,
 }
@@ -141,7 +142,7 @@ pub async fn run(start: Start) -> io::Result<()> {
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
-    let keys = Keys::new(settings.config.auth.master_key.as_ref(), &settings.keys);
+    let keys = Keys::new(settings.config.auth.master_key.as_ref(), settings.keys.as_deref());
     Rc::new(Gateway::new(settings.config.clone(), keys))
 }
 
@@ -234,7 +235,7 @@ impl Worker {
 
     fn prefetch(&self) {
         for provider in &self.gateway().config.providers {
-            if let crate::config::Host::Name(name) = &provider.base.host {
+            if let Host::Name(name) = &provider.base.host {
                 self.names.prefetch(name);
             }
         }
@@ -333,6 +334,8 @@ async fn fenced(task: impl Future<Output = ()>, log: Log) {
     .await;
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
