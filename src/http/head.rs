@@ -7,7 +7,7 @@
 pub(super) mod grammar;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub mod properties;
+pub mod property;
 #[cfg(test)]
 mod tests;
 
