@@ -87,13 +87,18 @@ pub fn admit<'g>(
     {
         return Err(Fault::BodyTooLarge);
     }
-    let Some((_, lines)) = gateway.provider(upstream.provider) else { return Err(Fault::NoSuchRoute) };
+    let Some((_, lines)) = gateway.provider(upstream.provider) else {
+        return Err(Fault::NoSuchRoute);
+    };
     let start = request.head.target.start;
     let upgrade = asks_for_websocket(request);
     let mut forward = Forward {
         provider: upstream.provider,
         prefix: upstream.prefix,
-        rest: Span { start: start + upstream.endpoint.start, end: request.head.target.end },
+        rest: Span {
+            start: start + upstream.endpoint.start,
+            end: request.head.target.end,
+        },
         removed: rewrite::request_removals(request.buf, request.fields, |index, field| {
             lines.keeps_credential
                 && matches!(field.name, Name::Authorization | Name::XApiKey)
@@ -128,7 +133,9 @@ impl Forward<'_> {
     fn strip_key(&mut self, request: Request<'_>, index: usize, field: &Field) {
         let value = field.value.of(request.buf);
         let carries_key = |entry: &&[u8]| {
-            entry.get(..KEY_PROTOCOL.len()).is_some_and(|p| p.eq_ignore_ascii_case(KEY_PROTOCOL))
+            entry
+                .get(..KEY_PROTOCOL.len())
+                .is_some_and(|p| p.eq_ignore_ascii_case(KEY_PROTOCOL))
         };
         if !list(value).any(|entry| carries_key(&entry)) {
             return;
@@ -162,18 +169,30 @@ impl Forward<'_> {
         fields: &[Field],
         id: &[u8],
     ) -> Option<usize> {
-        let upgrade: &[u8] =
-            if self.upgrade { b"Connection: Upgrade\r\nUpgrade: websocket\r\n" } else { b"" };
-        let coding: &[u8] =
-            if self.respell_coding { b"Transfer-Encoding: chunked\r\n" } else { b"" };
+        let upgrade: &[u8] = if self.upgrade {
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        } else {
+            b""
+        };
+        let coding: &[u8] = if self.respell_coding {
+            b"Transfer-Encoding: chunked\r\n"
+        } else {
+            b""
+        };
         let mut added: [&[u8]; 5 + DEFAULTS_MAX] = [b""; 5 + DEFAULTS_MAX];
         let fixed: [&[u8]; 5] = [lines.always(), id, upgrade, coding, &self.protocols];
         // Copied, because what they are checked against is about to move.
         let missing = lines.missing(fields, buf.get(at..)?, &self.removed);
-        for (slot, line) in added.iter_mut().zip(fixed.into_iter().chain(missing.into_iter().flatten())) {
+        for (slot, line) in added
+            .iter_mut()
+            .zip(fixed.into_iter().chain(missing.into_iter().flatten()))
+        {
             *slot = line;
         }
-        let target = NewTarget { prefix: self.prefix, rest: self.rest };
+        let target = NewTarget {
+            prefix: self.prefix,
+            rest: self.rest,
+        };
         rewrite::request(buf, at, head, fields, &self.removed, target, &added)
     }
 }
@@ -203,6 +222,9 @@ fn expects_continue(request: Request<'_>) -> bool {
     request.length != BodyLength::Empty
         && request.fields.iter().any(|field| {
             field.name == Name::Expect
-                && field.value.of(request.buf).eq_ignore_ascii_case(b"100-continue")
+                && field
+                    .value
+                    .of(request.buf)
+                    .eq_ignore_ascii_case(b"100-continue")
         })
 }

@@ -50,10 +50,19 @@ impl Keys {
     #[must_use]
     pub fn new(master: Option<&Secret>, managed: Option<&[ManagedKey]>) -> Self {
         let open = master.is_none() && managed.is_none();
-        let master = master.map(|key| Key { digest: sha256(key.expose()), expires: None });
+        let master = master.map(|key| Key {
+            digest: sha256(key.expose()),
+            expires: None,
+        });
         let managed = managed.unwrap_or_default().iter();
-        let managed = managed.map(|key| Key { digest: key.sha256, expires: key.expires });
-        Self { digests: master.into_iter().chain(managed).collect(), open }
+        let managed = managed.map(|key| Key {
+            digest: key.sha256,
+            expires: key.expires,
+        });
+        Self {
+            digests: master.into_iter().chain(managed).collect(),
+            open,
+        }
     }
 
     /// Looks at every credential of a head, whether one before it was right or not. `now` is in seconds since
@@ -88,7 +97,11 @@ impl Keys {
                 *count = count.saturating_add(1);
             }
             present = true;
-            let key = if slot == 0 { bearer(value) } else { Some(value) };
+            let key = if slot == 0 {
+                bearer(value)
+            } else {
+                Some(value)
+            };
             if key.is_some_and(|key| self.holds(key, now)) {
                 granted = true;
                 grant.0.insert(index);
@@ -118,7 +131,9 @@ impl Keys {
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii_start())
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| rest.trim_ascii_start())
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -14,7 +14,10 @@ pub fn imf_fixdate(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / DAY);
     let (hour, minute, second) = clock(seconds);
     // 1970 began on a Thursday.
-    let weekday = pick(&["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"], seconds / DAY % 7);
+    let weekday = pick(
+        &["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"],
+        seconds / DAY % 7,
+    );
     let month = pick(&MONTHS, month - 1);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
@@ -23,16 +26,19 @@ pub fn imf_fixdate(seconds: u64) -> String {
 /// are none (RFC 3339, section 5.6).
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
-    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(crate::config::value::number);
+    let digits =
+        |range: std::ops::Range<usize>| text.get(range).and_then(crate::config::value::number);
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     let bytes = text.as_bytes();
-    let fits = |(at, byte): (usize, u8)| bytes.get(at).is_some_and(|b| b.eq_ignore_ascii_case(&byte));
+    let fits =
+        |(at, byte): (usize, u8)| bytes.get(at).is_some_and(|b| b.eq_ignore_ascii_case(&byte));
     if !separators.into_iter().all(fits) {
         return None;
     }
     let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
     let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
-    let in_range = year >= 1970 && (1..=12).contains(&month) && hour < 24 && minute < 60 && second <= 60;
+    let in_range =
+        year >= 1970 && (1..=12).contains(&month) && hour < 24 && minute < 60 && second <= 60;
     let days = in_range.then(|| days_from_civil(year, month, day))?;
     if civil(days) != (year, month, day) {
         return None;
@@ -47,8 +53,11 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
         return Some(local);
     }
     let (sign, offset) = zone.split_at_checked(1)?;
-    let (hours, minutes) = offset.split_once(':').filter(|(h, m)| h.len() == 2 && m.len() == 2)?;
-    let offset = crate::config::value::number(hours)? * 3600 + crate::config::value::number(minutes)? * 60;
+    let (hours, minutes) = offset
+        .split_once(':')
+        .filter(|(h, m)| h.len() == 2 && m.len() == 2)?;
+    let offset =
+        crate::config::value::number(hours)? * 3600 + crate::config::value::number(minutes)? * 60;
     match sign {
         "+" => local.checked_sub(offset),
         "-" => Some(local + offset),
@@ -66,11 +75,15 @@ fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
 }
 
 const DAY: u64 = 86_400;
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 fn pick<'a>(names: &[&'a str], index: u64) -> &'a str {
-    usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or_default()
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| names.get(index).copied())
+        .unwrap_or_default()
 }
 
 fn clock(seconds: u64) -> (u64, u64, u64) {
@@ -97,10 +110,26 @@ mod tests {
     #[test]
     fn dates_are_written_as_the_standards_say() {
         let rows = [
-            (0, "1970-01-01T00:00:00.000Z", "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (784_111_777, "1994-11-06T08:49:37.000Z", "Sun, 06 Nov 1994 08:49:37 GMT"),
-            (951_827_696, "2000-02-29T12:34:56.000Z", "Tue, 29 Feb 2000 12:34:56 GMT"),
-            (4_102_444_799, "2099-12-31T23:59:59.000Z", "Thu, 31 Dec 2099 23:59:59 GMT"),
+            (
+                0,
+                "1970-01-01T00:00:00.000Z",
+                "Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
+            (
+                784_111_777,
+                "1994-11-06T08:49:37.000Z",
+                "Sun, 06 Nov 1994 08:49:37 GMT",
+            ),
+            (
+                951_827_696,
+                "2000-02-29T12:34:56.000Z",
+                "Tue, 29 Feb 2000 12:34:56 GMT",
+            ),
+            (
+                4_102_444_799,
+                "2099-12-31T23:59:59.000Z",
+                "Thu, 31 Dec 2099 23:59:59 GMT",
+            ),
         ];
         for (seconds, rfc, imf) in rows {
             assert_eq!(rfc3339(seconds, 0), rfc);

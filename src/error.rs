@@ -59,7 +59,12 @@ impl Fault {
     /// The provider's name has no address.
     #[must_use]
     pub fn upstream_resolve(provider: &str, error: &dyn Display) -> Self {
-        Self::unreached("upstream_resolve", "cannot resolve the host of", provider, error)
+        Self::unreached(
+            "upstream_resolve",
+            "cannot resolve the host of",
+            provider,
+            error,
+        )
     }
 
     /// No address of the provider accepts.
@@ -71,7 +76,12 @@ impl Fault {
     /// The provider's TLS is refused.
     #[must_use]
     pub fn upstream_tls(provider: &str, error: &dyn Display) -> Self {
-        Self::unreached("upstream_tls", "the TLS handshake failed with", provider, error)
+        Self::unreached(
+            "upstream_tls",
+            "the TLS handshake failed with",
+            provider,
+            error,
+        )
     }
 
     fn unreached(code: &'static str, what: &str, provider: &str, error: &dyn Display) -> Self {
@@ -109,37 +119,72 @@ impl Fault {
             Self::Target(error) => row(400, "invalid_target", target(*error)),
             Self::Route(error, providers) => route(*error, providers),
             Self::Auth(error) => auth(*error),
-            Self::MethodNotImplemented => row(501, "method_not_implemented", "this method is not supported"),
-            Self::NoSuchRoute => {
-                row(404, "not_found", "no such route; requests go to /p/{provider}/{endpoint}")
-            }
-            Self::BodyTooLarge => row(413, "body_too_large", "the request body is over the configured limit"),
-            Self::RequestHeadTimeout => row(408, "request_timeout", "the request head did not arrive in time"),
+            Self::MethodNotImplemented => row(
+                501,
+                "method_not_implemented",
+                "this method is not supported",
+            ),
+            Self::NoSuchRoute => row(
+                404,
+                "not_found",
+                "no such route; requests go to /p/{provider}/{endpoint}",
+            ),
+            Self::BodyTooLarge => row(
+                413,
+                "body_too_large",
+                "the request body is over the configured limit",
+            ),
+            Self::RequestHeadTimeout => row(
+                408,
+                "request_timeout",
+                "the request head did not arrive in time",
+            ),
             Self::RequestBodyTimeout => row(408, "request_timeout", "the request body stalled"),
-            Self::Unreached(code, message) => {
-                Row { status: 502, code, message: Cow::Owned(message.clone()), retry: true }
-            }
+            Self::Unreached(code, message) => Row {
+                status: 502,
+                code,
+                message: Cow::Owned(message.clone()),
+                retry: true,
+            },
             Self::UpstreamConnectTimeout => Row {
                 retry: true,
-                ..row(504, "upstream_connect_timeout", "no connection to the provider in time")
+                ..row(
+                    504,
+                    "upstream_connect_timeout",
+                    "no connection to the provider in time",
+                )
             },
-            Self::UpstreamTimeout => row(504, "upstream_timeout", "the provider did not answer in time"),
-            Self::UpstreamClosed => {
-                row(502, "upstream_closed", "the provider closed the connection without an answer")
-            }
-            Self::UpstreamReset => {
-                row(502, "upstream_reset", "the provider reset the connection before its answer")
-            }
-            Self::UpstreamInvalidResponse => {
-                row(502, "upstream_invalid_response", "the provider's answer is not valid HTTP/1.1")
-            }
+            Self::UpstreamTimeout => row(
+                504,
+                "upstream_timeout",
+                "the provider did not answer in time",
+            ),
+            Self::UpstreamClosed => row(
+                502,
+                "upstream_closed",
+                "the provider closed the connection without an answer",
+            ),
+            Self::UpstreamReset => row(
+                502,
+                "upstream_reset",
+                "the provider reset the connection before its answer",
+            ),
+            Self::UpstreamInvalidResponse => row(
+                502,
+                "upstream_invalid_response",
+                "the provider's answer is not valid HTTP/1.1",
+            ),
         }
     }
 }
 
 fn head(error: HeadError) -> Row {
     let (status, code, message) = match error {
-        HeadError::BareLf => (400, "invalid_head", "a line of the head ends in LF without CR"),
+        HeadError::BareLf => (
+            400,
+            "invalid_head",
+            "a line of the head ends in LF without CR",
+        ),
         HeadError::BareCr => (400, "invalid_head", "the head holds a CR without LF"),
         HeadError::ObsFold => (400, "invalid_head", "a header line begins with a blank"),
         HeadError::BadRequestLine => (400, "invalid_head", "malformed request line"),
@@ -154,20 +199,29 @@ fn head(error: HeadError) -> Row {
         HeadError::HostRepeated => (400, "invalid_host", "more than one Host header"),
         HeadError::HostInvalid => (400, "invalid_host", "malformed Host header"),
     };
-    Row { status, code, message: Cow::Borrowed(message), retry: false }
+    Row {
+        status,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
 }
 
 fn framing(error: FramingError) -> Row {
     let (status, code, message) = match error {
         FramingError::LengthInvalid => (400, "invalid_framing", "malformed Content-Length"),
         FramingError::LengthRepeated => (400, "invalid_framing", "more than one Content-Length"),
-        FramingError::LengthWithCoding => {
-            (400, "invalid_framing", "Content-Length together with Transfer-Encoding")
-        }
+        FramingError::LengthWithCoding => (
+            400,
+            "invalid_framing",
+            "Content-Length together with Transfer-Encoding",
+        ),
         FramingError::CodingInHttp10 => (400, "invalid_framing", "Transfer-Encoding in HTTP/1.0"),
-        FramingError::CodingUnsupported => {
-            (501, "transfer_coding", "the only supported transfer coding is chunked")
-        }
+        FramingError::CodingUnsupported => (
+            501,
+            "transfer_coding",
+            "the only supported transfer coding is chunked",
+        ),
         FramingError::CodingMalformed => (400, "invalid_framing", "malformed Transfer-Encoding"),
         FramingError::ChunkSizeInvalid => (400, "invalid_chunk", "malformed chunk size"),
         FramingError::ChunkSizeOverflow => (400, "invalid_chunk", "chunk size out of range"),
@@ -175,12 +229,23 @@ fn framing(error: FramingError) -> Row {
         FramingError::ChunkBareLf => (400, "invalid_chunk", "a chunk line does not end in CRLF"),
         FramingError::ChunkDataEnd => (400, "invalid_chunk", "chunk data is not followed by CRLF"),
         FramingError::TrailerInvalid => (400, "invalid_trailer", "malformed trailer field"),
-        FramingError::TrailerForbidden => {
-            (400, "invalid_trailer", "a framing, routing or credential field in the trailers")
-        }
-        FramingError::TrailersTooLong => (431, "trailers_too_large", "the trailers are over the head limits"),
+        FramingError::TrailerForbidden => (
+            400,
+            "invalid_trailer",
+            "a framing, routing or credential field in the trailers",
+        ),
+        FramingError::TrailersTooLong => (
+            431,
+            "trailers_too_large",
+            "the trailers are over the head limits",
+        ),
     };
-    Row { status, code, message: Cow::Borrowed(message), retry: false }
+    Row {
+        status,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
 }
 
 fn target(error: TargetError) -> &'static str {
@@ -197,19 +262,26 @@ fn target(error: TargetError) -> &'static str {
 
 fn route(error: RouteError, providers: &str) -> Row {
     let (code, message) = match error {
-        RouteError::EmptyProvider => {
-            ("provider_missing", format!("no provider in the path; enabled are: {providers}").into())
-        }
+        RouteError::EmptyProvider => (
+            "provider_missing",
+            format!("no provider in the path; enabled are: {providers}").into(),
+        ),
         RouteError::UnknownProvider => (
             "provider_not_enabled",
             format!("this provider is unknown or not enabled; enabled are: {providers}").into(),
         ),
         RouteError::EmptyEndpoint => ("endpoint_missing", "no endpoint behind the provider".into()),
-        RouteError::AliasDisabled => {
-            ("v1_alias_disabled", "the v1 alias is disabled; leave v1 out of the path".into())
-        }
+        RouteError::AliasDisabled => (
+            "v1_alias_disabled",
+            "the v1 alias is disabled; leave v1 out of the path".into(),
+        ),
     };
-    Row { status: 400, code, message, retry: false }
+    Row {
+        status: 400,
+        code,
+        message,
+        retry: false,
+    }
 }
 
 fn auth(error: AuthError) -> Row {
@@ -218,7 +290,12 @@ fn auth(error: AuthError) -> Row {
         AuthError::InvalidKey => ("invalid_key", "the gateway key is not valid"),
         AuthError::RepeatedCredential => ("invalid_key", "the same credential header came twice"),
     };
-    Row { status: 401, code, message: Cow::Borrowed(message), retry: false }
+    Row {
+        status: 401,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
 }
 
 impl From<HeadError> for Fault {
@@ -302,8 +379,16 @@ impl ErrorResponse<'_> {
             quoted(&id),
         );
         let mut head = format!("HTTP/1.1 {} {}\r\n", row.status, reason(row.status));
-        let _ = write!(head, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        let _ = write!(head, "X-Request-ID: {id}\r\nrequest-id: {id}\r\nx-should-retry: {}\r\n", row.retry);
+        let _ = write!(
+            head,
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let _ = write!(
+            head,
+            "X-Request-ID: {id}\r\nrequest-id: {id}\r\nx-should-retry: {}\r\n",
+            row.retry
+        );
         if row.status == 401 {
             head.push_str("WWW-Authenticate: Bearer\r\n");
         }

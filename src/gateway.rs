@@ -30,9 +30,10 @@ impl Gateway {
     /// Prepares `config`; `keys` were read from it and from the keys file.
     #[must_use]
     pub fn new(config: Arc<Config>, keys: Keys) -> Self {
-        let entries = config.providers.iter().map(|provider| {
-            RouteEntry::new(&provider.name, provider.kind, &provider.base.path)
-        });
+        let entries = config
+            .providers
+            .iter()
+            .map(|provider| RouteEntry::new(&provider.name, provider.kind, &provider.base.path));
         let settings = Settings {
             base_path: &config.server.base_path,
             passthrough: config.passthrough.enabled,
@@ -57,7 +58,10 @@ impl Gateway {
     /// The provider with this index and what its requests get.
     #[must_use]
     pub fn provider(&self, index: usize) -> Option<(&Provider, &Lines)> {
-        self.config.providers.get(index).zip(self.upstreams.get(index))
+        self.config
+            .providers
+            .get(index)
+            .zip(self.upstreams.get(index))
     }
 }
 
@@ -96,12 +100,19 @@ impl Lines {
         let defaults = provider.defaults.iter().map(|(name, value)| {
             let mut line = Vec::new();
             push(&mut line, name.as_bytes(), value.as_bytes());
-            DefaultLine { name: name.as_bytes().into(), line: line.into() }
+            DefaultLine {
+                name: name.as_bytes().into(),
+                line: line.into(),
+            }
         });
         Self {
             always,
             defaults: defaults.collect(),
-            replaced: provider.headers.iter().map(|(name, _)| name.as_bytes().into()).collect(),
+            replaced: provider
+                .headers
+                .iter()
+                .map(|(name, _)| name.as_bytes().into())
+                .collect(),
             keeps_credential: matches!(provider.credential, Credential::Client),
         }
     }
@@ -115,7 +126,9 @@ impl Lines {
     /// Whether a configured field takes the place of this one.
     #[must_use]
     pub fn replaces(&self, field: &Field, buf: &[u8]) -> bool {
-        self.replaced.iter().any(|name| name.eq_ignore_ascii_case(field.name_of(buf)))
+        self.replaced
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field.name_of(buf)))
     }
 
     /// The default lines whose fields are not among those of `fields` that go on.
@@ -156,6 +169,11 @@ fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 pub fn may_configure(field_name: &[u8]) -> bool {
     matches!(
         name(field_name),
-        Name::Other | Name::Date | Name::Authorization | Name::XApiKey | Name::ApiKey | Name::XGoogApiKey
+        Name::Other
+            | Name::Date
+            | Name::Authorization
+            | Name::XApiKey
+            | Name::ApiKey
+            | Name::XGoogApiKey
     )
 }

@@ -6,9 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt, socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
 use crate::config::Listen;
 
@@ -29,8 +27,10 @@ const BACKLOG: i32 = 4096;
 /// A message that names the address. An address family that the system does not have is left out as long as
 /// another address remains.
 pub fn bind(listen: &[Listen], workers: usize) -> Result<Bound, String> {
-    let mut bound =
-        Bound { addresses: Vec::new(), per_worker: (0..workers).map(|_| Vec::new()).collect() };
+    let mut bound = Bound {
+        addresses: Vec::new(),
+        per_worker: (0..workers).map(|_| Vec::new()).collect(),
+    };
     for address in listen {
         match bind_one(address, workers) {
             Ok((actual, sockets)) => {
@@ -51,7 +51,8 @@ pub fn bind(listen: &[Listen], workers: usize) -> Result<Bound, String> {
 
 fn family_is_missing(error: &io::Error) -> bool {
     let code = error.raw_os_error();
-    code == Some(Errno::AFNOSUPPORT.raw_os_error()) || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
+    code == Some(Errno::AFNOSUPPORT.raw_os_error())
+        || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
 }
 
 fn bind_one(address: &Listen, workers: usize) -> io::Result<(Listen, Vec<OwnedFd>)> {
@@ -88,7 +89,11 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let socket = stream_socket(family)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     // Accepted sockets inherit it, which saves a call per connection.

@@ -40,8 +40,15 @@ impl Log {
         let (queue, lines) = sync_channel(QUEUE_LINES);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = dropped.clone();
-        let log = Self { queue, format, level, dropped };
-        std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&lines, &counter))?;
+        let log = Self {
+            queue,
+            format,
+            level,
+            dropped,
+        };
+        std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_lines(&lines, &counter))?;
         Ok(log)
     }
 
@@ -72,7 +79,9 @@ impl Log {
         if level > self.level {
             return;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let time = rfc3339(now.as_secs(), now.subsec_millis());
         let line = match self.format {
             LogFormat::Json => json(&time, level, message, fields),
@@ -98,13 +107,19 @@ fn write_lines(lines: &Receiver<Entry>, dropped: &AtomicU64) {
         }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(out, "{{\"level\":\"warn\",\"message\":\"log lines lost\",\"count\":{lost}}}");
+            let _ = writeln!(
+                out,
+                "{{\"level\":\"warn\",\"message\":\"log lines lost\",\"count\":{lost}}}"
+            );
         }
     }
 }
 
 fn json(time: &str, level: Level, message: &str, fields: &[(&str, &dyn Display)]) -> String {
-    let mut line = format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":{}", quoted(message));
+    let mut line = format!(
+        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":{}",
+        quoted(message)
+    );
     for (name, value) in fields {
         let _ = write!(line, ",{}:{}", quoted(name), quoted(&value.to_string()));
     }
@@ -117,7 +132,11 @@ fn text(time: &str, level: Level, message: &str, fields: &[(&str, &dyn Display)]
     for (name, value) in fields {
         let value = value.to_string();
         let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
-        let _ = write!(line, " {name}={}", if plain { value } else { quoted(&value) });
+        let _ = write!(
+            line,
+            " {name}={}",
+            if plain { value } else { quoted(&value) }
+        );
     }
     line.push('\n');
     line

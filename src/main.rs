@@ -69,13 +69,19 @@ fn load(file: Option<&Path>) -> Result<Loaded, String> {
         terminal: std::io::stderr().is_terminal(),
     };
     let config = config::load(&sources).map_err(|error| error.to_string())?;
-    let keys = config.auth.keys_file.as_deref().map(load_keys).transpose()?;
+    let keys = config
+        .auth
+        .keys_file
+        .as_deref()
+        .map(load_keys)
+        .transpose()?;
     Ok((config, keys))
 }
 
 fn load_keys(path: &Path) -> Result<Arc<[ManagedKey]>, String> {
     let from = path.display().to_string();
-    let content = std::fs::read_to_string(path).map_err(|error| format!("{from}: cannot read it: {error}"))?;
+    let content = std::fs::read_to_string(path)
+        .map_err(|error| format!("{from}: cannot read it: {error}"))?;
     let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
     Ok(keys.into())
 }
@@ -92,9 +98,14 @@ fn check(file: Option<&Path>) -> ExitCode {
     }
 }
 
-fn demo(_once: bool) -> ExitCode { ExitCode::SUCCESS }
+fn demo(_once: bool) -> ExitCode {
+    ExitCode::SUCCESS
+}
 
-#[expect(clippy::print_stderr, reason = "the command line's answer to whoever typed it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line's answer to whoever typed it"
+)]
 fn fail(message: &str, code: ExitCode) -> ExitCode {
     eprintln!("sluicegate: {message}");
     code

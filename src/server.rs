@@ -65,16 +65,26 @@ impl Server {
         let count = config.server.workers.map_or_else(usable_cores, Into::into);
         log.info(
             "starting",
-            &[("driver", &rung), ("why", &why), ("workers", &count), ("version", &crate::VERSION)],
+            &[
+                ("driver", &rung),
+                ("why", &why),
+                ("workers", &count),
+                ("version", &crate::VERSION),
+            ],
         );
         if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
-            log.warn("no gateway key is configured: anyone who reaches this gateway uses its providers", &[]);
+            log.warn(
+                "no gateway key is configured: anyone who reaches this gateway uses its providers",
+                &[],
+            );
         }
         if config.providers.is_empty() {
             log.warn("no provider is configured", &[]);
         }
-        let Bound { addresses, per_worker } =
-            listen::bind(&config.server.listen, count).map_err(StartError::System)?;
+        let Bound {
+            addresses,
+            per_worker,
+        } = listen::bind(&config.server.listen, count).map_err(StartError::System)?;
         let mut server = Self {
             workers: Vec::new(),
             addresses,
@@ -110,13 +120,17 @@ impl Server {
             log: self.log.clone(),
         };
         let log = self.log.clone();
-        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let _loud = Loud(log.clone());
-            match driver::block_on(rung, worker::run(start)) {
-                Ok(Err(error)) | Err(error) => log.error("a worker failed", &[("error", &error)]),
-                Ok(Ok(())) => {}
-            }
-        })?;
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let _loud = Loud(log.clone());
+                match driver::block_on(rung, worker::run(start)) {
+                    Ok(Err(error)) | Err(error) => {
+                        log.error("a worker failed", &[("error", &error)])
+                    }
+                    Ok(Ok(())) => {}
+                }
+            })?;
         self.workers.push(WorkerHandle { mailbox, in_flight });
         Ok(())
     }
@@ -150,7 +164,10 @@ impl Server {
                 self.log.info("configuration reloaded", &[]);
             }
             Err(error) => {
-                self.log.error("the new configuration is broken; the old one stays", &[("error", &error)]);
+                self.log.error(
+                    "the new configuration is broken; the old one stays",
+                    &[("error", &error)],
+                );
             }
         }
     }
@@ -163,7 +180,11 @@ impl Server {
             return ExitCode::FAILURE;
         }
         self.tell_all(|| Message::Drain);
-        let idle = || self.workers.iter().all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0);
+        let idle = || {
+            self.workers
+                .iter()
+                .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
+        };
         // One turn more than none: connections in the accept queue are requests to come.
         if self.second_signal(signals, Instant::now() + DRAIN_POLL, || false) {
             return ExitCode::FAILURE;
@@ -172,14 +193,20 @@ impl Server {
             return ExitCode::FAILURE;
         }
         if !idle() {
-            self.log.warn("drain time is over; requests under way are cut", &[]);
+            self.log
+                .warn("drain time is over; requests under way are cut", &[]);
         }
         self.log.info("stopped", &[]);
         ExitCode::SUCCESS
     }
 
     /// Waits until `done`, `until` or another ending signal; whether it was that.
-    fn second_signal(&self, signals: &mut Signals, until: Instant, done: impl Fn() -> bool) -> bool {
+    fn second_signal(
+        &self,
+        signals: &mut Signals,
+        until: Instant,
+        done: impl Fn() -> bool,
+    ) -> bool {
         while !done() && Instant::now() < until {
             pause(DRAIN_POLL.min(until.saturating_duration_since(Instant::now())));
             if signals.pending().any(|signal| signal != SIGHUP) {
@@ -200,7 +227,11 @@ impl Server {
 fn settings(load: &Load) -> Result<Settings, String> {
     let (config, keys) = load()?;
     let tls = tls_config::load(&config)?;
-    Ok(Settings { config: Arc::new(config), keys, tls })
+    Ok(Settings {
+        config: Arc::new(config),
+        keys,
+        tls,
+    })
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
@@ -225,7 +256,8 @@ const EXIT_SOFTWARE: i32 = 70;
 
 impl Drop for Loud {
     fn drop(&mut self) {
-        self.0.error("a worker has ended; the process goes with it", &[]);
+        self.0
+            .error("a worker has ended; the process goes with it", &[]);
         self.0.flush();
         std::process::exit(EXIT_SOFTWARE);
     }

@@ -11,7 +11,10 @@ impl Config {
     #[must_use]
     pub fn describe(&self) -> String {
         let mut out = String::new();
-        let file = self.file.as_ref().map_or("none".into(), |file| file.display().to_string());
+        let file = self
+            .file
+            .as_ref()
+            .map_or("none".into(), |file| file.display().to_string());
         let _ = writeln!(out, "# configuration file: {file}\n");
         self.describe_server(&mut out);
         self.describe_limits(&mut out);
@@ -22,14 +25,27 @@ impl Config {
     }
 
     fn describe_server(&self, out: &mut String) {
-        let listen: Vec<String> = self.server.listen.iter().map(|l| format!("{:?}", l.to_string())).collect();
+        let listen: Vec<String> = self
+            .server
+            .listen
+            .iter()
+            .map(|l| format!("{:?}", l.to_string()))
+            .collect();
         let driver = match self.server.driver {
             Driver::Auto => "auto",
             Driver::IoUring => "io_uring",
             Driver::Epoll => "epoll",
         };
-        let base_path = if self.server.base_path.is_empty() { "/" } else { &self.server.base_path };
-        let _ = writeln!(out, "[server]\nlisten = [{}]\nbase_path = {base_path:?}", listen.join(", "));
+        let base_path = if self.server.base_path.is_empty() {
+            "/"
+        } else {
+            &self.server.base_path
+        };
+        let _ = writeln!(
+            out,
+            "[server]\nlisten = [{}]\nbase_path = {base_path:?}",
+            listen.join(", ")
+        );
         let _ = match self.server.workers {
             Some(count) => writeln!(out, "workers = {count}"),
             None => writeln!(out, "workers = 0 # one per usable core"),
@@ -37,7 +53,11 @@ impl Config {
         let _ = writeln!(out, "driver = {driver:?}");
         if let Some(tls) = &self.server.tls {
             let _ = writeln!(out, "tls.cert = {:?}\ntls.key = {:?}", tls.cert, tls.key);
-            optional(out, "tls.client_ca", tls.client_ca.as_ref().map(quoted_path));
+            optional(
+                out,
+                "tls.client_ca",
+                tls.client_ca.as_ref().map(quoted_path),
+            );
         }
         let open = if self.auth.master_key.is_none() && self.auth.keys_file.is_none() {
             " # none: this gateway is open"
@@ -45,10 +65,25 @@ impl Config {
             ""
         };
         let _ = writeln!(out, "\n[auth]{open}");
-        optional(out, "master_key", self.auth.master_key.as_ref().map(|key| format!("\"{key}\"")));
-        optional(out, "keys_file", self.auth.keys_file.as_ref().map(quoted_path));
-        let kinds: Vec<String> =
-            self.passthrough.kinds.iter().map(|kind| format!("{:?}", kind.as_str())).collect();
+        optional(
+            out,
+            "master_key",
+            self.auth
+                .master_key
+                .as_ref()
+                .map(|key| format!("\"{key}\"")),
+        );
+        optional(
+            out,
+            "keys_file",
+            self.auth.keys_file.as_ref().map(quoted_path),
+        );
+        let kinds: Vec<String> = self
+            .passthrough
+            .kinds
+            .iter()
+            .map(|kind| format!("{:?}", kind.as_str()))
+            .collect();
         let _ = writeln!(
             out,
             "\n[passthrough]\nenabled = {}\nv1_alias = {}\nproviders = [{}]",
@@ -76,14 +111,22 @@ impl Config {
         ] {
             let _ = writeln!(out, "{key} = {}", seconds(time));
         }
-        let format = if self.log.format == LogFormat::Json { "json" } else { "text" };
+        let format = if self.log.format == LogFormat::Json {
+            "json"
+        } else {
+            "text"
+        };
         let _ = writeln!(
             out,
             "\n[metrics]\nenabled = {}\nendpoint = {:?}\n\n[log]\nformat = {format:?}\nlevel = \"{}\"\naccess = {}",
             self.metrics.enabled, self.metrics.endpoint, self.log.level, self.log.access
         );
         let _ = writeln!(out, "\n[upstream]");
-        optional(out, "ca_file", self.upstream.ca_file.as_ref().map(quoted_path));
+        optional(
+            out,
+            "ca_file",
+            self.upstream.ca_file.as_ref().map(quoted_path),
+        );
     }
 }
 

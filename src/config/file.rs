@@ -147,7 +147,9 @@ pub(super) fn parse<'e>(
     path: &str,
     variable: impl Fn(&str) -> Option<&'e str>,
 ) -> Result<File, ConfigError> {
-    let mut table: toml::Table = content.parse().map_err(|error| syntax(path, content, &error))?;
+    let mut table: toml::Table = content
+        .parse()
+        .map_err(|error| syntax(path, content, &error))?;
     // Read once without expansion: so a mistyped key is reported with its line.
     if let Err(error) = toml::from_str::<File>(content) {
         return Err(syntax(path, content, &error));
@@ -155,7 +157,9 @@ pub(super) fn parse<'e>(
     for (key, value) in &mut table {
         expand(value, key, path, &variable)?;
     }
-    table.try_into().map_err(|error: toml::de::Error| syntax(path, "", &error))
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| syntax(path, "", &error))
 }
 
 fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
@@ -176,16 +180,16 @@ fn expand<'e>(
 ) -> Result<(), ConfigError> {
     match value {
         toml::Value::String(text) if text.contains("${") => {
-            *text = expanded(text, variable)
-                .map_err(|message| ConfigError::new(path, key, message))?;
+            *text =
+                expanded(text, variable).map_err(|message| ConfigError::new(path, key, message))?;
             Ok(())
         }
-        toml::Value::Array(items) => {
-            items.iter_mut().try_for_each(|item| expand(item, key, path, variable))
-        }
-        toml::Value::Table(table) => table.iter_mut().try_for_each(|(inner, item)| {
-            expand(item, &format!("{key}.{inner}"), path, variable)
-        }),
+        toml::Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| expand(item, key, path, variable)),
+        toml::Value::Table(table) => table
+            .iter_mut()
+            .try_for_each(|(inner, item)| expand(item, &format!("{key}.{inner}"), path, variable)),
         _ => Ok(()),
     }
 }
@@ -202,7 +206,9 @@ fn expanded<'e>(text: &str, variable: &impl Fn(&str) -> Option<&'e str>) -> Resu
             None => (inner, None),
         };
         let Some(value) = variable(name).or(default) else {
-            return Err(format!("expected the variable {name} to be set, or a default: ${{{name}:-…}}"));
+            return Err(format!(
+                "expected the variable {name} to be set, or a default: ${{{name}:-…}}"
+            ));
         };
         out.push_str(before);
         out.push_str(value);

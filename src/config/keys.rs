@@ -47,19 +47,26 @@ pub fn parse(content: &str, path: &str) -> Result<Vec<ManagedKey>, ConfigError> 
     for entry in file.key {
         let key = format!("key {}", entry.id);
         let error = |message: &str| ConfigError::new(path, &key, message);
-        let sha256 = digest(&entry.sha256).ok_or_else(|| error("expected sha256 as 64 hexadecimal digits"))?;
-        let expires = match &entry.expires {
-            Some(time) => Some(
-                crate::date::parse_rfc3339(time)
-                    .ok_or_else(|| error("expected expires as a time such as 2027-01-31T00:00:00Z"))?,
-            ),
-            None => None,
-        };
+        let sha256 = digest(&entry.sha256)
+            .ok_or_else(|| error("expected sha256 as 64 hexadecimal digits"))?;
+        let expires =
+            match &entry.expires {
+                Some(time) => Some(crate::date::parse_rfc3339(time).ok_or_else(|| {
+                    error("expected expires as a time such as 2027-01-31T00:00:00Z")
+                })?),
+                None => None,
+            };
         if entry.providers.is_some() || entry.rate.is_some() || entry.allow.is_some() {
-            return Err(error("limits by providers, rate and allow are not supported by this version"));
+            return Err(error(
+                "limits by providers, rate and allow are not supported by this version",
+            ));
         }
         if !entry.disabled {
-            keys.push(ManagedKey { id: entry.id, sha256, expires });
+            keys.push(ManagedKey {
+                id: entry.id,
+                sha256,
+                expires,
+            });
         }
     }
     Ok(keys)
@@ -91,7 +98,14 @@ mod tests {
              [[key]]\nid = \"b\"\nsha256 = \"{digest}\"\ndisabled = true\n"
         );
         let keys = parse(&good, "f").unwrap();
-        assert_eq!(keys, [ManagedKey { id: "a".into(), sha256: [0xab; 32], expires: Some(86_400) }]);
+        assert_eq!(
+            keys,
+            [ManagedKey {
+                id: "a".into(),
+                sha256: [0xab; 32],
+                expires: Some(86_400)
+            }]
+        );
         for broken in [
             "[[key]]\nid = \"a\"\nsha256 = \"xyz\"\n".to_owned(),
             format!("[[key]]\nid = \"a\"\nsha256 = \"{digest}\"\nrate = \"1/s\"\n"),

@@ -34,7 +34,13 @@ pub(super) fn resolve(
     let mut providers = Vec::new();
     for name in names {
         let table = tables.remove(&name);
-        let instance = Instance { sources, env, path, prefix: named.get(&name), name };
+        let instance = Instance {
+            sources,
+            env,
+            path,
+            prefix: named.get(&name),
+            name,
+        };
         if let Some(provider) = instance.resolve(table)?
             && enabled.contains(&provider.kind)
         {
@@ -49,9 +55,14 @@ fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for key in env.keys() {
         let suffixes = ["_API_KEY_FILE", "_API_KEY", "_BASE_URL"];
-        let Some(prefix) = suffixes.iter().find_map(|suffix| key.strip_suffix(suffix)) else { continue };
+        let Some(prefix) = suffixes.iter().find_map(|suffix| key.strip_suffix(suffix)) else {
+            continue;
+        };
         if kind_of_prefix(prefix).is_some() {
-            found.insert(prefix.to_ascii_lowercase().replace('_', "-"), prefix.to_owned());
+            found.insert(
+                prefix.to_ascii_lowercase().replace('_', "-"),
+                prefix.to_owned(),
+            );
         }
     }
     found
@@ -62,7 +73,10 @@ fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
     KINDS.into_iter().find(|kind| {
         let name = kind.as_str().to_ascii_uppercase();
         prefix.strip_prefix(&*name).is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix('_').is_some_and(|suffix| !suffix.is_empty())
+            rest.is_empty()
+                || rest
+                    .strip_prefix('_')
+                    .is_some_and(|suffix| !suffix.is_empty())
         })
     })
 }
@@ -80,19 +94,33 @@ impl Instance<'_> {
     fn resolve(self, table: Option<ProviderTable>) -> Result<Option<Provider>, ConfigError> {
         let in_file = table.is_some();
         let table = table.unwrap_or_default();
-        if self.name.is_empty() || !self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-            return Err(self.error("", "expected a provider name of letters, digits, -, _ and ."));
+        if self.name.is_empty()
+            || !self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return Err(self.error(
+                "",
+                "expected a provider name of letters, digits, -, _ and .",
+            ));
         }
         let kind = self.kind(&table)?;
         let key = self.api_key(&table)?;
-        let base_url = self.variable("BASE_URL").map(str::to_owned).or(table.base_url.clone());
+        let base_url = self
+            .variable("BASE_URL")
+            .map(str::to_owned)
+            .or(table.base_url.clone());
         let credential = self.credential(&table, kind, key)?;
         // A key makes a provider exist; where none is needed, a base URL does.
         let keyless = kind == ProviderKind::Vllm
             || matches!(table.credential.as_deref(), Some("none" | "client"));
         match credential {
             Credential::None if !keyless && in_file => {
-                return Err(self.error("api_key", "expected api_key, api_key_file or credential = \"none\""));
+                return Err(self.error(
+                    "api_key",
+                    "expected api_key, api_key_file or credential = \"none\"",
+                ));
             }
             Credential::None if !keyless => return Ok(None),
             Credential::None if base_url.is_none() && !in_file => return Ok(None),
@@ -100,7 +128,9 @@ impl Instance<'_> {
         }
         let base = match &base_url {
             Some(url) => base(url).map_err(|expected| self.error("base_url", expected))?,
-            None => base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?,
+            None => {
+                base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
+            }
         };
         let provider = Provider {
             idle_upstream: self.idle_upstream(&table, kind)?,
@@ -116,11 +146,16 @@ impl Instance<'_> {
 
     fn error(&self, key: &str, message: impl ToString) -> ConfigError {
         let dot = if key.is_empty() { "" } else { "." };
-        ConfigError::new(self.path, &format!("providers.{}{dot}{key}", self.name), message)
+        ConfigError::new(
+            self.path,
+            &format!("providers.{}{dot}{key}", self.name),
+            message,
+        )
     }
 
     fn variable(&self, suffix: &str) -> Option<&str> {
-        self.prefix.and_then(|prefix| self.env.get(&format!("{prefix}_{suffix}")))
+        self.prefix
+            .and_then(|prefix| self.env.get(&format!("{prefix}_{suffix}")))
     }
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
@@ -141,11 +176,13 @@ impl Instance<'_> {
             return Ok(Some(key));
         }
         match (&table.api_key, &table.api_key_file) {
-            (Some(_), Some(_)) => Err(self.error("api_key", "expected only one of api_key and api_key_file")),
-            (Some(key), None) if key.is_empty() => Ok(None),
-            (Some(key), None) => {
-                Secret::new(key).map(Some).map_err(|expected| self.error("api_key", expected))
+            (Some(_), Some(_)) => {
+                Err(self.error("api_key", "expected only one of api_key and api_key_file"))
             }
+            (Some(key), None) if key.is_empty() => Ok(None),
+            (Some(key), None) => Secret::new(key)
+                .map(Some)
+                .map_err(|expected| self.error("api_key", expected)),
             (None, Some(file)) => {
                 let key = format!("providers.{}.api_key_file", self.name);
                 secret_file(self.sources.read, Path::new(file), &key).map(Some)
@@ -160,7 +197,11 @@ impl Instance<'_> {
         kind: ProviderKind,
         key: Option<Secret>,
     ) -> Result<Credential, ConfigError> {
-        let usual = if kind == ProviderKind::Anthropic { "x-api-key" } else { "bearer" };
+        let usual = if kind == ProviderKind::Anthropic {
+            "x-api-key"
+        } else {
+            "bearer"
+        };
         match (table.credential.as_deref().unwrap_or(usual), key) {
             ("none", _) => Ok(Credential::None),
             ("client", _) => Ok(Credential::Client),
@@ -171,7 +212,11 @@ impl Instance<'_> {
         }
     }
 
-    fn idle_upstream(&self, table: &ProviderTable, kind: ProviderKind) -> Result<Duration, ConfigError> {
+    fn idle_upstream(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+    ) -> Result<Duration, ConfigError> {
         match &table.idle_upstream {
             Some(scalar) => {
                 value::duration(&scalar.0).map_err(|expected| self.error("idle_upstream", expected))
@@ -182,16 +227,26 @@ impl Instance<'_> {
         }
     }
 
-    fn defaults(&self, table: &ProviderTable, kind: ProviderKind) -> Result<Vec<(String, String)>, ConfigError> {
+    fn defaults(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+    ) -> Result<Vec<(String, String)>, ConfigError> {
         let mut defaults = Vec::new();
         match kind {
-            ProviderKind::Anthropic => defaults.push(("anthropic-version".into(), "2023-06-01".into())),
+            ProviderKind::Anthropic => {
+                defaults.push(("anthropic-version".into(), "2023-06-01".into()))
+            }
             ProviderKind::OpenRouter => {
                 for (field, variable, written) in [
                     ("HTTP-Referer", "OPENROUTER_SITE_URL", &table.site_url),
                     ("X-OpenRouter-Title", "OPENROUTER_APP_NAME", &table.app_name),
                 ] {
-                    let value = self.env.get(variable).map(str::to_owned).or(written.clone());
+                    let value = self
+                        .env
+                        .get(variable)
+                        .map(str::to_owned)
+                        .or(written.clone());
                     if let Some(value) = value {
                         field_value(&value).map_err(|expected| self.error(variable, expected))?;
                         defaults.push((field.into(), value));
@@ -200,8 +255,13 @@ impl Instance<'_> {
             }
             _ => {}
         }
-        if kind != ProviderKind::OpenRouter && (table.site_url.is_some() || table.app_name.is_some()) {
-            return Err(self.error("site_url", "expected site_url and app_name only with type openrouter"));
+        if kind != ProviderKind::OpenRouter
+            && (table.site_url.is_some() || table.app_name.is_some())
+        {
+            return Err(self.error(
+                "site_url",
+                "expected site_url and app_name only with type openrouter",
+            ));
         }
         Ok(defaults)
     }
@@ -210,7 +270,10 @@ impl Instance<'_> {
         let mut bytes = 0;
         for (name, value) in &table.headers {
             let key = format!("headers.{name}");
-            let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+            let token = !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
             if !token || !may_configure(name.as_bytes()) {
                 return Err(self.error(&key, "expected an end-to-end header name"));
             }
@@ -218,7 +281,10 @@ impl Instance<'_> {
             bytes += name.len() + value.len() + 4;
         }
         if bytes > HEADER_BYTES_MAX {
-            return Err(self.error("headers", format!("expected at most {HEADER_BYTES_MAX} bytes in all")));
+            return Err(self.error(
+                "headers",
+                format!("expected at most {HEADER_BYTES_MAX} bytes in all"),
+            ));
         }
         Ok(table.headers.clone().into_iter().collect())
     }
@@ -228,7 +294,9 @@ impl Instance<'_> {
 const HEADER_BYTES_MAX: usize = 4096;
 
 fn field_value(value: &str) -> Result<(), &'static str> {
-    let plain = value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    let plain = value
+        .bytes()
+        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
     if plain && value.trim() == value && value.len() <= HEADER_BYTES_MAX {
         Ok(())
     } else {
@@ -249,7 +317,8 @@ fn default_base(kind: ProviderKind) -> &'static str {
 
 /// `http[s]://host[:port][/path]`
 pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
-    const EXPECTED: &str = "expected a URL such as https://api.example.com/v1, without user, query or fragment";
+    const EXPECTED: &str =
+        "expected a URL such as https://api.example.com/v1, without user, query or fragment";
     let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
     let tls = match scheme.to_ascii_lowercase().as_str() {
         "http" => false,
@@ -267,8 +336,14 @@ pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
         None => usual,
     };
     let host = parse_host(host).ok_or(EXPECTED)?;
-    let target = crate::http::target::parse(if path.is_empty() { b"/" } else { path.as_bytes() });
-    let Ok(crate::http::target::Target::Path { query: None, .. }) = target else { return Err(EXPECTED) };
+    let target = crate::http::target::parse(if path.is_empty() {
+        b"/"
+    } else {
+        path.as_bytes()
+    });
+    let Ok(crate::http::target::Target::Path { query: None, .. }) = target else {
+        return Err(EXPECTED);
+    };
     let mut authority = match &host {
         Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
         Host::Ip(ip) => ip.to_string(),
@@ -280,7 +355,13 @@ pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
     if path.len() > HEADER_BYTES_MAX {
         return Err(EXPECTED);
     }
-    Ok(BaseUrl { tls, host, port, authority, path: path.trim_end_matches('/').to_owned() })
+    Ok(BaseUrl {
+        tls,
+        host,
+        port,
+        authority,
+        path: path.trim_end_matches('/').to_owned(),
+    })
 }
 
 fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
@@ -307,7 +388,9 @@ fn parse_host(host: &str) -> Option<Host> {
     }
     let named = !host.is_empty()
         && host.len() <= 253
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     named.then(|| Host::Name(host.to_ascii_lowercase()))
 }
 
@@ -318,8 +401,14 @@ mod tests {
     #[test]
     fn base_urls() {
         let rows = [
-            ("https://api.openai.com/v1", Some("api.openai.com|443|/v1|true")),
-            ("https://api.openai.com:443/v1/", Some("api.openai.com|443|/v1|true")),
+            (
+                "https://api.openai.com/v1",
+                Some("api.openai.com|443|/v1|true"),
+            ),
+            (
+                "https://api.openai.com:443/v1/",
+                Some("api.openai.com|443|/v1|true"),
+            ),
             ("HTTP://LocalHost:8000", Some("localhost:8000|8000||false")),
             ("http://[::1]:9/x", Some("[::1]:9|9|/x|false")),
             ("http://127.0.0.1/", Some("127.0.0.1|80||false")),
@@ -336,7 +425,12 @@ mod tests {
             ("https://[::1/", None),
         ];
         for (url, expected) in rows {
-            let found = base(url).ok().map(|base| format!("{}|{}|{}|{}", base.authority, base.port, base.path, base.tls));
+            let found = base(url).ok().map(|base| {
+                format!(
+                    "{}|{}|{}|{}",
+                    base.authority, base.port, base.path, base.tls
+                )
+            });
             assert_eq!(found.as_deref(), expected, "{url}");
         }
     }

@@ -38,7 +38,13 @@ impl<'a> Env<'a> {
         match (sources.read)(Path::new(DOTENV)) {
             Ok(bytes) => {
                 for (key, value) in dotenv(&text(bytes, DOTENV)?)? {
-                    values.insert(key, Origin { value, from: DOTENV });
+                    values.insert(
+                        key,
+                        Origin {
+                            value,
+                            from: DOTENV,
+                        },
+                    );
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -46,11 +52,20 @@ impl<'a> Env<'a> {
         }
         for (key, value) in &sources.env {
             if !value.is_empty() {
-                values.insert(key.clone(), Origin { value: value.clone(), from: ENVIRONMENT });
+                values.insert(
+                    key.clone(),
+                    Origin {
+                        value: value.clone(),
+                        from: ENVIRONMENT,
+                    },
+                );
             }
         }
         values.retain(|_, origin| !origin.value.is_empty());
-        Ok(Self { values, read: sources.read })
+        Ok(Self {
+            values,
+            read: sources.read,
+        })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
@@ -68,7 +83,9 @@ impl<'a> Env<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(origin) = self.values.get(key) else { return Ok(None) };
+        let Some(origin) = self.values.get(key) else {
+            return Ok(None);
+        };
         parse(origin.value.trim())
             .map(Some)
             .map_err(|expected| ConfigError::new(origin.from, key, expected))
@@ -118,10 +135,20 @@ fn dotenv(content: &str) -> Result<Vec<(String, String)>, ConfigError> {
             continue;
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let expected = || ConfigError::new(&format!(".env line {}", number + 1), "", "expected KEY=value");
+        let expected = || {
+            ConfigError::new(
+                &format!(".env line {}", number + 1),
+                "",
+                "expected KEY=value",
+            )
+        };
         let (key, value) = line.split_once('=').ok_or_else(expected)?;
         let key = key.trim();
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if key.is_empty()
+            || !key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             return Err(expected());
         }
         pairs.push((key.to_owned(), unquoted(value.trim()).ok_or_else(expected)?));
@@ -149,7 +176,13 @@ mod tests {
     fn dotenv_lines() {
         let content = "# c\n\nA=1\nexport B = two words # c\nC=\"x # y\"\nD='z'\nE=\n";
         let pairs = dotenv(content).unwrap();
-        let expected = [("A", "1"), ("B", "two words"), ("C", "x # y"), ("D", "z"), ("E", "")];
+        let expected = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "x # y"),
+            ("D", "z"),
+            ("E", ""),
+        ];
         let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(pairs, expected);
         for broken in ["novalue", "=x", "A B=1", "A=\"open"] {

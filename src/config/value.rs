@@ -7,7 +7,8 @@ use std::time::Duration;
 /// # Errors
 /// What was expected.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
-    const EXPECTED: &str = "expected whole seconds or a duration such as \"30s\", \"10m\" or \"1h30m\"";
+    const EXPECTED: &str =
+        "expected whole seconds or a duration such as \"30s\", \"10m\" or \"1h30m\"";
     if let Some(seconds) = number(text) {
         return Ok(Duration::from_secs(seconds));
     }
@@ -36,7 +37,11 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         total = total.checked_add(part).ok_or(EXPECTED)?;
         rest = behind;
     }
-    if last_unit == u64::MAX { Err(EXPECTED) } else { Ok(total) }
+    if last_unit == u64::MAX {
+        Err(EXPECTED)
+    } else {
+        Ok(total)
+    }
 }
 
 /// Bytes, or a number with `K`, `M` or `G` (powers of 1024), an `B` or `iB` behind it allowed.
@@ -54,7 +59,9 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
         "G" | "GB" | "GIB" => 1 << 30,
         _ => return Err(EXPECTED),
     };
-    number(count).and_then(|count| count.checked_mul(factor)).ok_or(EXPECTED)
+    number(count)
+        .and_then(|count| count.checked_mul(factor))
+        .ok_or(EXPECTED)
 }
 
 /// `true` or `false`, as words, digits or switches.
@@ -83,7 +90,9 @@ pub fn number(text: &str) -> Option<u64> {
 
 /// Values of a comma-separated list, trimmed, empty ones left out.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]
@@ -112,7 +121,11 @@ mod tests {
             ("1é", None),
         ];
         for (text, millis) in rows {
-            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+            assert_eq!(
+                duration(text).ok(),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
         }
     }
 

@@ -23,7 +23,9 @@ impl FieldSet {
     /// Whether it is in the set.
     #[must_use]
     pub fn contains(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        self.0
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 }
 
@@ -41,7 +43,11 @@ pub struct NewTarget<'a> {
 ///
 /// Framing fields stay even when `Connection` names them: dropping one would change where the message ends.
 #[must_use]
-pub fn request_removals(buf: &[u8], fields: &[Field], keep: impl Fn(usize, &Field) -> bool) -> FieldSet {
+pub fn request_removals(
+    buf: &[u8],
+    fields: &[Field],
+    keep: impl Fn(usize, &Field) -> bool,
+) -> FieldSet {
     let mut removed = nominated(buf, fields);
     for (index, field) in fields.iter().enumerate() {
         let remove = match field.name {
@@ -74,10 +80,16 @@ pub fn request_removals(buf: &[u8], fields: &[Field], keep: impl Fn(usize, &Fiel
 /// and its `Connection` for a 101.
 #[must_use]
 pub fn response_removals(buf: &[u8], fields: &[Field], tunnel: bool) -> FieldSet {
-    let mut removed = if tunnel { FieldSet::default() } else { nominated(buf, fields) };
+    let mut removed = if tunnel {
+        FieldSet::default()
+    } else {
+        nominated(buf, fields)
+    };
     for (index, field) in fields.iter().enumerate() {
         let remove = match field.name {
-            Name::KeepAlive | Name::ProxyConnection | Name::ProxyAuthenticate | Name::SetCookie => true,
+            Name::KeepAlive | Name::ProxyConnection | Name::ProxyAuthenticate | Name::SetCookie => {
+                true
+            }
             Name::Connection | Name::Upgrade => !tunnel,
             _ => false,
         };
@@ -149,9 +161,16 @@ pub fn response(
     let kept = close_ranks(buf, at, head.len, fields, removed)?;
     let reason = absolute(at, head.reason);
     // Code and one space stand before the reason; a status line may end at the code, so they are written anew.
-    let code = [digit(head.status / 100), digit(head.status / 10), digit(head.status)];
-    let start_line =
-        StartLine { before: &[b"HTTP/1.1 ", &code, b" "], moved: reason, after: b"\r\n" };
+    let code = [
+        digit(head.status / 100),
+        digit(head.status / 10),
+        digit(head.status),
+    ];
+    let start_line = StartLine {
+        before: &[b"HTTP/1.1 ", &code, b" "],
+        moved: reason,
+        after: b"\r\n",
+    };
     write_front(buf, kept, &start_line, lines)
 }
 

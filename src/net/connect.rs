@@ -1,10 +1,10 @@
 //! A connection to a provider: addresses, TCP to the first of them that answers, TLS.
 
+use std::future::Future;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,13 +41,20 @@ pub enum ConnectError {
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub async fn connect(worker: &Worker, provider: &Provider, limit: Duration) -> Result<Stream, ConnectError> {
+pub async fn connect(
+    worker: &Worker,
+    provider: &Provider,
+    limit: Duration,
+) -> Result<Stream, ConnectError> {
     let mut attempt = pin!(attempt(worker, provider));
     let mut timeout = pin!(monoio::time::sleep(limit));
     // Whichever is dropped owns sockets without requests on them, or a timer.
     poll_fn(|cx| match attempt.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(ConnectError::TimedOut)),
+        Poll::Pending => timeout
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(ConnectError::TimedOut)),
     })
     .await
 }
@@ -56,23 +63,31 @@ async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, Connect
     let base = &provider.base;
     let addresses = match &base.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
-        Host::Name(name) => {
-            worker.names.lookup(name, base.port).await.map_err(ConnectError::Resolve)?
-        }
+        Host::Name(name) => worker
+            .names
+            .lookup(name, base.port)
+            .await
+            .map_err(ConnectError::Resolve)?,
     };
-    let socket = first_to_answer(&addresses).await.map_err(ConnectError::Connect)?;
+    let socket = first_to_answer(&addresses)
+        .await
+        .map_err(ConnectError::Connect)?;
     if !base.tls {
         return Ok(Stream::plain(socket));
     }
     let name = match &base.host {
         Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-        Host::Name(name) => ServerName::try_from(name.clone())
-            .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?,
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|error| {
+            ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))
+        })?,
     };
     let tls = ClientConnection::new(worker.client_tls(), name)
         .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
     let mut stream = TlsStream::new(socket, Connection::Client(tls));
-    stream.handshake(&worker.scratch).await.map_err(ConnectError::Tls)?;
+    stream
+        .handshake(&worker.scratch)
+        .await
+        .map_err(ConnectError::Tls)?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 

@@ -110,7 +110,11 @@ impl Connection {
             let now_begun = !self.carry.is_empty() || self.client.is_handshaking();
             if begun != Some(now_begun) {
                 begun = Some(now_begun);
-                let wait = if now_begun { timeouts.request_header } else { timeouts.idle_client };
+                let wait = if now_begun {
+                    timeouts.request_header
+                } else {
+                    timeouts.idle_client
+                };
                 self.deadline.set(wait);
             }
             if !self.readable_in_time().await {
@@ -199,18 +203,37 @@ impl Connection {
             Err(error) => return Step::After(self.refuse_unframed(error.into())),
         };
         // What lies behind the message waits for its turn.
-        self.carry.extend_from_slice(message.get(head.len + taken..).unwrap_or_default());
-        let request = Request { buf: message, head, fields: &scratch.fields, length };
+        self.carry
+            .extend_from_slice(message.get(head.len + taken..).unwrap_or_default());
+        let request = Request {
+            buf: message,
+            head,
+            fields: &scratch.fields,
+            length,
+        };
         let id = request_id(&worker, &scratch.fields, message);
         let asker = Asker::new(head, &scratch.fields, message, id);
-        let over = gateway.config.limits.body.is_some_and(|limit| cursor.content_bytes() > limit);
-        let admission = admission::admit(&gateway, request, unix_seconds()).and_then(|admission| match admission {
-            Admission::Forward(_) if over => Err(Fault::BodyTooLarge),
-            admission => Ok(admission),
-        });
+        let over = gateway
+            .config
+            .limits
+            .body
+            .is_some_and(|limit| cursor.content_bytes() > limit);
+        let admission =
+            admission::admit(&gateway, request, unix_seconds()).and_then(
+                |admission| match admission {
+                    Admission::Forward(_) if over => Err(Fault::BodyTooLarge),
+                    admission => Ok(admission),
+                },
+            );
         match admission {
             Ok(Admission::Forward(forward)) => {
-                let opening = Opening { forward, head, cursor, asker, content: content..content + taken };
+                let opening = Opening {
+                    forward,
+                    head,
+                    cursor,
+                    asker,
+                    content: content..content + taken,
+                };
                 match Exchange::open(self, scratch, &gateway, opening) {
                     Ok(exchange) => Step::Exchange(exchange),
                     Err(after) => Step::After(after),
@@ -239,7 +262,13 @@ impl Connection {
     pub(super) fn refuse(&mut self, fault: &Fault, asker: &Asker, cursor: Cursor) -> After {
         let after = self.after_local(asker, cursor);
         let persists = !matches!(after, After::Close { .. });
-        self.send_error(fault, &Asker { persists, ..asker.clone() });
+        self.send_error(
+            fault,
+            &Asker {
+                persists,
+                ..asker.clone()
+            },
+        );
         after
     }
 
@@ -247,12 +276,16 @@ impl Connection {
     /// content or not: nobody can tell where its next request would begin.
     fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
         if !asker.persists || self.worker.is_draining() {
-            return After::Close { linger: !cursor.is_done() };
+            return After::Close {
+                linger: !cursor.is_done(),
+            };
         }
         if cursor.is_done() {
             return After::Persist;
         }
-        let too_long = cursor.remaining().is_some_and(|left| left > DISCARD_BYTES_MAX as u64);
+        let too_long = cursor
+            .remaining()
+            .is_some_and(|left| left > DISCARD_BYTES_MAX as u64);
         if asker.expects_continue || too_long {
             return After::Close { linger: true };
         }
@@ -278,15 +311,16 @@ impl Connection {
     }
 
     /// `/health`, metrics and `OPTIONS *`.
-    fn answer_locally(
-        &mut self,
-        what: &Admission<'_>,
-        asker: &Asker,
-        cursor: Cursor,
-    ) -> After {
+    fn answer_locally(&mut self, what: &Admission<'_>, asker: &Asker, cursor: Cursor) -> After {
         let after = self.after_local(asker, cursor);
         let persists = !matches!(after, After::Close { .. });
-        let out = self.worker.local_answer(what, &Asker { persists, ..asker.clone() });
+        let out = self.worker.local_answer(
+            what,
+            &Asker {
+                persists,
+                ..asker.clone()
+            },
+        );
         let _ = self.client.send(&out);
         after
     }
@@ -359,7 +393,8 @@ impl Connection {
             Ok(Received::Data(n)) => {
                 let bytes = room.get(..n).unwrap_or_default();
                 let advance = cursor.advance(bytes).map_err(|_| ())?;
-                self.carry.extend_from_slice(bytes.get(advance.taken..).unwrap_or_default());
+                self.carry
+                    .extend_from_slice(bytes.get(advance.taken..).unwrap_or_default());
                 Ok(n)
             }
             Ok(Received::Eof) | Err(_) => Err(()),
@@ -374,7 +409,9 @@ impl Connection {
             let received = {
                 let worker = self.worker.clone();
                 let scratch = &mut *worker.scratch.borrow_mut();
-                let Some(room) = scratch.plain.get_mut(HEADROOM..) else { return };
+                let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+                    return;
+                };
                 self.client.recv(room, &mut scratch.cipher)
             };
             match received {
@@ -432,7 +469,9 @@ impl Asker {
     #[must_use]
     pub fn persistence(&self, idle: Duration) -> Persistence {
         match self.persists {
-            true => Persistence::KeepAlive { timeout_secs: idle.as_secs().saturating_sub(1) },
+            true => Persistence::KeepAlive {
+                timeout_secs: idle.as_secs().saturating_sub(1),
+            },
             false => Persistence::Close,
         }
     }

@@ -22,8 +22,15 @@ impl Tick {
     /// This much later, rounded up, and one tick more since the current one has begun already.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
-        let ticks = wait.as_millis().div_ceil(TICK.as_millis()).saturating_add(1);
-        Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)).min(u32::MAX - 1))
+        let ticks = wait
+            .as_millis()
+            .div_ceil(TICK.as_millis())
+            .saturating_add(1);
+        Self(
+            self.0
+                .saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
+                .min(u32::MAX - 1),
+        )
     }
 }
 
@@ -70,7 +77,10 @@ impl Clock {
     pub fn register(self: &Rc<Self>) -> Deadline {
         self.refresh();
         let mut slots = self.slots.borrow_mut();
-        let slot = Slot { at: Tick::NEVER, waker: None };
+        let slot = Slot {
+            at: Tick::NEVER,
+            waker: None,
+        };
         let index = match slots.free.pop() {
             Some(index) => index,
             None => slots.entries.len(),
@@ -82,7 +92,11 @@ impl Clock {
         if let Some(sweeper) = self.sweeper.borrow_mut().take() {
             sweeper.wake();
         }
-        Deadline { clock: self.clone(), index, limit: Tick::NEVER }
+        Deadline {
+            clock: self.clone(),
+            index,
+            limit: Tick::NEVER,
+        }
     }
 
     /// Sweeps for ever; `each` runs at every tick. The worker spawns it once.
@@ -155,7 +169,11 @@ impl Deadline {
             if slot.at <= self.clock.now() {
                 return Poll::Ready(());
             }
-            if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if !slot
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
                 slot.waker = Some(cx.waker().clone());
             }
         }
@@ -173,7 +191,10 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         let mut slots = self.clock.slots.borrow_mut();
         if let Some(slot) = slots.entries.get_mut(self.index) {
-            *slot = Slot { at: Tick::NEVER, waker: None };
+            *slot = Slot {
+                at: Tick::NEVER,
+                waker: None,
+            };
             slots.free.push(self.index);
         }
     }

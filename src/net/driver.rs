@@ -27,10 +27,22 @@ pub enum Rung {
 
 /// The ladder, best first.
 const RINGS: [Rung; 4] = [
-    Rung::Ring { entries: 4096, flags: true },
-    Rung::Ring { entries: 1024, flags: true },
-    Rung::Ring { entries: 1024, flags: false },
-    Rung::Ring { entries: 256, flags: false },
+    Rung::Ring {
+        entries: 4096,
+        flags: true,
+    },
+    Rung::Ring {
+        entries: 1024,
+        flags: true,
+    },
+    Rung::Ring {
+        entries: 1024,
+        flags: false,
+    },
+    Rung::Ring {
+        entries: 256,
+        flags: false,
+    },
 ];
 
 /// The best rung that works here, and why none above it does.
@@ -51,7 +63,9 @@ pub fn choose(wish: Driver) -> io::Result<(Rung, String)> {
     }
     let refusals = refusals.join("; ");
     match wish {
-        Driver::IoUring => Err(io::Error::other(format!("io_uring does not work here: {refusals}"))),
+        Driver::IoUring => Err(io::Error::other(format!(
+            "io_uring does not work here: {refusals}"
+        ))),
         Driver::Auto | Driver::Epoll => Ok((Rung::Epoll, refusals)),
     }
 }
@@ -59,8 +73,14 @@ pub fn choose(wish: Driver) -> io::Result<(Rung, String)> {
 impl std::fmt::Display for Rung {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ring { entries, flags: true } => write!(f, "io_uring ({entries} entries)"),
-            Self::Ring { entries, flags: false } => {
+            Self::Ring {
+                entries,
+                flags: true,
+            } => write!(f, "io_uring ({entries} entries)"),
+            Self::Ring {
+                entries,
+                flags: false,
+            } => {
                 write!(f, "io_uring ({entries} entries, no flags)")
             }
             Self::Epoll => f.write_str("epoll"),
@@ -70,7 +90,9 @@ impl std::fmt::Display for Rung {
 
 /// Sets up a ring and enters it, with nothing to submit.
 fn try_ring(rung: Rung) -> io::Result<()> {
-    let Rung::Ring { entries, flags } = rung else { return Ok(()) };
+    let Rung::Ring { entries, flags } = rung else {
+        return Ok(());
+    };
     let ring: IoUring = builder(flags).build(entries)?;
     ring.submitter().submit_and_wait(0)?;
     Ok(())
@@ -90,9 +112,14 @@ fn builder(flags: bool) -> io_uring::Builder {
 /// # Errors
 /// When not even epoll is to be had.
 pub fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
-    let start = RINGS.iter().position(|ring| *ring == rung).unwrap_or(RINGS.len());
+    let start = RINGS
+        .iter()
+        .position(|ring| *ring == rung)
+        .unwrap_or(RINGS.len());
     for ring in RINGS.iter().skip(start) {
-        let Rung::Ring { entries, flags } = *ring else { continue };
+        let Rung::Ring { entries, flags } = *ring else {
+            continue;
+        };
         let runtime = RuntimeBuilder::<IoUringDriver>::new()
             .uring_builder(builder(flags))
             .with_entries(entries)
@@ -102,6 +129,8 @@ pub fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
             return Ok(runtime.block_on(future));
         }
     }
-    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
+        .enable_timer()
+        .build()?;
     Ok(runtime.block_on(future))
 }

@@ -104,9 +104,17 @@ impl Exchange {
         gateway: &Rc<Gateway>,
         opening: Opening<'_>,
     ) -> Result<Box<Self>, After> {
-        let Opening { forward, head, cursor, asker, content } = opening;
+        let Opening {
+            forward,
+            head,
+            cursor,
+            asker,
+            content,
+        } = opening;
         let worker = connection.worker.clone();
-        let Some((_, lines)) = gateway.provider(forward.provider) else { return Err(After::Drop) };
+        let Some((_, lines)) = gateway.provider(forward.provider) else {
+            return Err(After::Drop);
+        };
         let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
         let idempotent = is_idempotent(head.method.of(message));
         let id = match forward.carries_on(&scratch.fields, Name::XRequestId) {
@@ -114,8 +122,14 @@ impl Exchange {
             false => asker.id.line(),
         };
         let fields = &scratch.fields;
-        let Some(start) = forward.rewrite(lines, &mut scratch.plain, HEADROOM, head, fields, id.as_bytes())
-        else {
+        let Some(start) = forward.rewrite(
+            lines,
+            &mut scratch.plain,
+            HEADROOM,
+            head,
+            fields,
+            id.as_bytes(),
+        ) else {
             // The headroom is sized for every configuration; only a defect leads here.
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
@@ -126,7 +140,10 @@ impl Exchange {
             upstream: None,
             unsent: Vec::new(),
             replay: None,
-            up: Upload { cursor, refused: false },
+            up: Upload {
+                cursor,
+                refused: false,
+            },
             response: Response::new(asker.head_only),
             asker,
             upgrade: forward.upgrade,
@@ -186,7 +203,9 @@ impl Exchange {
     async fn establish(&mut self, connection: &mut Connection) -> Result<(), After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
-        let Some((provider, _)) = gateway.provider(self.provider) else { return Err(After::Drop) };
+        let Some((provider, _)) = gateway.provider(self.provider) else {
+            return Err(After::Drop);
+        };
         connection.deadline.clear();
         let connected = {
             let limit = gateway.config.timeouts.connect;
@@ -199,7 +218,10 @@ impl Exchange {
                 if connection.poll_left(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                connection.deadline.poll(cx).map(|()| Some(Err(ConnectError::TimedOut)))
+                connection
+                    .deadline
+                    .poll(cx)
+                    .map(|()| Some(Err(ConnectError::TimedOut)))
             })
             .await
         };
@@ -222,7 +244,9 @@ impl Exchange {
     fn pump(&mut self, connection: &mut Connection) -> Turn {
         let worker = connection.worker.clone();
         let scratch = &mut *worker.scratch.borrow_mut();
-        let Some(mut upstream) = self.upstream.take() else { return Turn::Again };
+        let Some(mut upstream) = self.upstream.take() else {
+            return Turn::Again;
+        };
         for _ in 0..PIECES_MAX {
             let pushed = self.push_request(connection, &mut upstream, scratch);
             let pulled = match pushed {
@@ -281,7 +305,9 @@ impl Exchange {
         if !self.wants_client(connection, upstream) || !connection.client.is_readable() {
             return Flow::Idle;
         }
-        let Some(room) = scratch.plain.get_mut(HEADROOM..) else { return Flow::Idle };
+        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+            return Flow::Idle;
+        };
         let received = match connection.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return Flow::Idle,
@@ -313,10 +339,16 @@ impl Exchange {
         if limit.is_some_and(|limit| self.up.cursor.content_bytes() > limit) {
             return Flow::Over(self.abort_upload(connection, Fault::BodyTooLarge));
         }
-        connection.carry.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        connection
+            .carry
+            .extend_from_slice(bytes.get(taken..).unwrap_or_default());
         self.response.expects_continue = false;
         // An upstream that takes no more may have answered already: its answer counts.
-        if upstream.stream.send(bytes.get(..taken).unwrap_or_default()).is_err() {
+        if upstream
+            .stream
+            .send(bytes.get(..taken).unwrap_or_default())
+            .is_err()
+        {
             self.up.refused = true;
         }
         Flow::Moved
@@ -325,9 +357,17 @@ impl Exchange {
     /// The client's own fault in the middle of its content: the upstream must not take it for whole.
     fn abort_upload(&self, connection: &mut Connection, fault: Fault) -> After {
         if self.response.is_answered() {
-            return After::Truncate { reset: self.response.ends_with_connection() };
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
         }
-        connection.send_error(&fault, &Asker { persists: false, ..self.asker.clone() });
+        connection.send_error(
+            &fault,
+            &Asker {
+                persists: false,
+                ..self.asker.clone()
+            },
+        );
         After::Close { linger: true }
     }
 
@@ -345,7 +385,9 @@ impl Exchange {
 
     /// Ready when something can be moved, the client has left or time is up.
     fn poll_wake(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Wake> {
-        let Some(mut upstream) = self.upstream.take() else { return Poll::Ready(Wake::Progress) };
+        let Some(mut upstream) = self.upstream.take() else {
+            return Poll::Ready(Wake::Progress);
+        };
         let woken = self.poll_sides(connection, &mut upstream, cx);
         self.upstream = Some(upstream);
         if woken.is_ready() {
@@ -362,7 +404,11 @@ impl Exchange {
     ) -> Poll<Wake> {
         if !connection.client.is_flushed() {
             if let Poll::Ready(flushed) = connection.client.poll_flush(cx) {
-                let wake = if flushed.is_ok() { Wake::Progress } else { Wake::ClientLeft };
+                let wake = if flushed.is_ok() {
+                    Wake::Progress
+                } else {
+                    Wake::ClientLeft
+                };
                 return Poll::Ready(wake);
             }
         } else if !self.response.is_over() && upstream.stream.poll_readable(cx).is_ready() {
@@ -395,16 +441,24 @@ impl Exchange {
     }
 
     fn request_is_sent(&self) -> bool {
-        let flushed = self.upstream.as_ref().is_none_or(|upstream| upstream.stream.is_flushed());
+        let flushed = self
+            .upstream
+            .as_ref()
+            .is_none_or(|upstream| upstream.stream.is_flushed());
         self.up.refused || (self.up.cursor.is_done() && flushed)
     }
 
     fn timed_out(&self, connection: &mut Connection) -> After {
         if self.response.is_answered() {
-            return After::Truncate { reset: self.response.ends_with_connection() };
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
         }
         let waits_for_client = !self.up.cursor.is_done()
-            && self.upstream.as_ref().is_some_and(|upstream| upstream.stream.is_flushed());
+            && self
+                .upstream
+                .as_ref()
+                .is_some_and(|upstream| upstream.stream.is_flushed());
         match waits_for_client && !self.up.refused {
             true => self.abort_upload(connection, Fault::RequestBodyTimeout),
             false => self.give_up(connection, &Fault::UpstreamTimeout),
@@ -414,10 +468,14 @@ impl Exchange {
     /// Ends the exchange with an error of our own, or by cutting an answer that has begun.
     pub(super) fn give_up(&self, connection: &mut Connection, fault: &Fault) -> After {
         if self.response.is_answered() {
-            return After::Truncate { reset: self.response.ends_with_connection() };
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
         }
-        let asker =
-            Asker { expects_continue: self.response.expects_continue, ..self.asker.clone() };
+        let asker = Asker {
+            expects_continue: self.response.expects_continue,
+            ..self.asker.clone()
+        };
         connection.refuse(fault, &asker, self.up.cursor.clone())
     }
 
@@ -434,7 +492,10 @@ impl Exchange {
             && self.response.leaves_reusable()
             && let Some((provider, _)) = self.gateway.provider(self.provider)
         {
-            connection.worker.pool.put(upstream, provider.idle_upstream, scratch);
+            connection
+                .worker
+                .pool
+                .put(upstream, provider.idle_upstream, scratch);
         }
         let done = self.up.cursor.is_done();
         match self.response.client_persists {
@@ -449,7 +510,11 @@ impl Exchange {
 
 /// A tunnel has no answer that could still come: it ends with its upstream.
 fn sent_to_upstream(sent: bool) -> Flow {
-    if sent { Flow::Moved } else { Flow::Over(After::Truncate { reset: true }) }
+    if sent {
+        Flow::Moved
+    } else {
+        Flow::Over(After::Truncate { reset: true })
+    }
 }
 
 fn connect_fault(provider: &str, error: ConnectError) -> Fault {

@@ -11,8 +11,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::socket::Socket;
 
@@ -43,7 +43,10 @@ impl Hangups {
     /// When there is no descriptor left.
     pub fn new() -> io::Result<Rc<Self>> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Rc::new(Self { epoll, slots: RefCell::default() }))
+        Ok(Rc::new(Self {
+            epoll,
+            slots: RefCell::default(),
+        }))
     }
 
     /// Hands events to those who wait, for ever. The worker spawns it once.
@@ -60,8 +63,17 @@ impl Hangups {
             watch.rest();
             poll_fn(|cx| watch.poll_readable(cx)).await;
             events.clear();
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            if epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now)).is_err() {
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            if epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                Some(&now),
+            )
+            .is_err()
+            {
                 continue;
             }
             for event in &events {
@@ -110,7 +122,10 @@ impl Hangup {
     /// Not registered yet.
     #[must_use]
     pub fn new(hangups: Rc<Hangups>) -> Self {
-        Self { hangups, index: None }
+        Self {
+            hangups,
+            index: None,
+        }
     }
 
     /// Ready once the peer of `fd` has closed or reset; always the same connection's `fd`.
@@ -129,7 +144,11 @@ impl Hangup {
         if slot.gone {
             return Poll::Ready(());
         }
-        if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             slot.waker = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -141,7 +160,11 @@ impl Drop for Hangup {
         let Some(index) = self.index else { return };
         let mut slots = self.hangups.slots.borrow_mut();
         if let Some(slot) = slots.entries.get_mut(index) {
-            *slot = Slot { generation: slot.generation.wrapping_add(1), gone: false, waker: None };
+            *slot = Slot {
+                generation: slot.generation.wrapping_add(1),
+                gone: false,
+                waker: None,
+            };
             slots.free.push(index);
         }
     }

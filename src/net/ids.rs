@@ -24,7 +24,10 @@ impl RequestId {
     /// The complete `X-Request-ID` line.
     #[must_use]
     pub fn line(&self) -> IdLine {
-        let mut line = IdLine { bytes: [0; LINE_BYTES_MAX], len: 0 };
+        let mut line = IdLine {
+            bytes: [0; LINE_BYTES_MAX],
+            len: 0,
+        };
         for part in [&b"X-Request-ID: "[..], self.as_bytes(), b"\r\n"] {
             if let Some(room) = line.bytes.get_mut(line.len..line.len + part.len()) {
                 room.copy_from_slice(part);
@@ -58,7 +61,10 @@ impl IdLine {
     /// No line.
     #[must_use]
     pub fn none() -> Self {
-        Self { bytes: [0; LINE_BYTES_MAX], len: 0 }
+        Self {
+            bytes: [0; LINE_BYTES_MAX],
+            len: 0,
+        }
     }
 }
 
@@ -78,7 +84,10 @@ struct Supply {
 
 impl Default for Supply {
     fn default() -> Self {
-        Self { bytes: [0; 1024], used: 1024 }
+        Self {
+            bytes: [0; 1024],
+            used: 1024,
+        }
     }
 }
 
@@ -89,10 +98,14 @@ impl Ids {
         let supply = &mut *self.0.borrow_mut();
         if supply.used >= supply.bytes.len() {
             // Cannot fail for 1 KiB once the kernel has seeded its generator; ids are no secret in any case.
-            let _ = rustix::rand::getrandom(&mut supply.bytes, rustix::rand::GetRandomFlags::empty());
+            let _ =
+                rustix::rand::getrandom(&mut supply.bytes, rustix::rand::GetRandomFlags::empty());
             supply.used = 0;
         }
-        let bits = supply.bytes.get(supply.used..supply.used + 16).unwrap_or_default();
+        let bits = supply
+            .bytes
+            .get(supply.used..supply.used + 16)
+            .unwrap_or_default();
         let mut id = [b'0'; 32];
         for (pair, byte) in id.chunks_exact_mut(2).zip(bits) {
             if let [high, low] = pair {
@@ -106,5 +119,9 @@ impl Ids {
 }
 
 fn hex(digit: u8) -> u8 {
-    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+    if digit < 10 {
+        b'0' + digit
+    } else {
+        b'a' + digit - 10
+    }
 }

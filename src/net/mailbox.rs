@@ -20,7 +20,10 @@ pub struct Mailbox<T> {
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bell: self.bell.clone() }
+        Self {
+            queue: self.queue.clone(),
+            bell: self.bell.clone(),
+        }
     }
 }
 
@@ -47,7 +50,13 @@ pub struct Inbox<T> {
 pub fn mailbox<T>() -> io::Result<(Mailbox<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     let (sender, queue) = channel();
-    Ok((Mailbox { queue: sender, bell: bell.clone() }, Inbox { queue, bell }))
+    Ok((
+        Mailbox {
+            queue: sender,
+            bell: bell.clone(),
+        },
+        Inbox { queue, bell },
+    ))
 }
 
 impl<T> Inbox<T> {

@@ -32,7 +32,12 @@ impl Upstream {
     /// A connection that has carried nothing yet.
     #[must_use]
     pub fn fresh(stream: Stream, provider: usize) -> Box<Self> {
-        Box::new(Self { stream, provider, reused: false, idle_until: None })
+        Box::new(Self {
+            stream,
+            provider,
+            reused: false,
+            idle_until: None,
+        })
     }
 }
 
@@ -47,7 +52,11 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(clock: Rc<Clock>) -> Self {
-        Self { clock, idle: RefCell::default(), keeper: RefCell::new(None) }
+        Self {
+            clock,
+            idle: RefCell::default(),
+            keeper: RefCell::new(None),
+        }
     }
 
     /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed.
@@ -55,7 +64,9 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(provider)?;
         while let Some(mut upstream) = stack.pop() {
-            let expired = upstream.idle_until.is_some_and(|until| until <= self.clock.now());
+            let expired = upstream
+                .idle_until
+                .is_some_and(|until| until <= self.clock.now());
             if !expired && upstream.stream.is_quiet(&mut scratch.cipher) {
                 upstream.reused = true;
                 return Some(upstream);
@@ -66,7 +77,9 @@ impl Pool {
 
     /// Keeps a connection for the next request, for `limit` at most.
     pub fn put(&self, mut upstream: Box<Upstream>, limit: Duration, scratch: &mut Scratch) {
-        let Some(keeper) = self.keeper.borrow().clone() else { return };
+        let Some(keeper) = self.keeper.borrow().clone() else {
+            return;
+        };
         upstream.idle_until = Some(self.clock.now().after(limit));
         if !still_idle(&mut upstream, &mut Context::from_waker(&keeper), scratch) {
             // It has something to say already, which nobody asked for.
@@ -95,7 +108,9 @@ impl Pool {
         let old = self.idle.take();
         let mut idle: Vec<Vec<Box<Upstream>>> = Vec::new();
         for (provider, mut stack) in old.into_iter().enumerate() {
-            let Some(index) = new_index(provider) else { continue };
+            let Some(index) = new_index(provider) else {
+                continue;
+            };
             for upstream in &mut stack {
                 upstream.provider = index;
             }
@@ -128,7 +143,10 @@ impl Pool {
     pub async fn keep(self: Rc<Self>, scratch: Rc<RefCell<Scratch>>) {
         poll_fn(|cx| -> Poll<()> {
             let mut keeper = self.keeper.borrow_mut();
-            if !keeper.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            if !keeper
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
                 *keeper = Some(cx.waker().clone());
             }
             drop(keeper);

@@ -48,7 +48,10 @@ impl Names {
             let mailbox = mailbox.clone();
             Box::new(move |answer| mailbox.send(wrap(answer)))
         };
-        Self { entries: RefCell::default(), post: Box::new(post) }
+        Self {
+            entries: RefCell::default(),
+            post: Box::new(post),
+        }
     }
 
     /// Asks for a host's addresses ahead of need.
@@ -71,7 +74,10 @@ impl Names {
             let entry = entries.entry(host.into()).or_default();
             if let Some(addresses) = &entry.addresses {
                 let addresses = addresses.clone();
-                if !entry.answered.is_some_and(|answered| answered.elapsed() < FRESH) {
+                if !entry
+                    .answered
+                    .is_some_and(|answered| answered.elapsed() < FRESH)
+                {
                     self.ask(host, entry);
                 }
                 return Poll::Ready(Ok(addresses));
@@ -87,7 +93,10 @@ impl Names {
             Poll::Pending
         })
         .await?;
-        Ok(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
+        Ok(addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, port))
+            .collect())
     }
 
     /// Takes in an answer and wakes who waits for it.
@@ -114,13 +123,21 @@ impl Names {
         }
         let post = (self.post)();
         let name: Box<str> = host.into();
-        let thread = std::thread::Builder::new().name("resolve".into()).stack_size(STACK_BYTES);
+        let thread = std::thread::Builder::new()
+            .name("resolve".into())
+            .stack_size(STACK_BYTES);
         let started = thread.spawn(move || {
             let addresses = resolve(&name);
-            post(Answer { host: name, addresses });
+            post(Answer {
+                host: name,
+                addresses,
+            });
         });
         if let Err(error) = started {
-            (self.post)()(Answer { host: host.into(), addresses: Err(error) });
+            (self.post)()(Answer {
+                host: host.into(),
+                addresses: Err(error),
+            });
         }
     }
 }
@@ -128,12 +145,21 @@ impl Names {
 /// Enough for the C library's resolver.
 const STACK_BYTES: usize = 256 * 1024;
 
-#[expect(clippy::disallowed_methods, reason = "runs on a thread of its own, where blocking is right")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runs on a thread of its own, where blocking is right"
+)]
 fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     use std::net::ToSocketAddrs;
-    let found: Vec<IpAddr> = (host, 0).to_socket_addrs()?.map(|address| address.ip()).collect();
+    let found: Vec<IpAddr> = (host, 0)
+        .to_socket_addrs()?
+        .map(|address| address.ip())
+        .collect();
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
     }
     Ok(found)
 }

@@ -99,7 +99,9 @@ impl Exchange {
         if self.response.is_over() || !ready {
             return Flow::Idle;
         }
-        let Some(room) = scratch.plain.get_mut(HEADROOM..) else { return Flow::Idle };
+        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+            return Flow::Idle;
+        };
         match upstream.stream.recv(room, &mut scratch.cipher) {
             Ok(Received::Pending) => Flow::Idle,
             Ok(Received::Data(n)) => {
@@ -116,15 +118,24 @@ impl Exchange {
         match &mut self.response.state {
             State::Head => self.received_head(connection, scratch, n),
             State::Content(cursor) => {
-                let Some(piece) = scratch.plain.get_mut(HEADROOM..HEADROOM + n) else { return Flow::Idle };
-                let Ok(taken) = take(cursor, self.response.strip, piece) else {
-                    return Flow::Over(After::Truncate { reset: self.response.ends_with_connection() });
+                let Some(piece) = scratch.plain.get_mut(HEADROOM..HEADROOM + n) else {
+                    return Flow::Idle;
                 };
-                let sent = connection.client.send(piece.get(..taken.kept).unwrap_or_default());
+                let Ok(taken) = take(cursor, self.response.strip, piece) else {
+                    return Flow::Over(After::Truncate {
+                        reset: self.response.ends_with_connection(),
+                    });
+                };
+                let sent = connection
+                    .client
+                    .send(piece.get(..taken.kept).unwrap_or_default());
                 self.content_sent(sent.is_ok(), &taken, n)
             }
             State::Tunnel => {
-                let piece = scratch.plain.get(HEADROOM..HEADROOM + n).unwrap_or_default();
+                let piece = scratch
+                    .plain
+                    .get(HEADROOM..HEADROOM + n)
+                    .unwrap_or_default();
                 match connection.client.send(piece) {
                     Ok(()) => Flow::Moved,
                     Err(_) => Flow::Over(After::Drop),
@@ -145,12 +156,21 @@ impl Exchange {
         Flow::Moved
     }
 
-    fn received_head(&mut self, connection: &mut Connection, scratch: &mut Scratch, n: usize) -> Flow {
+    fn received_head(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        n: usize,
+    ) -> Flow {
         let mut end = HEADROOM + n;
         if !self.response.carry.is_empty() {
             let bytes = scratch.plain.get(HEADROOM..end).unwrap_or_default();
             self.response.carry.extend_from_slice(bytes);
-            match self.response.scan.find_end(&self.response.carry, Side::Response) {
+            match self
+                .response
+                .scan
+                .find_end(&self.response.carry, Side::Response)
+            {
                 Ok(Some(_)) => {}
                 Ok(None) => return Flow::Moved,
                 Err(_) => return self.invalid(connection),
@@ -158,7 +178,9 @@ impl Exchange {
             let carried = std::mem::take(&mut self.response.carry);
             self.response.scan = HeadScan::default();
             end = HEADROOM + carried.len();
-            let Some(room) = scratch.plain.get_mut(HEADROOM..end) else { return self.invalid(connection) };
+            let Some(room) = scratch.plain.get_mut(HEADROOM..end) else {
+                return self.invalid(connection);
+            };
             room.copy_from_slice(&carried);
         }
         self.heads(connection, scratch, end)
@@ -215,8 +237,12 @@ impl Exchange {
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
         remove_framing(scratch, &mut removed);
         let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &[]);
-        let Some(start) = start else { return Some(self.invalid(connection)) };
-        let sent = connection.client.send(scratch.plain.get(start..at + head.len).unwrap_or_default());
+        let Some(start) = start else {
+            return Some(self.invalid(connection));
+        };
+        let sent = connection
+            .client
+            .send(scratch.plain.get(start..at + head.len).unwrap_or_default());
         sent.is_err().then_some(Flow::Over(After::Drop))
     }
 
@@ -234,10 +260,22 @@ impl Exchange {
         remove_framing(scratch, &mut removed);
         let id = self.id_line(&scratch.fields);
         let lines = [id.as_bytes()];
-        let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &lines);
-        let Some(start) = start else { return self.invalid(connection) };
+        let start = rewrite::response(
+            &mut scratch.plain,
+            at,
+            head,
+            &scratch.fields,
+            &removed,
+            &lines,
+        );
+        let Some(start) = start else {
+            return self.invalid(connection);
+        };
         self.response.state = State::Tunnel;
-        match connection.client.send(scratch.plain.get(start..end).unwrap_or_default()) {
+        match connection
+            .client
+            .send(scratch.plain.get(start..end).unwrap_or_default())
+        {
             Ok(()) => Flow::Moved,
             Err(_) => Flow::Over(After::Drop),
         }
@@ -263,7 +301,9 @@ impl Exchange {
         let mut cursor = Cursor::new(length);
         let content = at + head.len;
         // Framing is looked at before the head is rewritten: so a fault in it is still a 502.
-        let Some(piece) = scratch.plain.get_mut(content..end) else { return self.invalid(connection) };
+        let Some(piece) = scratch.plain.get_mut(content..end) else {
+            return self.invalid(connection);
+        };
         let Ok(taken) = take(&mut cursor, self.response.strip, piece) else {
             return self.invalid(connection);
         };
@@ -271,7 +311,10 @@ impl Exchange {
         let Some(start) = self.rewrite_answer(scratch, head, at) else {
             return self.invalid(connection);
         };
-        let out = scratch.plain.get(start..content + taken.kept).unwrap_or_default();
+        let out = scratch
+            .plain
+            .get(start..content + taken.kept)
+            .unwrap_or_default();
         let sent = connection.client.send(out);
         self.response.state = State::Content(cursor);
         self.content_sent(sent.is_ok(), &taken, end - content)
@@ -289,7 +332,12 @@ impl Exchange {
                 || (response.upstream_persists && !response.expects_continue && !self.up.refused))
     }
 
-    fn rewrite_answer(&self, scratch: &mut Scratch, head: &ResponseHead, at: usize) -> Option<usize> {
+    fn rewrite_answer(
+        &self,
+        scratch: &mut Scratch,
+        head: &ResponseHead,
+        at: usize,
+    ) -> Option<usize> {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
         self.framing_removals(scratch, head, &mut removed);
@@ -300,7 +348,14 @@ impl Exchange {
             (false, _) => b"Connection: close\r\n",
         };
         let lines = [id.as_bytes(), persistence];
-        rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &lines)
+        rewrite::response(
+            &mut scratch.plain,
+            at,
+            head,
+            &scratch.fields,
+            &removed,
+            &lines,
+        )
     }
 
     /// Framing fields that must not go on: all where there can be no content (RFC 9110, section 8.6), the
@@ -344,7 +399,11 @@ impl Exchange {
                 if upstream.reused && self.may_repeat() {
                     return Flow::Again;
                 }
-                let fault = if orderly { Fault::UpstreamClosed } else { Fault::UpstreamReset };
+                let fault = if orderly {
+                    Fault::UpstreamClosed
+                } else {
+                    Fault::UpstreamReset
+                };
                 Flow::Over(self.give_up(connection, &fault))
             }
             State::Head => self.invalid(connection),
@@ -370,13 +429,25 @@ struct Taken {
     done: bool,
 }
 
-fn take(cursor: &mut Cursor, strip: bool, piece: &mut [u8]) -> Result<Taken, framing::FramingError> {
+fn take(
+    cursor: &mut Cursor,
+    strip: bool,
+    piece: &mut [u8],
+) -> Result<Taken, framing::FramingError> {
     if strip {
         let stripped = cursor.strip(piece)?;
-        return Ok(Taken { taken: stripped.taken, kept: stripped.kept, done: stripped.done });
+        return Ok(Taken {
+            taken: stripped.taken,
+            kept: stripped.kept,
+            done: stripped.done,
+        });
     }
     let advance = cursor.advance(piece)?;
-    Ok(Taken { taken: advance.taken, kept: advance.taken, done: advance.done })
+    Ok(Taken {
+        taken: advance.taken,
+        kept: advance.taken,
+        done: advance.done,
+    })
 }
 
 /// Interim responses and 101 have no content, so nothing may say that they have.

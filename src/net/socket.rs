@@ -51,7 +51,12 @@ impl Socket {
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let stream = Rc::new(TcpStream::from_std(fd.into())?);
         let read = Watch::new(stream.clone(), Interest::Read);
-        Ok(Self { stream, read, write: None, readable: true })
+        Ok(Self {
+            stream,
+            read,
+            write: None,
+            readable: true,
+        })
     }
 
     /// Starts a TCP connection; it is established when [`poll_writable`](Self::poll_writable) is ready
@@ -60,7 +65,11 @@ impl Socket {
     /// # Errors
     /// When there is no descriptor or no route.
     pub fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let family = if addr.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
@@ -142,7 +151,9 @@ impl Socket {
     /// As [`poll_readable`](Self::poll_readable).
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let stream = &self.stream;
-        let watch = self.write.get_or_insert_with(|| Watch::new(stream.clone(), Interest::Write));
+        let watch = self
+            .write
+            .get_or_insert_with(|| Watch::new(stream.clone(), Interest::Write));
         std::task::ready!(watch.poll(cx));
         self.write = None;
         Poll::Ready(())
@@ -193,7 +204,10 @@ impl Socket {
 
     /// The descriptor, for as long as the socket is borrowed.
     #[must_use]
-    #[expect(unsafe_code, reason = "the runtime's stream lends its descriptor only as a number")]
+    #[expect(
+        unsafe_code,
+        reason = "the runtime's stream lends its descriptor only as a number"
+    )]
     pub fn fd(&self) -> BorrowedFd<'_> {
         let raw = self.stream.as_raw_fd();
         // SAFETY: `raw` is open: `self.stream` owns it and closes it only when its last clone is dropped,
@@ -249,13 +263,23 @@ impl Watch {
     /// Arms the wait if it is not armed. Ready once per readiness.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = self.future.as_mut().poll(cx);
-        if self.fired.take() { Poll::Ready(()) } else { Poll::Pending }
+        if self.fired.take() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
 /// Pending once. No waker is needed: only [`Watch::poll`] polls it, and it has seen the flag by then.
 async fn yield_to_owner() {
     let mut yielded = false;
-    poll_fn(|_| if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending })
-        .await;
+    poll_fn(|_| {
+        if std::mem::replace(&mut yielded, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }

@@ -30,7 +30,11 @@ impl Stream {
     /// A stream without TLS.
     #[must_use]
     pub fn plain(socket: Socket) -> Self {
-        Self::Plain(PlainStream { socket, unsent: Vec::new(), sent: 0 })
+        Self::Plain(PlainStream {
+            socket,
+            unsent: Vec::new(),
+            sent: 0,
+        })
     }
 
     fn socket(&self) -> &Socket {

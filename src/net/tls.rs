@@ -6,8 +6,8 @@
 //! its own on the server side: it is what receiving the first bytes does.
 
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use rustls::Connection;
 
@@ -36,7 +36,12 @@ impl TlsStream {
     pub fn new(socket: Socket, mut tls: Connection) -> Self {
         // Writers wait until a piece is flushed, so rustls never has to refuse bytes.
         tls.set_buffer_limit(None);
-        Self { socket, tls, opened: false, edge: RecordEdge::default() }
+        Self {
+            socket,
+            tls,
+            opened: false,
+            edge: RecordEdge::default(),
+        }
     }
 
     /// Completes the handshake of a client.
@@ -46,7 +51,10 @@ impl TlsStream {
     ///
     /// # Cancel safety
     /// The handshake stays where it is, but the stream is of no use until it is completed.
-    pub async fn handshake(&mut self, cipher: &std::cell::RefCell<super::scratch::Scratch>) -> io::Result<()> {
+    pub async fn handshake(
+        &mut self,
+        cipher: &std::cell::RefCell<super::scratch::Scratch>,
+    ) -> io::Result<()> {
         loop {
             self.flush()?;
             if !self.is_flushed() {
@@ -97,7 +105,9 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
             let limit = cipher.len().min(out.len().saturating_sub(RECORD_BYTES_MAX));
-            let Some(room) = cipher.get_mut(..limit) else { return Ok(Received::Pending) };
+            let Some(room) = cipher.get_mut(..limit) else {
+                return Ok(Received::Pending);
+            };
             match self.socket.recv(room)? {
                 Received::Pending => return Ok(Received::Pending),
                 Received::Eof => {
@@ -195,7 +205,10 @@ impl TlsStream {
                 Ok(Received::Pending) => return self.edge.is_whole(),
                 Ok(Received::Data(n)) => {
                     let opened = self.open(cipher.get(..n).unwrap_or_default(), &mut []);
-                    let ended = self.tls.process_new_packets().map_or(true, |s| s.peer_has_closed());
+                    let ended = self
+                        .tls
+                        .process_new_packets()
+                        .map_or(true, |s| s.peer_has_closed());
                     if opened.is_err() || ended {
                         return false;
                     }
@@ -219,11 +232,15 @@ struct Records<'a>(&'a Socket);
 
 impl Write for Records<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.send(bytes)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+        self.0
+            .send(bytes)?
+            .ok_or_else(|| ErrorKind::WouldBlock.into())
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.send_vectored(slices)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+        self.0
+            .send_vectored(slices)?
+            .ok_or_else(|| ErrorKind::WouldBlock.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

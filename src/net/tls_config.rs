@@ -36,8 +36,12 @@ const ALPN: &[u8] = b"http/1.1";
 
 fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     let certificates = certificates(&files.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| at(&files.key, format!("expected a private key in PEM: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+        at(
+            &files.key,
+            format!("expected a private key in PEM: {error}"),
+        )
+    })?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -52,7 +56,12 @@ fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     };
     let mut config = builder
         .with_single_cert(certificates, key)
-        .map_err(|error| at(&files.cert, format!("certificate and key do not fit: {error}")))?;
+        .map_err(|error| {
+            at(
+                &files.cert,
+                format!("certificate and key do not fit: {error}"),
+            )
+        })?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Stateless tickets: a client that reconnects resumes with any worker.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
@@ -67,16 +76,21 @@ fn client(trust: &UpstreamTls, needed: bool) -> Result<Arc<ClientConfig>, String
         let found = rustls_native_certs::load_certs_from_paths(file, dir);
         store.add_parsable_certificates(found.certs);
         if store.is_empty() {
-            let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
+            let why = found
+                .errors
+                .first()
+                .map_or_else(String::new, |error| format!(": {error}"));
             let named = file.or(dir).unwrap_or(Path::new(""));
             return Err(at(named, format!("expected certificates in PEM{why}")));
         }
     } else if needed {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() {
-            return Err("no trusted certificates found on this system; install ca-certificates or set \
+            return Err(
+                "no trusted certificates found on this system; install ca-certificates or set \
                         SSL_CERT_FILE"
-                .into());
+                    .into(),
+            );
         }
     }
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

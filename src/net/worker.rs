@@ -142,7 +142,10 @@ pub async fn run(start: Start) -> io::Result<()> {
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
-    let keys = Keys::new(settings.config.auth.master_key.as_ref(), settings.keys.as_deref());
+    let keys = Keys::new(
+        settings.config.auth.master_key.as_ref(),
+        settings.keys.as_deref(),
+    );
     Rc::new(Gateway::new(settings.config.clone(), keys))
 }
 
@@ -183,9 +186,11 @@ impl Worker {
     pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> Vec<u8> {
         let json = Some("application/json");
         let answer = match what {
-            Admission::Health if self.healthy.get() => {
-                Answer { status: "200 OK", content_type: json, body: b"{\"status\":\"ok\"}" }
-            }
+            Admission::Health if self.healthy.get() => Answer {
+                status: "200 OK",
+                content_type: json,
+                body: b"{\"status\":\"ok\"}",
+            },
             Admission::Health => Answer {
                 status: "503 Service Unavailable",
                 content_type: json,
@@ -196,9 +201,11 @@ impl Worker {
                 content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
                 body: b"",
             },
-            Admission::Options | Admission::Forward(_) => {
-                Answer { status: "204 No Content", content_type: None, body: b"" }
-            }
+            Admission::Options | Admission::Forward(_) => Answer {
+                status: "204 No Content",
+                content_type: None,
+                body: b"",
+            },
         };
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
         answer.write(asker, &persistence, unix_seconds())
@@ -248,13 +255,21 @@ impl Worker {
                 return Ok(Stream::plain(socket));
             };
             let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-            Ok(Stream::Tls(Box::new(TlsStream::new(socket, Connection::Server(tls)))))
+            Ok(Stream::Tls(Box::new(TlsStream::new(
+                socket,
+                Connection::Server(tls),
+            ))))
         });
         match stream {
             Ok(stream) => {
-                monoio::spawn(fenced(connection::serve(self.clone(), stream), self.log.clone()));
+                monoio::spawn(fenced(
+                    connection::serve(self.clone(), stream),
+                    self.log.clone(),
+                ));
             }
-            Err(error) => self.log.warn("cannot take a connection", &[("error", &error)]),
+            Err(error) => self
+                .log
+                .warn("cannot take a connection", &[("error", &error)]),
         }
     }
 }
@@ -337,5 +352,7 @@ async fn fenced(task: impl Future<Output = ()>, log: Log) {
 /// Seconds since 1970.
 #[must_use]
 pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
