@@ -1,266 +1,386 @@
-//! The program under test, on a port of its own, with a clean environment.
+//! Starts the program, talks to it in signals, and looks at what it wrote when it ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::{GATEWAY_KEY, PATIENCE, PROVIDER_KEY, Upstream};
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
 
-/// How the program is started.
-pub struct Setup {
-    env: Vec<(String, String)>,
-    toml: Option<String>,
-    args: Vec<String>,
+use super::tls::{self, pki};
+use super::upstream::{Scripted, Upstream};
+use super::wire::{PATIENCE, Wire};
+
+/// The gateway key of every test that does not say otherwise.
+pub(crate) const KEY: &str = "gk-test";
+
+/// How the program shall be started.
+pub(crate) struct Setup {
     dir: PathBuf,
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    secrets: Vec<String>,
 }
 
 impl Setup {
-    fn new() -> Self {
-        let dir = scratch_dir();
-        let mut setup = Self {
-            env: Vec::new(),
-            toml: None,
-            args: Vec::new(),
-            dir,
-        };
-        setup.env("SLUICEGATE_LISTEN", "127.0.0.1:0");
-        setup.env("SLUICEGATE_WORKERS", "1");
-        setup.env("LOG_FORMAT", "json");
-        setup.env("GOMODEL_MASTER_KEY", GATEWAY_KEY);
-        if let Ok(driver) = std::env::var("SLUICEGATE_TEST_DRIVER") {
-            setup.env("SLUICEGATE_DRIVER", &driver);
+    /// On loopback, one worker, JSON logs, the test authority trusted, the gateway key set.
+    pub(crate) fn new() -> Self {
+        let setup = Self::bare()
+            .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
+            .env("SLUICEGATE_WORKERS", "1")
+            .env("LOG_FORMAT", "json")
+            .env("GOMODEL_MASTER_KEY", KEY)
+            .file("ca.pem", &pki().ca)
+            .env("SSL_CERT_FILE", "ca.pem");
+        match std::env::var("SLUICEGATE_TEST_DRIVER") {
+            Ok(driver) => setup.env("SLUICEGATE_DRIVER", &driver),
+            Err(_) => setup,
         }
-        setup
     }
 
-    /// Sets a variable; an empty value unsets it.
-    pub fn env(&mut self, key: &str, value: &str) -> &mut Self {
-        self.env.retain(|(other, _)| other != key);
-        if !value.is_empty() {
-            self.env.push((key.to_owned(), value.to_owned()));
+    /// In an empty directory, with an empty environment.
+    pub(crate) fn bare() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("black-box-{}-{count}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&dir).unwrap();
+        Self {
+            dir,
+            env: Vec::new(),
+            args: Vec::new(),
+            secrets: Vec::new(),
         }
+    }
+
+    /// Sets an environment variable; a key's value must never be seen in the output.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        if name.ends_with("_KEY") && !name.ends_with("TLS_KEY") {
+            self.secrets.push(value.to_owned());
+        }
+        self.env.retain(|(n, _)| n != name);
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The configuration file's content.
-    pub fn toml(&mut self, content: &str) -> &mut Self {
-        self.toml = Some(content.to_owned());
+    /// Takes an environment variable away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.retain(|(n, _)| n != name);
         self
     }
 
     /// An argument of the command line.
-    pub fn arg(&mut self, arg: &str) -> &mut Self {
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
     }
 
-    /// A provider type (`ANTHROPIC`, `OPENAI`, `OPENAI_EAST` …) that is this upstream, below `/v1`.
-    pub fn provider(&mut self, prefix: &str, upstream: &Upstream) -> &mut Self {
-        self.env(&format!("{prefix}_BASE_URL"), &upstream.url("/v1"));
-        self.env(&format!("{prefix}_API_KEY"), PROVIDER_KEY);
-        if upstream.is_tls() {
-            let ca = super::tls::authority_file();
-            self.env("SSL_CERT_FILE", &ca.display().to_string());
-        }
+    /// A file in the working directory.
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        fs::write(self.dir.join(name), content).unwrap();
         self
     }
 
-    /// TLS towards clients.
-    pub fn tls(&mut self) -> &mut Self {
-        let (cert, key) = super::tls::server_files();
-        self.env("SLUICEGATE_TLS_CERT", &cert.display().to_string());
-        self.env("SLUICEGATE_TLS_KEY", &key.display().to_string())
+    /// `sluicegate.toml` in the working directory.
+    pub(crate) fn toml(self, content: &str) -> Self {
+        self.file("sluicegate.toml", content)
     }
 
-    /// The working directory, where files can be put before the start.
-    pub fn dir(&self) -> &Path {
+    /// Something else that must never be seen in the output.
+    pub(crate) fn secret(mut self, value: &str) -> Self {
+        self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// `anthropic` and `openai` at this base URL, with the keys `sk-anthropic` and `sk-openai`.
+    pub(crate) fn base(self, url: &str) -> Self {
+        self.env("ANTHROPIC_BASE_URL", url)
+            .env("ANTHROPIC_API_KEY", "sk-anthropic")
+            .env("OPENAI_BASE_URL", url)
+            .env("OPENAI_API_KEY", "sk-openai")
+    }
+
+    /// `localhost`'s certificate towards clients.
+    pub(crate) fn tls(self) -> Self {
+        self.file("cert.pem", &pki().server.cert)
+            .file("key.pem", &pki().server.key)
+            .env("SLUICEGATE_TLS_CERT", "cert.pem")
+            .env("SLUICEGATE_TLS_KEY", "key.pem")
+    }
+
+    /// The working directory.
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-        command
+    fn spawn(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+            .args(&self.args)
             .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
-            .envs(self.env.iter().cloned());
-        if let Some(toml) = &self.toml {
-            std::fs::write(self.dir.join("sluicegate.toml"), toml).unwrap();
-        }
-        command.args(&self.args).stdin(Stdio::null());
-        command
-    }
-}
-
-/// A folder of this test's own; removed with the gateway.
-pub fn scratch_dir() -> PathBuf {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("sluicegate-test-{}-{count}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-/// A running gateway. Dropping it ends it and looks for secrets in what it printed.
-pub struct Gateway {
-    child: Child,
-    /// Where it listens (the first address).
-    pub addr: SocketAddr,
-    output: Arc<Mutex<String>>,
-    lines: Mutex<Receiver<String>>,
-    dir: PathBuf,
-    secrets: Vec<String>,
-    ended: bool,
-}
-
-impl Gateway {
-    /// Starts the program and waits until it listens.
-    pub fn start(configure: impl FnOnce(&mut Setup)) -> Self {
-        let mut setup = Setup::new();
-        configure(&mut setup);
-        let mut command = setup.command();
-        let mut child = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the program starts");
-        let output = Arc::new(Mutex::new(String::new()));
-        let (sender, lines) = channel();
-        let err = child.stderr.take().unwrap();
-        let out = child.stdout.take().unwrap();
-        for stream in [Box::new(err) as Box<dyn Read + Send>, Box::new(out)] {
-            let (output, sender) = (output.clone(), sender.clone());
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    output.lock().unwrap().push_str(&format!("{line}\n"));
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        let secrets = setup.env.iter().filter(|(key, _)| key.ends_with("_KEY"));
-        let mut gateway = Self {
+            .unwrap()
+    }
+
+    /// Starts it, and waits until it listens.
+    pub(crate) fn start(self) -> Gateway {
+        let mut child = self.spawn();
+        let output = Arc::new(Output::default());
+        let stdout = output.collect(child.stdout.take().unwrap());
+        let stderr = output.collect(child.stderr.take().unwrap());
+        let mut gateway = Gateway {
             child,
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             output,
-            lines: Mutex::new(lines),
-            secrets: secrets
-                .map(|(_, value)| value.clone())
-                .filter(|v| !v.starts_with('/'))
-                .collect(),
-            dir: setup.dir,
-            ended: false,
+            readers: vec![stdout, stderr],
+            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+            setup: self,
+            over: false,
         };
-        let line = gateway.wait_for_line("\"message\":\"listening\"");
-        if let Some(addr) = field(&line, "addr").and_then(|addr| addr.parse().ok()) {
-            gateway.addr = addr;
-        }
+        gateway.addr = gateway.wait_listening();
         gateway
     }
 
-    /// One gateway in front of one upstream, as type anthropic.
-    pub fn before(upstream: &Upstream) -> Self {
-        Self::start(|setup| {
-            setup.provider("ANTHROPIC", upstream);
+    /// Runs it to its end, which has to come by itself.
+    pub(crate) fn run(self) -> Finished {
+        let mut child = self.spawn();
+        let (stdout, stderr) = (Arc::new(Output::default()), Arc::new(Output::default()));
+        let out = stdout.collect(child.stdout.take().unwrap());
+        let err = stderr.collect(child.stderr.take().unwrap());
+        let ended = stderr.wait(|lines| lines.ended.then_some(()));
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+        let _ = (out.join(), err.join());
+        let code = child.wait().unwrap().code();
+        let finished = Finished {
+            code,
+            stdout: stdout.text(),
+            stderr: stderr.text(),
+        };
+        assert!(
+            ended.is_some(),
+            "it did not end by itself: {}",
+            finished.all()
+        );
+        self.check_secrets(&finished.all());
+        finished
+    }
+
+    fn check_secrets(&self, text: &str) {
+        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
+            assert!(
+                !text.contains(secret.as_str()),
+                "a secret in the output: {text}"
+            );
+        }
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A program that ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Lines>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Output {
+    fn collect(self: &Arc<Self>, from: impl Read + Send + 'static) -> JoinHandle<()> {
+        let output = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n') {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).into_owned();
+                output.lines.lock().unwrap().lines.push(line);
+                output.more.notify_all();
+            }
+            output.lines.lock().unwrap().ended = true;
+            output.more.notify_all();
         })
     }
 
-    /// Runs the program to its end: exit status and everything it printed.
-    pub fn run(configure: impl FnOnce(&mut Setup)) -> (ExitStatus, String) {
-        let mut setup = Setup::new();
-        configure(&mut setup);
-        let out = setup.command().output().expect("the program starts");
-        let _ = std::fs::remove_dir_all(&setup.dir);
-        let mut text = String::from_utf8_lossy(&out.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&out.stderr));
-        (out.status, text)
-    }
-
-    /// The next line of output that holds `part`; lines before it are passed over.
-    pub fn wait_for_line(&self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let lines = self.lines.lock().unwrap();
+    fn wait<T>(&self, mut found: impl FnMut(&Lines) -> Option<T>) -> Option<T> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(_) => {}
-                Err(_) => panic!(
-                    "no line with {part:?}; output:\n{}",
-                    self.output.lock().unwrap()
-                ),
+            if let Some(found) = found(&lines) {
+                return Some(found);
             }
+            let left = until.checked_duration_since(Instant::now())?;
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
         }
     }
 
-    /// Everything printed so far.
-    pub fn output(&self) -> String {
-        self.output.lock().unwrap().clone()
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().lines.join("\n")
+    }
+}
+
+/// The running program; killed when dropped, which also asserts that it was alive and kept its secrets.
+pub(crate) struct Gateway {
+    child: Child,
+    output: Arc<Output>,
+    readers: Vec<JoinHandle<()>>,
+    addr: SocketAddr,
+    setup: Setup,
+    over: bool,
+}
+
+impl Gateway {
+    /// In front of a provider that the test plays; base path `/v1`.
+    pub(crate) fn before(upstream: &Upstream) -> Self {
+        Setup::new().base(&format!("{}/v1", upstream.url())).start()
     }
 
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// In front of a provider that answers by itself; base path `/v1`.
+    pub(crate) fn before_scripted(upstream: &Scripted) -> Self {
+        Setup::new().base(&format!("{}/v1", upstream.url())).start()
     }
 
-    /// The folder that it runs in.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Wire {
+        Wire::connect(self.addr)
     }
 
-    /// Sends a signal, `TERM` for instance.
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status();
-        assert!(status.unwrap().success());
+    /// A new TLS connection.
+    pub(crate) fn connect_tls(&self, config: &Arc<ClientConfig>) -> Wire {
+        Wire::connect_tls(self.addr, tls::client(config))
     }
 
-    /// Waits until it ends by itself.
-    pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                self.ended = true;
-                return status;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Everything it wrote.
+    pub(crate) fn log(&self) -> String {
+        self.output.text()
+    }
+
+    /// Waits for a line of its output.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let found = self
+            .output
+            .wait(|lines| lines.lines.iter().find(|line| wanted(line)).cloned());
+        found.unwrap_or_else(|| panic!("no such line in {}", self.log()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn wait_exit(&mut self) -> Option<i32> {
+        let ended = self.output.wait(|lines| lines.ended.then_some(()));
+        assert!(ended.is_some(), "it goes on: {}", self.log());
+        self.over = true;
+        self.child.wait().unwrap().code()
+    }
+
+    /// The most memory it ever had resident, in KiB.
+    pub(crate) fn resident_peak_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory it has resident now, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn wait_listening(&self) -> SocketAddr {
+        let addr = self.output.wait(|lines| {
+            let line = lines.lines.iter().find_map(|line| listening(line));
+            line.map(Ok).or_else(|| lines.ended.then_some(Err(())))
+        });
+        match addr {
+            Some(Ok(addr)) => addr,
+            _ => panic!("it does not listen: {}", self.log()),
         }
-        panic!("the program does not end; output:\n{}", self.output());
     }
+}
 
-    /// A figure of `/proc/PID/status` in KiB.
-    pub fn memory_kib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+/// The address in a line that announces one.
+fn listening(line: &str) -> Option<SocketAddr> {
+    if !line.contains("listening") {
+        return None;
+    }
+    match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(line) if line["message"] == "listening" => line["addr"].as_str()?.parse().ok(),
+        Ok(_) => None,
+        Err(_) => line.rsplit_once("addr=")?.1.split(' ').next()?.parse().ok(),
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let died = !self.ended && self.child.try_wait().ok().flatten().is_some();
+        let alive = self.over || self.child.try_wait().unwrap().is_none();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-        if std::thread::panicking() {
-            eprintln!("gateway's output:\n{}", self.output());
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let log = self.log();
+        if thread::panicking() {
+            eprintln!("the program wrote:\n{log}");
             return;
         }
-        let output = self.output();
-        assert!(!died, "the program died:\n{output}");
-        assert!(!output.contains("panicked"), "a task panicked:\n{output}");
-        for secret in &self.secrets {
-            assert!(!output.contains(secret), "a secret was printed:\n{output}");
-        }
+        assert!(alive, "the program died: {log}");
+        assert!(
+            !log.contains("panicked"),
+            "a task of the program failed: {log}"
+        );
+        self.setup.check_secrets(&log);
     }
-}
-
-/// A string field of a JSON log line.
-pub fn field(line: &str, name: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    Some(value.get(name)?.as_str()?.to_owned())
 }

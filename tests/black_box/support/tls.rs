@@ -1,198 +1,157 @@
-//! Certificates made once per run, and rustls over blocking sockets.
+//! One certificate authority for the whole test run, and what it signed.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+};
 
-/// The tests' certificate authority and what it signed.
-struct Pki {
-    authority_pem: String,
-    authority_der: CertificateDer<'static>,
-    server_pem: (String, String),
-    server: (CertificateDer<'static>, PrivateKeyDer<'static>),
-    client: (CertificateDer<'static>, PrivateKeyDer<'static>),
-    dir: PathBuf,
+/// A certificate and its key, as PEM.
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+/// Everything in the test world that can be trusted, and one thing that cannot.
+pub(crate) struct Pki {
+    /// The authority.
+    pub(crate) ca: String,
+    /// For `localhost`, `127.0.0.1` and `::1`.
+    pub(crate) server: Identity,
+    /// For another host name.
+    pub(crate) elsewhere: Identity,
+    /// A client's.
+    pub(crate) client: Identity,
+    /// For `localhost`, signed by an authority that nobody knows.
+    pub(crate) stranger: Identity,
 }
 
 static PKI: LazyLock<Pki> = LazyLock::new(|| {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "sluicegate tests");
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let leaf = |names: &[&str]| {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &authority)
-            .unwrap();
-        (cert, key)
-    };
-    let (cert, key) = leaf(&["localhost", "127.0.0.1", "::1"]);
-    let (client_cert, client_key) = leaf(&["client"]);
+    let ca = authority();
     Pki {
-        authority_pem: authority.pem(),
-        authority_der: authority.der().clone(),
-        server_pem: (cert.pem(), key.serialize_pem()),
-        server: (
-            cert.der().clone(),
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        ),
-        client: (
-            client_cert.der().clone(),
-            PrivateKeyDer::try_from(client_key.serialize_der()).unwrap(),
-        ),
-        dir: super::gateway::scratch_dir(),
+        ca: ca.pem(),
+        server: ca.sign(&["localhost", "127.0.0.1", "::1"]),
+        elsewhere: ca.sign(&["elsewhere.test"]),
+        client: ca.sign(&["client.test"]),
+        stranger: authority().sign(&["localhost", "127.0.0.1"]),
     }
 });
 
-fn file(name: &str, content: &str) -> PathBuf {
-    let path = PKI.dir.join(name);
-    std::fs::write(&path, content).unwrap();
-    path
+pub(crate) fn pki() -> &'static Pki {
+    &PKI
 }
 
-/// The authority's certificate as a PEM file.
-pub fn authority_file() -> PathBuf {
-    static FILE: LazyLock<PathBuf> = LazyLock::new(|| file("ca.pem", &PKI.authority_pem));
-    FILE.clone()
+trait Authority {
+    fn sign(&self, names: &[&str]) -> Identity;
 }
 
-/// Certificate and key for the gateway, for localhost and loopback addresses.
-pub fn server_files() -> (PathBuf, PathBuf) {
-    static FILES: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
+impl Authority for CertifiedIssuer<'static, KeyPair> {
+    fn sign(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, self)
+            .unwrap();
+        Identity {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+impl Identity {
+    fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap();
         (
-            file("cert.pem", &PKI.server_pem.0),
-            file("key.pem", &PKI.server_pem.1),
+            vec![cert],
+            PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap(),
         )
-    });
-    FILES.clone()
+    }
 }
 
 fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(PKI.authority_der.clone()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap())
+        .unwrap();
     roots
 }
 
-/// A client that trusts the tests' authority.
-pub fn client_config() -> ClientConfig {
-    ClientConfig::builder()
-        .with_root_certificates(roots())
-        .with_no_client_auth()
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The same with a client certificate.
-pub fn client_config_with_certificate() -> ClientConfig {
-    let (cert, key) = (PKI.client.0.clone(), PKI.client.1.clone_key());
-    ClientConfig::builder()
-        .with_root_certificates(roots())
-        .with_client_auth_cert(vec![cert], key)
-        .unwrap()
+/// A client that trusts the authority and offers `http/1.1`.
+pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    client_config_as(versions, None)
 }
 
-/// A server with the tests' certificate.
-pub fn server_config() -> ServerConfig {
-    let (cert, key) = (PKI.server.0.clone(), PKI.server.1.clone_key());
-    ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
-        .unwrap()
-}
-
-/// A client's stream; the handshake happens with the first bytes.
-pub fn client(tcp: TcpStream, config: ClientConfig) -> TlsOver<ClientConnection> {
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsOver {
-        tls: ClientConnection::new(Arc::new(config), name).unwrap(),
-        tcp,
-    }
-}
-
-/// A server's stream.
-pub fn server(tcp: TcpStream) -> TlsOver<ServerConnection> {
-    server_with(tcp, Arc::new(server_config()))
-}
-
-/// A server's stream with a configuration of the test's own.
-pub fn server_with(tcp: TcpStream, config: Arc<ServerConfig>) -> TlsOver<ServerConnection> {
-    TlsOver {
-        tls: ServerConnection::new(config).unwrap(),
-        tcp,
-    }
-}
-
-/// A blocking TLS stream. Dropping it sends close_notify, unless the socket was shut down or told to reset.
-pub struct TlsOver<C: Side> {
-    pub tls: C,
-    tcp: TcpStream,
-}
-
-/// What both roles of rustls share.
-pub trait Side: Send {
-    fn common(&mut self) -> &mut dyn Common;
-}
-
-/// The calls that a stream needs of a connection.
-pub trait Common {
-    fn read_plain(&mut self, tcp: &mut TcpStream, out: &mut [u8]) -> io::Result<usize>;
-    fn write_plain(&mut self, tcp: &mut TcpStream, bytes: &[u8]) -> io::Result<usize>;
-    fn close(&mut self, tcp: &mut TcpStream);
-}
-
-macro_rules! side {
-    ($connection:ty) => {
-        impl Side for $connection {
-            fn common(&mut self) -> &mut dyn Common {
-                self
-            }
-        }
-        impl Common for $connection {
-            fn read_plain(&mut self, tcp: &mut TcpStream, out: &mut [u8]) -> io::Result<usize> {
-                rustls::Stream::new(self, tcp).read(out)
-            }
-            fn write_plain(&mut self, tcp: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-                let mut stream = rustls::Stream::new(self, tcp);
-                let n = stream.write(bytes)?;
-                stream.flush()?;
-                Ok(n)
-            }
-            fn close(&mut self, tcp: &mut TcpStream) {
-                self.send_close_notify();
-                let _ = self.write_tls(tcp);
-            }
+/// The same with a certificate of its own.
+pub(crate) fn client_config_as(
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Option<&Identity>,
+) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = builder.with_root_certificates(roots());
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (cert, key) = identity.parts();
+            builder.with_client_auth_cert(cert, key).unwrap()
         }
     };
-}
-side!(ClientConnection);
-side!(ServerConnection);
-
-impl<C: Side> Read for TlsOver<C> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.tls.common().read_plain(&mut self.tcp, out)
-    }
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
 }
 
-impl<C: Side> Write for TlsOver<C> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tls.common().write_plain(&mut self.tcp, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// A client's side of a connection to `localhost`.
+pub(crate) fn client(config: &Arc<ClientConfig>) -> Connection {
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(Arc::clone(config), name)
+        .unwrap()
+        .into()
 }
 
-impl<C: Side> Drop for TlsOver<C> {
-    fn drop(&mut self) {
-        self.tls.common().close(&mut self.tcp);
-        let _ = self.tcp.shutdown(Shutdown::Write);
-    }
+/// A server that shows this identity and speaks `http/1.1`.
+pub(crate) fn server_config(identity: &Identity) -> Arc<ServerConfig> {
+    server_config_of(identity, rustls::ALL_VERSIONS, false)
+}
+
+/// The same for some versions only, and with client certificates demanded or not.
+pub(crate) fn server_config_of(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    demand: bool,
+) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = if demand {
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots()), provider()).build();
+        builder.with_client_cert_verifier(verifier.unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let (cert, key) = identity.parts();
+    let mut config = builder.with_single_cert(cert, key).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// A server's side of a connection.
+pub(crate) fn server(config: &Arc<ServerConfig>) -> Connection {
+    ServerConnection::new(Arc::clone(config)).unwrap().into()
 }
