@@ -39,7 +39,7 @@ pub enum After {
     /// The next request may come.
     Persist,
     /// As `Persist`, once the rest of this request's unwanted content has been read.
-    Discard(Box<Cursor>),
+    Discard(Cursor),
     /// Orderly end once everything is sent; `linger` goes on reading what the client may still be sending,
     /// so that a reset does not overtake the answer.
     Close {
@@ -289,7 +289,7 @@ impl Connection {
         if asker.expects_continue || too_long {
             return After::Close { linger: true };
         }
-        After::Discard(Box::new(cursor))
+        After::Discard(cursor)
     }
 
     /// Sends an error of the gateway's own.
@@ -330,7 +330,7 @@ impl Connection {
         match after {
             After::Drop => false,
             After::Persist => self.flushed().await,
-            After::Discard(cursor) => self.flushed().await && self.discard(*cursor).await,
+            After::Discard(cursor) => self.flushed().await && self.discard(cursor).await,
             After::Close { linger } => {
                 if self.flushed().await {
                     self.client.finish();

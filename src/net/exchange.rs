@@ -476,7 +476,7 @@ impl Exchange {
             expects_continue: self.response.expects_continue,
             ..self.asker.clone()
         };
-        connection.refuse(fault, &asker, self.up.cursor.clone())
+        connection.refuse(fault, &asker, self.up.cursor)
     }
 
     /// Both messages have ended, or the request's end is of no more use: the one place where an upstream
@@ -501,7 +501,7 @@ impl Exchange {
         match self.response.client_persists {
             true if done => After::Persist,
             true if !self.response.expects_continue => {
-                After::Discard(Box::new(self.up.cursor.clone()))
+                After::Discard(self.up.cursor)
             }
             _ => After::Close { linger: !done },
         }

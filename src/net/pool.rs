@@ -41,10 +41,14 @@ impl Upstream {
     }
 }
 
+/// One provider's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
+#[expect(clippy::vec_box, reason = "moving the box is cheaper than moving the connection")]
+type Stack = Vec<Box<Upstream>>;
+
 /// See the module's documentation.
 pub struct Pool {
     clock: Rc<Clock>,
-    idle: RefCell<Vec<Vec<Box<Upstream>>>>,
+    idle: RefCell<Vec<Stack>>,
     keeper: RefCell<Option<Waker>>,
 }
 
@@ -106,7 +110,7 @@ impl Pool {
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
     pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
         let old = self.idle.take();
-        let mut idle: Vec<Vec<Box<Upstream>>> = Vec::new();
+        let mut idle: Vec<Stack> = Vec::new();
         for (provider, mut stack) in old.into_iter().enumerate() {
             let Some(index) = new_index(provider) else {
                 continue;
