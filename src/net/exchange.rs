@@ -500,9 +500,7 @@ impl Exchange {
         let done = self.up.cursor.is_done();
         match self.response.client_persists {
             true if done => After::Persist,
-            true if !self.response.expects_continue => {
-                After::Discard(self.up.cursor)
-            }
+            true if !self.response.expects_continue => After::Discard(self.up.cursor),
             _ => After::Close { linger: !done },
         }
     }
