@@ -9,8 +9,14 @@ use sluicegate::http::head::parse_request;
 /// About seventy events of one chunk each, as the provider sends them.
 const STREAM: &[u8] = include_bytes!("../tests/corpus/chunked/accept/anthropic_stream");
 const REQUESTS: [(&str, &[u8]); 2] = [
-    ("openai_chat", include_bytes!("../tests/corpus/heads/accept/request_openai_chat")),
-    ("claude_code", include_bytes!("../tests/corpus/heads/accept/request_claude_code")),
+    (
+        "openai_chat",
+        include_bytes!("../tests/corpus/heads/accept/request_openai_chat"),
+    ),
+    (
+        "claude_code",
+        include_bytes!("../tests/corpus/heads/accept/request_claude_code"),
+    ),
 ];
 /// A TLS record or a read brings about so much.
 const PIECE: usize = 1400;
@@ -24,7 +30,9 @@ fn stream(criterion: &mut Criterion) {
     group.bench_function("anthropic_stream/pieces", |bencher| {
         bencher.iter(|| {
             let mut cursor = Cursor::new(BodyLength::Chunked);
-            black_box(STREAM).chunks(PIECE).try_for_each(|piece| cursor.advance(piece).map(drop))
+            black_box(STREAM)
+                .chunks(PIECE)
+                .try_for_each(|piece| cursor.advance(piece).map(drop))
         });
     });
     group.bench_function("anthropic_stream/strip", |bencher| {
