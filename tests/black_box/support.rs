@@ -1,0 +1,50 @@
+//! The harness: the program, raw clients, scripted upstreams, certificates.
+
+pub(crate) mod gateway;
+pub(crate) mod message;
+pub(crate) mod tls;
+pub(crate) mod upstream;
+pub(crate) mod wire;
+
+pub(crate) use gateway::{Gateway, KEY, Setup};
+pub(crate) use message::{Framing, Head, Message};
+pub(crate) use upstream::{Scripted, Upstream};
+pub(crate) use wire::{End, PATIENCE, Wire, lossy};
+
+/// A GET with the gateway key.
+pub(crate) fn get(path: &str) -> String {
+    request("GET", path, &[], "")
+}
+
+/// A POST with the gateway key and a length.
+pub(crate) fn post(path: &str, body: &str) -> String {
+    request("POST", path, &[], body)
+}
+
+/// A request with the gateway key, further field lines and, unless it is a bare GET, a length.
+pub(crate) fn request(method: &str, path: &str, lines: &[&str], body: &str) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\nx-api-key: {KEY}\r\n");
+    for line in lines {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    if method == "POST" || !body.is_empty() {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text + "\r\n" + body
+}
+
+/// A whole response with a length.
+pub(crate) fn response(status: &str, lines: &[&str], body: &str) -> String {
+    let mut text = format!("HTTP/1.1 {status}\r\n");
+    for line in lines {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    text + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A 200 with this content.
+pub(crate) fn ok(body: &str) -> String {
+    response("200 OK", &[], body)
+}

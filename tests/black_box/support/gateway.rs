@@ -1,0 +1,363 @@
+//! Starts the program, talks to it in signals, and looks at what it wrote when it ends.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
+
+use super::tls::{self, pki};
+use super::upstream::{Scripted, Upstream};
+use super::wire::{PATIENCE, Wire};
+
+/// The gateway key of every test that does not say otherwise.
+pub(crate) const KEY: &str = "gk-test";
+
+/// How the program shall be started.
+pub(crate) struct Setup {
+    dir: PathBuf,
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    secrets: Vec<String>,
+}
+
+impl Setup {
+    /// On loopback, one worker, JSON logs, the test authority trusted, the gateway key set.
+    pub(crate) fn new() -> Self {
+        let setup = Self::bare()
+            .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
+            .env("SLUICEGATE_WORKERS", "1")
+            .env("LOG_FORMAT", "json")
+            .env("GOMODEL_MASTER_KEY", KEY)
+            .file("ca.pem", &pki().ca)
+            .env("SSL_CERT_FILE", "ca.pem");
+        match std::env::var("SLUICEGATE_TEST_DRIVER") {
+            Ok(driver) => setup.env("SLUICEGATE_DRIVER", &driver),
+            Err(_) => setup,
+        }
+    }
+
+    /// In an empty directory, with an empty environment.
+    pub(crate) fn bare() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("black-box-{}-{count}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&dir).unwrap();
+        Self { dir, env: Vec::new(), args: Vec::new(), secrets: Vec::new() }
+    }
+
+    /// Sets an environment variable; a key's value must never be seen in the output.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        if name.ends_with("_KEY") && !name.ends_with("TLS_KEY") {
+            self.secrets.push(value.to_owned());
+        }
+        self.env.retain(|(n, _)| n != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes an environment variable away.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.env.retain(|(n, _)| n != name);
+        self
+    }
+
+    /// An argument of the command line.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// A file in the working directory.
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        fs::write(self.dir.join(name), content).unwrap();
+        self
+    }
+
+    /// `sluicegate.toml` in the working directory.
+    pub(crate) fn toml(self, content: &str) -> Self {
+        self.file("sluicegate.toml", content)
+    }
+
+    /// Something else that must never be seen in the output.
+    pub(crate) fn secret(mut self, value: &str) -> Self {
+        self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// `anthropic` and `openai` at this base URL, with the keys `sk-anthropic` and `sk-openai`.
+    pub(crate) fn base(self, url: &str) -> Self {
+        self.env("ANTHROPIC_BASE_URL", url)
+            .env("ANTHROPIC_API_KEY", "sk-anthropic")
+            .env("OPENAI_BASE_URL", url)
+            .env("OPENAI_API_KEY", "sk-openai")
+    }
+
+    /// `localhost`'s certificate towards clients.
+    pub(crate) fn tls(self) -> Self {
+        self.file("cert.pem", &pki().server.cert)
+            .file("key.pem", &pki().server.key)
+            .env("SLUICEGATE_TLS_CERT", "cert.pem")
+            .env("SLUICEGATE_TLS_KEY", "key.pem")
+    }
+
+    /// The working directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn spawn(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts it, and waits until it listens.
+    pub(crate) fn start(self) -> Gateway {
+        let mut child = self.spawn();
+        let output = Arc::new(Output::default());
+        let stdout = output.collect(child.stdout.take().unwrap());
+        let stderr = output.collect(child.stderr.take().unwrap());
+        let mut gateway = Gateway {
+            child,
+            output,
+            readers: vec![stdout, stderr],
+            addr: SocketAddr::from(([0, 0, 0, 0], 0)),
+            setup: self,
+            over: false,
+        };
+        gateway.addr = gateway.wait_listening();
+        gateway
+    }
+
+    /// Runs it to its end, which has to come by itself.
+    pub(crate) fn run(self) -> Finished {
+        let mut child = self.spawn();
+        let (stdout, stderr) = (Arc::new(Output::default()), Arc::new(Output::default()));
+        let out = stdout.collect(child.stdout.take().unwrap());
+        let err = stderr.collect(child.stderr.take().unwrap());
+        let ended = stderr.wait(|lines| lines.ended.then_some(()));
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+        let _ = (out.join(), err.join());
+        let code = child.wait().unwrap().code();
+        let finished = Finished { code, stdout: stdout.text(), stderr: stderr.text() };
+        assert!(ended.is_some(), "it did not end by itself: {}", finished.all());
+        self.check_secrets(&finished.all());
+        finished
+    }
+
+    fn check_secrets(&self, text: &str) {
+        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
+            assert!(!text.contains(secret.as_str()), "a secret in the output: {text}");
+        }
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A program that ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Lines>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Output {
+    fn collect(self: &Arc<Self>, from: impl Read + Send + 'static) -> JoinHandle<()> {
+        let output = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n') {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).into_owned();
+                output.lines.lock().unwrap().lines.push(line);
+                output.more.notify_all();
+            }
+            output.lines.lock().unwrap().ended = true;
+            output.more.notify_all();
+        })
+    }
+
+    fn wait<T>(&self, mut found: impl FnMut(&Lines) -> Option<T>) -> Option<T> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(found) = found(&lines) {
+                return Some(found);
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().lines.join("\n")
+    }
+}
+
+/// The running program; killed when dropped, which also asserts that it was alive and kept its secrets.
+pub(crate) struct Gateway {
+    child: Child,
+    output: Arc<Output>,
+    readers: Vec<JoinHandle<()>>,
+    addr: SocketAddr,
+    setup: Setup,
+    over: bool,
+}
+
+impl Gateway {
+    /// In front of a provider that the test plays; base path `/v1`.
+    pub(crate) fn before(upstream: &Upstream) -> Self {
+        Setup::new().base(&format!("{}/v1", upstream.url())).start()
+    }
+
+    /// In front of a provider that answers by itself; base path `/v1`.
+    pub(crate) fn before_scripted(upstream: &Scripted) -> Self {
+        Setup::new().base(&format!("{}/v1", upstream.url())).start()
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Wire {
+        Wire::connect(self.addr)
+    }
+
+    /// A new TLS connection.
+    pub(crate) fn connect_tls(&self, config: &Arc<ClientConfig>) -> Wire {
+        Wire::connect_tls(self.addr, tls::client(config))
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Everything it wrote.
+    pub(crate) fn log(&self) -> String {
+        self.output.text()
+    }
+
+    /// Waits for a line of its output.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let found =
+            self.output.wait(|lines| lines.lines.iter().find(|line| wanted(line)).cloned());
+        found.unwrap_or_else(|| panic!("no such line in {}", self.log()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn wait_exit(&mut self) -> Option<i32> {
+        let ended = self.output.wait(|lines| lines.ended.then_some(()));
+        assert!(ended.is_some(), "it goes on: {}", self.log());
+        self.over = true;
+        self.child.wait().unwrap().code()
+    }
+
+    /// The most memory it ever had resident, in KiB.
+    pub(crate) fn resident_peak_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory it has resident now, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn wait_listening(&self) -> SocketAddr {
+        let addr = self.output.wait(|lines| {
+            let line = lines.lines.iter().find_map(|line| listening(line));
+            line.map(Ok).or_else(|| lines.ended.then_some(Err(())))
+        });
+        match addr {
+            Some(Ok(addr)) => addr,
+            _ => panic!("it does not listen: {}", self.log()),
+        }
+    }
+}
+
+/// The address in a line that announces one.
+fn listening(line: &str) -> Option<SocketAddr> {
+    if !line.contains("listening") {
+        return None;
+    }
+    match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(line) if line["message"] == "listening" => line["addr"].as_str()?.parse().ok(),
+        Ok(_) => None,
+        Err(_) => line.rsplit_once("addr=")?.1.split(' ').next()?.parse().ok(),
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let alive = self.over || self.child.try_wait().unwrap().is_none();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        let log = self.log();
+        if thread::panicking() {
+            eprintln!("the program wrote:\n{log}");
+            return;
+        }
+        assert!(alive, "the program died: {log}");
+        assert!(!log.contains("panicked"), "a task of the program failed: {log}");
+        self.setup.check_secrets(&log);
+    }
+}

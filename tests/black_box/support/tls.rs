@@ -1,0 +1,144 @@
+//! One certificate authority for the whole test run, and what it signed.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+};
+
+/// A certificate and its key, as PEM.
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+/// Everything in the test world that can be trusted, and one thing that cannot.
+pub(crate) struct Pki {
+    /// The authority.
+    pub(crate) ca: String,
+    /// For `localhost`, `127.0.0.1` and `::1`.
+    pub(crate) server: Identity,
+    /// For another host name.
+    pub(crate) elsewhere: Identity,
+    /// A client's.
+    pub(crate) client: Identity,
+    /// For `localhost`, signed by an authority that nobody knows.
+    pub(crate) stranger: Identity,
+}
+
+static PKI: LazyLock<Pki> = LazyLock::new(|| {
+    let ca = authority();
+    Pki {
+        ca: ca.pem(),
+        server: ca.sign(&["localhost", "127.0.0.1", "::1"]),
+        elsewhere: ca.sign(&["elsewhere.test"]),
+        client: ca.sign(&["client.test"]),
+        stranger: authority().sign(&["localhost", "127.0.0.1"]),
+    }
+});
+
+pub(crate) fn pki() -> &'static Pki {
+    &PKI
+}
+
+trait Authority {
+    fn sign(&self, names: &[&str]) -> Identity;
+}
+
+impl Authority for CertifiedIssuer<'static, KeyPair> {
+    fn sign(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(names).unwrap().signed_by(&key, self).unwrap();
+        Identity { cert: cert.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+impl Identity {
+    fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap();
+        (vec![cert], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+    }
+}
+
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap()).unwrap();
+    roots
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// A client that trusts the authority and offers `http/1.1`.
+pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    client_config_as(versions, None)
+}
+
+/// The same with a certificate of its own.
+pub(crate) fn client_config_as(
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Option<&Identity>,
+) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = builder.with_root_certificates(roots());
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (cert, key) = identity.parts();
+            builder.with_client_auth_cert(cert, key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+/// A client's side of a connection to `localhost`.
+pub(crate) fn client(config: &Arc<ClientConfig>) -> Connection {
+    let name = ServerName::try_from("localhost").unwrap();
+    ClientConnection::new(Arc::clone(config), name).unwrap().into()
+}
+
+/// A server that shows this identity and speaks `http/1.1`.
+pub(crate) fn server_config(identity: &Identity) -> Arc<ServerConfig> {
+    server_config_of(identity, rustls::ALL_VERSIONS, false)
+}
+
+/// The same for some versions only, and with client certificates demanded or not.
+pub(crate) fn server_config_of(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    demand: bool,
+) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = if demand {
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots()), provider()).build();
+        builder.with_client_cert_verifier(verifier.unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    let (cert, key) = identity.parts();
+    let mut config = builder.with_single_cert(cert, key).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// A server's side of a connection.
+pub(crate) fn server(config: &Arc<ServerConfig>) -> Connection {
+    ServerConnection::new(Arc::clone(config)).unwrap().into()
+}

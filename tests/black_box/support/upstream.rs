@@ -1,0 +1,172 @@
+//! Providers: either the test itself plays them step by step, or a script answers on threads of its own.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::ServerConfig;
+
+use super::message::Message;
+use super::tls;
+use super::wire::{PATIENCE, Record, Wire, lossy};
+
+/// A provider that the test plays: each connection is taken with [`Upstream::accept`].
+pub(crate) struct Upstream {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Upstream {
+    pub(crate) fn listen() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap(), tls: None }
+    }
+
+    pub(crate) fn listen_tls(tls: Arc<ServerConfig>) -> Self {
+        Self { tls: Some(tls), ..Self::listen() }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Scheme, host and port; `localhost` on TLS.
+    pub(crate) fn url(&self) -> String {
+        url(self.addr(), self.tls.is_some())
+    }
+
+    /// The next connection.
+    #[track_caller]
+    pub(crate) fn accept(&self) -> Wire {
+        assert!(self.waiting(PATIENCE.as_secs()), "no connection to the upstream");
+        let (socket, _) = self.listener.accept().unwrap();
+        Wire::new(socket, self.tls.as_ref().map(tls::server))
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.waiting(0)
+    }
+
+    /// Takes the waiting connections, and asserts that no byte came on any of them.
+    #[track_caller]
+    pub(crate) fn expect_untouched(&self) {
+        while self.has_connection() {
+            let wire = self.accept();
+            assert!(!wire.readable_now(), "bytes were sent upstream");
+        }
+    }
+
+    /// A new provider at the same address.
+    pub(crate) fn reopen(addr: SocketAddr) -> Self {
+        Self { listener: TcpListener::bind(addr).unwrap(), tls: None }
+    }
+
+    fn waiting(&self, secs: u64) -> bool {
+        let timeout = Timespec { tv_sec: secs.try_into().unwrap(), tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 1
+    }
+}
+
+fn url(addr: SocketAddr, tls: bool) -> String {
+    if tls { format!("https://localhost:{}", addr.port()) } else { format!("http://{addr}") }
+}
+
+/// A provider that answers by itself.
+pub(crate) struct Scripted {
+    addr: SocketAddr,
+    tls: bool,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    records: Mutex<Vec<Arc<Record>>>,
+}
+
+impl Scripted {
+    /// Runs `script` for every connection; its second argument counts them from 0.
+    pub(crate) fn start(script: impl Fn(&mut Wire, usize) + Send + Sync + 'static) -> Self {
+        Self::start_as(None, script)
+    }
+
+    /// The same, on TLS or not.
+    pub(crate) fn start_as(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Wire, usize) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let (state, secure) = (Arc::clone(&shared), tls.is_some());
+        let script = Arc::new(script);
+        let acceptor = thread::spawn(move || {
+            for index in 0.. {
+                let Ok((socket, _)) = listener.accept() else { return };
+                if state.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut wire = Wire::new(socket, tls.as_ref().map(tls::server));
+                state.records.lock().unwrap().push(wire.record());
+                let script = Arc::clone(&script);
+                thread::spawn(move || script(&mut wire, index));
+            }
+        });
+        Self { addr, tls: secure, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Answers every request with 200, its own content, and its target in `X-Target`.
+    pub(crate) fn echo() -> Self {
+        Self::echo_as(None)
+    }
+
+    /// The same, on TLS or not.
+    pub(crate) fn echo_as(tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::start_as(tls, |wire, _| {
+            while let Ok(request) = wire.try_request() {
+                if wire.try_send(echoed(&request)).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(self.addr, self.tls)
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.records.lock().unwrap().len()
+    }
+
+    /// What came on each connection.
+    pub(crate) fn received(&self) -> Vec<String> {
+        let records = self.shared.records.lock().unwrap();
+        records.iter().map(|record| lossy(&record.bytes())).collect()
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.addr);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn echoed(request: &Message) -> Vec<u8> {
+    let (target, len) = (request.head.target(), request.body.len());
+    let head = format!("HTTP/1.1 200 OK\r\nX-Target: {target}\r\nContent-Length: {len}\r\n\r\n");
+    let mut answer = head.into_bytes();
+    if request.head.method() != "HEAD" {
+        answer.extend_from_slice(&request.body);
+    }
+    answer
+}
