@@ -1,1 +1,443 @@
-//! To be filled.
+//! The one table of errors that the gateway itself makes, and their one writer. Pure.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
+
+use crate::auth::AuthError;
+use crate::http::framing::FramingError;
+use crate::http::head::HeadError;
+use crate::http::target::TargetError;
+use crate::route::RouteError;
+
+/// A reason to answer in a provider's stead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The head could not be read.
+    Head(HeadError),
+    /// The framing could not be read, or could be read in two ways.
+    Framing(FramingError),
+    /// The request target is unfit.
+    Target(TargetError),
+    /// No provider or no endpoint; the message says which there are.
+    Route(RouteError, String),
+    /// No valid gateway key.
+    Auth(AuthError),
+    /// CONNECT, TRACE, or a method token that is too long.
+    MethodNotImplemented,
+    /// No such path.
+    NoSuchRoute,
+    /// More content than `limits.body`.
+    BodyTooLarge,
+    /// A head that was begun did not end in time.
+    RequestHeadTimeout,
+    /// Content did not go on in time.
+    RequestBodyTimeout,
+    /// A step before the request could be sent failed: code and message.
+    Unreached(&'static str, String),
+    /// No connection in time.
+    UpstreamConnectTimeout,
+    /// No response head in time.
+    UpstreamTimeout,
+    /// Closed before any byte of a response.
+    UpstreamClosed,
+    /// Reset before a response.
+    UpstreamReset,
+    /// Bytes that are no unambiguous response.
+    UpstreamInvalidResponse,
+}
+
+/// One row of the table.
+struct Row {
+    status: u16,
+    code: &'static str,
+    message: Cow<'static, str>,
+    /// Nothing of the request can have reached the provider, and trying again can help.
+    retry: bool,
+}
+
+impl Fault {
+    /// The provider's name has no address.
+    #[must_use]
+    pub fn upstream_resolve(provider: &str, error: &dyn Display) -> Self {
+        Self::unreached(
+            "upstream_resolve",
+            "cannot resolve the host of",
+            provider,
+            error,
+        )
+    }
+
+    /// No address of the provider accepts.
+    #[must_use]
+    pub fn upstream_connect(provider: &str, error: &dyn Display) -> Self {
+        Self::unreached("upstream_connect", "cannot connect to", provider, error)
+    }
+
+    /// The provider's TLS is refused.
+    #[must_use]
+    pub fn upstream_tls(provider: &str, error: &dyn Display) -> Self {
+        Self::unreached(
+            "upstream_tls",
+            "the TLS handshake failed with",
+            provider,
+            error,
+        )
+    }
+
+    fn unreached(code: &'static str, what: &str, provider: &str, error: &dyn Display) -> Self {
+        Self::Unreached(code, format!("{what} provider {provider}: {error}"))
+    }
+
+    /// A routing error; `providers` lists those that exist.
+    #[must_use]
+    pub fn from_route(error: RouteError, providers: &str) -> Self {
+        Self::Route(error, providers.to_owned())
+    }
+
+    /// The stable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.row().status
+    }
+
+    fn row(&self) -> Row {
+        let row = |status, code, message: &'static str| Row {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            retry: false,
+        };
+        match self {
+            Self::Head(error) => head(*error),
+            Self::Framing(error) => framing(*error),
+            Self::Target(error) => row(400, "invalid_target", target(*error)),
+            Self::Route(error, providers) => route(*error, providers),
+            Self::Auth(error) => auth(*error),
+            Self::MethodNotImplemented => row(
+                501,
+                "method_not_implemented",
+                "this method is not supported",
+            ),
+            Self::NoSuchRoute => row(
+                404,
+                "not_found",
+                "no such route; requests go to /p/{provider}/{endpoint}",
+            ),
+            Self::BodyTooLarge => row(
+                413,
+                "body_too_large",
+                "the request body is over the configured limit",
+            ),
+            Self::RequestHeadTimeout => row(
+                408,
+                "request_timeout",
+                "the request head did not arrive in time",
+            ),
+            Self::RequestBodyTimeout => row(408, "request_timeout", "the request body stalled"),
+            Self::Unreached(code, message) => Row {
+                status: 502,
+                code,
+                message: Cow::Owned(message.clone()),
+                retry: true,
+            },
+            Self::UpstreamConnectTimeout => Row {
+                retry: true,
+                ..row(
+                    504,
+                    "upstream_connect_timeout",
+                    "no connection to the provider in time",
+                )
+            },
+            Self::UpstreamTimeout => row(
+                504,
+                "upstream_timeout",
+                "the provider did not answer in time",
+            ),
+            Self::UpstreamClosed => row(
+                502,
+                "upstream_closed",
+                "the provider closed the connection without an answer",
+            ),
+            Self::UpstreamReset => row(
+                502,
+                "upstream_reset",
+                "the provider reset the connection before its answer",
+            ),
+            Self::UpstreamInvalidResponse => row(
+                502,
+                "upstream_invalid_response",
+                "the provider's answer is not valid HTTP/1.1",
+            ),
+        }
+    }
+}
+
+fn head(error: HeadError) -> Row {
+    let (status, code, message) = match error {
+        HeadError::BareLf => (
+            400,
+            "invalid_head",
+            "a line of the head ends in LF without CR",
+        ),
+        HeadError::BareCr => (400, "invalid_head", "the head holds a CR without LF"),
+        HeadError::ObsFold => (400, "invalid_head", "a header line begins with a blank"),
+        HeadError::BadRequestLine => (400, "invalid_head", "malformed request line"),
+        HeadError::BadStatusLine => (400, "invalid_head", "malformed status line"),
+        HeadError::UnsupportedVersion => (505, "http_version", "expected HTTP/1.1 or HTTP/1.0"),
+        HeadError::BadFieldName => (400, "invalid_head", "malformed header name"),
+        HeadError::BadFieldValue => (400, "invalid_head", "a control byte in a header value"),
+        HeadError::TooLong => (431, "head_too_large", "the head is over 64 KiB"),
+        HeadError::TargetTooLong => (414, "target_too_long", "the request target is over 16 KiB"),
+        HeadError::TooManyFields => (431, "too_many_headers", "more than 100 header fields"),
+        HeadError::HostMissing => (400, "invalid_host", "HTTP/1.1 without a Host header"),
+        HeadError::HostRepeated => (400, "invalid_host", "more than one Host header"),
+        HeadError::HostInvalid => (400, "invalid_host", "malformed Host header"),
+    };
+    Row {
+        status,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
+}
+
+fn framing(error: FramingError) -> Row {
+    let (status, code, message) = match error {
+        FramingError::LengthInvalid => (400, "invalid_framing", "malformed Content-Length"),
+        FramingError::LengthRepeated => (400, "invalid_framing", "more than one Content-Length"),
+        FramingError::LengthWithCoding => (
+            400,
+            "invalid_framing",
+            "Content-Length together with Transfer-Encoding",
+        ),
+        FramingError::CodingInHttp10 => (400, "invalid_framing", "Transfer-Encoding in HTTP/1.0"),
+        FramingError::CodingUnsupported => (
+            501,
+            "transfer_coding",
+            "the only supported transfer coding is chunked",
+        ),
+        FramingError::CodingMalformed => (400, "invalid_framing", "malformed Transfer-Encoding"),
+        FramingError::ChunkSizeInvalid => (400, "invalid_chunk", "malformed chunk size"),
+        FramingError::ChunkSizeOverflow => (400, "invalid_chunk", "chunk size out of range"),
+        FramingError::ChunkLineTooLong => (400, "invalid_chunk", "a chunk line is over 16 KiB"),
+        FramingError::ChunkBareLf => (400, "invalid_chunk", "a chunk line does not end in CRLF"),
+        FramingError::ChunkDataEnd => (400, "invalid_chunk", "chunk data is not followed by CRLF"),
+        FramingError::TrailerInvalid => (400, "invalid_trailer", "malformed trailer field"),
+        FramingError::TrailerForbidden => (
+            400,
+            "invalid_trailer",
+            "a framing, routing or credential field in the trailers",
+        ),
+        FramingError::TrailersTooLong => (
+            431,
+            "trailers_too_large",
+            "the trailers are over the head limits",
+        ),
+    };
+    Row {
+        status,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
+}
+
+fn target(error: TargetError) -> &'static str {
+    match error {
+        TargetError::ControlByte => "a control byte or blank in the request target",
+        TargetError::Fragment => "a # in the request target",
+        TargetError::DotSegment => "a . or .. segment in the path",
+        TargetError::Backslash => "a backslash in the path",
+        TargetError::HighByte => "a byte over 0x7e in the path; percent-encode it",
+        TargetError::BadEscape => "a % in the path without two hexadecimal digits",
+        TargetError::NotAPath => "expected a path or an absolute URL as request target",
+    }
+}
+
+fn route(error: RouteError, providers: &str) -> Row {
+    let (code, message) = match error {
+        RouteError::EmptyProvider => (
+            "provider_missing",
+            format!("no provider in the path; enabled are: {providers}").into(),
+        ),
+        RouteError::UnknownProvider => (
+            "provider_not_enabled",
+            format!("this provider is unknown or not enabled; enabled are: {providers}").into(),
+        ),
+        RouteError::EmptyEndpoint => ("endpoint_missing", "no endpoint behind the provider".into()),
+        RouteError::AliasDisabled => (
+            "v1_alias_disabled",
+            "the v1 alias is disabled; leave v1 out of the path".into(),
+        ),
+    };
+    Row {
+        status: 400,
+        code,
+        message,
+        retry: false,
+    }
+}
+
+fn auth(error: AuthError) -> Row {
+    let (code, message) = match error {
+        AuthError::MissingKey => ("missing_key", "no gateway key in the request"),
+        AuthError::InvalidKey => ("invalid_key", "the gateway key is not valid"),
+        AuthError::RepeatedCredential => ("invalid_key", "the same credential header came twice"),
+    };
+    Row {
+        status: 401,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
+    }
+}
+
+impl From<HeadError> for Fault {
+    fn from(error: HeadError) -> Self {
+        Self::Head(error)
+    }
+}
+
+impl From<FramingError> for Fault {
+    fn from(error: FramingError) -> Self {
+        Self::Framing(error)
+    }
+}
+
+impl From<TargetError> for Fault {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+impl From<AuthError> for Fault {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}
+
+/// What an answer says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It ends after the answer.
+    Close,
+    /// It stays open this long.
+    KeepAlive {
+        /// Announced to the client.
+        timeout_secs: u64,
+    },
+}
+
+impl Persistence {
+    /// The field lines that say it. HTTP/1.0 has to be told that a connection stays.
+    pub fn write(self, http10: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Close => out.extend_from_slice(b"Connection: close\r\n"),
+            Self::KeepAlive { timeout_secs } => {
+                if http10 {
+                    out.extend_from_slice(b"Connection: keep-alive\r\n");
+                }
+                out.extend_from_slice(format!("Keep-Alive: timeout={timeout_secs}\r\n").as_bytes());
+            }
+        }
+    }
+}
+
+/// An answer with a [`Fault`].
+pub struct ErrorResponse<'a> {
+    /// Why.
+    pub fault: &'a Fault,
+    /// Echoed or made here.
+    pub request_id: &'a [u8],
+    /// As [`imf_fixdate`](crate::date::imf_fixdate) writes it.
+    pub date: &'a [u8],
+    /// A HEAD asked: no content.
+    pub head_only: bool,
+    /// How the connection goes on.
+    pub connection: Persistence,
+    /// The client speaks HTTP/1.0.
+    pub http10: bool,
+}
+
+impl ErrorResponse<'_> {
+    /// Appends the whole response.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let row = self.fault.row();
+        let id = String::from_utf8_lossy(self.request_id);
+        let body = format!(
+            "{{\"type\":\"error\",\"error\":{{\"type\":\"{}\",\"message\":{},\"param\":null,\
+             \"code\":\"{}\"}},\"request_id\":{}}}",
+            kind(row.status),
+            quoted(&row.message),
+            row.code,
+            quoted(&id),
+        );
+        let mut head = format!("HTTP/1.1 {} {}\r\n", row.status, reason(row.status));
+        let _ = write!(
+            head,
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        let _ = write!(
+            head,
+            "X-Request-ID: {id}\r\nrequest-id: {id}\r\nx-should-retry: {}\r\n",
+            row.retry
+        );
+        if row.status == 401 {
+            head.push_str("WWW-Authenticate: Bearer\r\n");
+        }
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(self.date);
+        out.extend_from_slice(b"\r\n");
+        self.connection.write(self.http10, out);
+        out.extend_from_slice(b"\r\n");
+        if !self.head_only {
+            out.extend_from_slice(body.as_bytes());
+        }
+    }
+}
+
+fn kind(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 | 414 | 431 => "request_too_large",
+        429 => "rate_limit_error",
+        502 => "api_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

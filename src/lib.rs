@@ -1,11 +1,21 @@
 //! sluicegate: a passthrough gateway in front of LLM provider APIs.
 //!
 //! The modules in the order in which a byte meets them: [`http`] knows messages and nothing else;
-//! [`config`], [`error`], [`auth`] and [`route`] decide what shall happen to one; all of these are pure.
-//! [`net`] moves the bytes, `server` is the process around it.
+//! [`config`], [`auth`], [`route`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
+//! all of these are pure. [`net`] moves the bytes, [`server`] is the process around it.
 
+pub mod admission;
 pub mod auth;
 pub mod config;
+pub mod date;
 pub mod error;
+pub mod gateway;
 pub mod http;
+pub mod listen;
+pub mod log;
+pub mod net;
 pub mod route;
+pub mod server;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

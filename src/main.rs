@@ -1,3 +1,112 @@
 //! The `sluicegate` program: arguments and exit codes.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use sluicegate::config::keys::{self, ManagedKey};
+use sluicegate::config::{self, Sources};
+use sluicegate::net::tls_config;
+use sluicegate::server::{Loaded, Server, StartError};
+
+/// A fast passthrough gateway in front of LLM provider APIs.
+#[derive(Parser)]
+#[command(name = "sluicegate", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// Configuration file (TOML); else $SLUICEGATE_CONFIG, ./sluicegate.toml, /etc/sluicegate/sluicegate.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Load the configuration and print what is in force, secrets redacted
+    Check,
+    /// Show a streamed exchange between built-in mock providers and the gateway, then keep serving
+    Demo {
+        /// Exit after the exchange
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+/// Exit code for a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => serve(arguments.config),
+        Some(Command::Check) => check(arguments.config.as_deref()),
+        Some(Command::Demo { once }) => demo(once),
+    }
+}
+
+fn serve(file: Option<PathBuf>) -> ExitCode {
+    match Server::start(Box::new(move || load(file.as_deref()))) {
+        Ok(server) => match server.run() {
+            Ok(code) => code,
+            Err(error) => fail(&error.to_string(), ExitCode::FAILURE),
+        },
+        Err(StartError::Configuration(message)) => fail(&message, BAD_CONFIGURATION.into()),
+        Err(StartError::System(message)) => fail(&message, ExitCode::FAILURE),
+    }
+}
+
+/// Reads environment and files.
+fn load(file: Option<&Path>) -> Result<Loaded, String> {
+    let sources = Sources {
+        // What is not UTF-8 cannot be a value of ours.
+        env: std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        read: &|path| std::fs::read(path),
+        file: file.map(Into::into),
+        terminal: std::io::stderr().is_terminal(),
+    };
+    let config = config::load(&sources).map_err(|error| error.to_string())?;
+    let keys = config
+        .auth
+        .keys_file
+        .as_deref()
+        .map(load_keys)
+        .transpose()?;
+    Ok((config, keys))
+}
+
+fn load_keys(path: &Path) -> Result<Arc<[ManagedKey]>, String> {
+    let from = path.display().to_string();
+    let content = std::fs::read_to_string(path)
+        .map_err(|error| format!("{from}: cannot read it: {error}"))?;
+    let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
+    Ok(keys.into())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+fn check(file: Option<&Path>) -> ExitCode {
+    let checked = load(file).and_then(|(config, _)| tls_config::load(&config).map(|_| config));
+    match checked {
+        Ok(config) => {
+            print!("{}", config.describe());
+            ExitCode::SUCCESS
+        }
+        Err(message) => fail(&message, BAD_CONFIGURATION.into()),
+    }
+}
+
+fn demo(_once: bool) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the command line's answer to whoever typed it"
+)]
+fn fail(message: &str, code: ExitCode) -> ExitCode {
+    eprintln!("sluicegate: {message}");
+    code
+}

@@ -1,1 +1,522 @@
-//! To be filled.
+//! Where a request goes: gateway endpoints, provider, v1 alias, vllm's two roots.
+//!
+//! Pure functions of method, target and a [`Table`] built once from the configuration. There are
+//! two steps because the key is checked between them: [`Table::route`] knows a route from a 404,
+//! [`Table::resolve`] finds the provider and what is asked of it. Everything is compared on raw
+//! bytes and nothing is copied: the upstream target is a prefix and spans of the client's target.
+
+use std::fmt;
+use std::str::FromStr;
+
+use memchr::memchr;
+
+use crate::http::head::Span;
+use crate::http::target::Target;
+
+/// The provider types, which differ in credential, defaults and paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// OpenAI, and whatever is compatible with it.
+    OpenAi,
+    /// Anthropic.
+    Anthropic,
+    /// OpenRouter.
+    OpenRouter,
+    /// Z.ai.
+    Zai,
+    /// A vLLM server, which serves some endpoints beside its base URL.
+    Vllm,
+    /// DeepSeek.
+    DeepSeek,
+}
+
+impl ProviderKind {
+    /// Every type, in the order of the documentation.
+    pub const ALL: [Self; 6] = [
+        Self::OpenAi,
+        Self::Anthropic,
+        Self::OpenRouter,
+        Self::Zai,
+        Self::Vllm,
+        Self::DeepSeek,
+    ];
+
+    /// Its name in configuration files and, for the unsuffixed instance, in paths.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::OpenRouter => "openrouter",
+            Self::Zai => "zai",
+            Self::Vllm => "vllm",
+            Self::DeepSeek => "deepseek",
+        }
+    }
+}
+
+impl fmt::Display for ProviderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ProviderKind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or(UnknownKind)
+    }
+}
+
+/// A word that is none of [`ProviderKind::ALL`]; its message lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownKind;
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = ProviderKind::ALL.map(ProviderKind::as_str).join(", ");
+        write!(f, "unknown provider type, expected one of {known}")
+    }
+}
+
+impl std::error::Error for UnknownKind {}
+
+/// What routing needs to know of one enabled provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteEntry {
+    name: Box<str>,
+    kind: ProviderKind,
+    /// Without a slash at its end; may be empty.
+    base_path: Box<str>,
+}
+
+impl RouteEntry {
+    /// `name` is the instance name in paths, `base_path` the path of the base URL, with or
+    /// without a slash at its end.
+    #[must_use]
+    pub fn new(name: &str, kind: ProviderKind, base_path: &str) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            base_path: base_path.trim_end_matches('/').into(),
+        }
+    }
+
+    /// The base path, without its final `/v1` where vllm wants its root.
+    fn prefix(&self, endpoint: &[u8], wrote_v1: bool) -> &[u8] {
+        let base_path = &*self.base_path;
+        match self.kind {
+            ProviderKind::Vllm if is_vllm_root(endpoint, wrote_v1) => base_path
+                .strip_suffix("/v1")
+                .unwrap_or(base_path)
+                .as_bytes(),
+            _ => base_path.as_bytes(),
+        }
+    }
+}
+
+/// The switches of the configuration that routing depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings<'a> {
+    /// The mount prefix; `/` and nothing mean that there is none.
+    pub base_path: &'a str,
+    /// Whether `/p/` is served at all.
+    pub passthrough: bool,
+    /// Whether a leading `v1` segment of an endpoint is dropped.
+    pub v1_alias: bool,
+    /// The path of the metrics below the mount prefix, if they are served.
+    pub metrics_endpoint: Option<&'a str>,
+}
+
+/// Every route of the gateway; immutable.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Without a slash at its end; may be empty.
+    base_path: Box<str>,
+    passthrough: bool,
+    v1_alias: bool,
+    metrics_endpoint: Option<Box<str>>,
+    entries: Box<[RouteEntry]>,
+    provider_names: Box<str>,
+}
+
+/// What a request is for, as far as its path alone can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET` or `HEAD` of `/health`.
+    Health,
+    /// `GET` or `HEAD` of the metrics endpoint.
+    Metrics,
+    /// `OPTIONS *`
+    OptionsStar,
+    /// Something below `/p/`; not yet looked at any closer.
+    Provider(Passthrough),
+    /// No such route.
+    NotFound,
+}
+
+/// The parts of `/p/{provider}/{endpoint}?{query}` as spans of the request target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passthrough {
+    /// May be empty or unknown.
+    pub provider: Span,
+    /// As the client wrote it, without the slash before it; may be empty.
+    pub endpoint: Span,
+    /// Without its `?`.
+    pub query: Option<Span>,
+}
+
+/// Where a request goes: the upstream target is `prefix`, `/`, `endpoint` and, where there is a
+/// query, `?` and `query`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream<'t> {
+    /// Index into the entries that the table was made from.
+    pub provider: usize,
+    /// Path of the base URL without a slash at its end; may be empty.
+    pub prefix: &'t [u8],
+    /// Span of the request target, the v1 alias dropped; not empty.
+    pub endpoint: Span,
+    /// Span of the request target, without its `?`.
+    pub query: Option<Span>,
+}
+
+/// Why a path below `/p/` leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteError {
+    /// Nothing between `/p/` and the next slash.
+    EmptyProvider,
+    /// No enabled provider has this name; [`Table::provider_names`] lists those that exist.
+    UnknownProvider,
+    /// Nothing after the provider, or only the aliased `v1`.
+    EmptyEndpoint,
+    /// The endpoint begins with `v1`, and the configuration disables the alias.
+    AliasDisabled,
+}
+
+impl Table {
+    /// `entries` are the enabled providers, in the order in which messages list them.
+    #[must_use]
+    pub fn new(settings: Settings<'_>, entries: Vec<RouteEntry>) -> Self {
+        let names: Vec<&str> = entries.iter().map(|entry| &*entry.name).collect();
+        Self {
+            base_path: settings.base_path.trim_end_matches('/').into(),
+            passthrough: settings.passthrough,
+            v1_alias: settings.v1_alias,
+            metrics_endpoint: settings.metrics_endpoint.map(Into::into),
+            provider_names: names.join(", ").into(),
+            entries: entries.into(),
+        }
+    }
+
+    /// The names of the enabled providers, for people to read.
+    #[must_use]
+    pub fn provider_names(&self) -> &str {
+        &self.provider_names
+    }
+
+    /// Which route a request takes; `target` was parsed from `target_bytes`.
+    #[must_use]
+    pub fn route(&self, method: &[u8], target_bytes: &[u8], target: Target) -> Route {
+        if method == b"OPTIONS" && is_asterisk(target) {
+            return Route::OptionsStar;
+        }
+        let Target::Path { path, query } = target else {
+            return Route::NotFound;
+        };
+        let Some(below) = path
+            .of(target_bytes)
+            .strip_prefix(self.base_path.as_bytes())
+        else {
+            return Route::NotFound;
+        };
+        if let Some(named) = below.strip_prefix(b"/p/") {
+            if self.passthrough {
+                return Route::Provider(Passthrough::new(named, path.end, query));
+            }
+            return Route::NotFound;
+        }
+        match method {
+            b"GET" | b"HEAD" if below == b"/health" => Route::Health,
+            b"GET" | b"HEAD" if self.is_metrics(below) => Route::Metrics,
+            _ => Route::NotFound,
+        }
+    }
+
+    fn is_metrics(&self, below: &[u8]) -> bool {
+        self.metrics_endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.as_bytes() == below)
+    }
+
+    /// Where a passthrough request goes; `passthrough` was routed from `target_bytes`.
+    ///
+    /// # Errors
+    /// The first of: provider, alias, endpoint.
+    pub fn resolve(
+        &self,
+        target_bytes: &[u8],
+        passthrough: Passthrough,
+    ) -> Result<Upstream<'_>, RouteError> {
+        let (provider, entry) = self.find(passthrough.provider.of(target_bytes))?;
+        let mut endpoint = passthrough.endpoint;
+        let aliased = strip_segments(endpoint.of(target_bytes), "v1");
+        if let Some(rest) = aliased {
+            if !self.v1_alias {
+                return Err(RouteError::AliasDisabled);
+            }
+            endpoint = tail(rest, endpoint.end);
+        }
+        let bytes = endpoint.of(target_bytes);
+        if bytes.is_empty() {
+            return Err(RouteError::EmptyEndpoint);
+        }
+        let prefix = entry.prefix(bytes, aliased.is_some());
+        Ok(Upstream {
+            provider,
+            prefix,
+            endpoint,
+            query: passthrough.query,
+        })
+    }
+
+    /// There are a handful of providers, so looking at each is faster than hashing.
+    fn find(&self, name: &[u8]) -> Result<(usize, &RouteEntry), RouteError> {
+        if name.is_empty() {
+            return Err(RouteError::EmptyProvider);
+        }
+        let mut entries = self.entries.iter().enumerate();
+        entries
+            .find(|(_, entry)| entry.name.as_bytes() == name)
+            .ok_or(RouteError::UnknownProvider)
+    }
+}
+
+impl Passthrough {
+    /// `named` is what follows `/p/` in a path that ends at offset `end`.
+    fn new(named: &[u8], end: u32, query: Option<Span>) -> Self {
+        let slash = memchr(b'/', named).unwrap_or(named.len());
+        let (_, rest) = named.split_at(slash);
+        let provider = Span {
+            start: tail(named, end).start,
+            end: tail(rest, end).start,
+        };
+        let endpoint = tail(rest.strip_prefix(b"/").unwrap_or(rest), end);
+        Self {
+            provider,
+            endpoint,
+            query,
+        }
+    }
+}
+
+/// An absolute-form without path and query is what `*` looks like on the way to a proxy
+/// (RFC 9112, section 3.2.4).
+fn is_asterisk(target: Target) -> bool {
+    match target {
+        Target::Asterisk => true,
+        Target::Path { path, query } => path.start == path.end && query.is_none(),
+    }
+}
+
+/// The span of `bytes`, which end at offset `end`.
+fn tail(bytes: &[u8], end: u32) -> Span {
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    Span {
+        start: end.saturating_sub(len),
+        end,
+    }
+}
+
+/// What follows `name` and its slash where `name` is made of whole segments at the start of `path`.
+fn strip_segments<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
+    match path.strip_prefix(name.as_bytes())? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// Whether vllm serves `endpoint`, from which a `v1` may have been dropped, beside `/v1`.
+fn is_vllm_root(endpoint: &[u8], wrote_v1: bool) -> bool {
+    let is_below = |name: &&str| strip_segments(endpoint, name).is_some();
+    if wrote_v1 {
+        VLLM_ROOT.iter().any(is_below)
+    } else {
+        !VLLM_BASE.iter().any(is_below)
+    }
+}
+
+/// What vllm serves under its base URL, and what is below it.
+const VLLM_BASE: [&str; 9] = [
+    "models",
+    "chat/completions",
+    "responses",
+    "completions",
+    "embeddings",
+    "messages",
+    "audio",
+    "files",
+    "batches",
+];
+
+/// What vllm serves at its root only, so that a client's `v1/` before it is a mistake.
+const VLLM_ROOT: [&str; 11] = [
+    "tokenize",
+    "detokenize",
+    "pooling",
+    "classify",
+    "score",
+    "rerank",
+    "health",
+    "metrics",
+    "version",
+    "ping",
+    "invocations",
+];
+
+/// What must hold for every input, whoever makes it: table, property test or fuzzer.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property {
+    use super::{ProviderKind, Route, Table, Upstream, VLLM_BASE, VLLM_ROOT};
+    use crate::http::target::{self, Target};
+
+    /// Compares the table's answer with [`by_segments`] and parses the upstream target again.
+    ///
+    /// # Panics
+    /// When the property does not hold.
+    pub fn holds(table: &Table, method: &[u8], target: &[u8]) {
+        let Ok(parsed) = target::parse(target) else {
+            return;
+        };
+        let found = outcome(table, method, target, parsed);
+        assert_eq!(
+            found,
+            by_segments(table, method, target, parsed),
+            "{}",
+            target.escape_ascii()
+        );
+        let Route::Provider(passthrough) = table.route(method, target, parsed) else {
+            return;
+        };
+        let Ok(upstream) = table.resolve(target, passthrough) else {
+            return;
+        };
+        let written = upstream_target(upstream, target);
+        assert!(
+            target::parse(&written).is_ok(),
+            "{}",
+            written.escape_ascii()
+        );
+        // What the client wrote is the end of what the provider gets.
+        let endpoint_on = target
+            .get(upstream.endpoint.start as usize..)
+            .unwrap_or_default();
+        assert!(!endpoint_on.is_empty() && written.ends_with(endpoint_on));
+    }
+
+    /// What becomes of a request, as text.
+    #[must_use]
+    pub fn outcome(table: &Table, method: &[u8], target: &[u8], parsed: Target) -> String {
+        match table.route(method, target, parsed) {
+            Route::Provider(passthrough) => match table.resolve(target, passthrough) {
+                Ok(upstream) => {
+                    let written = upstream_target(upstream, target);
+                    format!("{} {}", upstream.provider, written.escape_ascii())
+                }
+                Err(fault) => format!("{fault:?}"),
+            },
+            route => format!("{route:?}"),
+        }
+    }
+
+    fn upstream_target(upstream: Upstream<'_>, target: &[u8]) -> Vec<u8> {
+        let path = [upstream.prefix, b"/", upstream.endpoint.of(target)].concat();
+        match upstream.query {
+            Some(query) => [&path, &b"?"[..], query.of(target)].concat(),
+            None => path,
+        }
+    }
+
+    /// The rules once more, slowly, on lists of segments.
+    fn by_segments(table: &Table, method: &[u8], target: &[u8], parsed: Target) -> String {
+        let Target::Path { path, query } = parsed else {
+            return if method == b"OPTIONS" {
+                "OptionsStar"
+            } else {
+                "NotFound"
+            }
+            .into();
+        };
+        let written = path.of(target).escape_ascii().to_string();
+        if method == b"OPTIONS" && written.is_empty() && query.is_none() {
+            return "OptionsStar".into();
+        }
+        let segments: Vec<&str> = written.split('/').collect();
+        let mount: Vec<&str> = table.base_path.split('/').collect();
+        let reads = method == b"GET" || method == b"HEAD";
+        match segments.strip_prefix(&*mount) {
+            Some(["health"]) if reads => "Health".into(),
+            Some(["p", provider, endpoint @ ..]) if table.passthrough => {
+                let query = query.map(|query| format!("?{}", query.of(target).escape_ascii()));
+                let endpoint = below_provider(table, provider, endpoint);
+                endpoint.map_or_else(Into::into, |found| found + &query.unwrap_or_default())
+            }
+            Some(below) if reads => match &table.metrics_endpoint {
+                Some(endpoint) if format!("/{}", below.join("/")) == **endpoint => "Metrics".into(),
+                _ => "NotFound".into(),
+            },
+            _ => "NotFound".into(),
+        }
+    }
+
+    fn below_provider(
+        table: &Table,
+        provider: &str,
+        endpoint: &[&str],
+    ) -> Result<String, &'static str> {
+        if provider.is_empty() {
+            return Err("EmptyProvider");
+        }
+        let index = table
+            .entries
+            .iter()
+            .position(|entry| &*entry.name == provider);
+        let index = index.ok_or("UnknownProvider")?;
+        let entry = table.entries.get(index).ok_or("UnknownProvider")?;
+        let (wrote_v1, endpoint) = match endpoint {
+            ["v1", ..] if !table.v1_alias => return Err("AliasDisabled"),
+            ["v1", rest @ ..] => (true, rest),
+            all => (false, all),
+        };
+        if endpoint.concat().is_empty() && endpoint.len() < 2 {
+            return Err("EmptyEndpoint");
+        }
+        let listed = |names: &[&str]| {
+            names
+                .iter()
+                .any(|name| endpoint.starts_with(&name.split('/').collect::<Vec<_>>()))
+        };
+        let rooted = if wrote_v1 {
+            listed(&VLLM_ROOT)
+        } else {
+            !listed(&VLLM_BASE)
+        };
+        let mut prefix: Vec<&str> = entry.base_path.split('/').collect();
+        if entry.kind == ProviderKind::Vllm && rooted && prefix.ends_with(&["v1"]) {
+            prefix.pop();
+        }
+        Ok(format!(
+            "{index} {}/{}",
+            prefix.join("/"),
+            endpoint.join("/")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

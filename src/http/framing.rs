@@ -1,6 +1,23 @@
 //! Which bytes belong to a message (RFC 9112, sections 6, 7 and 9.3).
 //!
-//! The length decision from a head's fields, and a cursor that counts content and never copies it.
+//! The length decision from a head's fields, persistence, and a [`Cursor`] that counts content and
+//! never looks at it. Stricter than the RFC wherever two readers could disagree: one
+//! `Content-Length` of digits alone, `chunked` alone and by itself, CRLF only, no framing, routing
+//! or credential fields in trailers. The cursor's answers do not depend on how the input is cut.
+
+mod cursor;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
+#[cfg(test)]
+mod tests;
+
+pub use cursor::{
+    Advance, CHUNK_LINE_BYTES_MAX, Cursor, Stripped, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
+};
+
+use super::head::grammar::{elements, is_token};
+use super::head::{self, Field, Name, RequestHead, ResponseHead, Version};
 
 /// How the end of a message's content is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,4 +30,160 @@ pub enum BodyLength {
     Chunked,
     /// Everything until the connection closes (responses only).
     UntilClose,
+}
+
+/// What makes it impossible, or unsafe, to say where a message ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FramingError {
+    /// A `Content-Length` that is not digits alone, or does not fit 64 bits.
+    LengthInvalid,
+    /// More than one `Content-Length` line; in a response, lines that differ.
+    LengthRepeated,
+    /// `Content-Length` beside `Transfer-Encoding`.
+    LengthWithCoding,
+    /// `Transfer-Encoding` in an HTTP/1.0 message.
+    CodingInHttp10,
+    /// Well-formed transfer codings that are not `chunked` alone.
+    CodingUnsupported,
+    /// A `Transfer-Encoding` with an empty element, parameters or no token.
+    CodingMalformed,
+    /// A chunk line that does not begin with hexadecimal digits, or goes on with something other
+    /// than an extension, or has a control byte in the extension.
+    ChunkSizeInvalid,
+    /// More than 16 digits of chunk size.
+    ChunkSizeOverflow,
+    /// A chunk line of more than [`CHUNK_LINE_BYTES_MAX`] bytes.
+    ChunkLineTooLong,
+    /// A bare CR or LF in a chunk line or the trailer section.
+    ChunkBareLf,
+    /// Chunk data that is not followed by CRLF.
+    ChunkDataEnd,
+    /// A trailer line that is not a well-formed field line.
+    TrailerInvalid,
+    /// A trailer with the name of a framing, routing or credential field.
+    TrailerForbidden,
+    /// More than [`TRAILER_BYTES_MAX`] bytes or [`TRAILER_FIELDS_MAX`] lines of trailers.
+    TrailersTooLong,
+}
+
+/// Decides how a request's content ends (RFC 9112, section 6.3); never [`BodyLength::UntilClose`].
+///
+/// # Errors
+///
+/// Any length that another reader might understand differently.
+pub fn request_body(
+    head: &RequestHead,
+    fields: &[Field],
+    buf: &[u8],
+) -> Result<BodyLength, FramingError> {
+    let declared = Declared::read(fields, buf)?;
+    if declared.lengths_count > 1 {
+        return Err(FramingError::LengthRepeated);
+    }
+    declared.length(head.version, BodyLength::Empty)
+}
+
+/// Decides how a response's content ends, also for one that can have none.
+///
+/// # Errors
+///
+/// Any length that another reader might understand differently.
+pub fn response_body(
+    head: &ResponseHead,
+    fields: &[Field],
+    buf: &[u8],
+    method_is_head: bool,
+) -> Result<BodyLength, FramingError> {
+    let length = Declared::read(fields, buf)?.length(head.version, BodyLength::UntilClose)?;
+    match head.status {
+        100..=199 | 204 | 304 => Ok(BodyLength::Empty),
+        _ if method_is_head => Ok(BodyLength::Empty),
+        _ => Ok(length),
+    }
+}
+
+/// Whether the sender of this head keeps the connection open after the message (RFC 9112,
+/// section 9.3).
+#[must_use]
+pub fn persists(version: Version, fields: &[Field], buf: &[u8]) -> bool {
+    let mut persists = version == Version::Http11;
+    for field in fields.iter().filter(|field| field.name == Name::Connection) {
+        for option in head::list(field.value.of(buf)) {
+            if option.eq_ignore_ascii_case(b"close") {
+                return false;
+            }
+            persists |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    persists
+}
+
+/// What the framing fields of a head say, before it is judged.
+#[derive(Default)]
+struct Declared<'a> {
+    /// The first `Content-Length`.
+    length: Option<&'a [u8]>,
+    lengths_count: usize,
+    /// Elements of all `Transfer-Encoding` lines, and how many of them are `chunked`.
+    codings_count: usize,
+    chunked_count: usize,
+    coding_malformed: bool,
+}
+
+impl<'a> Declared<'a> {
+    fn read(fields: &[Field], buf: &'a [u8]) -> Result<Self, FramingError> {
+        let mut declared = Self::default();
+        for field in fields {
+            match field.name {
+                Name::ContentLength => declared.add_length(field.value.of(buf))?,
+                Name::TransferEncoding => declared.add_codings(field.value.of(buf)),
+                _ => {}
+            }
+        }
+        Ok(declared)
+    }
+
+    fn add_length(&mut self, value: &'a [u8]) -> Result<(), FramingError> {
+        self.lengths_count += 1;
+        match *self.length.get_or_insert(value) == value {
+            true => Ok(()),
+            false => Err(FramingError::LengthRepeated),
+        }
+    }
+
+    fn add_codings(&mut self, value: &[u8]) {
+        for coding in elements(value) {
+            self.codings_count += 1;
+            self.chunked_count += usize::from(coding.eq_ignore_ascii_case(b"chunked"));
+            self.coding_malformed |= !is_token(coding);
+        }
+    }
+
+    fn length(&self, version: Version, neither: BodyLength) -> Result<BodyLength, FramingError> {
+        match (self.codings_count, self.length) {
+            (0, None) => Ok(neither),
+            (0, Some(digits)) => match decimal(digits) {
+                Some(0) => Ok(BodyLength::Empty),
+                Some(length) => Ok(BodyLength::Length(length)),
+                None => Err(FramingError::LengthInvalid),
+            },
+            (_, Some(_)) => Err(FramingError::LengthWithCoding),
+            (_, None) if version == Version::Http10 => Err(FramingError::CodingInHttp10),
+            _ if self.coding_malformed => Err(FramingError::CodingMalformed),
+            (1, None) if self.chunked_count == 1 => Ok(BodyLength::Chunked),
+            _ => Err(FramingError::CodingUnsupported),
+        }
+    }
+}
+
+/// Digits alone; the standard parser would accept a leading plus sign.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, &byte| match byte {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
 }

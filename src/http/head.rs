@@ -4,6 +4,19 @@
 //! no obs-fold, no blank before a colon, the limits on bytes and fields, one `Host`.
 //! Nothing is copied and nothing is allocated once `fields` has its capacity.
 
+pub(super) mod grammar;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
+#[cfg(test)]
+mod tests;
+
+use httparse::{EMPTY_HEADER, Error, Header, Status};
+use memchr::{memchr, memchr2};
+
+use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
+pub use grammar::{list, list_has};
+
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most field lines in a request head.
@@ -12,6 +25,10 @@ pub const REQUEST_FIELDS_MAX: usize = 100;
 pub const RESPONSE_FIELDS_MAX: usize = 200;
 /// Longest request target, in bytes.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Longest method, in bytes; IANA's registry ends at 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Most empty lines skipped before a request line (RFC 9112, section 2.2).
+pub const EMPTY_LINES_MAX: usize = 4;
 
 /// A range of bytes in the buffer that a head was parsed from, counted from the head's first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +43,8 @@ impl Span {
     /// The bytes it names; empty when it does not lie in `buf`.
     #[must_use]
     pub fn of(self, buf: &[u8]) -> &[u8] {
-        buf.get(self.start as usize..self.end as usize).unwrap_or_default()
+        buf.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -113,7 +131,11 @@ impl Field {
     /// The name's bytes as they were written.
     #[must_use]
     pub fn name_of(self, buf: &[u8]) -> &[u8] {
-        Span { start: self.line.start, end: self.line.start + u32::from(self.name_len) }.of(buf)
+        Span {
+            start: self.line.start,
+            end: self.line.start + u32::from(self.name_len),
+        }
+        .of(buf)
     }
 }
 
@@ -178,12 +200,328 @@ pub enum HeadError {
     HostInvalid,
 }
 
+/// Which kind of message a head begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A client's message, with a request line.
+    Request,
+    /// An upstream's message, with a status line.
+    Response,
+}
+
 /// Remembers how far a growing buffer has been looked at, so that a head that arrives byte by byte
 /// is not read again from its start.
+///
+/// `line_start <= scanned <= HEAD_BYTES_MAX`, both counted from the head's first byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScan {
     /// Bytes already looked at.
     scanned: u32,
     /// Start of the line under way.
     line_start: u32,
+    /// The start line has ended.
+    in_fields: bool,
 }
+
+impl HeadScan {
+    /// Looks for the end of a head in a buffer that only ever grows at its end; returns the head's
+    /// length, blank line included, or `None` while it has not come.
+    ///
+    /// Work per byte is constant however the bytes arrive. Line ends and the start line are judged
+    /// as soon as they are there, so that what is no HTTP is refused without waiting for more.
+    ///
+    /// # Errors
+    ///
+    /// Bare LF, bare CR, obs-fold, a malformed start line, or a limit that is already exceeded.
+    pub fn find_end(&mut self, buf: &[u8], side: Side) -> Result<Option<usize>, HeadError> {
+        let window = buf.get(..HEAD_BYTES_MAX).unwrap_or(buf);
+        loop {
+            let line = window.get(self.line_start as usize..).unwrap_or_default();
+            let known = (self.scanned - self.line_start) as usize;
+            let found = memchr2(b'\r', b'\n', line.get(known..).unwrap_or_default());
+            let text_len = found.map_or(line.len(), |at| known + at);
+            let (text, end) = line.split_at_checked(text_len).unwrap_or((line, &[]));
+            self.check_begun(text, side)?;
+            match end {
+                [] | [b'\r'] => {
+                    self.scanned = self.line_start + offset(text_len);
+                    break;
+                }
+                [b'\r', b'\n', ..] => {}
+                [b'\r', ..] => return Err(HeadError::BareCr),
+                _ => return Err(HeadError::BareLf),
+            }
+            let next = self.line_start + offset(text_len + 2);
+            if self.in_fields && text.is_empty() {
+                return Ok(Some(next as usize));
+            }
+            self.check_ended(text, side)?;
+            (self.line_start, self.scanned) = (next, next);
+        }
+        if window.len() < HEAD_BYTES_MAX {
+            Ok(None)
+        } else {
+            Err(HeadError::TooLong)
+        }
+    }
+
+    /// Judges the part of a line that has come; for a whole line it says nothing else than the
+    /// parser would, so that the answer does not depend on how the input was cut.
+    fn check_begun(&self, text: &[u8], side: Side) -> Result<(), HeadError> {
+        match side {
+            _ if self.in_fields => match text.first() {
+                Some(b' ' | b'\t') => Err(HeadError::ObsFold),
+                _ => Ok(()),
+            },
+            Side::Request => request_line_begun(text),
+            Side::Response => status_line_begun(text),
+        }
+    }
+
+    /// Judges a line that has ended, if it is the start line or stands before it.
+    fn check_ended(&mut self, text: &[u8], side: Side) -> Result<(), HeadError> {
+        if self.in_fields {
+            return Ok(());
+        }
+        match side {
+            // Every line before the request line is empty, so two bytes long.
+            Side::Request if text.is_empty() && self.line_start < offset(2 * EMPTY_LINES_MAX) => {
+                return Ok(());
+            }
+            Side::Request => request_line(text).map(drop)?,
+            Side::Response => status_line(text).map(drop)?,
+        }
+        self.in_fields = true;
+        Ok(())
+    }
+}
+
+/// Parses the request head at the front of `buf`, which only ever grows at its end while `scan` is
+/// kept; content and further requests may follow. `None`: more bytes are needed.
+///
+/// `fields` is cleared and refilled; nothing is allocated once it has its capacity.
+///
+/// # Errors
+///
+/// Whatever makes the head unfit, as early as the bytes show it; the connection is then unusable.
+pub fn request(
+    scan: &mut HeadScan,
+    buf: &[u8],
+    fields: &mut Vec<Field>,
+) -> Result<Option<RequestHead>, HeadError> {
+    fields.clear();
+    let Some(len) = scan.find_end(buf, Side::Request)? else {
+        return Ok(None);
+    };
+    let head = buf.get(..len).unwrap_or_default();
+    let (before, line) = start_line(head);
+    let parts = request_line(line)?;
+    field_lines(head, before + line.len() + 2, REQUEST_FIELDS_MAX, fields)?;
+    check_host(parts.version, fields, head)?;
+    let target = before + parts.method.len() + 1;
+    Ok(Some(RequestHead {
+        method: span(before, parts.method.len()),
+        target: span(target, parts.target.len()),
+        version: parts.version,
+        len,
+    }))
+}
+
+/// Parses the response head at the front of `buf`; otherwise like [`request`].
+///
+/// # Errors
+///
+/// Whatever makes the head unfit, as early as the bytes show it; the connection is then unusable.
+pub fn response(
+    scan: &mut HeadScan,
+    buf: &[u8],
+    fields: &mut Vec<Field>,
+) -> Result<Option<ResponseHead>, HeadError> {
+    fields.clear();
+    let Some(len) = scan.find_end(buf, Side::Response)? else {
+        return Ok(None);
+    };
+    let head = buf.get(..len).unwrap_or_default();
+    let (_, line) = start_line(head);
+    let parts = status_line(line)?;
+    field_lines(head, line.len() + 2, RESPONSE_FIELDS_MAX, fields)?;
+    Ok(Some(ResponseHead {
+        version: parts.version,
+        status: parts.status,
+        reason: span(line.len() - parts.reason.len(), parts.reason.len()),
+        len,
+    }))
+}
+
+/// Parses a request head of which nothing has been looked at yet; see [`request`].
+///
+/// # Errors
+///
+/// As [`request`].
+pub fn parse_request(
+    buf: &[u8],
+    fields: &mut Vec<Field>,
+) -> Result<Option<RequestHead>, HeadError> {
+    request(&mut HeadScan::default(), buf, fields)
+}
+
+/// Parses a response head of which nothing has been looked at yet; see [`response`].
+///
+/// # Errors
+///
+/// As [`response`].
+pub fn parse_response(
+    buf: &[u8],
+    fields: &mut Vec<Field>,
+) -> Result<Option<ResponseHead>, HeadError> {
+    response(&mut HeadScan::default(), buf, fields)
+}
+
+/// Says which of the names the gateway knows this is; compares only with names of that length.
+#[must_use]
+pub fn name(bytes: &[u8]) -> Name {
+    let known: &[(&[u8], Name)] = match bytes.len() {
+        2 => &[(b"te", Name::Te)],
+        4 => &[(b"host", Name::Host), (b"date", Name::Date)],
+        6 => &[(b"expect", Name::Expect), (b"cookie", Name::Cookie)],
+        7 => &[
+            (b"upgrade", Name::Upgrade),
+            (b"trailer", Name::Trailer),
+            (b"api-key", Name::ApiKey),
+        ],
+        9 => &[
+            (b"x-api-key", Name::XApiKey),
+            (b"forwarded", Name::Forwarded),
+        ],
+        10 => &[
+            (b"connection", Name::Connection),
+            (b"keep-alive", Name::KeepAlive),
+            (b"set-cookie", Name::SetCookie),
+        ],
+        12 => &[(b"x-request-id", Name::XRequestId)],
+        13 => &[(b"authorization", Name::Authorization)],
+        14 => &[
+            (b"content-length", Name::ContentLength),
+            (b"x-goog-api-key", Name::XGoogApiKey),
+        ],
+        16 => &[
+            (b"proxy-connection", Name::ProxyConnection),
+            (b"x-sluicegate-key", Name::XSluicegateKey),
+        ],
+        17 => &[(b"transfer-encoding", Name::TransferEncoding)],
+        18 => &[(b"proxy-authenticate", Name::ProxyAuthenticate)],
+        19 => &[
+            (b"proxy-authorization", Name::ProxyAuthorization),
+            (b"x-gomodel-user-path", Name::XGomodelUserPath),
+        ],
+        22 => &[(b"sec-websocket-protocol", Name::SecWebsocketProtocol)],
+        _ => &[],
+    };
+    if let Some((_, name)) = known
+        .iter()
+        .find(|(lower, _)| bytes.eq_ignore_ascii_case(lower))
+    {
+        return *name;
+    }
+    match bytes.get(..X_FORWARDED.len()) {
+        Some(start) if start.eq_ignore_ascii_case(X_FORWARDED) => Name::XForwarded,
+        _ => Name::Other,
+    }
+}
+
+/// The number of bytes in empty lines, and the line after them without its CRLF.
+fn start_line(head: &[u8]) -> (usize, &[u8]) {
+    let mut rest = head;
+    while let [b'\r', b'\n', after @ ..] = rest {
+        rest = after;
+    }
+    let len = memchr(b'\r', rest).unwrap_or(rest.len());
+    (head.len() - rest.len(), rest.get(..len).unwrap_or_default())
+}
+
+/// Fills `fields` from the field section, which starts at `start` and lasts to the end of `head`.
+fn field_lines(
+    head: &[u8],
+    start: usize,
+    fields_max: usize,
+    fields: &mut Vec<Field>,
+) -> Result<(), HeadError> {
+    let section = head.get(start..).unwrap_or_default();
+    let mut few = [EMPTY_HEADER; FIELDS_USUAL];
+    match httparse::parse_headers(section, &mut few) {
+        Err(Error::TooManyHeaders) => many_field_lines(head, section, fields_max, fields),
+        parsed => record(head, parsed, fields),
+    }
+}
+
+#[cold]
+fn many_field_lines(
+    head: &[u8],
+    section: &[u8],
+    fields_max: usize,
+    fields: &mut Vec<Field>,
+) -> Result<(), HeadError> {
+    let mut many = [EMPTY_HEADER; RESPONSE_FIELDS_MAX];
+    let allowed = many.get_mut(..fields_max).unwrap_or_default();
+    record(head, httparse::parse_headers(section, allowed), fields)
+}
+
+/// Turns httparse's borrows into spans. [`HeadScan`] has seen that every line ends in CRLF and none
+/// is folded, so the lines follow one another without a gap.
+fn record(
+    head: &[u8],
+    parsed: httparse::Result<(usize, &[Header<'_>])>,
+    fields: &mut Vec<Field>,
+) -> Result<(), HeadError> {
+    let headers = match parsed {
+        Ok(Status::Complete((_, headers))) => headers,
+        Err(Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
+        Err(Error::HeaderValue) => return Err(HeadError::BadFieldValue),
+        Ok(Status::Partial) | Err(_) => return Err(HeadError::BadFieldName),
+    };
+    let place = |bytes: &[u8]| bytes.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+    let end = offset(head.len().saturating_sub(2));
+    for header in headers {
+        let start = offset(place(header.name.as_bytes()));
+        if let Some(before) = fields.last_mut() {
+            before.line.end = start;
+        }
+        fields.push(Field {
+            name: name(header.name.as_bytes()),
+            name_len: u16::try_from(header.name.len()).map_err(|_| HeadError::TooLong)?,
+            line: Span { start, end },
+            value: span(place(header.value), header.value.len()),
+        });
+    }
+    Ok(())
+}
+
+/// RFC 9112, section 3.2: one valid `Host`, which only HTTP/1.0 may leave out.
+fn check_host(version: Version, fields: &[Field], head: &[u8]) -> Result<(), HeadError> {
+    let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(HeadError::HostRepeated),
+        (Some(host), None) if is_host(host.value.of(head)) => Ok(()),
+        (Some(_), None) => Err(HeadError::HostInvalid),
+        (None, None) if version == Version::Http10 => Ok(()),
+        (None, None) => Err(HeadError::HostMissing),
+    }
+}
+
+fn span(start: usize, len: usize) -> Span {
+    Span {
+        start: offset(start),
+        end: offset(start.saturating_add(len)),
+    }
+}
+
+/// Heads are at most [`HEAD_BYTES_MAX`] long, so that nothing is ever cut off here.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+const X_FORWARDED: &[u8] = b"x-forwarded-";
+/// Room for the fields of nearly every head; more are parsed once again with all the room there is.
+const FIELDS_USUAL: usize = 40;
+const _: () = assert!(HEAD_BYTES_MAX <= 1 << 16, "a name's length fits an u16");
+const _: () = assert!(REQUEST_FIELDS_MAX <= RESPONSE_FIELDS_MAX && RESPONSE_FIELDS_MAX <= 200);

@@ -1,1 +1,257 @@
-//! To be filled.
+//! The outgoing head, written in place in the buffer that the incoming one was read into
+//! (RFC 9110, section 7.6; RFC 9112, section 3).
+//!
+//! The blank line and everything behind it stay where they are. Kept field lines move right, against
+//! them, as whole runs; what is added and the new start line go in front, into the room that removed
+//! lines left and the headroom before the buffer. So head and first content are one piece, and a kept
+//! line is the sender's own bytes.
+
+use super::head::{Field, Name, RequestHead, ResponseHead, Span, list};
+
+/// A set of field indices of one head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FieldSet([u64; 4]);
+
+impl FieldSet {
+    /// Adds one; an index over 255 is never a field's.
+    pub fn insert(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn contains(&self, index: usize) -> bool {
+        self.0
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+/// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTarget<'a> {
+    /// The base URL's path, without a slash at its end.
+    pub prefix: &'a [u8],
+    /// Where endpoint and query begin in the buffer; they go on to the target's end.
+    pub rest: Span,
+}
+
+/// The field lines that a request never carries on, whatever its provider (RFC 9110, section 7.6.1, and
+/// credentials): `keep` says which of them this one may carry.
+///
+/// Framing fields stay even when `Connection` names them: dropping one would change where the message ends.
+#[must_use]
+pub fn request_removals(
+    buf: &[u8],
+    fields: &[Field],
+    keep: impl Fn(usize, &Field) -> bool,
+) -> FieldSet {
+    let mut removed = nominated(buf, fields);
+    for (index, field) in fields.iter().enumerate() {
+        let remove = match field.name {
+            Name::Host
+            | Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::ProxyAuthenticate
+            | Name::ProxyAuthorization
+            | Name::Te
+            | Name::Upgrade
+            | Name::Cookie
+            | Name::Forwarded
+            | Name::XForwarded
+            | Name::XSluicegateKey
+            | Name::XGomodelUserPath => true,
+            Name::Authorization | Name::XApiKey | Name::ApiKey | Name::XGoogApiKey => {
+                !keep(index, field)
+            }
+            _ => false,
+        };
+        if remove {
+            removed.insert(index);
+        }
+    }
+    removed
+}
+
+/// The field lines that a response never carries on: hop-by-hop ones and cookies. `tunnel` keeps `Upgrade`
+/// and its `Connection` for a 101.
+#[must_use]
+pub fn response_removals(buf: &[u8], fields: &[Field], tunnel: bool) -> FieldSet {
+    let mut removed = if tunnel {
+        FieldSet::default()
+    } else {
+        nominated(buf, fields)
+    };
+    for (index, field) in fields.iter().enumerate() {
+        let remove = match field.name {
+            Name::KeepAlive | Name::ProxyConnection | Name::ProxyAuthenticate | Name::SetCookie => {
+                true
+            }
+            Name::Connection | Name::Upgrade => !tunnel,
+            _ => false,
+        };
+        if remove {
+            removed.insert(index);
+        }
+    }
+    removed
+}
+
+/// The fields that `Connection` names, framing fields excepted (RFC 9110, section 7.6.1).
+fn nominated(buf: &[u8], fields: &[Field]) -> FieldSet {
+    let mut named = FieldSet::default();
+    for connection in fields.iter().filter(|field| field.name == Name::Connection) {
+        for option in list(connection.value.of(buf)) {
+            if option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            for (index, field) in fields.iter().enumerate() {
+                let framing = matches!(field.name, Name::ContentLength | Name::TransferEncoding);
+                if !framing && field.name_of(buf).eq_ignore_ascii_case(option) {
+                    named.insert(index);
+                }
+            }
+        }
+    }
+    named
+}
+
+/// Rewrites the request head at `at` in `buf`; spans count from `at`. `lines` are complete field lines.
+/// Returns where the new head begins, or `None` when the headroom is too small for it.
+#[must_use]
+pub fn request(
+    buf: &mut [u8],
+    at: usize,
+    head: &RequestHead,
+    fields: &[Field],
+    removed: &FieldSet,
+    target: NewTarget<'_>,
+    lines: &[&[u8]],
+) -> Option<usize> {
+    // The method is short and lies where the moved target may come to lie.
+    let mut method = [0_u8; METHOD_BYTES_MAX];
+    let message = buf.get(at..)?;
+    let method_bytes = head.method.of(message);
+    let method = method.get_mut(..method_bytes.len())?;
+    method.copy_from_slice(method_bytes);
+    let kept = close_ranks(buf, at, head.len, fields, removed)?;
+    let moved = absolute(at, target.rest);
+    let start_line = StartLine {
+        before: &[method, b" ", target.prefix, b"/"],
+        moved,
+        after: b" HTTP/1.1\r\n",
+    };
+    write_front(buf, kept, &start_line, lines)
+}
+
+/// Rewrites the response head at `at` in `buf`, as [`request`] does: the status line keeps code and reason
+/// and gets our own version.
+#[must_use]
+pub fn response(
+    buf: &mut [u8],
+    at: usize,
+    head: &ResponseHead,
+    fields: &[Field],
+    removed: &FieldSet,
+    lines: &[&[u8]],
+) -> Option<usize> {
+    let kept = close_ranks(buf, at, head.len, fields, removed)?;
+    let reason = absolute(at, head.reason);
+    // Code and one space stand before the reason; a status line may end at the code, so they are written anew.
+    let code = [
+        digit(head.status / 100),
+        digit(head.status / 10),
+        digit(head.status),
+    ];
+    let start_line = StartLine {
+        before: &[b"HTTP/1.1 ", &code, b" "],
+        moved: reason,
+        after: b"\r\n",
+    };
+    write_front(buf, kept, &start_line, lines)
+}
+
+/// Longest method token that is passed on.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+struct StartLine<'a> {
+    before: &'a [&'a [u8]],
+    /// Bytes of the old start line that go on; absolute in the buffer.
+    moved: std::ops::Range<usize>,
+    after: &'a [u8],
+}
+
+fn absolute(at: usize, span: Span) -> std::ops::Range<usize> {
+    at + span.start as usize..at + span.end as usize
+}
+
+fn digit(value: u16) -> u8 {
+    b'0' + u8::try_from(value % 10).unwrap_or(0)
+}
+
+/// Moves the kept lines right, against the blank line; returns where the first of them now begins.
+fn close_ranks(
+    buf: &mut [u8],
+    at: usize,
+    head_len: usize,
+    fields: &[Field],
+    removed: &FieldSet,
+) -> Option<usize> {
+    let mut write = (at + head_len).checked_sub(2)?;
+    // A run of neighbouring kept lines, absolute; it moves in one go.
+    let mut run = write..write;
+    for (index, field) in fields.iter().enumerate().rev() {
+        if removed.contains(index) {
+            continue;
+        }
+        let line = absolute(at, field.line);
+        if line.end == run.start {
+            run.start = line.start;
+            continue;
+        }
+        write = move_run(buf, &run, write)?;
+        run = line;
+    }
+    move_run(buf, &run, write)
+}
+
+/// Moves a run so that it ends at `end`; never to the left, so what is still to be moved is not touched.
+fn move_run(buf: &mut [u8], run: &std::ops::Range<usize>, end: usize) -> Option<usize> {
+    let start = end.checked_sub(run.len())?;
+    debug_assert!(start >= run.start);
+    if start != run.start {
+        buf.get(run.clone())?;
+        buf.get(start..end)?;
+        buf.copy_within(run.clone(), start);
+    }
+    Some(start)
+}
+
+/// Writes start line and added lines so that they end at `end`.
+fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]) -> Option<usize> {
+    let added: usize = lines.iter().map(|line| line.len()).sum();
+    let before: usize = line.before.iter().map(|part| part.len()).sum();
+    let moved_at = end.checked_sub(added + line.after.len() + line.moved.len())?;
+    let start = moved_at.checked_sub(before)?;
+    buf.get(line.moved.clone())?;
+    // First of all: everything written after this lies outside where these bytes now are.
+    buf.copy_within(line.moved.clone(), moved_at);
+    let mut write = start;
+    for part in line.before {
+        write = put(buf, write, part)?;
+    }
+    write = put(buf, write + line.moved.len(), line.after)?;
+    for line in lines {
+        write = put(buf, write, line)?;
+    }
+    debug_assert_eq!(write, end);
+    Some(start)
+}
+
+fn put(buf: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
+    buf.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+    Some(at + bytes.len())
+}

@@ -1,0 +1,230 @@
+//! One request head against one configuration: what it asks for, and all that is needed to send it on.
+//! Pure. The order of the checks is the contract's: framing, route, key, provider and endpoint, size.
+
+use crate::error::Fault;
+use crate::gateway::{Gateway, Lines};
+use crate::http::framing::BodyLength;
+use crate::http::head::{Field, Name, RequestHead, Span, Version, list, list_has};
+use crate::http::rewrite::{self, FieldSet, METHOD_BYTES_MAX, NewTarget};
+use crate::http::target::{self, Target};
+use crate::route::Route;
+
+/// A request head and the buffer that it begins.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Starts with the head's first byte.
+    pub buf: &'a [u8],
+    /// As it was parsed from `buf`.
+    pub head: &'a RequestHead,
+    /// Its field lines.
+    pub fields: &'a [Field],
+    /// As its framing says.
+    pub length: BodyLength,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Admission<'g> {
+    /// It goes to a provider.
+    Forward(Forward<'g>),
+    /// `/health`
+    Health,
+    /// The metrics endpoint.
+    Metrics,
+    /// `OPTIONS *`
+    Options,
+}
+
+/// A request that goes to a provider. Spans count from the head's first byte.
+#[derive(Debug)]
+pub struct Forward<'g> {
+    /// Index of the provider.
+    pub provider: usize,
+    /// The path in front of the endpoint: one of the provider's roots.
+    prefix: &'g [u8],
+    /// Endpoint and query, as they were written.
+    rest: Span,
+    removed: FieldSet,
+    /// `Sec-WebSocket-Protocol` without the entry that carries a key; empty where nothing changes.
+    protocols: Vec<u8>,
+    /// The request asks for a websocket.
+    pub upgrade: bool,
+    /// The client may wait for a 100 before it sends its content.
+    pub expects_continue: bool,
+    /// `Transfer-Encoding` was not written `chunked` to the letter.
+    respell_coding: bool,
+}
+
+/// Decides what becomes of a well-framed request; `now` is in seconds since 1970.
+///
+/// # Errors
+/// The first check that it fails.
+pub fn admit<'g>(
+    gateway: &'g Gateway,
+    request: Request<'_>,
+    now: u64,
+) -> Result<Admission<'g>, Fault> {
+    let method = request.head.method.of(request.buf);
+    if matches!(method, b"CONNECT" | b"TRACE") || method.len() > METHOD_BYTES_MAX {
+        return Err(Fault::MethodNotImplemented);
+    }
+    let target_bytes = request.head.target.of(request.buf);
+    let target: Target = target::parse(target_bytes)?;
+    let passthrough = match gateway.table.route(method, target_bytes, target) {
+        Route::Health => return Ok(Admission::Health),
+        Route::Metrics => return Ok(Admission::Metrics),
+        Route::OptionsStar => return Ok(Admission::Options),
+        Route::NotFound => return Err(Fault::NoSuchRoute),
+        Route::Provider(passthrough) => passthrough,
+    };
+    let grant = gateway.keys.check(request.fields, request.buf, now)?;
+    let upstream = gateway
+        .table
+        .resolve(target_bytes, passthrough)
+        .map_err(|error| Fault::from_route(error, gateway.table.provider_names()))?;
+    if let (BodyLength::Length(length), Some(limit)) = (request.length, gateway.config.limits.body)
+        && length > limit
+    {
+        return Err(Fault::BodyTooLarge);
+    }
+    let Some((_, lines)) = gateway.provider(upstream.provider) else {
+        return Err(Fault::NoSuchRoute);
+    };
+    let start = request.head.target.start;
+    let upgrade = asks_for_websocket(request);
+    let mut forward = Forward {
+        provider: upstream.provider,
+        prefix: upstream.prefix,
+        rest: Span {
+            start: start + upstream.endpoint.start,
+            end: request.head.target.end,
+        },
+        removed: rewrite::request_removals(request.buf, request.fields, |index, field| {
+            lines.keeps_credential
+                && matches!(field.name, Name::Authorization | Name::XApiKey)
+                && !grant.used(index)
+        }),
+        protocols: Vec::new(),
+        upgrade,
+        expects_continue: expects_continue(request),
+        respell_coding: false,
+    };
+    forward.adjust(request, lines);
+    Ok(Admission::Forward(forward))
+}
+
+impl Forward<'_> {
+    /// The removals that depend on provider and values.
+    fn adjust(&mut self, request: Request<'_>, lines: &Lines) {
+        for (index, field) in request.fields.iter().enumerate() {
+            match field.name {
+                Name::TransferEncoding if field.value.of(request.buf) != b"chunked" => {
+                    self.removed.insert(index);
+                    self.respell_coding = true;
+                }
+                Name::SecWebsocketProtocol => self.strip_key(request, index, field),
+                _ if lines.replaces(field, request.buf) => self.removed.insert(index),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes an entry that carries a key out of the protocol list; the list goes with its last entry.
+    fn strip_key(&mut self, request: Request<'_>, index: usize, field: &Field) {
+        let value = field.value.of(request.buf);
+        let carries_key = |entry: &&[u8]| {
+            entry
+                .get(..KEY_PROTOCOL.len())
+                .is_some_and(|p| p.eq_ignore_ascii_case(KEY_PROTOCOL))
+        };
+        if !list(value).any(|entry| carries_key(&entry)) {
+            return;
+        }
+        self.removed.insert(index);
+        let others: Vec<&[u8]> = list(value).filter(|entry| !carries_key(entry)).collect();
+        if !others.is_empty() {
+            self.protocols.extend_from_slice(field.name_of(request.buf));
+            self.protocols.extend_from_slice(b": ");
+            self.protocols.extend_from_slice(&others.join(&b", "[..]));
+            self.protocols.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Whether a field with this name goes on.
+    #[must_use]
+    pub fn carries_on(&self, fields: &[Field], name: Name) -> bool {
+        let mut fields = fields.iter().enumerate();
+        fields.any(|(index, field)| field.name == name && !self.removed.contains(index))
+    }
+
+    /// Rewrites the head that lies at `at` in `buf`; see [`rewrite::request`]. `id` is the complete
+    /// `X-Request-ID` line, or empty when the client sent its own.
+    #[must_use]
+    pub fn rewrite(
+        &self,
+        lines: &Lines,
+        buf: &mut [u8],
+        at: usize,
+        head: &RequestHead,
+        fields: &[Field],
+        id: &[u8],
+    ) -> Option<usize> {
+        let upgrade: &[u8] = if self.upgrade {
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        } else {
+            b""
+        };
+        let coding: &[u8] = if self.respell_coding {
+            b"Transfer-Encoding: chunked\r\n"
+        } else {
+            b""
+        };
+        let mut added: [&[u8]; 5 + DEFAULTS_MAX] = [b""; 5 + DEFAULTS_MAX];
+        let fixed: [&[u8]; 5] = [lines.always(), id, upgrade, coding, &self.protocols];
+        // Copied, because what they are checked against is about to move.
+        let missing = lines.missing(fields, buf.get(at..)?, &self.removed);
+        for (slot, line) in added
+            .iter_mut()
+            .zip(fixed.into_iter().chain(missing.into_iter().flatten()))
+        {
+            *slot = line;
+        }
+        let target = NewTarget {
+            prefix: self.prefix,
+            rest: self.rest,
+        };
+        rewrite::request(buf, at, head, fields, &self.removed, target, &added)
+    }
+}
+
+/// Most default lines a provider can have.
+pub const DEFAULTS_MAX: usize = 4;
+
+/// A `Sec-WebSocket-Protocol` entry that begins with this carries a key (OpenAI's browser clients).
+pub const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
+
+/// `Upgrade: websocket` on a GET of HTTP/1.1 without content; every other upgrade is only a hop-by-hop
+/// field (RFC 9110, section 7.8).
+fn asks_for_websocket(request: Request<'_>) -> bool {
+    let named = |name: Name, token: &[u8]| {
+        let mut lines = request.fields.iter().filter(|field| field.name == name);
+        lines.any(|field| list_has(field.value.of(request.buf), token))
+    };
+    request.head.version == Version::Http11
+        && request.head.method.of(request.buf) == b"GET"
+        && request.length == BodyLength::Empty
+        && named(Name::Upgrade, b"websocket")
+        && named(Name::Connection, b"upgrade")
+}
+
+/// Only with content: without any there is nothing to wait for (RFC 9110, section 10.1.1).
+fn expects_continue(request: Request<'_>) -> bool {
+    request.length != BodyLength::Empty
+        && request.fields.iter().any(|field| {
+            field.name == Name::Expect
+                && field
+                    .value
+                    .of(request.buf)
+                    .eq_ignore_ascii_case(b"100-continue")
+        })
+}

@@ -1,0 +1,175 @@
+//! What `sluicegate check` prints: everything in force, as a configuration file would say it.
+
+use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, Credential, Driver, LogFormat, Provider};
+
+impl Config {
+    /// Everything in force, secrets redacted.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut out = String::new();
+        let file = self
+            .file
+            .as_ref()
+            .map_or("none".into(), |file| file.display().to_string());
+        let _ = writeln!(out, "# configuration file: {file}\n");
+        self.describe_server(&mut out);
+        self.describe_limits(&mut out);
+        for provider in &self.providers {
+            describe_provider(&mut out, provider);
+        }
+        out
+    }
+
+    fn describe_server(&self, out: &mut String) {
+        let listen: Vec<String> = self
+            .server
+            .listen
+            .iter()
+            .map(|l| format!("{:?}", l.to_string()))
+            .collect();
+        let driver = match self.server.driver {
+            Driver::Auto => "auto",
+            Driver::IoUring => "io_uring",
+            Driver::Epoll => "epoll",
+        };
+        let base_path = if self.server.base_path.is_empty() {
+            "/"
+        } else {
+            &self.server.base_path
+        };
+        let _ = writeln!(
+            out,
+            "[server]\nlisten = [{}]\nbase_path = {base_path:?}",
+            listen.join(", ")
+        );
+        let _ = match self.server.workers {
+            Some(count) => writeln!(out, "workers = {count}"),
+            None => writeln!(out, "workers = 0 # one per usable core"),
+        };
+        let _ = writeln!(out, "driver = {driver:?}");
+        if let Some(tls) = &self.server.tls {
+            let _ = writeln!(out, "tls.cert = {:?}\ntls.key = {:?}", tls.cert, tls.key);
+            optional(
+                out,
+                "tls.client_ca",
+                tls.client_ca.as_ref().map(quoted_path),
+            );
+        }
+        let open = if self.auth.master_key.is_none() && self.auth.keys_file.is_none() {
+            " # none: this gateway is open"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "\n[auth]{open}");
+        optional(
+            out,
+            "master_key",
+            self.auth
+                .master_key
+                .as_ref()
+                .map(|key| format!("\"{key}\"")),
+        );
+        optional(
+            out,
+            "keys_file",
+            self.auth.keys_file.as_ref().map(quoted_path),
+        );
+        let kinds: Vec<String> = self
+            .passthrough
+            .kinds
+            .iter()
+            .map(|kind| format!("{:?}", kind.as_str()))
+            .collect();
+        let _ = writeln!(
+            out,
+            "\n[passthrough]\nenabled = {}\nv1_alias = {}\nproviders = [{}]",
+            self.passthrough.enabled,
+            self.passthrough.v1_alias,
+            kinds.join(", ")
+        );
+    }
+
+    fn describe_limits(&self, out: &mut String) {
+        let _ = writeln!(out, "\n[limits]");
+        optional(out, "body", self.limits.body);
+        let t = &self.timeouts;
+        let _ = writeln!(out, "\n[timeouts]");
+        for (key, time) in [
+            ("request", t.request.unwrap_or_default()),
+            ("response_header", t.response_header),
+            ("connect", t.connect),
+            ("request_header", t.request_header),
+            ("idle_client", t.idle_client),
+            ("body_idle", t.body_idle),
+            ("tunnel_idle", t.tunnel_idle),
+            ("drain_delay", t.drain_delay),
+            ("drain", t.drain),
+        ] {
+            let _ = writeln!(out, "{key} = {}", seconds(time));
+        }
+        let format = if self.log.format == LogFormat::Json {
+            "json"
+        } else {
+            "text"
+        };
+        let _ = writeln!(
+            out,
+            "\n[metrics]\nenabled = {}\nendpoint = {:?}\n\n[log]\nformat = {format:?}\nlevel = \"{}\"\naccess = {}",
+            self.metrics.enabled, self.metrics.endpoint, self.log.level, self.log.access
+        );
+        let _ = writeln!(out, "\n[upstream]");
+        optional(
+            out,
+            "ca_file",
+            self.upstream.ca_file.as_ref().map(quoted_path),
+        );
+    }
+}
+
+fn describe_provider(out: &mut String, provider: &Provider) {
+    let scheme = if provider.base.tls { "https" } else { "http" };
+    let (credential, key) = match &provider.credential {
+        Credential::Bearer(key) => ("bearer", Some(key)),
+        Credential::XApiKey(key) => ("x-api-key", Some(key)),
+        Credential::None => ("none", None),
+        Credential::Client => ("client", None),
+    };
+    let _ = writeln!(
+        out,
+        "\n[providers.{:?}]\ntype = {:?}\nbase_url = \"{scheme}://{}{}\"\ncredential = {credential:?}",
+        provider.name,
+        provider.kind.as_str(),
+        provider.base.authority,
+        provider.base.path
+    );
+    optional(out, "api_key", key.map(|key| format!("\"{key}\"")));
+    let _ = writeln!(out, "idle_upstream = {}", seconds(provider.idle_upstream));
+    for (name, value) in &provider.defaults {
+        let _ = writeln!(out, "# sent unless the client does: {name}: {value}");
+    }
+    for (name, _) in &provider.headers {
+        // A configured header may be a credential.
+        let _ = writeln!(out, "headers.{name:?} = \"[redacted]\"");
+    }
+}
+
+fn optional(out: &mut String, key: &str, value: Option<impl Display>) {
+    if let Some(value) = value {
+        let _ = writeln!(out, "{key} = {value}");
+    }
+}
+
+fn quoted_path(path: &PathBuf) -> String {
+    format!("{path:?}")
+}
+
+fn seconds(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => time.as_secs().to_string(),
+        _ => format!("\"{}ms\"", time.as_millis()),
+    }
+}

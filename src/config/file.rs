@@ -1,0 +1,219 @@
+//! The TOML file as it is written: every key optional, unknown ones refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::ConfigError;
+
+/// A whole file.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub server: ServerTable,
+    pub auth: AuthTable,
+    pub passthrough: PassthroughTable,
+    pub limits: LimitsTable,
+    pub timeouts: TimeoutsTable,
+    pub metrics: MetricsTable,
+    pub log: LogTable,
+    pub upstream: UpstreamTable,
+    pub providers: BTreeMap<String, ProviderTable>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServerTable {
+    pub listen: Option<Vec<String>>,
+    pub base_path: Option<String>,
+    pub workers: Option<Scalar>,
+    pub driver: Option<String>,
+    pub tls: Option<TlsTable>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TlsTable {
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub client_ca: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AuthTable {
+    pub master_key: Option<String>,
+    pub master_key_file: Option<String>,
+    pub keys_file: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PassthroughTable {
+    pub enabled: Option<Scalar>,
+    pub v1_alias: Option<Scalar>,
+    pub providers: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsTable {
+    pub body: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TimeoutsTable {
+    pub request: Option<Scalar>,
+    pub response_header: Option<Scalar>,
+    pub connect: Option<Scalar>,
+    pub request_header: Option<Scalar>,
+    pub idle_client: Option<Scalar>,
+    pub body_idle: Option<Scalar>,
+    pub tunnel_idle: Option<Scalar>,
+    pub drain_delay: Option<Scalar>,
+    pub drain: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MetricsTable {
+    pub enabled: Option<Scalar>,
+    pub endpoint: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogTable {
+    pub format: Option<String>,
+    pub level: Option<String>,
+    pub access: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct UpstreamTable {
+    pub ca_file: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ProviderTable {
+    pub r#type: Option<String>,
+    pub api_key: Option<String>,
+    pub api_key_file: Option<String>,
+    pub base_url: Option<String>,
+    pub credential: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub idle_upstream: Option<Scalar>,
+    pub site_url: Option<String>,
+    pub app_name: Option<String>,
+}
+
+/// A number, a switch or a string; which of them is right is decided where it is used.
+#[derive(Clone, Debug)]
+pub(super) struct Scalar(pub String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsText;
+        impl Visitor<'_> for AsText {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a boolean or a string")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(AsText)
+    }
+}
+
+/// Parses a file after expanding `${VAR}` and `${VAR:-default}` in its strings.
+pub(super) fn parse<'e>(
+    content: &str,
+    path: &str,
+    variable: impl Fn(&str) -> Option<&'e str>,
+) -> Result<File, ConfigError> {
+    let mut table: toml::Table = content
+        .parse()
+        .map_err(|error| syntax(path, content, &error))?;
+    // Read once without expansion: so a mistyped key is reported with its line.
+    if let Err(error) = toml::from_str::<File>(content) {
+        return Err(syntax(path, content, &error));
+    }
+    for (key, value) in &mut table {
+        expand(value, key, path, &variable)?;
+    }
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| syntax(path, "", &error))
+}
+
+fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
+    // The library's own rendering quotes the line, which may hold a secret.
+    let before = error.span().and_then(|span| content.get(..span.start));
+    let from = before.map_or_else(
+        || path.to_owned(),
+        |before| format!("{path} line {}", before.matches('\n').count() + 1),
+    );
+    ConfigError::new(&from, "", error.message())
+}
+
+fn expand<'e>(
+    value: &mut toml::Value,
+    key: &str,
+    path: &str,
+    variable: &impl Fn(&str) -> Option<&'e str>,
+) -> Result<(), ConfigError> {
+    match value {
+        toml::Value::String(text) if text.contains("${") => {
+            *text =
+                expanded(text, variable).map_err(|message| ConfigError::new(path, key, message))?;
+            Ok(())
+        }
+        toml::Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| expand(item, key, path, variable)),
+        toml::Value::Table(table) => table
+            .iter_mut()
+            .try_for_each(|(inner, item)| expand(item, &format!("{key}.{inner}"), path, variable)),
+        _ => Ok(()),
+    }
+}
+
+fn expanded<'e>(text: &str, variable: &impl Fn(&str) -> Option<&'e str>) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("${") {
+        let Some((inner, after)) = behind.split_once('}') else {
+            return Err("expected a } behind ${".into());
+        };
+        let (name, default) = match inner.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inner, None),
+        };
+        let Some(value) = variable(name).or(default) else {
+            return Err(format!(
+                "expected the variable {name} to be set, or a default: ${{{name}:-…}}"
+            ));
+        };
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}

@@ -1,0 +1,437 @@
+//! Providers: from the environment's variables and the file's tables to instances.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::gateway::may_configure;
+use crate::route::ProviderKind;
+
+use super::file::ProviderTable;
+use super::source::{Env, Sources, secret_file};
+use super::{BaseUrl, ConfigError, Credential, Host, Provider, Secret, value};
+
+const KINDS: [ProviderKind; 6] = [
+    ProviderKind::OpenAi,
+    ProviderKind::Anthropic,
+    ProviderKind::OpenRouter,
+    ProviderKind::Zai,
+    ProviderKind::Vllm,
+    ProviderKind::DeepSeek,
+];
+
+/// Every instance that environment and file define and whose type is enabled, by name.
+pub(super) fn resolve(
+    sources: &Sources<'_>,
+    env: &Env<'_>,
+    path: &str,
+    mut tables: BTreeMap<String, ProviderTable>,
+    enabled: &[ProviderKind],
+) -> Result<Vec<Provider>, ConfigError> {
+    let named: BTreeMap<String, String> = instances(env);
+    let names: BTreeSet<String> = tables.keys().chain(named.keys()).cloned().collect();
+    let mut providers = Vec::new();
+    for name in names {
+        let table = tables.remove(&name);
+        let instance = Instance {
+            sources,
+            env,
+            path,
+            prefix: named.get(&name),
+            name,
+        };
+        if let Some(provider) = instance.resolve(table)?
+            && enabled.contains(&provider.kind)
+        {
+            providers.push(provider);
+        }
+    }
+    Ok(providers)
+}
+
+/// `OPENAI_EAST_API_KEY` → `openai-east` with the prefix `OPENAI_EAST`.
+fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for key in env.keys() {
+        let suffixes = ["_API_KEY_FILE", "_API_KEY", "_BASE_URL"];
+        let Some(prefix) = suffixes.iter().find_map(|suffix| key.strip_suffix(suffix)) else {
+            continue;
+        };
+        if kind_of_prefix(prefix).is_some() {
+            found.insert(
+                prefix.to_ascii_lowercase().replace('_', "-"),
+                prefix.to_owned(),
+            );
+        }
+    }
+    found
+}
+
+/// The type that a variable's prefix begins with: all of it, or up to an underscore.
+fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
+    KINDS.into_iter().find(|kind| {
+        let name = kind.as_str().to_ascii_uppercase();
+        prefix.strip_prefix(&*name).is_some_and(|rest| {
+            rest.is_empty()
+                || rest
+                    .strip_prefix('_')
+                    .is_some_and(|suffix| !suffix.is_empty())
+        })
+    })
+}
+
+struct Instance<'a> {
+    sources: &'a Sources<'a>,
+    env: &'a Env<'a>,
+    path: &'a str,
+    /// Of its environment variables, if it has any.
+    prefix: Option<&'a String>,
+    name: String,
+}
+
+impl Instance<'_> {
+    fn resolve(self, table: Option<ProviderTable>) -> Result<Option<Provider>, ConfigError> {
+        let in_file = table.is_some();
+        let table = table.unwrap_or_default();
+        if self.name.is_empty()
+            || !self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return Err(self.error(
+                "",
+                "expected a provider name of letters, digits, -, _ and .",
+            ));
+        }
+        let kind = self.kind(&table)?;
+        let key = self.api_key(&table)?;
+        let base_url = self
+            .variable("BASE_URL")
+            .map(str::to_owned)
+            .or(table.base_url.clone());
+        let credential = self.credential(&table, kind, key)?;
+        // A key makes a provider exist; where none is needed, a base URL does.
+        let keyless = kind == ProviderKind::Vllm
+            || matches!(table.credential.as_deref(), Some("none" | "client"));
+        match credential {
+            Credential::None if !keyless && in_file => {
+                return Err(self.error(
+                    "api_key",
+                    "expected api_key, api_key_file or credential = \"none\"",
+                ));
+            }
+            Credential::None if !keyless => return Ok(None),
+            Credential::None if base_url.is_none() && !in_file => return Ok(None),
+            _ => {}
+        }
+        let base = match &base_url {
+            Some(url) => base(url).map_err(|expected| self.error("base_url", expected))?,
+            None => {
+                base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
+            }
+        };
+        let provider = Provider {
+            idle_upstream: self.idle_upstream(&table, kind)?,
+            defaults: self.defaults(&table, kind)?,
+            headers: self.headers(&table)?,
+            name: self.name,
+            kind,
+            base,
+            credential,
+        };
+        Ok(Some(provider))
+    }
+
+    fn error(&self, key: &str, message: impl ToString) -> ConfigError {
+        let dot = if key.is_empty() { "" } else { "." };
+        ConfigError::new(
+            self.path,
+            &format!("providers.{}{dot}{key}", self.name),
+            message,
+        )
+    }
+
+    fn variable(&self, suffix: &str) -> Option<&str> {
+        self.prefix
+            .and_then(|prefix| self.env.get(&format!("{prefix}_{suffix}")))
+    }
+
+    fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
+        const EXPECTED: &str = "expected one of openai, anthropic, openrouter, zai, vllm, deepseek";
+        match (&table.r#type, self.prefix) {
+            (Some(kind), _) => kind.parse().map_err(|_| self.error("type", EXPECTED)),
+            (None, Some(prefix)) => {
+                kind_of_prefix(prefix).ok_or_else(|| self.error("type", EXPECTED))
+            }
+            (None, None) => self.name.parse().map_err(|_| self.error("type", EXPECTED)),
+        }
+    }
+
+    fn api_key(&self, table: &ProviderTable) -> Result<Option<Secret>, ConfigError> {
+        if let Some(prefix) = self.prefix
+            && let Some(key) = self.env.secret(&format!("{prefix}_API_KEY"))?
+        {
+            return Ok(Some(key));
+        }
+        match (&table.api_key, &table.api_key_file) {
+            (Some(_), Some(_)) => {
+                Err(self.error("api_key", "expected only one of api_key and api_key_file"))
+            }
+            (Some(key), None) if key.is_empty() => Ok(None),
+            (Some(key), None) => Secret::new(key)
+                .map(Some)
+                .map_err(|expected| self.error("api_key", expected)),
+            (None, Some(file)) => {
+                let key = format!("providers.{}.api_key_file", self.name);
+                secret_file(self.sources.read, Path::new(file), &key).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn credential(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+        key: Option<Secret>,
+    ) -> Result<Credential, ConfigError> {
+        let usual = if kind == ProviderKind::Anthropic {
+            "x-api-key"
+        } else {
+            "bearer"
+        };
+        match (table.credential.as_deref().unwrap_or(usual), key) {
+            ("none", _) => Ok(Credential::None),
+            ("client", _) => Ok(Credential::Client),
+            ("bearer", Some(key)) => Ok(Credential::Bearer(key)),
+            ("x-api-key", Some(key)) => Ok(Credential::XApiKey(key)),
+            ("bearer" | "x-api-key", None) => Ok(Credential::None),
+            _ => Err(self.error("credential", "expected bearer, x-api-key, none or client")),
+        }
+    }
+
+    fn idle_upstream(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+    ) -> Result<Duration, ConfigError> {
+        match &table.idle_upstream {
+            Some(scalar) => {
+                value::duration(&scalar.0).map_err(|expected| self.error("idle_upstream", expected))
+            }
+            // uvicorn, in front of vllm, closes after 5 s.
+            None if kind == ProviderKind::Vllm => Ok(Duration::from_secs(4)),
+            None => Ok(Duration::from_secs(60)),
+        }
+    }
+
+    fn defaults(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+    ) -> Result<Vec<(String, String)>, ConfigError> {
+        let mut defaults = Vec::new();
+        match kind {
+            ProviderKind::Anthropic => {
+                defaults.push(("anthropic-version".into(), "2023-06-01".into()))
+            }
+            ProviderKind::OpenRouter => {
+                for (field, variable, written) in [
+                    ("HTTP-Referer", "OPENROUTER_SITE_URL", &table.site_url),
+                    ("X-OpenRouter-Title", "OPENROUTER_APP_NAME", &table.app_name),
+                ] {
+                    let value = self
+                        .env
+                        .get(variable)
+                        .map(str::to_owned)
+                        .or(written.clone());
+                    if let Some(value) = value {
+                        field_value(&value).map_err(|expected| self.error(variable, expected))?;
+                        defaults.push((field.into(), value));
+                    }
+                }
+            }
+            _ => {}
+        }
+        if kind != ProviderKind::OpenRouter
+            && (table.site_url.is_some() || table.app_name.is_some())
+        {
+            return Err(self.error(
+                "site_url",
+                "expected site_url and app_name only with type openrouter",
+            ));
+        }
+        Ok(defaults)
+    }
+
+    fn headers(&self, table: &ProviderTable) -> Result<Vec<(String, String)>, ConfigError> {
+        let mut bytes = 0;
+        for (name, value) in &table.headers {
+            let key = format!("headers.{name}");
+            let token = !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+            if !token || !may_configure(name.as_bytes()) {
+                return Err(self.error(&key, "expected an end-to-end header name"));
+            }
+            field_value(value).map_err(|expected| self.error(&key, expected))?;
+            bytes += name.len() + value.len() + 4;
+        }
+        if bytes > HEADER_BYTES_MAX {
+            return Err(self.error(
+                "headers",
+                format!("expected at most {HEADER_BYTES_MAX} bytes in all"),
+            ));
+        }
+        Ok(table.headers.clone().into_iter().collect())
+    }
+}
+
+/// What configured headers may add to a head: they have to fit the buffer's headroom.
+const HEADER_BYTES_MAX: usize = 4096;
+
+fn field_value(value: &str) -> Result<(), &'static str> {
+    let plain = value
+        .bytes()
+        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    if plain && value.trim() == value && value.len() <= HEADER_BYTES_MAX {
+        Ok(())
+    } else {
+        Err("expected a header value without control characters or blanks around it")
+    }
+}
+
+fn default_base(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::OpenAi => "https://api.openai.com/v1",
+        ProviderKind::Anthropic => "https://api.anthropic.com/v1",
+        ProviderKind::OpenRouter => "https://openrouter.ai/api/v1",
+        ProviderKind::Zai => "https://api.z.ai/api/paas/v4",
+        ProviderKind::Vllm => "http://localhost:8000/v1",
+        ProviderKind::DeepSeek => "https://api.deepseek.com",
+    }
+}
+
+/// `http[s]://host[:port][/path]`
+pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
+    const EXPECTED: &str =
+        "expected a URL such as https://api.example.com/v1, without user, query or fragment";
+    let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
+    let tls = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        _ => return Err(EXPECTED),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = split_port(authority).ok_or(EXPECTED)?;
+    let usual = if tls { 443 } else { 80 };
+    let port = match port {
+        Some(digits) => value::number(digits)
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port > 0)
+            .ok_or("expected a port from 1 to 65535 in the URL")?,
+        None => usual,
+    };
+    let host = parse_host(host).ok_or(EXPECTED)?;
+    let target = crate::http::target::parse(if path.is_empty() {
+        b"/"
+    } else {
+        path.as_bytes()
+    });
+    let Ok(crate::http::target::Target::Path { query: None, .. }) = target else {
+        return Err(EXPECTED);
+    };
+    let mut authority = match &host {
+        Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.clone(),
+    };
+    if port != usual {
+        authority.push_str(&format!(":{port}"));
+    }
+    if path.len() > HEADER_BYTES_MAX {
+        return Err(EXPECTED);
+    }
+    Ok(BaseUrl {
+        tls,
+        host,
+        port,
+        authority,
+        path: path.trim_end_matches('/').to_owned(),
+    })
+}
+
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if authority.starts_with('[') {
+        let (host, behind) = authority.split_at(authority.find(']')? + 1);
+        return match behind.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => behind.is_empty().then_some((host, None)),
+        };
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((authority, None)),
+    }
+}
+
+fn parse_host(host: &str) -> Option<Host> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let ip: IpAddr = inner.strip_suffix(']')?.parse().ok()?;
+        return ip.is_ipv6().then_some(Host::Ip(ip));
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return ip.is_ipv4().then_some(Host::Ip(ip));
+    }
+    let named = !host.is_empty()
+        && host.len() <= 253
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    named.then(|| Host::Name(host.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls() {
+        let rows = [
+            (
+                "https://api.openai.com/v1",
+                Some("api.openai.com|443|/v1|true"),
+            ),
+            (
+                "https://api.openai.com:443/v1/",
+                Some("api.openai.com|443|/v1|true"),
+            ),
+            ("HTTP://LocalHost:8000", Some("localhost:8000|8000||false")),
+            ("http://[::1]:9/x", Some("[::1]:9|9|/x|false")),
+            ("http://127.0.0.1/", Some("127.0.0.1|80||false")),
+            ("ftp://x", None),
+            ("api.openai.com", None),
+            ("https://", None),
+            ("https://user@x/v1", None),
+            ("https://x/v1?q=1", None),
+            ("https://x/v1#f", None),
+            ("https://x/a/../b", None),
+            ("https://x:0/", None),
+            ("https://x:99999/", None),
+            ("https://x y/", None),
+            ("https://[::1/", None),
+        ];
+        for (url, expected) in rows {
+            let found = base(url).ok().map(|base| {
+                format!(
+                    "{}|{}|{}|{}",
+                    base.authority, base.port, base.path, base.tls
+                )
+            });
+            assert_eq!(found.as_deref(), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A credential that shows itself to nobody by accident.
+
+use std::fmt;
+
+/// Opened only by [`expose`](Self::expose); every way of printing it prints `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// Takes over a credential: visible ASCII without blanks, since it goes into a field line.
+    ///
+    /// # Errors
+    /// What was expected; never the value.
+    pub fn new(value: &str) -> Result<Self, &'static str> {
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("expected a key of visible ASCII characters without blanks");
+        }
+        Ok(Self(value.as_bytes().into()))
+    }
+
+    /// The credential itself.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

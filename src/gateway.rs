@@ -1,0 +1,179 @@
+//! One configuration made ready for the data path: routes, keys and, per provider, the field lines
+//! that a request gets. Immutable; a reload makes a new one and workers swap it in between requests.
+
+use std::sync::Arc;
+
+use crate::admission::DEFAULTS_MAX;
+use crate::auth::Keys;
+use crate::config::{Config, Credential, Provider};
+use crate::http::head::{Field, Name, name};
+use crate::http::rewrite::FieldSet;
+use crate::route::{RouteEntry, Settings, Table};
+
+/// See the module's documentation.
+pub struct Gateway {
+    /// What it was made from.
+    pub config: Arc<Config>,
+    /// Request target → provider and upstream target.
+    pub table: Table,
+    /// Gateway keys.
+    pub keys: Keys,
+    /// In the order of `config.providers`, which is also the table's.
+    pub upstreams: Vec<Lines>,
+    /// `Keep-Alive` for answers after which the connection stays: a second less than it really does.
+    pub keep_alive: Box<[u8]>,
+    /// The same for HTTP/1.0, where staying has to be said.
+    pub keep_alive_http10: Box<[u8]>,
+}
+
+impl Gateway {
+    /// Prepares `config`; `keys` were read from it and from the keys file.
+    #[must_use]
+    pub fn new(config: Arc<Config>, keys: Keys) -> Self {
+        let entries = config
+            .providers
+            .iter()
+            .map(|provider| RouteEntry::new(&provider.name, provider.kind, &provider.base.path));
+        let settings = Settings {
+            base_path: &config.server.base_path,
+            passthrough: config.passthrough.enabled,
+            v1_alias: config.passthrough.v1_alias,
+            metrics_endpoint: config.metrics.enabled.then_some(&*config.metrics.endpoint),
+        };
+        let table = Table::new(settings, entries.collect());
+        let upstreams = config.providers.iter().map(Lines::new).collect();
+        let stays = config.timeouts.idle_client.as_secs().saturating_sub(1);
+        let keep_alive = format!("Keep-Alive: timeout={stays}\r\n");
+        let keep_alive_http10 = format!("Connection: keep-alive\r\n{keep_alive}");
+        Self {
+            table,
+            keys,
+            upstreams,
+            keep_alive: keep_alive.into_bytes().into(),
+            keep_alive_http10: keep_alive_http10.into_bytes().into(),
+            config,
+        }
+    }
+
+    /// The provider with this index and what its requests get.
+    #[must_use]
+    pub fn provider(&self, index: usize) -> Option<(&Provider, &Lines)> {
+        self.config
+            .providers
+            .get(index)
+            .zip(self.upstreams.get(index))
+    }
+}
+
+/// The field lines that a provider's requests get, written out once.
+pub struct Lines {
+    /// `Host`, the credential and configured fields: always sent.
+    always: Vec<u8>,
+    /// Sent unless the client sends the field itself.
+    defaults: Vec<DefaultLine>,
+    /// Names in `always` whose client lines are dropped, beyond those that every request loses.
+    replaced: Vec<Box<[u8]>>,
+    /// The client's own credential goes on (`credential = "client"`).
+    pub keeps_credential: bool,
+}
+
+struct DefaultLine {
+    name: Box<[u8]>,
+    line: Box<[u8]>,
+}
+
+impl Lines {
+    fn new(provider: &Provider) -> Self {
+        let mut always = Vec::new();
+        push(&mut always, b"Host", provider.base.authority.as_bytes());
+        match &provider.credential {
+            Credential::Bearer(key) => {
+                let value = [b"Bearer ", key.expose()].concat();
+                push(&mut always, b"Authorization", &value);
+            }
+            Credential::XApiKey(key) => push(&mut always, b"x-api-key", key.expose()),
+            Credential::None | Credential::Client => {}
+        }
+        for (name, value) in &provider.headers {
+            push(&mut always, name.as_bytes(), value.as_bytes());
+        }
+        let defaults = provider.defaults.iter().map(|(name, value)| {
+            let mut line = Vec::new();
+            push(&mut line, name.as_bytes(), value.as_bytes());
+            DefaultLine {
+                name: name.as_bytes().into(),
+                line: line.into(),
+            }
+        });
+        Self {
+            always,
+            defaults: defaults.collect(),
+            replaced: provider
+                .headers
+                .iter()
+                .map(|(name, _)| name.as_bytes().into())
+                .collect(),
+            keeps_credential: matches!(provider.credential, Credential::Client),
+        }
+    }
+
+    /// The lines that every request gets.
+    #[must_use]
+    pub fn always(&self) -> &[u8] {
+        &self.always
+    }
+
+    /// Whether a configured field takes the place of this one.
+    #[must_use]
+    pub fn replaces(&self, field: &Field, buf: &[u8]) -> bool {
+        self.replaced
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field.name_of(buf)))
+    }
+
+    /// The default lines whose fields are not among those of `fields` that go on.
+    #[must_use]
+    pub fn missing(
+        &self,
+        fields: &[Field],
+        buf: &[u8],
+        removed: &FieldSet,
+    ) -> [Option<&[u8]>; DEFAULTS_MAX] {
+        let mut missing = [None; DEFAULTS_MAX];
+        for (slot, default) in missing.iter_mut().zip(&self.defaults) {
+            let sent = fields.iter().enumerate().any(|(index, field)| {
+                !removed.contains(index) && field.name_of(buf).eq_ignore_ascii_case(&default.name)
+            });
+            *slot = (!sent).then_some(&*default.line);
+        }
+        missing
+    }
+
+    /// Most bytes that these lines can add to a head.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let defaults: usize = self.defaults.iter().map(|default| default.line.len()).sum();
+        self.always.len() + defaults
+    }
+}
+
+fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a configured extra field may have this name: not one that the gateway decides on itself.
+#[must_use]
+pub fn may_configure(field_name: &[u8]) -> bool {
+    matches!(
+        name(field_name),
+        Name::Other
+            | Name::Date
+            | Name::Authorization
+            | Name::XApiKey
+            | Name::ApiKey
+            | Name::XGoogApiKey
+    )
+}

@@ -1,0 +1,418 @@
+//! Follows content byte by byte where the chunked framing is, in bulk where content is (RFC 9112,
+//! section 7.1). Nothing is copied, decoded or allocated, whatever a peer sends.
+
+use super::{BodyLength, FramingError};
+use crate::http::head::grammar::{is_text_byte, is_token_byte};
+use crate::http::head::{self, Name};
+
+/// Longest chunk line in bytes: size, extensions and CRLF.
+pub const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
+/// Longest trailer section in bytes, without the blank line that ends it.
+pub const TRAILER_BYTES_MAX: u32 = 64 * 1024;
+/// Most field lines in a trailer section.
+pub const TRAILER_FIELDS_MAX: u8 = 100;
+
+/// Follows a message's content under one framing and says which bytes belong to it.
+///
+/// After an error every further call repeats it: nothing that follows can be relayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    state: State,
+    /// Bytes of content so far, without chunk lines and trailers.
+    content: u64,
+}
+
+/// What [`Cursor::advance`] found in one piece of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Bytes of the input that belong to the message.
+    pub taken: usize,
+    /// The message ended with the last of them.
+    pub done: bool,
+}
+
+/// What [`Cursor::strip`] left of one piece of input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stripped {
+    /// Bytes of the input that belonged to the message.
+    pub taken: usize,
+    /// Bytes of content, now at the front of the buffer.
+    pub kept: usize,
+    /// The message ended with the last byte taken.
+    pub done: bool,
+}
+
+impl Cursor {
+    /// A cursor in front of the first byte after the head.
+    #[must_use]
+    pub fn new(length: BodyLength) -> Self {
+        let state = match length {
+            BodyLength::Empty | BodyLength::Length(0) => State::Done,
+            BodyLength::Length(left) => State::Length { left },
+            BodyLength::Chunked => State::SIZE,
+            BodyLength::UntilClose => State::UntilClose,
+        };
+        Self { state, content: 0 }
+    }
+
+    /// Counts how many of the next bytes belong to the message. Content is skipped in bulk.
+    ///
+    /// # Errors
+    ///
+    /// Malformed chunked framing. Nothing of this input may be relayed then: a forbidden trailer
+    /// is found before the end of its line, so its message never gets a clean end.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, FramingError> {
+        let mut taken = 0;
+        loop {
+            taken += self.read_syntax(input.get(taken..).unwrap_or_default())?;
+            match self.skip_content(input.len() - taken) {
+                0 => {
+                    return Ok(Advance {
+                        taken,
+                        done: self.is_done(),
+                    });
+                }
+                skipped => taken += skipped,
+            }
+        }
+    }
+
+    /// Like [`Cursor::advance`], and moves the content to the front of `buf`: chunk lines and
+    /// trailers are dropped. Under any other framing nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::advance`]; the contents of `buf` are then unspecified.
+    pub fn strip(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
+        let (mut taken, mut kept) = (0, 0);
+        loop {
+            taken += self.read_syntax(buf.get(taken..).unwrap_or_default())?;
+            let skipped = self.skip_content(buf.len() - taken);
+            if skipped == 0 {
+                return Ok(Stripped {
+                    taken,
+                    kept,
+                    done: self.is_done(),
+                });
+            }
+            if kept != taken {
+                buf.copy_within(taken..taken + skipped, kept);
+            }
+            taken += skipped;
+            kept += skipped;
+        }
+    }
+
+    /// Whether the message has ended; never so for [`BodyLength::UntilClose`].
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Bytes of content so far, without the chunked framing.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        self.content
+    }
+
+    /// Bytes still expected, where that is known: under [`BodyLength::Length`], or once done.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        match self.state {
+            State::Length { left } => Some(left),
+            State::Done => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Reads bytes of the chunked framing up to the next content, the end of the message or of the
+    /// input; returns their number.
+    fn read_syntax(&mut self, input: &[u8]) -> Result<usize, FramingError> {
+        let mut bytes = input.iter();
+        loop {
+            match self.state {
+                State::Data { .. } | State::Length { .. } | State::UntilClose | State::Done => {
+                    break;
+                }
+                State::Refused(error) => return Err(error),
+                state => {
+                    let Some(&byte) = bytes.next() else { break };
+                    self.state = state.step(byte).unwrap_or_else(State::Refused);
+                }
+            }
+        }
+        Ok(input.len() - bytes.len())
+    }
+
+    /// Skips as much of the next `available` bytes as is content.
+    fn skip_content(&mut self, available: usize) -> usize {
+        let (skipped, state) = match self.state {
+            State::Length { left } => match take(left, available) {
+                (skipped, 0) => (skipped, State::Done),
+                (skipped, left) => (skipped, State::Length { left }),
+            },
+            State::Data { left } => match take(left, available) {
+                (skipped, 0) => (skipped, State::DataCr),
+                (skipped, left) => (skipped, State::Data { left }),
+            },
+            State::UntilClose => (available, State::UntilClose),
+            _ => return 0,
+        };
+        self.state = state;
+        self.content = self.content.saturating_add(skipped as u64);
+        skipped
+    }
+}
+
+/// The smaller of both, and what is then left of the first.
+fn take(left: u64, available: usize) -> (usize, u64) {
+    match usize::try_from(left) {
+        Ok(left) if left <= available => (left, 0),
+        _ => (available, left - available as u64),
+    }
+}
+
+/// What the next byte must be. Invariant: `left` is never zero.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Content up to a known length.
+    Length { left: u64 },
+    /// Content up to the end of the connection.
+    UntilClose,
+    /// The first or a further digit of a chunk size; `line` bytes of the chunk line are read.
+    Size { size: u64, line: u16 },
+    /// Blanks after the size, which only an extension may follow (RFC 9112, section 7.1.1).
+    SizeBlank { size: u64, line: u16 },
+    /// Within a chunk extension.
+    Extension { size: u64, line: u16 },
+    /// The LF that ends a chunk line.
+    SizeLf { size: u64 },
+    /// Chunk data.
+    Data { left: u64 },
+    /// The CR after chunk data.
+    DataCr,
+    /// The LF after chunk data.
+    DataLf,
+    /// The first byte of a trailer line, or the CR of the blank line that ends the message.
+    TrailerStart { section: Section },
+    /// Within a trailer's name.
+    TrailerName { section: Section, name: NamePrefix },
+    /// Within a trailer's value.
+    TrailerValue { section: Section },
+    /// The LF that ends a trailer line.
+    TrailerLf { section: Section },
+    /// The LF of the blank line.
+    EndLf,
+    /// The message has ended.
+    Done,
+    /// The framing is broken.
+    Refused(FramingError),
+}
+
+impl State {
+    const SIZE: Self = Self::Size { size: 0, line: 0 };
+
+    /// The state after one byte of the chunked framing.
+    fn step(self, byte: u8) -> Result<Self, FramingError> {
+        match self {
+            Self::Size { size, line } => Self::size(size, line, byte),
+            Self::SizeBlank { size, line } => match byte {
+                b' ' | b'\t' => Ok(Self::SizeBlank {
+                    size,
+                    line: longer(line)?,
+                }),
+                b';' => Ok(Self::Extension {
+                    size,
+                    line: longer(line)?,
+                }),
+                b'\n' => Err(FramingError::ChunkBareLf),
+                _ => Err(FramingError::ChunkSizeInvalid),
+            },
+            Self::Extension { size, line } => match byte {
+                b'\r' => Ok(Self::SizeLf { size }),
+                b'\n' => Err(FramingError::ChunkBareLf),
+                _ if is_text_byte(byte) => Ok(Self::Extension {
+                    size,
+                    line: longer(line)?,
+                }),
+                _ => Err(FramingError::ChunkSizeInvalid),
+            },
+            Self::SizeLf { size } => match (byte, size) {
+                (b'\n', 0) => Ok(Self::TrailerStart {
+                    section: Section::default(),
+                }),
+                (b'\n', left) => Ok(Self::Data { left }),
+                _ => Err(FramingError::ChunkBareLf),
+            },
+            Self::DataCr if byte == b'\r' => Ok(Self::DataLf),
+            Self::DataLf if byte == b'\n' => Ok(Self::SIZE),
+            Self::DataCr | Self::DataLf => Err(FramingError::ChunkDataEnd),
+            Self::TrailerStart { section } => Self::trailer_start(section, byte),
+            Self::TrailerName { section, name } => Self::trailer_name(section, name, byte),
+            Self::TrailerValue { section } => match byte {
+                b'\r' => Ok(Self::TrailerLf {
+                    section: section.longer()?,
+                }),
+                b'\n' => Err(FramingError::ChunkBareLf),
+                _ if is_text_byte(byte) => Ok(Self::TrailerValue {
+                    section: section.longer()?,
+                }),
+                _ => Err(FramingError::TrailerInvalid),
+            },
+            Self::TrailerLf { section } if byte == b'\n' => Ok(Self::TrailerStart {
+                section: section.longer()?,
+            }),
+            Self::EndLf if byte == b'\n' => Ok(Self::Done),
+            Self::TrailerLf { .. } | Self::EndLf => Err(FramingError::ChunkBareLf),
+            Self::Length { .. } | Self::UntilClose | Self::Data { .. } | Self::Done => Ok(self),
+            Self::Refused(error) => Err(error),
+        }
+    }
+
+    fn size(size: u64, line: u16, byte: u8) -> Result<Self, FramingError> {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\n' => return Err(FramingError::ChunkBareLf),
+            _ if line == 0 => return Err(FramingError::ChunkSizeInvalid),
+            b'\r' => return Ok(Self::SizeLf { size }),
+            b';' => {
+                return Ok(Self::Extension {
+                    size,
+                    line: line + 1,
+                });
+            }
+            b' ' | b'\t' => {
+                return Ok(Self::SizeBlank {
+                    size,
+                    line: line + 1,
+                });
+            }
+            _ => return Err(FramingError::ChunkSizeInvalid),
+        };
+        match line {
+            CHUNK_SIZE_DIGITS_MAX.. => Err(FramingError::ChunkSizeOverflow),
+            _ => Ok(Self::Size {
+                size: size << 4 | u64::from(digit),
+                line: line + 1,
+            }),
+        }
+    }
+
+    fn trailer_start(section: Section, byte: u8) -> Result<Self, FramingError> {
+        match byte {
+            b'\r' => Ok(Self::EndLf),
+            b'\n' => Err(FramingError::ChunkBareLf),
+            _ if is_token_byte(byte) => Ok(Self::TrailerName {
+                section: section.next_line()?,
+                name: NamePrefix::default().with(byte),
+            }),
+            _ => Err(FramingError::TrailerInvalid),
+        }
+    }
+
+    fn trailer_name(section: Section, name: NamePrefix, byte: u8) -> Result<Self, FramingError> {
+        let section = section.longer()?;
+        match byte {
+            b':' if name.is_forbidden() => Err(FramingError::TrailerForbidden),
+            b':' => Ok(Self::TrailerValue { section }),
+            b'\n' => Err(FramingError::ChunkBareLf),
+            _ if is_token_byte(byte) => Ok(Self::TrailerName {
+                section,
+                name: name.with(byte),
+            }),
+            _ => Err(FramingError::TrailerInvalid),
+        }
+    }
+}
+
+/// One byte more of a chunk line, if its CRLF still fits behind it.
+fn longer(line: u16) -> Result<u16, FramingError> {
+    match line + 1 {
+        line if line <= CHUNK_LINE_BYTES_MAX - 2 => Ok(line),
+        _ => Err(FramingError::ChunkLineTooLong),
+    }
+}
+
+/// How much of the trailer section has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Section {
+    bytes: u32,
+    lines: u8,
+}
+
+impl Section {
+    fn longer(self) -> Result<Self, FramingError> {
+        match self.bytes < TRAILER_BYTES_MAX {
+            true => Ok(Self {
+                bytes: self.bytes + 1,
+                ..self
+            }),
+            false => Err(FramingError::TrailersTooLong),
+        }
+    }
+
+    fn next_line(self) -> Result<Self, FramingError> {
+        match self.lines < TRAILER_FIELDS_MAX {
+            true => Self {
+                lines: self.lines + 1,
+                ..self
+            }
+            .longer(),
+            false => Err(FramingError::TrailersTooLong),
+        }
+    }
+}
+
+/// The beginning of a trailer's name, which may come in pieces: one byte more than any exact name
+/// the gateway knows, so that a longer name is never taken for one of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct NamePrefix {
+    bytes: [u8; 23],
+    len: u8,
+}
+
+impl NamePrefix {
+    fn with(mut self, byte: u8) -> Self {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte;
+            self.len += 1;
+        }
+        self
+    }
+
+    /// Framing, routing and credential fields, and those that concern one connection only.
+    fn is_forbidden(&self) -> bool {
+        let written = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        match head::name(written) {
+            Name::Other | Name::XRequestId | Name::SecWebsocketProtocol | Name::Date => false,
+            Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Host
+            | Name::Connection
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::ProxyAuthenticate
+            | Name::ProxyAuthorization
+            | Name::Te
+            | Name::Trailer
+            | Name::Upgrade
+            | Name::Expect
+            | Name::Cookie
+            | Name::SetCookie
+            | Name::Forwarded
+            | Name::XForwarded
+            | Name::Authorization
+            | Name::XApiKey
+            | Name::ApiKey
+            | Name::XGoogApiKey
+            | Name::XSluicegateKey
+            | Name::XGomodelUserPath => true,
+        }
+    }
+}
+
+/// As many as 64 bits have.
+const CHUNK_SIZE_DIGITS_MAX: u16 = 16;
+const _: () = assert!(size_of::<Cursor>() <= 64, "one sits in every open stream");

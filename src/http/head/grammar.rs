@@ -1,0 +1,202 @@
+//! The grammar rules that heads are made of, as functions over the bytes of one line or value.
+//!
+//! Stricter than RFC 9112 where it only asks recipients to be tolerant; the deviations say so.
+
+use std::net::Ipv6Addr;
+
+use memchr::memchr;
+
+use super::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
+
+/// The parts of a request line.
+pub(super) struct RequestLine<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) version: Version,
+}
+
+/// Lengths are judged before contents: an unfinished line can show only the former.
+pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadError> {
+    let (method, rest) = cut(line, METHOD_BYTES_MAX).ok_or(HeadError::BadRequestLine)?;
+    let (target, version) = match cut(rest, TARGET_BYTES_MAX) {
+        Some(parts) => parts,
+        None if rest.len() > TARGET_BYTES_MAX => return Err(HeadError::TargetTooLong),
+        None => return Err(HeadError::BadRequestLine),
+    };
+    // Without early exit, so that the loop over the target is one of vectors.
+    let unfit = target.iter().fold(false, |unfit, &byte| {
+        unfit | (byte <= b' ') | (byte == 0x7f)
+    });
+    if !is_token(method) || target.is_empty() || unfit {
+        return Err(HeadError::BadRequestLine);
+    }
+    let version = protocol(version).ok_or(HeadError::BadRequestLine)??;
+    Ok(RequestLine {
+        method,
+        target,
+        version,
+    })
+}
+
+pub(super) fn request_line_begun(text: &[u8]) -> Result<(), HeadError> {
+    if text.first().is_some_and(|&byte| !is_token_byte(byte)) {
+        return Err(HeadError::BadRequestLine);
+    }
+    if text.len() <= METHOD_BYTES_MAX {
+        return Ok(());
+    }
+    let (_, rest) = cut(text, METHOD_BYTES_MAX).ok_or(HeadError::BadRequestLine)?;
+    if rest.len() <= TARGET_BYTES_MAX + " HTTP/1.1".len() {
+        return Ok(());
+    }
+    Err(match cut(rest, TARGET_BYTES_MAX) {
+        Some(_) => HeadError::BadRequestLine,
+        None => HeadError::TargetTooLong,
+    })
+}
+
+/// The parts of a status line.
+pub(super) struct StatusLine<'a> {
+    pub(super) version: Version,
+    pub(super) status: u16,
+    pub(super) reason: &'a [u8],
+}
+
+/// The blank before an empty reason may be missing: widespread, and it reads in one way only.
+pub(super) fn status_line(line: &[u8]) -> Result<StatusLine<'_>, HeadError> {
+    let (version, rest) = cut(line, "HTTP/1.1".len()).ok_or(HeadError::BadStatusLine)?;
+    let version = protocol(version).ok_or(HeadError::BadStatusLine)??;
+    let (code, reason) = match rest {
+        [
+            a @ b'1'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            reason @ ..,
+        ] => ([a, b, c], reason),
+        _ => return Err(HeadError::BadStatusLine),
+    };
+    let reason = match reason {
+        [] => reason,
+        [b' ', reason @ ..] if reason.iter().all(|&byte| is_text_byte(byte)) => reason,
+        _ => return Err(HeadError::BadStatusLine),
+    };
+    let status = code
+        .iter()
+        .fold(0, |status, &&digit| status * 10 + u16::from(digit - b'0'));
+    Ok(StatusLine {
+        version,
+        status,
+        reason,
+    })
+}
+
+pub(super) fn status_line_begun(text: &[u8]) -> Result<(), HeadError> {
+    match text
+        .iter()
+        .zip(b"HTTP/")
+        .all(|(byte, expected)| byte == expected)
+    {
+        true => Ok(()),
+        false => Err(HeadError::BadStatusLine),
+    }
+}
+
+/// `None` when it is no HTTP version at all.
+fn protocol(version: &[u8]) -> Option<Result<Version, HeadError>> {
+    match version.strip_prefix(b"HTTP/")? {
+        b"1.1" => Some(Ok(Version::Http11)),
+        b"1.0" => Some(Ok(Version::Http10)),
+        [b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Some(Err(HeadError::UnsupportedVersion))
+        }
+        _ => None,
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110, section 7.2; RFC 3986, section 3.2.2), which may be empty.
+/// Stricter in two points: no comma, which would be two joined values, and no IPvFuture, of which
+/// none exists.
+pub(super) fn is_host(value: &[u8]) -> bool {
+    let (fits, port) = match value.strip_prefix(b"[") {
+        Some(literal) => {
+            let len = memchr(b']', literal).unwrap_or(literal.len());
+            let (address, end) = literal.split_at_checked(len).unwrap_or_default();
+            let Some(port) = end.strip_prefix(b"]") else {
+                return false;
+            };
+            (
+                str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+                port,
+            )
+        }
+        None => {
+            let len = memchr(b':', value).unwrap_or(value.len());
+            let (name, port) = value.split_at_checked(len).unwrap_or_default();
+            (is_reg_name(name), port)
+        }
+    };
+    fits && match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+fn is_reg_name(mut name: &[u8]) -> bool {
+    loop {
+        name = match name {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if byte.is_ascii_alphanumeric() => rest,
+            [b'-' | b'.' | b'_' | b'~', rest @ ..] => rest,
+            [b'!' | b'$' | b'&'..=b'+' | b';' | b'=', rest @ ..] => rest,
+            _ => return false,
+        }
+    }
+}
+
+/// Splits at the first blank, which must lie behind at most `max` bytes.
+fn cut(bytes: &[u8], max: usize) -> Option<(&[u8], &[u8])> {
+    let at = memchr(b' ', bytes.get(..=max).unwrap_or(bytes))?;
+    let (before, after) = bytes.split_at_checked(at)?;
+    Some((before, after.get(1..)?))
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The elements of a comma-separated list without surrounding blanks; empty ones are skipped
+/// (RFC 9110, section 5.6.1).
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    elements(value).filter(|element| !element.is_empty())
+}
+
+/// Whether a comma-separated list holds `token`, in any case.
+#[must_use]
+pub fn list_has(value: &[u8], token: &[u8]) -> bool {
+    list(value).any(|element| element.eq_ignore_ascii_case(token))
+}
+
+/// The elements of a comma-separated list without surrounding blanks, empty ones included.
+pub(in crate::http) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}
+
+/// Whether the bytes are a token (RFC 9110, section 5.6.2).
+pub(in crate::http) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+pub(in crate::http) fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z'
+        | b'^'..=b'z' | b'|' | b'~')
+}
+
+/// HTAB, SP, VCHAR or obs-text: what a field value and a reason phrase consist of.
+pub(in crate::http) fn is_text_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}

@@ -1,0 +1,286 @@
+//! What holds for every input, as functions that the tables, the property tests and the fuzz
+//! targets share. The model reads a whole head with the plainest means there are.
+
+use super::grammar::is_host;
+use super::{
+    EMPTY_LINES_MAX, Field, HEAD_BYTES_MAX, HeadError, HeadScan, METHOD_BYTES_MAX, Name,
+    REQUEST_FIELDS_MAX, RESPONSE_FIELDS_MAX, Side, Span, TARGET_BYTES_MAX, Version, request,
+    response,
+};
+
+/// A head of either side with its parts copied out, so that results can be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Method and target, or status code and reason.
+    pub start: (Vec<u8>, Vec<u8>),
+    /// The version.
+    pub version: Version,
+    /// Names and values.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes of the head.
+    pub len: usize,
+}
+
+/// What the model says of an input.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Accept(Parsed),
+    Refuse,
+    Incomplete,
+}
+
+/// Asserts everything that must hold for `input`; `step` is the size of the pieces it is cut into.
+pub fn hold(side: Side, input: &[u8], step: usize) {
+    let whole = parse(side, &mut HeadScan::default(), input);
+    assert_eq!(
+        in_pieces(side, input, step.max(1)),
+        whole,
+        "pieces of {step} in {}",
+        show(input)
+    );
+    agrees_with_model(side, input, &whole);
+    if let Ok(Some(parsed)) = whole {
+        lines_follow_one_another(side, input, parsed.len);
+    }
+}
+
+/// Asserts that an input cut in two at `at` reads as it does whole.
+pub fn holds_at_cut(side: Side, input: &[u8], at: usize) {
+    let whole = parse(side, &mut HeadScan::default(), input);
+    let mut scan = HeadScan::default();
+    let first = match parse(side, &mut scan, input.get(..at).unwrap_or(input)) {
+        Ok(None) => parse(side, &mut scan, input),
+        first => first,
+    };
+    assert_eq!(first, whole, "cut at {at} in {}", show(input));
+}
+
+/// Parses and copies the parts out.
+///
+/// # Errors
+///
+/// Those of [`request`] and [`response`].
+pub fn parse(side: Side, scan: &mut HeadScan, input: &[u8]) -> Result<Option<Parsed>, HeadError> {
+    let mut fields = Vec::new();
+    let copy = |span: Span| span.of(input).to_vec();
+    let (start, version, len) = match side {
+        Side::Request => match request(scan, input, &mut fields)? {
+            Some(head) => (
+                (copy(head.method), copy(head.target)),
+                head.version,
+                head.len,
+            ),
+            None => return Ok(None),
+        },
+        Side::Response => match response(scan, input, &mut fields)? {
+            Some(head) => (
+                (head.status.to_string().into(), copy(head.reason)),
+                head.version,
+                head.len,
+            ),
+            None => return Ok(None),
+        },
+    };
+    let fields = fields
+        .iter()
+        .map(|field| (field.name_of(input).to_vec(), copy(field.value)))
+        .collect();
+    Ok(Some(Parsed {
+        start,
+        version,
+        fields,
+        len,
+    }))
+}
+
+fn in_pieces(side: Side, input: &[u8], step: usize) -> Result<Option<Parsed>, HeadError> {
+    let mut scan = HeadScan::default();
+    for end in (0..input.len()).step_by(step).chain([input.len()]) {
+        let parsed = parse(side, &mut scan, input.get(..end).unwrap_or(input));
+        if parsed != Ok(None) {
+            return parsed;
+        }
+    }
+    Ok(None)
+}
+
+fn agrees_with_model(side: Side, input: &[u8], whole: &Result<Option<Parsed>, HeadError>) {
+    let verdict = model(side, input);
+    let agrees = match (&verdict, whole) {
+        (Verdict::Accept(expected), Ok(Some(parsed))) => parsed == expected,
+        (Verdict::Refuse, Err(_)) | (Verdict::Incomplete, Ok(None)) => true,
+        // Refused early: then nothing that could follow makes it a head.
+        (Verdict::Incomplete, Err(_)) => COMPLETIONS.iter().all(|rest| {
+            let completed = [input, rest.as_bytes()].concat();
+            !matches!(model(side, &completed), Verdict::Accept(_))
+        }),
+        _ => false,
+    };
+    assert!(agrees, "{whole:?}, the model {verdict:?}: {}", show(input));
+}
+
+const COMPLETIONS: &[&str] = &[
+    "\n",
+    "\r\n",
+    "\n\r\n",
+    "\r\n\r\n",
+    "TTP/1.1 200\r\n\r\n",
+    " / HTTP/1.1\r\nHost: h\r\n\r\n",
+    " HTTP/1.1\r\nHost: h\r\n\r\n",
+    ": v\r\n\r\n",
+];
+
+/// Every byte of the field section belongs to one line, and each line is what its spans say.
+fn lines_follow_one_another(side: Side, input: &[u8], len: usize) {
+    let mut fields: Vec<Field> = Vec::new();
+    let fit = match side {
+        Side::Request => request(&mut HeadScan::default(), input, &mut fields).is_ok(),
+        Side::Response => response(&mut HeadScan::default(), input, &mut fields).is_ok(),
+    };
+    assert!(fit);
+    let mut end = len - 2;
+    for field in fields.iter().rev() {
+        let line = field.line.of(input);
+        assert_eq!(field.line.end as usize, end);
+        assert!(line.starts_with(field.name_of(input)) && line.ends_with(b"\r\n"));
+        assert_eq!(line.get(usize::from(field.name_len)), Some(&b':'));
+        assert_eq!(field.name, super::name(field.name_of(input)));
+        let value_at = (field.value.start - field.line.start) as usize;
+        let blank = |part: Option<&[u8]>| part.is_some_and(|part| part.trim_ascii().is_empty());
+        assert!(blank(line.get(usize::from(field.name_len) + 1..value_at)));
+        assert!(blank(line.get(value_at + field.value.of(input).len()..)));
+        end = field.line.start as usize;
+    }
+    assert!(
+        input
+            .get(..end)
+            .is_some_and(|start| start.ends_with(b"\r\n"))
+    );
+}
+
+/// The naive reader: needs the whole head, copies everything, knows one verdict for every fault.
+fn model(side: Side, input: &[u8]) -> Verdict {
+    let mut skipped = 0;
+    while side == Side::Request && skipped < 2 * EMPTY_LINES_MAX && at(input, skipped) == b"\r\n" {
+        skipped += 2;
+    }
+    let rest = input.get(skipped..).unwrap_or_default();
+    // An empty start line has no CRLF of its own before the one that ends it.
+    if rest.starts_with(b"\r\n") {
+        return Verdict::Refuse;
+    }
+    let Some(text_len) = rest.windows(4).position(|end| end == b"\r\n\r\n") else {
+        let too_long = input.len() >= HEAD_BYTES_MAX;
+        return if too_long {
+            Verdict::Refuse
+        } else {
+            Verdict::Incomplete
+        };
+    };
+    let len = skipped + text_len + 4;
+    let text: String = rest
+        .iter()
+        .take(text_len)
+        .map(|&byte| char::from(byte))
+        .collect();
+    let mut lines = text.split("\r\n");
+    let start = lines.next().unwrap_or_default();
+    let start = match side {
+        Side::Request => model_request_line(start),
+        Side::Response => model_status_line(start),
+    };
+    let fields: Option<Vec<_>> = lines.map(model_field).collect();
+    let (Some((start, version)), Some(fields)) = (start, fields) else {
+        return Verdict::Refuse;
+    };
+    let parsed = Parsed {
+        start,
+        version,
+        fields,
+        len,
+    };
+    if len <= HEAD_BYTES_MAX && model_fields_fit(side, &parsed) {
+        Verdict::Accept(parsed)
+    } else {
+        Verdict::Refuse
+    }
+}
+
+type StartLine = ((Vec<u8>, Vec<u8>), Version);
+
+fn model_request_line(line: &str) -> Option<StartLine> {
+    let parts: Vec<&str> = line.split(' ').collect();
+    let [method, target, version] = parts.as_slice() else {
+        return None;
+    };
+    let fits = is_model_token(method)
+        && method.len() <= METHOD_BYTES_MAX
+        && !target.is_empty()
+        && target.chars().all(|c| !c.is_ascii_control())
+        && target.chars().count() <= TARGET_BYTES_MAX;
+    fits.then_some(((latin1(method), latin1(target)), model_version(version)?))
+}
+
+fn model_status_line(line: &str) -> Option<StartLine> {
+    let (version, rest) = line.split_once(' ')?;
+    let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+    let fits = code.len() == 3
+        && code.chars().all(|c| c.is_ascii_digit())
+        && !code.starts_with('0')
+        && is_model_text(reason);
+    fits.then_some(((latin1(code), latin1(reason)), model_version(version)?))
+}
+
+fn model_version(version: &str) -> Option<Version> {
+    match version {
+        "HTTP/1.0" => Some(Version::Http10),
+        "HTTP/1.1" => Some(Version::Http11),
+        _ => None,
+    }
+}
+
+fn model_field(line: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (name, value) = line.split_once(':')?;
+    let fits = is_model_token(name) && is_model_text(value);
+    fits.then_some((latin1(name), latin1(value.trim_matches([' ', '\t']))))
+}
+
+fn model_fields_fit(side: Side, parsed: &Parsed) -> bool {
+    let hosts: Vec<_> = parsed
+        .fields
+        .iter()
+        .filter(|(name, _)| super::name(name) == Name::Host)
+        .collect();
+    match (side, hosts.as_slice()) {
+        (Side::Response, _) => parsed.fields.len() <= RESPONSE_FIELDS_MAX,
+        _ if parsed.fields.len() > REQUEST_FIELDS_MAX => false,
+        (Side::Request, []) => parsed.version == Version::Http10,
+        (Side::Request, [(_, host)]) => is_host(host),
+        (Side::Request, _) => false,
+    }
+}
+
+fn is_model_token(text: &str) -> bool {
+    let special = "!#$%&'*+-.^_`|~";
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || special.contains(c))
+}
+
+fn is_model_text(text: &str) -> bool {
+    text.chars().all(|c| c == '\t' || !c.is_ascii_control())
+}
+
+/// The bytes that the characters were made of, one each.
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().filter_map(|c| u8::try_from(c).ok()).collect()
+}
+
+fn at(input: &[u8], start: usize) -> &[u8] {
+    input.get(start..start + 2).unwrap_or_default()
+}
+
+fn show(input: &[u8]) -> String {
+    input.escape_ascii().to_string()
+}

@@ -1,0 +1,27 @@
+//! The I/O shell: moves bytes between sockets, decides nothing about HTTP.
+//!
+//! In the order in which a byte meets them: [`worker`] accepts, [`connection`] reads heads, [`exchange`]
+//! relays one request and its response over an [`upstream`] connection taken from the [`pool`]. Below
+//! them [`stream`] (plain or [`tls`]), [`socket`] (readiness and system calls) and [`deadline`].
+//!
+//! I/O is readiness based: a task waits until a socket is readable or writable and then makes the system
+//! call itself, so a dropped future never holds bytes or a buffer, and nothing is held while waiting.
+
+pub mod connect;
+pub mod connection;
+pub mod deadline;
+pub mod driver;
+pub mod exchange;
+pub mod hangup;
+pub mod ids;
+pub mod local;
+pub mod mailbox;
+pub mod pool;
+pub mod resolve;
+pub mod response;
+pub mod scratch;
+pub mod socket;
+pub mod stream;
+pub mod tls;
+pub mod tls_config;
+pub mod worker;

@@ -1,0 +1,131 @@
+//! A connection to a provider: addresses, TCP to the first of them that answers, TLS.
+
+use std::future::Future;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection};
+
+use crate::config::{Host, Provider};
+
+use super::socket::Socket;
+use super::stream::Stream;
+use super::tls::TlsStream;
+use super::worker::Worker;
+
+/// How long one address is given before the next is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Why there is no connection: the step that failed and what was said.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The name has no address.
+    Resolve(io::Error),
+    /// No address accepted.
+    Connect(io::Error),
+    /// The TLS handshake failed.
+    Tls(io::Error),
+    /// Not done in time.
+    TimedOut,
+}
+
+/// Connects to `provider`, TLS included, within its time.
+///
+/// # Errors
+/// The step that failed.
+///
+/// # Cancel safety
+/// A dropped attempt closes its sockets; nothing was sent but a handshake.
+pub async fn connect(
+    worker: &Worker,
+    provider: &Provider,
+    limit: Duration,
+) -> Result<Stream, ConnectError> {
+    let mut attempt = pin!(attempt(worker, provider));
+    let mut timeout = pin!(monoio::time::sleep(limit));
+    // Whichever is dropped owns sockets without requests on them, or a timer.
+    poll_fn(|cx| match attempt.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => timeout
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(ConnectError::TimedOut)),
+    })
+    .await
+}
+
+async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
+    let base = &provider.base;
+    let addresses = match &base.host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
+        Host::Name(name) => worker
+            .names
+            .lookup(name, base.port)
+            .await
+            .map_err(ConnectError::Resolve)?,
+    };
+    let socket = first_to_answer(&addresses)
+        .await
+        .map_err(ConnectError::Connect)?;
+    if !base.tls {
+        return Ok(Stream::plain(socket));
+    }
+    let name = match &base.host {
+        Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|error| {
+            ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))
+        })?,
+    };
+    let tls = ClientConnection::new(worker.client_tls(), name)
+        .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+    let mut stream = TlsStream::new(socket, Connection::Client(tls));
+    stream
+        .handshake(&worker.scratch)
+        .await
+        .map_err(ConnectError::Tls)?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.
+async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<Socket> {
+    let mut waiting = addresses.iter();
+    let mut attempts: Vec<Socket> = Vec::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
+    loop {
+        match waiting.next().map(|address| Socket::connect(*address)) {
+            Some(Ok(socket)) => attempts.push(socket),
+            Some(Err(error)) => {
+                failure = error;
+                continue;
+            }
+            None if attempts.is_empty() => return Err(failure),
+            None => {}
+        }
+        let mut stagger = pin!(monoio::time::sleep(STAGGER));
+        let event = poll_fn(|cx| {
+            for (index, socket) in attempts.iter_mut().enumerate() {
+                if socket.poll_writable(cx).is_ready() {
+                    return Poll::Ready(Some((index, socket.take_error())));
+                }
+            }
+            if waiting.len() == 0 {
+                return Poll::Pending;
+            }
+            stagger.as_mut().poll(cx).map(|()| None)
+        })
+        .await;
+        match event {
+            Some((index, Ok(()))) => return Ok(attempts.swap_remove(index)),
+            Some((index, Err(error))) => {
+                attempts.swap_remove(index);
+                failure = error;
+            }
+            None => {}
+        }
+    }
+}

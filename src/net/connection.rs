@@ -1,0 +1,486 @@
+//! One client connection: request heads, pipelining, what is answered without a provider, and how the
+//! connection goes on or ends.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::admission::{self, Admission, Request};
+use crate::error::{ErrorResponse, Fault, Persistence};
+use crate::http::framing::{self, Cursor};
+use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
+
+use super::deadline::Deadline;
+use super::exchange::{Exchange, Opening};
+use super::hangup::Hangup;
+use super::ids::RequestId;
+use super::scratch::{HEADROOM, Scratch};
+use super::socket::Received;
+use super::stream::Stream;
+use super::worker::{Busy, Worker, unix_seconds};
+
+/// A client's connection between and during exchanges.
+pub struct Connection {
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: Stream,
+    /// Received and not yet used: part of a head, or what came behind a message. Empty while idle.
+    pub(super) carry: Vec<u8>,
+    scan: HeadScan,
+    pub(super) deadline: Deadline,
+    hangup: Hangup,
+    /// Held from a request's arrival until its answer is with the kernel.
+    busy: Option<Busy>,
+}
+
+/// How a connection goes on after a request.
+#[derive(Debug)]
+pub enum After {
+    /// The next request may come.
+    Persist,
+    /// As `Persist`, once the rest of this request's unwanted content has been read.
+    Discard(Cursor),
+    /// Orderly end once everything is sent; `linger` goes on reading what the client may still be sending,
+    /// so that a reset does not overtake the answer.
+    Close {
+        /// Whether the client may still be sending.
+        linger: bool,
+    },
+    /// The answer broke off and the client has to see that; `reset` where only a reset shows it.
+    Truncate {
+        /// The answer's end was to be the connection's end.
+        reset: bool,
+    },
+    /// The client has left.
+    Drop,
+}
+
+/// What waiting for a request led to.
+enum Step {
+    Exchange(Box<Exchange>),
+    After(After),
+}
+
+/// Most bytes of unwanted content that are read to keep a connection usable.
+const DISCARD_BYTES_MAX: usize = 64 * 1024;
+/// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// Most bytes read behind a message while its answer is under way.
+const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
+
+/// Serves a client until its connection ends.
+///
+/// # Cancel safety
+/// Dropped, the connection and its exchange are closed.
+pub async fn serve(worker: Rc<Worker>, client: Stream) {
+    let mut connection = Connection {
+        client,
+        carry: Vec::new(),
+        scan: HeadScan::default(),
+        deadline: worker.clock.register(),
+        hangup: Hangup::new(worker.hangups.clone()),
+        busy: None,
+        worker,
+    };
+    loop {
+        let after = match connection.next_request().await {
+            Step::Exchange(exchange) => exchange.run(&mut connection).await,
+            Step::After(after) => after,
+        };
+        if !connection.settle(after).await {
+            return;
+        }
+        connection.busy = None;
+    }
+}
+
+impl Connection {
+    /// Waits for a whole request head and decides on it.
+    async fn next_request(&mut self) -> Step {
+        let gateway = self.worker.gateway();
+        let timeouts = &gateway.config.timeouts;
+        self.deadline.limit(None);
+        let mut begun = None;
+        loop {
+            if let Some(step) = self.try_request() {
+                return step;
+            }
+            // Set once per phase: a head has to be whole in time, however slowly its bytes come.
+            let now_begun = !self.carry.is_empty() || self.client.is_handshaking();
+            if begun != Some(now_begun) {
+                begun = Some(now_begun);
+                let wait = if now_begun {
+                    timeouts.request_header
+                } else {
+                    timeouts.idle_client
+                };
+                self.deadline.set(wait);
+            }
+            if !self.readable_in_time().await {
+                return Step::After(match self.carry.is_empty() {
+                    true => After::Close { linger: false },
+                    false => self.refuse_unframed(Fault::RequestHeadTimeout),
+                });
+            }
+        }
+    }
+
+    /// Whether bytes came before the deadline.
+    async fn readable_in_time(&mut self) -> bool {
+        poll_fn(|cx| {
+            if self.client.poll_readable(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            self.deadline.poll(cx).map(|()| false)
+        })
+        .await
+    }
+
+    /// One turn: looks at what is kept, receives once, decides if the head is whole.
+    fn try_request(&mut self) -> Option<Step> {
+        let worker = self.worker.clone();
+        let scratch = &mut *worker.scratch.borrow_mut();
+        if !self.carry.is_empty()
+            && let Some(step) = self.try_carried(scratch)
+        {
+            return Some(step);
+        }
+        if !self.client.is_readable() {
+            return None;
+        }
+        let room = scratch.plain.get_mut(HEADROOM..)?;
+        let received = match self.client.recv(room, &mut scratch.cipher) {
+            Ok(Received::Data(n)) => n,
+            Ok(Received::Pending) => return None,
+            Ok(Received::Eof) => return Some(Step::After(After::Close { linger: false })),
+            Err(_) => return Some(Step::After(After::Drop)),
+        };
+        let bytes = room.get(..received).unwrap_or_default();
+        if !self.carry.is_empty() {
+            self.carry.extend_from_slice(bytes);
+            return self.try_carried(scratch);
+        }
+        match head::request(&mut self.scan, bytes, &mut scratch.fields) {
+            Ok(Some(head)) => Some(self.decide(scratch, &head, received)),
+            Ok(None) => {
+                self.carry.extend_from_slice(bytes);
+                None
+            }
+            Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
+        }
+    }
+
+    /// Looks for a whole head in the kept bytes, and moves them into the scratch buffer if there is one.
+    fn try_carried(&mut self, scratch: &mut Scratch) -> Option<Step> {
+        match head::request(&mut self.scan, &self.carry, &mut scratch.fields) {
+            Ok(Some(head)) => {
+                let carried = std::mem::take(&mut self.carry);
+                let room = scratch.plain.get_mut(HEADROOM..HEADROOM + carried.len())?;
+                room.copy_from_slice(&carried);
+                Some(self.decide(scratch, &head, carried.len()))
+            }
+            Ok(None) => None,
+            Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
+        }
+    }
+
+    /// Decides on the request whose head, and the first `received` bytes of which, lie in the scratch buffer.
+    fn decide(&mut self, scratch: &mut Scratch, head: &RequestHead, received: usize) -> Step {
+        self.scan = HeadScan::default();
+        let worker = self.worker.clone();
+        self.busy = Some(worker.busy());
+        let gateway = worker.gateway();
+        let (at, content) = (HEADROOM, HEADROOM + head.len);
+        let message = scratch.plain.get(at..at + received).unwrap_or_default();
+        let framed = framing::request_body(head, &scratch.fields, message).and_then(|length| {
+            let mut cursor = Cursor::new(length);
+            let advance = cursor.advance(message.get(head.len..).unwrap_or_default())?;
+            Ok((length, cursor, advance.taken))
+        });
+        let (length, cursor, taken) = match framed {
+            Ok(framed) => framed,
+            Err(error) => return Step::After(self.refuse_unframed(error.into())),
+        };
+        // What lies behind the message waits for its turn.
+        self.carry
+            .extend_from_slice(message.get(head.len + taken..).unwrap_or_default());
+        let request = Request {
+            buf: message,
+            head,
+            fields: &scratch.fields,
+            length,
+        };
+        let id = request_id(&worker, &scratch.fields, message);
+        let asker = Asker::new(head, &scratch.fields, message, id);
+        let over = gateway
+            .config
+            .limits
+            .body
+            .is_some_and(|limit| cursor.content_bytes() > limit);
+        let admission =
+            admission::admit(&gateway, request, unix_seconds()).and_then(
+                |admission| match admission {
+                    Admission::Forward(_) if over => Err(Fault::BodyTooLarge),
+                    admission => Ok(admission),
+                },
+            );
+        match admission {
+            Ok(Admission::Forward(forward)) => {
+                let opening = Opening {
+                    forward,
+                    head,
+                    cursor,
+                    asker,
+                    content: content..content + taken,
+                };
+                match Exchange::open(self, scratch, &gateway, opening) {
+                    Ok(exchange) => Step::Exchange(exchange),
+                    Err(after) => Step::After(after),
+                }
+            }
+            Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor)),
+            Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
+        }
+    }
+
+    /// Answers a request that could not be framed, and ends the connection.
+    pub(super) fn refuse_unframed(&mut self, fault: Fault) -> After {
+        let id = self.worker.ids.next();
+        let asker = Asker {
+            id,
+            head_only: false,
+            http10: false,
+            persists: false,
+            expects_continue: false,
+        };
+        self.send_error(&fault, &asker);
+        After::Close { linger: true }
+    }
+
+    /// Answers a framed request with an error; its remaining content is unwanted.
+    pub(super) fn refuse(&mut self, fault: &Fault, asker: &Asker, cursor: Cursor) -> After {
+        let after = self.after_local(asker, cursor);
+        let persists = !matches!(after, After::Close { .. });
+        self.send_error(
+            fault,
+            &Asker {
+                persists,
+                ..asker.clone()
+            },
+        );
+        after
+    }
+
+    /// How the connection goes on behind an answer of our own. A client that waits for a 100 may send its
+    /// content or not: nobody can tell where its next request would begin.
+    fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
+        if !asker.persists || self.worker.is_draining() {
+            return After::Close {
+                linger: !cursor.is_done(),
+            };
+        }
+        if cursor.is_done() {
+            return After::Persist;
+        }
+        let too_long = cursor
+            .remaining()
+            .is_some_and(|left| left > DISCARD_BYTES_MAX as u64);
+        if asker.expects_continue || too_long {
+            return After::Close { linger: true };
+        }
+        After::Discard(cursor)
+    }
+
+    /// Sends an error of the gateway's own.
+    pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
+        let gateway = self.worker.gateway();
+        let mut out = Vec::with_capacity(512);
+        let date = self.worker.http_date();
+        let response = ErrorResponse {
+            fault,
+            request_id: asker.id.as_bytes(),
+            date: date.as_bytes(),
+            head_only: asker.head_only,
+            connection: asker.persistence(gateway.config.timeouts.idle_client),
+            http10: asker.http10,
+        };
+        response.write(&mut out);
+        // A client that cannot be told has left, which the next receive finds.
+        let _ = self.client.send(&out);
+    }
+
+    /// `/health`, metrics and `OPTIONS *`.
+    fn answer_locally(&mut self, what: &Admission<'_>, asker: &Asker, cursor: Cursor) -> After {
+        let after = self.after_local(asker, cursor);
+        let persists = !matches!(after, After::Close { .. });
+        let out = self.worker.local_answer(
+            what,
+            &Asker {
+                persists,
+                ..asker.clone()
+            },
+        );
+        let _ = self.client.send(&out);
+        after
+    }
+
+    /// Brings the connection to where the next request can begin, or to its end; says which.
+    async fn settle(&mut self, after: After) -> bool {
+        match after {
+            After::Drop => false,
+            After::Persist => self.flushed().await,
+            After::Discard(cursor) => self.flushed().await && self.discard(cursor).await,
+            After::Close { linger } => {
+                if self.flushed().await {
+                    self.client.finish();
+                    if linger {
+                        self.linger().await;
+                    }
+                }
+                false
+            }
+            After::Truncate { reset } => {
+                if self.flushed().await && reset {
+                    self.client.fail();
+                }
+                false
+            }
+        }
+    }
+
+    /// Waits until the client has taken everything; false when it has not in time or has left.
+    async fn flushed(&mut self) -> bool {
+        if self.client.is_flushed() {
+            return true;
+        }
+        let gateway = self.worker.gateway();
+        self.deadline.limit(None);
+        self.deadline.set(gateway.config.timeouts.body_idle);
+        poll_fn(|cx| {
+            if let Poll::Ready(flushed) = self.client.poll_flush(cx) {
+                return Poll::Ready(flushed.is_ok());
+            }
+            if self.poll_left(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.deadline.poll(cx).map(|()| false)
+        })
+        .await
+    }
+
+    /// Reads the rest of unwanted content; false when it is too long, malformed or too slow.
+    async fn discard(&mut self, mut cursor: Cursor) -> bool {
+        let gateway = self.worker.gateway();
+        self.deadline.set(gateway.config.timeouts.request_header);
+        let mut left = DISCARD_BYTES_MAX;
+        while !cursor.is_done() {
+            match self.discard_once(&mut cursor) {
+                Ok(0) if !self.readable_in_time().await => return false,
+                Ok(n) if n <= left => left -= n,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
+        let worker = self.worker.clone();
+        let scratch = &mut *worker.scratch.borrow_mut();
+        let room = scratch.plain.get_mut(HEADROOM..).ok_or(())?;
+        match self.client.recv(room, &mut scratch.cipher) {
+            Ok(Received::Pending) => Ok(0),
+            Ok(Received::Data(n)) => {
+                let bytes = room.get(..n).unwrap_or_default();
+                let advance = cursor.advance(bytes).map_err(|_| ())?;
+                self.carry
+                    .extend_from_slice(bytes.get(advance.taken..).unwrap_or_default());
+                Ok(n)
+            }
+            Ok(Received::Eof) | Err(_) => Err(()),
+        }
+    }
+
+    /// Reads and forgets until the client ends or its time is over.
+    async fn linger(&mut self) {
+        self.deadline.limit(Some(LINGER));
+        loop {
+            self.deadline.set(LINGER_IDLE);
+            let received = {
+                let worker = self.worker.clone();
+                let scratch = &mut *worker.scratch.borrow_mut();
+                let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+                    return;
+                };
+                self.client.recv(room, &mut scratch.cipher)
+            };
+            match received {
+                Ok(Received::Data(_)) => self.client.rest(),
+                Ok(Received::Pending) => {}
+                Ok(Received::Eof) | Err(_) => return,
+            }
+            if !self.readable_in_time().await {
+                return;
+            }
+        }
+    }
+
+    /// Ready once the client has closed or reset, whatever it had sent before.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.hangup.poll(self.client.fd(), cx)
+    }
+
+    /// Whether bytes behind the request may be taken to see whether the client is still there.
+    pub(super) fn may_carry(&self) -> bool {
+        self.carry.len() < CARRY_BYTES_MAX
+    }
+}
+
+/// What an answer of our own depends on in the request.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Goes into the answer.
+    pub id: RequestId,
+    /// A HEAD request: the answer has no content.
+    pub head_only: bool,
+    /// The client speaks HTTP/1.0.
+    pub http10: bool,
+    /// The client lets the connection stay open (RFC 9112, section 9.3).
+    pub persists: bool,
+    /// The client may wait for a 100.
+    pub expects_continue: bool,
+}
+
+impl Asker {
+    fn new(head: &RequestHead, fields: &[Field], buf: &[u8], id: RequestId) -> Self {
+        let expects = |field: &Field| {
+            field.name == Name::Expect && field.value.of(buf).eq_ignore_ascii_case(b"100-continue")
+        };
+        Self {
+            id,
+            head_only: head.method.of(buf) == b"HEAD",
+            http10: head.version == Version::Http10,
+            persists: framing::persists(head.version, fields, buf),
+            expects_continue: fields.iter().any(expects),
+        }
+    }
+
+    /// What the answer says of the connection.
+    #[must_use]
+    pub fn persistence(&self, idle: Duration) -> Persistence {
+        match self.persists {
+            true => Persistence::KeepAlive {
+                timeout_secs: idle.as_secs().saturating_sub(1),
+            },
+            false => Persistence::Close,
+        }
+    }
+}
+
+/// The client's own id where it may be echoed, else a new one.
+fn request_id(worker: &Worker, fields: &[Field], buf: &[u8]) -> RequestId {
+    let mut sent = fields.iter().filter(|field| field.name == Name::XRequestId);
+    sent.next()
+        .and_then(|field| RequestId::theirs(field.value.of(buf)))
+        .unwrap_or_else(|| worker.ids.next())
+}

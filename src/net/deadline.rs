@@ -1,0 +1,201 @@
+//! One coarse clock and one list of deadlines per worker.
+//!
+//! Moving a deadline is a store: no timer is armed per read. A single task wakes every [`TICK`] while
+//! any deadline is registered and wakes the connections whose time has come.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How fine deadlines are: one is never early and at most this much late, scheduling apart.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A point in time, in ticks since the worker began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u32);
+
+impl Tick {
+    const NEVER: Self = Self(u32::MAX);
+
+    /// This much later, rounded up, and one tick more since the current one has begun already.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        let ticks = wait
+            .as_millis()
+            .div_ceil(TICK.as_millis())
+            .saturating_add(1);
+        Self(
+            self.0
+                .saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
+                .min(u32::MAX - 1),
+        )
+    }
+}
+
+/// The worker's clock and its registered deadlines.
+pub struct Clock {
+    start: Instant,
+    now: Cell<u32>,
+    slots: RefCell<Slots>,
+    /// The sweeper, while it rests because nothing is registered.
+    sweeper: RefCell<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Slots {
+    entries: Vec<Slot>,
+    free: Vec<usize>,
+}
+
+struct Slot {
+    at: Tick,
+    waker: Option<Waker>,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self {
+            start: Instant::now(),
+            now: Cell::new(0),
+            slots: RefCell::default(),
+            sweeper: RefCell::new(None),
+        })
+    }
+
+    /// The current tick, at most one tick behind while anything is registered.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        Tick(self.now.get())
+    }
+
+    /// A slot for one task's deadline, unset at first.
+    #[must_use]
+    pub fn register(self: &Rc<Self>) -> Deadline {
+        self.refresh();
+        let mut slots = self.slots.borrow_mut();
+        let slot = Slot {
+            at: Tick::NEVER,
+            waker: None,
+        };
+        let index = match slots.free.pop() {
+            Some(index) => index,
+            None => slots.entries.len(),
+        };
+        match slots.entries.get_mut(index) {
+            Some(entry) => *entry = slot,
+            None => slots.entries.push(slot),
+        }
+        if let Some(sweeper) = self.sweeper.borrow_mut().take() {
+            sweeper.wake();
+        }
+        Deadline {
+            clock: self.clone(),
+            index,
+            limit: Tick::NEVER,
+        }
+    }
+
+    /// Sweeps for ever; `each` runs at every tick. The worker spawns it once.
+    ///
+    /// # Cancel safety
+    /// Dropped, no deadline fires any more.
+    pub async fn sweep(self: Rc<Self>, mut each: impl FnMut(Tick)) {
+        loop {
+            poll_fn(|cx| self.poll_any(cx)).await;
+            monoio::time::sleep(TICK).await;
+            self.refresh();
+            self.wake_expired();
+            each(self.now());
+        }
+    }
+
+    fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let slots = self.slots.borrow();
+        if slots.entries.len() > slots.free.len() {
+            return Poll::Ready(());
+        }
+        *self.sweeper.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn refresh(&self) {
+        let ticks = self.start.elapsed().as_millis() / TICK.as_millis();
+        self.now.set(u32::try_from(ticks).unwrap_or(u32::MAX - 1));
+    }
+
+    fn wake_expired(&self) {
+        let now = self.now();
+        for slot in &mut self.slots.borrow_mut().entries {
+            if slot.at <= now
+                && let Some(waker) = slot.waker.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// One task's deadline; the slot is given back on drop.
+pub struct Deadline {
+    clock: Rc<Clock>,
+    index: usize,
+    /// Never later than this, whatever is set.
+    limit: Tick,
+}
+
+impl Deadline {
+    /// Moves the deadline to `wait` from now.
+    pub fn set(&self, wait: Duration) {
+        self.store(self.clock.now().after(wait).min(self.limit));
+    }
+
+    /// No deadline but the limit.
+    pub fn clear(&self) {
+        self.store(self.limit);
+    }
+
+    /// Caps every later [`set`](Self::set): the hard ceiling on a whole exchange. `None` lifts it.
+    pub fn limit(&mut self, wait: Option<Duration>) {
+        self.limit = wait.map_or(Tick::NEVER, |wait| self.clock.now().after(wait));
+    }
+
+    /// Ready once the deadline has passed; else the sweeper wakes the caller when it has.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
+            if slot.at <= self.clock.now() {
+                return Poll::Ready(());
+            }
+            if !slot
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                slot.waker = Some(cx.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+
+    fn store(&self, at: Tick) {
+        if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
+            slot.at = at;
+        }
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let mut slots = self.clock.slots.borrow_mut();
+        if let Some(slot) = slots.entries.get_mut(self.index) {
+            *slot = Slot {
+                at: Tick::NEVER,
+                waker: None,
+            };
+            slots.free.push(self.index);
+        }
+    }
+}

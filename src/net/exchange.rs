@@ -1,0 +1,532 @@
+//! One request and its response: the request goes out, content flows both ways at once, the upstream
+//! connection is given back or closed.
+//!
+//! [`Exchange::run`] alternates between [`pump`](Exchange::pump), which moves whatever can be moved and never
+//! waits, and one wait for everything that could let it move more. Nothing is in flight while it waits, so
+//! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
+
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::admission::Forward;
+use crate::error::Fault;
+use crate::gateway::Gateway;
+use crate::http::framing::Cursor;
+use crate::http::head::{HeadError, Name, RequestHead};
+
+use super::connect::{self, ConnectError};
+use super::connection::{After, Asker, Connection};
+use super::ids::IdLine;
+use super::pool::Upstream;
+use super::response::Response;
+use super::scratch::{HEADROOM, Scratch};
+use super::socket::Received;
+
+/// An admitted request that lies in the scratch buffer.
+pub struct Opening<'a> {
+    /// Where it goes and what is changed.
+    pub forward: Forward<'a>,
+    /// Its head, at [`HEADROOM`].
+    pub head: &'a RequestHead,
+    /// Stands behind the content that came with the head.
+    pub cursor: Cursor,
+    /// What answers depend on.
+    pub asker: Asker,
+    /// The content that came with the head.
+    pub content: Range<usize>,
+}
+
+/// See the module's documentation.
+pub struct Exchange {
+    pub(super) gateway: Rc<Gateway>,
+    provider: usize,
+    upstream: Option<Box<Upstream>>,
+    /// The rewritten request while there is no connection for it.
+    unsent: Vec<u8>,
+    /// The whole rewritten request, while it may be sent again.
+    replay: Option<Vec<u8>>,
+    /// Request content.
+    pub(super) up: Upload,
+    pub(super) response: Response,
+    pub(super) asker: Asker,
+    pub(super) upgrade: bool,
+    /// The deadline for the response head has been set.
+    head_awaited: bool,
+}
+
+/// Where the request's content stands.
+pub(super) struct Upload {
+    pub(super) cursor: Cursor,
+    /// The upstream takes no more of it.
+    pub(super) refused: bool,
+}
+
+/// What trying to move bytes in one direction came to.
+pub(super) enum Flow {
+    /// There was nothing to move, or no room for it.
+    Idle,
+    /// Something was moved.
+    Moved,
+    /// The exchange is over.
+    Over(After),
+    /// The pooled connection was stale; the request goes out again on a fresh one.
+    Again,
+}
+
+/// What a turn of the pump leads to.
+enum Turn {
+    Wait,
+    Over(After),
+    Again,
+}
+
+/// What ended a wait.
+enum Wake {
+    Progress,
+    ClientLeft,
+    Deadline,
+}
+
+/// Pieces moved before other connections get their turn.
+const PIECES_MAX: usize = 4;
+
+impl Exchange {
+    /// Rewrites the request and sends it, if an idle connection is there; else keeps it.
+    ///
+    /// # Errors
+    /// How the connection goes on when there is no exchange.
+    pub fn open(
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        gateway: &Rc<Gateway>,
+        opening: Opening<'_>,
+    ) -> Result<Box<Self>, After> {
+        let Opening {
+            forward,
+            head,
+            cursor,
+            asker,
+            content,
+        } = opening;
+        let worker = connection.worker.clone();
+        let Some((_, lines)) = gateway.provider(forward.provider) else {
+            return Err(After::Drop);
+        };
+        let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
+        let idempotent = is_idempotent(head.method.of(message));
+        let id = match forward.carries_on(&scratch.fields, Name::XRequestId) {
+            true => IdLine::none(),
+            false => asker.id.line(),
+        };
+        let fields = &scratch.fields;
+        let Some(start) = forward.rewrite(
+            lines,
+            &mut scratch.plain,
+            HEADROOM,
+            head,
+            fields,
+            id.as_bytes(),
+        ) else {
+            // The headroom is sized for every configuration; only a defect leads here.
+            return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
+        };
+        connection.deadline.limit(gateway.config.timeouts.request);
+        let mut exchange = Box::new(Self {
+            gateway: gateway.clone(),
+            provider: forward.provider,
+            upstream: None,
+            unsent: Vec::new(),
+            replay: None,
+            up: Upload {
+                cursor,
+                refused: false,
+            },
+            response: Response::new(asker.head_only),
+            asker,
+            upgrade: forward.upgrade,
+            head_awaited: false,
+        });
+        exchange.response.expects_continue = forward.expects_continue;
+        let pooled = worker.pool.take(exchange.provider, scratch);
+        let request = scratch.plain.get(start..content.end).unwrap_or_default();
+        match pooled {
+            Some(upstream) => exchange.send_pooled(upstream, request, idempotent),
+            None => exchange.unsent.extend_from_slice(request),
+        }
+        Ok(exchange)
+    }
+
+    /// The first send on a connection from the pool. If not a byte of it went out, or the method allows it,
+    /// the request may go out once more on a fresh one.
+    fn send_pooled(&mut self, mut upstream: Box<Upstream>, request: &[u8], idempotent: bool) {
+        if upstream.stream.send(request).is_err() {
+            self.unsent.extend_from_slice(request);
+            return;
+        }
+        if idempotent && self.up.cursor.is_done() {
+            self.replay = Some(request.to_vec());
+        }
+        self.upstream = Some(upstream);
+    }
+
+    /// Carries the exchange to its end.
+    ///
+    /// # Cancel safety
+    /// Dropped, the upstream connection is closed.
+    pub async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
+        loop {
+            if self.upstream.is_none()
+                && let Err(after) = self.establish(connection).await
+            {
+                return after;
+            }
+            self.head_awaited = false;
+            loop {
+                match self.pump(connection) {
+                    Turn::Wait => self.set_deadline(connection),
+                    Turn::Over(after) => return after,
+                    Turn::Again => break,
+                }
+                match poll_fn(|cx| self.poll_wake(connection, cx)).await {
+                    Wake::Progress => {}
+                    Wake::ClientLeft => return After::Drop,
+                    Wake::Deadline => return self.timed_out(connection),
+                }
+            }
+        }
+    }
+
+    /// Connects and sends what waits for it, watching the client meanwhile.
+    async fn establish(&mut self, connection: &mut Connection) -> Result<(), After> {
+        let worker = connection.worker.clone();
+        let gateway = self.gateway.clone();
+        let Some((provider, _)) = gateway.provider(self.provider) else {
+            return Err(After::Drop);
+        };
+        connection.deadline.clear();
+        let connected = {
+            let limit = gateway.config.timeouts.connect;
+            let mut connect = pin!(connect::connect(&worker, provider, limit));
+            // A connect that is dropped has sent no request; what the client sends stays with the kernel.
+            poll_fn(|cx| {
+                if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
+                    return Poll::Ready(Some(connected));
+                }
+                if connection.poll_left(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                connection
+                    .deadline
+                    .poll(cx)
+                    .map(|()| Some(Err(ConnectError::TimedOut)))
+            })
+            .await
+        };
+        let mut stream = match connected {
+            None => return Err(After::Drop),
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                let fault = connect_fault(&provider.name, error);
+                return Err(self.give_up(connection, &fault));
+            }
+        };
+        if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
+            return Err(self.give_up(connection, &Fault::UpstreamReset));
+        }
+        self.upstream = Some(Upstream::fresh(stream, self.provider));
+        Ok(())
+    }
+
+    /// Moves what can be moved, both ways, without waiting.
+    fn pump(&mut self, connection: &mut Connection) -> Turn {
+        let worker = connection.worker.clone();
+        let scratch = &mut *worker.scratch.borrow_mut();
+        let Some(mut upstream) = self.upstream.take() else {
+            return Turn::Again;
+        };
+        for _ in 0..PIECES_MAX {
+            let pushed = self.push_request(connection, &mut upstream, scratch);
+            let pulled = match pushed {
+                Flow::Idle | Flow::Moved => self.pull_response(connection, &mut upstream, scratch),
+                Flow::Over(after) => return Turn::Over(after),
+                Flow::Again => return self.again(),
+            };
+            match pulled {
+                Flow::Idle | Flow::Moved if self.is_over() => {
+                    return Turn::Over(self.conclude(connection, upstream, scratch));
+                }
+                Flow::Idle if matches!(pushed, Flow::Idle) => {
+                    self.upstream = Some(upstream);
+                    return Turn::Wait;
+                }
+                Flow::Idle | Flow::Moved => {}
+                Flow::Over(after) => return Turn::Over(after),
+                Flow::Again => return self.again(),
+            }
+        }
+        connection.client.rest();
+        upstream.stream.rest();
+        self.upstream = Some(upstream);
+        Turn::Wait
+    }
+
+    /// Whether the request is still whole in memory and may be sent once more.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Prepares the one repetition.
+    fn again(&mut self) -> Turn {
+        self.unsent = self.replay.take().unwrap_or_default();
+        Turn::Again
+    }
+
+    /// Whether both messages have ended, or the request's end is of no more use.
+    fn is_over(&self) -> bool {
+        let uploading = !self.up.cursor.is_done() && !self.up.refused;
+        self.response.is_over() && !(uploading && self.response.client_persists)
+    }
+
+    /// Moves request content to the upstream, or tunnelled bytes; else looks whether the client is there.
+    fn push_request(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        scratch: &mut Scratch,
+    ) -> Flow {
+        let tunnel = self.response.is_tunnel();
+        if tunnel && !connection.carry.is_empty() && upstream.stream.is_flushed() {
+            let early = std::mem::take(&mut connection.carry);
+            return sent_to_upstream(upstream.stream.send(&early).is_ok());
+        }
+        if !self.wants_client(connection, upstream) || !connection.client.is_readable() {
+            return Flow::Idle;
+        }
+        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+            return Flow::Idle;
+        };
+        let received = match connection.client.recv(room, &mut scratch.cipher) {
+            Ok(Received::Data(n)) => n,
+            Ok(Received::Pending) => return Flow::Idle,
+            // Half-closed is gone: the two cannot be told apart.
+            Ok(Received::Eof) | Err(_) => return Flow::Over(After::Drop),
+        };
+        let bytes = room.get(..received).unwrap_or_default();
+        if tunnel {
+            return sent_to_upstream(upstream.stream.send(bytes).is_ok());
+        }
+        if self.up.cursor.is_done() {
+            connection.carry.extend_from_slice(bytes);
+            return Flow::Moved;
+        }
+        self.push_content(connection, upstream, bytes)
+    }
+
+    fn push_content(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        bytes: &[u8],
+    ) -> Flow {
+        let taken = match self.up.cursor.advance(bytes) {
+            Ok(advance) => advance.taken,
+            Err(error) => return Flow::Over(self.abort_upload(connection, error.into())),
+        };
+        let limit = self.gateway.config.limits.body;
+        if limit.is_some_and(|limit| self.up.cursor.content_bytes() > limit) {
+            return Flow::Over(self.abort_upload(connection, Fault::BodyTooLarge));
+        }
+        connection
+            .carry
+            .extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        self.response.expects_continue = false;
+        // An upstream that takes no more may have answered already: its answer counts.
+        if upstream
+            .stream
+            .send(bytes.get(..taken).unwrap_or_default())
+            .is_err()
+        {
+            self.up.refused = true;
+        }
+        Flow::Moved
+    }
+
+    /// The client's own fault in the middle of its content: the upstream must not take it for whole.
+    fn abort_upload(&self, connection: &mut Connection, fault: Fault) -> After {
+        if self.response.is_answered() {
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
+        }
+        connection.send_error(
+            &fault,
+            &Asker {
+                persists: false,
+                ..self.asker.clone()
+            },
+        );
+        After::Close { linger: true }
+    }
+
+    /// Whether bytes from the client can be used now: content for the upstream, or, behind the request,
+    /// whatever shows that the client is there.
+    fn wants_client(&self, connection: &Connection, upstream: &Upstream) -> bool {
+        if self.response.is_tunnel() {
+            upstream.stream.is_flushed() && connection.carry.is_empty()
+        } else if self.up.cursor.is_done() {
+            connection.may_carry()
+        } else {
+            !self.up.refused && upstream.stream.is_flushed()
+        }
+    }
+
+    /// Ready when something can be moved, the client has left or time is up.
+    fn poll_wake(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Wake> {
+        let Some(mut upstream) = self.upstream.take() else {
+            return Poll::Ready(Wake::Progress);
+        };
+        let woken = self.poll_sides(connection, &mut upstream, cx);
+        self.upstream = Some(upstream);
+        if woken.is_ready() {
+            return woken;
+        }
+        connection.deadline.poll(cx).map(|()| Wake::Deadline)
+    }
+
+    fn poll_sides(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Wake> {
+        if !connection.client.is_flushed() {
+            if let Poll::Ready(flushed) = connection.client.poll_flush(cx) {
+                let wake = if flushed.is_ok() {
+                    Wake::Progress
+                } else {
+                    Wake::ClientLeft
+                };
+                return Poll::Ready(wake);
+            }
+        } else if !self.response.is_over() && upstream.stream.poll_readable(cx).is_ready() {
+            return Poll::Ready(Wake::Progress);
+        }
+        if !self.up.refused
+            && !upstream.stream.is_flushed()
+            && let Poll::Ready(flushed) = upstream.stream.poll_flush(cx)
+        {
+            self.up.refused = flushed.is_err();
+            return Poll::Ready(Wake::Progress);
+        }
+        if self.wants_client(connection, upstream) {
+            return connection.client.poll_readable(cx).map(|()| Wake::Progress);
+        }
+        connection.poll_left(cx).map(|()| Wake::ClientLeft)
+    }
+
+    /// Moves the deadline to what the exchange now waits for.
+    fn set_deadline(&mut self, connection: &Connection) {
+        let timeouts = &self.gateway.config.timeouts;
+        if self.response.is_tunnel() {
+            connection.deadline.set(timeouts.tunnel_idle);
+        } else if self.response.is_answered() || !self.request_is_sent() {
+            connection.deadline.set(timeouts.body_idle);
+        } else if !std::mem::replace(&mut self.head_awaited, true) {
+            // Interim responses do not prolong it.
+            connection.deadline.set(timeouts.response_header);
+        }
+    }
+
+    fn request_is_sent(&self) -> bool {
+        let flushed = self
+            .upstream
+            .as_ref()
+            .is_none_or(|upstream| upstream.stream.is_flushed());
+        self.up.refused || (self.up.cursor.is_done() && flushed)
+    }
+
+    fn timed_out(&self, connection: &mut Connection) -> After {
+        if self.response.is_answered() {
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
+        }
+        let waits_for_client = !self.up.cursor.is_done()
+            && self
+                .upstream
+                .as_ref()
+                .is_some_and(|upstream| upstream.stream.is_flushed());
+        match waits_for_client && !self.up.refused {
+            true => self.abort_upload(connection, Fault::RequestBodyTimeout),
+            false => self.give_up(connection, &Fault::UpstreamTimeout),
+        }
+    }
+
+    /// Ends the exchange with an error of our own, or by cutting an answer that has begun.
+    pub(super) fn give_up(&self, connection: &mut Connection, fault: &Fault) -> After {
+        if self.response.is_answered() {
+            return After::Truncate {
+                reset: self.response.ends_with_connection(),
+            };
+        }
+        let asker = Asker {
+            expects_continue: self.response.expects_continue,
+            ..self.asker.clone()
+        };
+        connection.refuse(fault, &asker, self.up.cursor)
+    }
+
+    /// Both messages have ended, or the request's end is of no more use: the one place where an upstream
+    /// connection goes back to the pool.
+    fn conclude(
+        &mut self,
+        connection: &mut Connection,
+        upstream: Box<Upstream>,
+        scratch: &mut Scratch,
+    ) -> After {
+        let sent = self.up.cursor.is_done() && !self.up.refused && upstream.stream.is_flushed();
+        if sent
+            && self.response.leaves_reusable()
+            && let Some((provider, _)) = self.gateway.provider(self.provider)
+        {
+            connection
+                .worker
+                .pool
+                .put(upstream, provider.idle_upstream, scratch);
+        }
+        let done = self.up.cursor.is_done();
+        match self.response.client_persists {
+            true if done => After::Persist,
+            true if !self.response.expects_continue => {
+                After::Discard(self.up.cursor)
+            }
+            _ => After::Close { linger: !done },
+        }
+    }
+}
+
+/// A tunnel has no answer that could still come: it ends with its upstream.
+fn sent_to_upstream(sent: bool) -> Flow {
+    if sent {
+        Flow::Moved
+    } else {
+        Flow::Over(After::Truncate { reset: true })
+    }
+}
+
+fn connect_fault(provider: &str, error: ConnectError) -> Fault {
+    match error {
+        ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
+        ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
+        ConnectError::Tls(error) => Fault::upstream_tls(provider, &error),
+        ConnectError::TimedOut => Fault::UpstreamConnectTimeout,
+    }
+}
+
+/// Methods that may be sent twice (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+}

@@ -1,0 +1,171 @@
+//! Notices that a peer has left although bytes of it are still unread.
+//!
+//! Readiness for reading cannot tell: unread bytes make a socket readable for ever. So for the rare
+//! connections that wait for something else in that state, one epoll instance per worker reports
+//! `EPOLLRDHUP`, and the runtime watches that instance.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use super::socket::Socket;
+
+/// A worker's watch for hang-ups.
+pub struct Hangups {
+    epoll: OwnedFd,
+    slots: RefCell<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    entries: Vec<Slot>,
+    free: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Tells a late event of an earlier holder from one of this.
+    generation: u32,
+    gone: bool,
+    waker: Option<Waker>,
+}
+
+impl Hangups {
+    /// Nothing watched yet.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn new() -> io::Result<Rc<Self>> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Rc::new(Self {
+            epoll,
+            slots: RefCell::default(),
+        }))
+    }
+
+    /// Hands events to those who wait, for ever. The worker spawns it once.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the epoll instance.
+    ///
+    /// # Cancel safety
+    /// Dropped, hang-ups are noticed no more.
+    pub async fn run(self: Rc<Self>) -> io::Result<()> {
+        let mut watch = Socket::from_fd(self.epoll.try_clone()?)?;
+        let mut events = Vec::with_capacity(64);
+        loop {
+            watch.rest();
+            poll_fn(|cx| watch.poll_readable(cx)).await;
+            events.clear();
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            if epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                Some(&now),
+            )
+            .is_err()
+            {
+                continue;
+            }
+            for event in &events {
+                self.fired(event.data.u64());
+            }
+        }
+    }
+
+    fn fired(&self, data: u64) {
+        let mut slots = self.slots.borrow_mut();
+        let index = usize::try_from(data & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+        if let Some(slot) = slots.entries.get_mut(index)
+            && u64::from(slot.generation) == data >> 32
+        {
+            slot.gone = true;
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let mut slots = self.slots.borrow_mut();
+        let index = slots.free.pop().unwrap_or(slots.entries.len());
+        if index == slots.entries.len() {
+            slots.entries.push(Slot::default());
+        }
+        let generation = slots.entries.get(index).map_or(0, |slot| slot.generation);
+        let data = u64::from(generation) << 32 | u64::try_from(index).unwrap_or(u64::MAX);
+        let flags = EventFlags::RDHUP | EventFlags::ONESHOT;
+        if let Err(error) = epoll::add(&self.epoll, fd, EventData::new_u64(data), flags) {
+            slots.free.push(index);
+            return Err(error.into());
+        }
+        Ok(index)
+    }
+}
+
+/// One connection's registration, made when it is first needed and kept until the connection ends.
+pub struct Hangup {
+    hangups: Rc<Hangups>,
+    index: Option<usize>,
+}
+
+impl Hangup {
+    /// Not registered yet.
+    #[must_use]
+    pub fn new(hangups: Rc<Hangups>) -> Self {
+        Self {
+            hangups,
+            index: None,
+        }
+    }
+
+    /// Ready once the peer of `fd` has closed or reset; always the same connection's `fd`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the event is remembered.
+    pub fn poll(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.index.is_none() {
+            // Without a registration the deadlines still end the wait.
+            self.index = self.hangups.add(fd).ok();
+        }
+        let mut slots = self.hangups.slots.borrow_mut();
+        let Some(slot) = self.index.and_then(|index| slots.entries.get_mut(index)) else {
+            return Poll::Pending;
+        };
+        if slot.gone {
+            return Poll::Ready(());
+        }
+        if !slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            slot.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Hangup {
+    fn drop(&mut self) {
+        let Some(index) = self.index else { return };
+        let mut slots = self.hangups.slots.borrow_mut();
+        if let Some(slot) = slots.entries.get_mut(index) {
+            *slot = Slot {
+                generation: slot.generation.wrapping_add(1),
+                gone: false,
+                waker: None,
+            };
+            slots.free.push(index);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Request ids: 128 random bits in hexadecimal, or the client's own.
+
+use std::cell::RefCell;
+
+/// The id that an exchange goes by in answers.
+#[derive(Clone, Debug)]
+pub enum RequestId {
+    /// Made here.
+    Ours([u8; 32]),
+    /// The client's `X-Request-ID`.
+    Theirs(Box<[u8]>),
+}
+
+impl RequestId {
+    /// The id's characters.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Ours(id) => id,
+            Self::Theirs(id) => id,
+        }
+    }
+
+    /// The complete `X-Request-ID` line.
+    #[must_use]
+    pub fn line(&self) -> IdLine {
+        let mut line = IdLine {
+            bytes: [0; LINE_BYTES_MAX],
+            len: 0,
+        };
+        for part in [&b"X-Request-ID: "[..], self.as_bytes(), b"\r\n"] {
+            if let Some(room) = line.bytes.get_mut(line.len..line.len + part.len()) {
+                room.copy_from_slice(part);
+                line.len += part.len();
+            }
+        }
+        line
+    }
+
+    /// The client's id, if it may be echoed: 1 to 200 visible ASCII bytes.
+    #[must_use]
+    pub fn theirs(value: &[u8]) -> Option<Self> {
+        let visible = value.iter().all(u8::is_ascii_graphic);
+        (visible && (1..=ID_BYTES_MAX).contains(&value.len())).then(|| Self::Theirs(value.into()))
+    }
+}
+
+/// A field line without an allocation.
+pub struct IdLine {
+    bytes: [u8; LINE_BYTES_MAX],
+    len: usize,
+}
+
+impl IdLine {
+    /// The line, or nothing.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// No line.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            bytes: [0; LINE_BYTES_MAX],
+            len: 0,
+        }
+    }
+}
+
+/// Longest client id that is echoed.
+const ID_BYTES_MAX: usize = 200;
+/// Name, colon, blank and CRLF around it.
+const LINE_BYTES_MAX: usize = ID_BYTES_MAX + 16;
+
+/// A worker's supply of random bits; one system call fills it for many requests.
+#[derive(Default)]
+pub struct Ids(RefCell<Supply>);
+
+struct Supply {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+impl Default for Supply {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 1024],
+            used: 1024,
+        }
+    }
+}
+
+impl Ids {
+    /// A new id.
+    #[must_use]
+    pub fn next(&self) -> RequestId {
+        let supply = &mut *self.0.borrow_mut();
+        if supply.used >= supply.bytes.len() {
+            // Cannot fail for 1 KiB once the kernel has seeded its generator; ids are no secret in any case.
+            let _ =
+                rustix::rand::getrandom(&mut supply.bytes, rustix::rand::GetRandomFlags::empty());
+            supply.used = 0;
+        }
+        let bits = supply
+            .bytes
+            .get(supply.used..supply.used + 16)
+            .unwrap_or_default();
+        let mut id = [b'0'; 32];
+        for (pair, byte) in id.chunks_exact_mut(2).zip(bits) {
+            if let [high, low] = pair {
+                *high = hex(byte >> 4);
+                *low = hex(byte & 15);
+            }
+        }
+        supply.used += 16;
+        RequestId::Ours(id)
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    if digit < 10 {
+        b'0' + digit
+    } else {
+        b'a' + digit - 10
+    }
+}

@@ -1,0 +1,41 @@
+//! Answers that need no provider: health, metrics, `OPTIONS *`.
+
+use crate::date::imf_fixdate;
+use crate::error::Persistence;
+
+use super::connection::Asker;
+
+/// A whole response.
+pub struct Answer<'a> {
+    /// Status code and reason.
+    pub status: &'a str,
+    /// `None` without content.
+    pub content_type: Option<&'a str>,
+    /// The content.
+    pub body: &'a [u8],
+}
+
+impl Answer<'_> {
+    /// Status line, fields and, unless a HEAD asked, the content. `now` is in seconds since 1970.
+    #[must_use]
+    pub fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        for part in ["HTTP/1.1 ", self.status, "\r\nDate: "] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(imf_fixdate(now).as_bytes());
+        if let Some(content_type) = self.content_type {
+            let length = self.body.len();
+            let fields = format!("\r\nContent-Type: {content_type}\r\nContent-Length: {length}");
+            out.extend_from_slice(fields.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(asker.id.line().as_bytes());
+        persistence.write(asker.http10, &mut out);
+        out.extend_from_slice(b"\r\n");
+        if !asker.head_only {
+            out.extend_from_slice(self.body);
+        }
+        out
+    }
+}

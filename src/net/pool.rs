@@ -1,0 +1,176 @@
+//! A worker's idle upstream connections, per provider, newest on top.
+//!
+//! Every idle connection keeps its readiness wait armed, with the keeper task's waker: its end, or a byte
+//! that nobody asked for, is noticed when it happens and closes it. [`Pool::take`] looks once more.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::deadline::{Clock, Tick};
+use super::scratch::Scratch;
+use super::stream::Stream;
+
+/// Idle connections kept per provider and worker.
+const IDLE_MAX: usize = 1024;
+
+/// A connection to a provider, established.
+pub struct Upstream {
+    /// The bytes.
+    pub stream: Stream,
+    /// Which provider it leads to.
+    pub provider: usize,
+    /// It came out of the pool: it has carried a request before.
+    pub reused: bool,
+    /// When it was put back.
+    idle_until: Option<Tick>,
+}
+
+impl Upstream {
+    /// A connection that has carried nothing yet.
+    #[must_use]
+    pub fn fresh(stream: Stream, provider: usize) -> Box<Self> {
+        Box::new(Self {
+            stream,
+            provider,
+            reused: false,
+            idle_until: None,
+        })
+    }
+}
+
+/// One provider's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
+#[expect(clippy::vec_box, reason = "moving the box is cheaper than moving the connection")]
+type Stack = Vec<Box<Upstream>>;
+
+/// See the module's documentation.
+pub struct Pool {
+    clock: Rc<Clock>,
+    idle: RefCell<Vec<Stack>>,
+    keeper: RefCell<Option<Waker>>,
+}
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(clock: Rc<Clock>) -> Self {
+        Self {
+            clock,
+            idle: RefCell::default(),
+            keeper: RefCell::new(None),
+        }
+    }
+
+    /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed.
+    pub fn take(&self, provider: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(provider)?;
+        while let Some(mut upstream) = stack.pop() {
+            let expired = upstream
+                .idle_until
+                .is_some_and(|until| until <= self.clock.now());
+            if !expired && upstream.stream.is_quiet(&mut scratch.cipher) {
+                upstream.reused = true;
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request, for `limit` at most.
+    pub fn put(&self, mut upstream: Box<Upstream>, limit: Duration, scratch: &mut Scratch) {
+        let Some(keeper) = self.keeper.borrow().clone() else {
+            return;
+        };
+        upstream.idle_until = Some(self.clock.now().after(limit));
+        if !still_idle(&mut upstream, &mut Context::from_waker(&keeper), scratch) {
+            // It has something to say already, which nobody asked for.
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() <= upstream.provider {
+            idle.resize_with(upstream.provider + 1, Vec::new);
+        }
+        if let Some(stack) = idle.get_mut(upstream.provider)
+            && stack.len() < IDLE_MAX
+        {
+            stack.push(upstream);
+        }
+    }
+
+    /// Closes what has been idle for too long. Runs at every tick.
+    pub fn expire(&self, now: Tick) {
+        for stack in self.idle.borrow_mut().iter_mut() {
+            stack.retain(|upstream| upstream.idle_until.is_none_or(|until| until > now));
+        }
+    }
+
+    /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
+    pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
+        let old = self.idle.take();
+        let mut idle: Vec<Stack> = Vec::new();
+        for (provider, mut stack) in old.into_iter().enumerate() {
+            let Some(index) = new_index(provider) else {
+                continue;
+            };
+            for upstream in &mut stack {
+                upstream.provider = index;
+            }
+            if idle.len() <= index {
+                idle.resize_with(index + 1, Vec::new);
+            }
+            if let Some(slot) = idle.get_mut(index) {
+                *slot = stack;
+            }
+        }
+        *self.idle.borrow_mut() = idle;
+    }
+
+    /// How many connections are idle.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.idle.borrow().iter().map(Vec::len).sum()
+    }
+
+    /// Whether none is idle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keeper: closes idle connections that end or speak. The worker spawns it once.
+    ///
+    /// # Cancel safety
+    /// Dropped, the pool keeps nothing any more.
+    pub async fn keep(self: Rc<Self>, scratch: Rc<RefCell<Scratch>>) {
+        poll_fn(|cx| -> Poll<()> {
+            let mut keeper = self.keeper.borrow_mut();
+            if !keeper
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                *keeper = Some(cx.waker().clone());
+            }
+            drop(keeper);
+            let scratch = &mut *scratch.borrow_mut();
+            for stack in self.idle.borrow_mut().iter_mut() {
+                stack.retain_mut(|upstream| still_idle(upstream, cx, scratch));
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Whether a connection is open and has said nothing but what TLS says on its own.
+fn still_idle(upstream: &mut Upstream, cx: &mut Context<'_>, scratch: &mut Scratch) -> bool {
+    while upstream.stream.poll_readable(cx).is_ready() {
+        if !upstream.stream.is_quiet(&mut scratch.cipher) {
+            return false;
+        }
+        upstream.stream.rest();
+    }
+    true
+}

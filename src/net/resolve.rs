@@ -1,0 +1,162 @@
+//! Host names to addresses, off the workers: the system's resolver blocks, so threads call it.
+//!
+//! A worker keeps the last answer of every host and uses it at once, asking for a new one in the background
+//! when it is older than [`FRESH`]; a failed refresh leaves the old answer in force. Only the very first
+//! connection to a host can have to wait.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::mailbox::Mailbox;
+
+/// How old an answer may be before a new one is asked for.
+pub const FRESH: Duration = Duration::from_secs(30);
+
+/// An answer on its way to the worker that asked.
+pub struct Answer {
+    host: Box<str>,
+    addresses: io::Result<Vec<IpAddr>>,
+}
+
+/// A worker's view of all host names.
+pub struct Names {
+    entries: RefCell<HashMap<Box<str>, Entry>>,
+    /// Wraps an answer into the worker's message and posts it.
+    post: Box<dyn Fn() -> Box<dyn FnOnce(Answer) + Send>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    addresses: Option<Rc<[IpAddr]>>,
+    answered: Option<Instant>,
+    failure: Option<Rc<io::Error>>,
+    asked: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Names {
+    /// No names yet; answers come back through `mailbox` as messages made by `wrap`.
+    #[must_use]
+    pub fn new<T: Send + 'static>(mailbox: Mailbox<T>, wrap: fn(Answer) -> T) -> Self {
+        let post = move || -> Box<dyn FnOnce(Answer) + Send> {
+            let mailbox = mailbox.clone();
+            Box::new(move |answer| mailbox.send(wrap(answer)))
+        };
+        Self {
+            entries: RefCell::default(),
+            post: Box::new(post),
+        }
+    }
+
+    /// Asks for a host's addresses ahead of need.
+    pub fn prefetch(&self, host: &str) {
+        let mut entries = self.entries.borrow_mut();
+        self.ask(host, entries.entry(host.into()).or_default());
+    }
+
+    /// The addresses of `host` with `port`, in the system's order; waits only when none is known.
+    ///
+    /// # Errors
+    /// The system's, when the host has never been resolved.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the answer is kept for the next caller.
+    pub async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let mut first = true;
+        let addresses = poll_fn(|cx| {
+            let mut entries = self.entries.borrow_mut();
+            let entry = entries.entry(host.into()).or_default();
+            if let Some(addresses) = &entry.addresses {
+                let addresses = addresses.clone();
+                if entry.answered.is_none_or(|answered| answered.elapsed() >= FRESH) {
+                    self.ask(host, entry);
+                }
+                return Poll::Ready(Ok(addresses));
+            }
+            if !std::mem::replace(&mut first, false)
+                && !entry.asked
+                && let Some(failure) = &entry.failure
+            {
+                return Poll::Ready(Err(io::Error::new(failure.kind(), failure.to_string())));
+            }
+            self.ask(host, entry);
+            entry.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await?;
+        Ok(addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, port))
+            .collect())
+    }
+
+    /// Takes in an answer and wakes who waits for it.
+    pub fn answered(&self, answer: Answer) {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(answer.host).or_default();
+        entry.asked = false;
+        // Also after a failure: the old answer is good for another while.
+        entry.answered = Some(Instant::now());
+        match answer.addresses {
+            Ok(addresses) => entry.addresses = Some(addresses.into()),
+            Err(error) => entry.failure = Some(Rc::new(error)),
+        }
+        for waker in entry.waiting.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Starts a thread for one look-up unless one is under way. Look-ups are rare: one per host and
+    /// [`FRESH`] at most, and only when connections are made.
+    fn ask(&self, host: &str, entry: &mut Entry) {
+        if std::mem::replace(&mut entry.asked, true) {
+            return;
+        }
+        let post = (self.post)();
+        let name: Box<str> = host.into();
+        let thread = std::thread::Builder::new()
+            .name("resolve".into())
+            .stack_size(STACK_BYTES);
+        let started = thread.spawn(move || {
+            let addresses = resolve(&name);
+            post(Answer {
+                host: name,
+                addresses,
+            });
+        });
+        if let Err(error) = started {
+            (self.post)()(Answer {
+                host: host.into(),
+                addresses: Err(error),
+            });
+        }
+    }
+}
+
+/// Enough for the C library's resolver.
+const STACK_BYTES: usize = 256 * 1024;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runs on a thread of its own, where blocking is right"
+)]
+fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    use std::net::ToSocketAddrs;
+    let found: Vec<IpAddr> = (host, 0)
+        .to_socket_addrs()?
+        .map(|address| address.ip())
+        .collect();
+    if found.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ));
+    }
+    Ok(found)
+}

@@ -1,0 +1,460 @@
+//! The response half of an exchange: interim and final heads, content, tunnels.
+
+use crate::error::Fault;
+use crate::http::framing::{self, BodyLength, Cursor};
+use crate::http::head::{self, HeadScan, Name, ResponseHead, Side};
+use crate::http::rewrite::{self, FieldSet};
+
+use super::connection::{After, Connection};
+use super::exchange::{Exchange, Flow};
+use super::ids::IdLine;
+use super::pool::Upstream;
+use super::scratch::{HEADROOM, Scratch};
+use super::socket::Received;
+
+/// Where the response stands.
+pub struct Response {
+    state: State,
+    /// Part of a head that is not whole yet.
+    carry: Vec<u8>,
+    scan: HeadScan,
+    interim: u8,
+    /// The request was a HEAD: no content follows whatever the fields say.
+    head_only: bool,
+    /// A byte of it has arrived.
+    begun: bool,
+    /// The client was told that its connection stays open.
+    pub(super) client_persists: bool,
+    upstream_persists: bool,
+    /// The client waits for a 100 and has sent no content.
+    pub(super) expects_continue: bool,
+    /// The chunked coding is taken off for a client of HTTP/1.0.
+    strip: bool,
+    close_delimited: bool,
+    /// The upstream sent more than the response.
+    surplus: bool,
+}
+
+enum State {
+    Head,
+    Content(Cursor),
+    Tunnel,
+    Over,
+}
+
+/// Most interim responses to one request.
+const INTERIM_MAX: u8 = 16;
+
+impl Response {
+    pub(super) fn new(head_only: bool) -> Self {
+        Self {
+            state: State::Head,
+            carry: Vec::new(),
+            scan: HeadScan::default(),
+            interim: 0,
+            head_only,
+            begun: false,
+            client_persists: false,
+            upstream_persists: false,
+            expects_continue: false,
+            strip: false,
+            close_delimited: false,
+            surplus: false,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        matches!(self.state, State::Tunnel)
+    }
+
+    /// The client has been sent the final head.
+    pub(super) fn is_answered(&self) -> bool {
+        !matches!(self.state, State::Head)
+    }
+
+    /// Only the connection's end tells the client that the response is whole.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.close_delimited || self.strip || self.is_tunnel()
+    }
+
+    /// Nothing of this response is left on the upstream connection, and it stays open.
+    pub(super) fn leaves_reusable(&self) -> bool {
+        self.is_over() && self.upstream_persists && !self.surplus && !self.close_delimited
+    }
+}
+
+impl Exchange {
+    /// Moves one piece of the response to the client, if there is one and the client has room.
+    pub(super) fn pull_response(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        scratch: &mut Scratch,
+    ) -> Flow {
+        let ready = connection.client.is_flushed() && upstream.stream.is_readable();
+        if self.response.is_over() || !ready {
+            return Flow::Idle;
+        }
+        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+            return Flow::Idle;
+        };
+        match upstream.stream.recv(room, &mut scratch.cipher) {
+            Ok(Received::Pending) => Flow::Idle,
+            Ok(Received::Data(n)) => {
+                self.response.begun = true;
+                self.received(connection, scratch, n)
+            }
+            Ok(Received::Eof) => self.upstream_ended(connection, upstream, true),
+            Err(_) => self.upstream_ended(connection, upstream, false),
+        }
+    }
+
+    /// `n` bytes lie at [`HEADROOM`].
+    fn received(&mut self, connection: &mut Connection, scratch: &mut Scratch, n: usize) -> Flow {
+        match &mut self.response.state {
+            State::Head => self.received_head(connection, scratch, n),
+            State::Content(cursor) => {
+                let Some(piece) = scratch.plain.get_mut(HEADROOM..HEADROOM + n) else {
+                    return Flow::Idle;
+                };
+                let Ok(taken) = take(cursor, self.response.strip, piece) else {
+                    return Flow::Over(After::Truncate {
+                        reset: self.response.ends_with_connection(),
+                    });
+                };
+                let sent = connection
+                    .client
+                    .send(piece.get(..taken.kept).unwrap_or_default());
+                self.content_sent(sent.is_ok(), &taken, n)
+            }
+            State::Tunnel => {
+                let piece = scratch
+                    .plain
+                    .get(HEADROOM..HEADROOM + n)
+                    .unwrap_or_default();
+                match connection.client.send(piece) {
+                    Ok(()) => Flow::Moved,
+                    Err(_) => Flow::Over(After::Drop),
+                }
+            }
+            State::Over => Flow::Idle,
+        }
+    }
+
+    fn content_sent(&mut self, sent: bool, taken: &Taken, of: usize) -> Flow {
+        if !sent {
+            return Flow::Over(After::Drop);
+        }
+        self.response.surplus |= taken.taken < of;
+        if taken.done {
+            self.response.state = State::Over;
+        }
+        Flow::Moved
+    }
+
+    fn received_head(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        n: usize,
+    ) -> Flow {
+        let mut end = HEADROOM + n;
+        if !self.response.carry.is_empty() {
+            let bytes = scratch.plain.get(HEADROOM..end).unwrap_or_default();
+            self.response.carry.extend_from_slice(bytes);
+            match self
+                .response
+                .scan
+                .find_end(&self.response.carry, Side::Response)
+            {
+                Ok(Some(_)) => {}
+                Ok(None) => return Flow::Moved,
+                Err(_) => return self.invalid(connection),
+            }
+            let carried = std::mem::take(&mut self.response.carry);
+            self.response.scan = HeadScan::default();
+            end = HEADROOM + carried.len();
+            let Some(room) = scratch.plain.get_mut(HEADROOM..end) else {
+                return self.invalid(connection);
+            };
+            room.copy_from_slice(&carried);
+        }
+        self.heads(connection, scratch, end)
+    }
+
+    /// Goes through the heads in the scratch buffer up to `end`: interim ones, then the final one.
+    fn heads(&mut self, connection: &mut Connection, scratch: &mut Scratch, end: usize) -> Flow {
+        let mut at = HEADROOM;
+        loop {
+            let bytes = scratch.plain.get(at..end).unwrap_or_default();
+            let scan = &mut self.response.scan;
+            let head = match head::response(scan, bytes, &mut scratch.fields) {
+                Ok(Some(head)) => head,
+                Ok(None) => {
+                    self.response.carry.extend_from_slice(bytes);
+                    return Flow::Moved;
+                }
+                Err(_) => return self.invalid(connection),
+            };
+            self.response.scan = HeadScan::default();
+            match head.status {
+                101 if self.upgrade => return self.switch(connection, scratch, &head, at, end),
+                101 => return self.invalid(connection),
+                100..=199 => {
+                    if let Some(over) = self.interim(connection, scratch, &head, at) {
+                        return over;
+                    }
+                    at += head.len;
+                }
+                _ => return self.answer(connection, scratch, &head, at, end),
+            }
+        }
+    }
+
+    /// Relays an interim response (RFC 9110, section 15.2); says if that ends the exchange.
+    fn interim(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        head: &ResponseHead,
+        at: usize,
+    ) -> Option<Flow> {
+        self.response.interim += 1;
+        if self.response.interim > INTERIM_MAX {
+            return Some(self.invalid(connection));
+        }
+        if head.status == 100 {
+            self.response.expects_continue = false;
+        }
+        if self.asker.http10 {
+            return None;
+        }
+        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
+        remove_framing(scratch, &mut removed);
+        let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &[]);
+        let Some(start) = start else {
+            return Some(self.invalid(connection));
+        };
+        let sent = connection
+            .client
+            .send(scratch.plain.get(start..at + head.len).unwrap_or_default());
+        sent.is_err().then_some(Flow::Over(After::Drop))
+    }
+
+    /// A 101 that was asked for: from here on bytes are bytes.
+    fn switch(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        head: &ResponseHead,
+        at: usize,
+        end: usize,
+    ) -> Flow {
+        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let mut removed = rewrite::response_removals(bytes, &scratch.fields, true);
+        remove_framing(scratch, &mut removed);
+        let id = self.id_line(&scratch.fields);
+        let lines = [id.as_bytes()];
+        let start = rewrite::response(
+            &mut scratch.plain,
+            at,
+            head,
+            &scratch.fields,
+            &removed,
+            &lines,
+        );
+        let Some(start) = start else {
+            return self.invalid(connection);
+        };
+        self.response.state = State::Tunnel;
+        match connection
+            .client
+            .send(scratch.plain.get(start..end).unwrap_or_default())
+        {
+            Ok(()) => Flow::Moved,
+            Err(_) => Flow::Over(After::Drop),
+        }
+    }
+
+    /// The final response: decides on framing and persistence, sends head and first content in one piece.
+    fn answer(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        head: &ResponseHead,
+        at: usize,
+        end: usize,
+    ) -> Flow {
+        let bytes = scratch.plain.get(at..end).unwrap_or_default();
+        let head_only = self.response.head_only;
+        let Ok(length) = framing::response_body(head, &scratch.fields, bytes, head_only) else {
+            return self.invalid(connection);
+        };
+        self.response.strip = self.asker.http10 && length == BodyLength::Chunked;
+        self.response.close_delimited = length == BodyLength::UntilClose;
+        self.response.upstream_persists = framing::persists(head.version, &scratch.fields, bytes);
+        let mut cursor = Cursor::new(length);
+        let content = at + head.len;
+        // Framing is looked at before the head is rewritten: so a fault in it is still a 502.
+        let Some(piece) = scratch.plain.get_mut(content..end) else {
+            return self.invalid(connection);
+        };
+        let Ok(taken) = take(&mut cursor, self.response.strip, piece) else {
+            return self.invalid(connection);
+        };
+        self.response.client_persists = self.lets_persist(connection);
+        let Some(start) = self.rewrite_answer(scratch, head, at) else {
+            return self.invalid(connection);
+        };
+        let out = scratch
+            .plain
+            .get(start..content + taken.kept)
+            .unwrap_or_default();
+        let sent = connection.client.send(out);
+        self.response.state = State::Content(cursor);
+        self.content_sent(sent.is_ok(), &taken, end - content)
+    }
+
+    /// Whether the client's connection can stay open behind this response.
+    fn lets_persist(&self, connection: &Connection) -> bool {
+        let response = &self.response;
+        let uploaded = self.up.cursor.is_done();
+        self.asker.persists
+            && !connection.worker.is_draining()
+            && !response.close_delimited
+            && !response.strip
+            && (uploaded
+                || (response.upstream_persists && !response.expects_continue && !self.up.refused))
+    }
+
+    fn rewrite_answer(
+        &self,
+        scratch: &mut Scratch,
+        head: &ResponseHead,
+        at: usize,
+    ) -> Option<usize> {
+        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
+        self.framing_removals(scratch, head, &mut removed);
+        let id = self.id_line(&scratch.fields);
+        let persistence: &[u8] = match (self.response.client_persists, self.asker.http10) {
+            (true, false) => &self.gateway.keep_alive,
+            (true, true) => &self.gateway.keep_alive_http10,
+            (false, _) => b"Connection: close\r\n",
+        };
+        let lines = [id.as_bytes(), persistence];
+        rewrite::response(
+            &mut scratch.plain,
+            at,
+            head,
+            &scratch.fields,
+            &removed,
+            &lines,
+        )
+    }
+
+    /// Framing fields that must not go on: all where there can be no content (RFC 9110, section 8.6), the
+    /// coding where it is taken off, repetitions of an equal length.
+    fn framing_removals(&self, scratch: &Scratch, head: &ResponseHead, removed: &mut FieldSet) {
+        let mut lengths = 0;
+        for (index, field) in scratch.fields.iter().enumerate() {
+            let remove = match field.name {
+                Name::TransferEncoding => self.response.strip || head.status == 204,
+                Name::ContentLength => {
+                    lengths += 1;
+                    lengths > 1 || head.status == 204
+                }
+                Name::Trailer => self.response.strip,
+                _ => false,
+            };
+            if remove {
+                removed.insert(index);
+            }
+        }
+    }
+
+    /// The `X-Request-ID` line, or nothing when the provider sent one.
+    fn id_line(&self, fields: &[head::Field]) -> IdLine {
+        match fields.iter().any(|field| field.name == Name::XRequestId) {
+            true => IdLine::none(),
+            false => self.asker.id.line(),
+        }
+    }
+
+    /// The upstream connection has ended, in order or not.
+    fn upstream_ended(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &Upstream,
+        orderly: bool,
+    ) -> Flow {
+        let reset = self.response.ends_with_connection();
+        match &self.response.state {
+            State::Head if !self.response.begun => {
+                if upstream.reused && self.may_repeat() {
+                    return Flow::Again;
+                }
+                let fault = if orderly {
+                    Fault::UpstreamClosed
+                } else {
+                    Fault::UpstreamReset
+                };
+                Flow::Over(self.give_up(connection, &fault))
+            }
+            State::Head => self.invalid(connection),
+            State::Content(_) if orderly && self.response.close_delimited => {
+                self.response.state = State::Over;
+                Flow::Moved
+            }
+            State::Tunnel if orderly => Flow::Over(After::Close { linger: false }),
+            State::Content(_) | State::Tunnel => Flow::Over(After::Truncate { reset }),
+            State::Over => Flow::Idle,
+        }
+    }
+
+    fn invalid(&self, connection: &mut Connection) -> Flow {
+        Flow::Over(self.give_up(connection, &Fault::UpstreamInvalidResponse))
+    }
+}
+
+/// How much of a piece belongs to the response, and how much of that goes to the client.
+struct Taken {
+    taken: usize,
+    kept: usize,
+    done: bool,
+}
+
+fn take(
+    cursor: &mut Cursor,
+    strip: bool,
+    piece: &mut [u8],
+) -> Result<Taken, framing::FramingError> {
+    if strip {
+        let stripped = cursor.strip(piece)?;
+        return Ok(Taken {
+            taken: stripped.taken,
+            kept: stripped.kept,
+            done: stripped.done,
+        });
+    }
+    let advance = cursor.advance(piece)?;
+    Ok(Taken {
+        taken: advance.taken,
+        kept: advance.taken,
+        done: advance.done,
+    })
+}
+
+/// Interim responses and 101 have no content, so nothing may say that they have.
+fn remove_framing(scratch: &Scratch, removed: &mut FieldSet) {
+    for (index, field) in scratch.fields.iter().enumerate() {
+        if matches!(field.name, Name::ContentLength | Name::TransferEncoding) {
+            removed.insert(index);
+        }
+    }
+}

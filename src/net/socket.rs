@@ -1,0 +1,285 @@
+//! A non-blocking stream socket: readiness from the runtime, system calls of our own.
+//!
+//! The runtime is asked only whether a socket is readable or writable (`POLL_ADD` on io_uring, edge-triggered
+//! readiness on epoll); bytes are moved by `recv` and `sendmsg` straight between the kernel and the caller's
+//! buffer. A pending wait therefore owns no buffer and may be dropped or kept at will.
+//!
+//! This is the only module with unsafe code: one borrow of a descriptor number that the runtime owns.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use monoio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
+    sockopt,
+};
+
+/// What one attempt to receive gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// This many bytes, at least one.
+    Data(usize),
+    /// Nothing now; wait until the socket is readable.
+    Pending,
+    /// The peer has ended its direction in order.
+    Eof,
+}
+
+/// A connected (or connecting) stream socket, TCP or Unix.
+pub struct Socket {
+    stream: Rc<TcpStream>,
+    read: Watch,
+    /// Made when first needed: most sockets are never full.
+    write: Option<Watch>,
+    /// Bytes may be waiting: no receive since the last wake has come up short.
+    readable: bool,
+}
+
+impl Socket {
+    /// Takes over a connected descriptor, which must be non-blocking.
+    ///
+    /// # Errors
+    /// When the runtime cannot register it.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let stream = Rc::new(TcpStream::from_std(fd.into())?);
+        let read = Watch::new(stream.clone(), Interest::Read);
+        Ok(Self {
+            stream,
+            read,
+            write: None,
+            readable: true,
+        })
+    }
+
+    /// Starts a TCP connection; it is established when [`poll_writable`](Self::poll_writable) is ready
+    /// and [`take_error`](Self::take_error) has none.
+    ///
+    /// # Errors
+    /// When there is no descriptor or no route.
+    pub fn connect(addr: SocketAddr) -> io::Result<Self> {
+        let family = if addr.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&fd, true)?;
+        match rustix::net::connect(&fd, &addr) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut socket = Self::from_fd(fd)?;
+        socket.readable = false;
+        Ok(socket)
+    }
+
+    /// One `recv`. `Eof` is the peer's FIN.
+    ///
+    /// # Errors
+    /// What the kernel reports, a reset for instance.
+    pub fn recv(&mut self, out: &mut [u8]) -> io::Result<Received> {
+        debug_assert!(!out.is_empty(), "a receive needs room");
+        let room = out.len();
+        match rustix::net::recv(self.fd(), out, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Ok(Received::Eof),
+            Ok((n, _)) => {
+                // A short receive has emptied the queue; the next wait is told of anything later.
+                self.readable = n == room;
+                Ok(Received::Data(n))
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Ok(Received::Pending)
+            }
+            Err(Errno::INTR) => Ok(Received::Pending),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One `send`; how many bytes the kernel took, `None` when its buffer is full.
+    ///
+    /// # Errors
+    /// What the kernel reports, a broken pipe for instance.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        would_block(rustix::net::send(self.fd(), bytes, SEND))
+    }
+
+    /// One `sendmsg` of all the slices; see [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let mut control = SendAncillaryBuffer::default();
+        would_block(rustix::net::sendmsg(self.fd(), slices, &mut control, SEND))
+    }
+
+    /// Whether a receive is worth trying without waiting first.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Makes the next wait ask the kernel again although bytes may be left: how a busy connection yields.
+    pub fn rest(&mut self) {
+        self.readable = false;
+    }
+
+    /// Ready when bytes, the end or an error can be received.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the wait stays armed in the socket and the next poll goes on with it.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.readable {
+            std::task::ready!(self.read.poll(cx));
+            self.readable = true;
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when the kernel takes bytes again, or the socket has failed.
+    ///
+    /// # Cancel safety
+    /// As [`poll_readable`](Self::poll_readable).
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stream = &self.stream;
+        let watch = self
+            .write
+            .get_or_insert_with(|| Watch::new(stream.clone(), Interest::Write));
+        std::task::ready!(watch.poll(cx));
+        self.write = None;
+        Poll::Ready(())
+    }
+
+    /// Waits until [`poll_writable`](Self::poll_writable) is ready.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn writable(&mut self) {
+        poll_fn(|cx| self.poll_writable(cx)).await;
+    }
+
+    /// Looks at the receive queue without taking anything: `Pending` means open and empty.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn peek(&self) -> io::Result<Received> {
+        let mut byte = [0_u8; 1];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        match rustix::net::recv(self.fd(), &mut byte, flags) {
+            Ok((0, _)) => Ok(Received::Eof),
+            Ok((n, _)) => Ok(Received::Data(n)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Pending),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The error a connecting socket has met, if any; reading it clears it.
+    ///
+    /// # Errors
+    /// The connection's error.
+    pub fn take_error(&self) -> io::Result<()> {
+        sockopt::socket_error(self.fd())??;
+        Ok(())
+    }
+
+    /// Ends our direction with a FIN after what was sent.
+    pub fn shutdown_write(&self) {
+        // The peer may be gone already; then there is nothing to tell it.
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);
+    }
+
+    /// Makes the close that follows a reset: the peer cannot take it for an orderly end.
+    pub fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(self.fd(), Some(std::time::Duration::ZERO));
+    }
+
+    /// The descriptor, for as long as the socket is borrowed.
+    #[must_use]
+    #[expect(
+        unsafe_code,
+        reason = "the runtime's stream lends its descriptor only as a number"
+    )]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        let raw = self.stream.as_raw_fd();
+        // SAFETY: `raw` is open: `self.stream` owns it and closes it only when its last clone is dropped,
+        // and `self.stream` lives at least as long as `&self`, which the result borrows. It is not -1: the
+        // stream was made from an `OwnedFd`.
+        unsafe { BorrowedFd::borrow_raw(raw) }
+    }
+}
+
+/// `MSG_NOSIGNAL`: a broken pipe is an error, not a signal.
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+fn would_block(result: rustix::io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(n) => Ok(Some(n)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Interest {
+    Read,
+    Write,
+}
+
+/// A wait for readiness that survives being left and taken up again, by another task too.
+///
+/// One boxed future serves all waits of a socket, so a wait allocates nothing.
+struct Watch {
+    fired: Rc<Cell<bool>>,
+    future: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Watch {
+    fn new(stream: Rc<TcpStream>, interest: Interest) -> Self {
+        let fired = Rc::new(Cell::new(false));
+        let flag = fired.clone();
+        let future = Box::pin(async move {
+            loop {
+                // An error here is the socket's own and comes back from the next system call.
+                let _ = match interest {
+                    Interest::Read => stream.readable(false).await,
+                    Interest::Write => stream.writable(false).await,
+                };
+                flag.set(true);
+                yield_to_owner().await;
+            }
+        });
+        Self { fired, future }
+    }
+
+    /// Arms the wait if it is not armed. Ready once per readiness.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = self.future.as_mut().poll(cx);
+        if self.fired.take() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// Pending once. No waker is needed: only [`Watch::poll`] polls it, and it has seen the flag by then.
+async fn yield_to_owner() {
+    let mut yielded = false;
+    poll_fn(|_| {
+        if std::mem::replace(&mut yielded, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

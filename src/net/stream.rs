@@ -1,0 +1,200 @@
+//! A byte stream to a peer, plain or TLS, with the same non-blocking calls for both.
+//!
+//! [`Stream::send`] takes everything it is given: what the kernel does not take at once is kept, and the
+//! caller reads no more from the other side until [`Stream::is_flushed`]. So at most one piece per
+//! direction is ever held, and only while the reader is slower than the writer.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use super::socket::{Received, Socket};
+use super::tls::TlsStream;
+
+/// One side of an exchange.
+pub enum Stream {
+    /// TCP or a Unix socket.
+    Plain(PlainStream),
+    /// TLS over it.
+    Tls(Box<TlsStream>),
+}
+
+/// A socket and what it has not taken yet.
+pub struct PlainStream {
+    socket: Socket,
+    unsent: Vec<u8>,
+    /// How much of `unsent` has been sent.
+    sent: usize,
+}
+
+impl Stream {
+    /// A stream without TLS.
+    #[must_use]
+    pub fn plain(socket: Socket) -> Self {
+        Self::Plain(PlainStream {
+            socket,
+            unsent: Vec::new(),
+            sent: 0,
+        })
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(stream) => &stream.socket,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(stream) => &mut stream.socket,
+            Self::Tls(stream) => stream.socket_mut(),
+        }
+    }
+
+    /// Receives what is there into `out`: one `recv` on a plain socket, as many as it takes to complete a
+    /// record under TLS, whose ciphertext passes through `cipher`. `Eof` is the orderly end: FIN, or
+    /// close_notify under TLS.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when TLS ends without close_notify; else what kernel or rustls say.
+    pub fn recv(&mut self, out: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
+        match self {
+            Self::Plain(stream) => {
+                let room = out.len().min(cipher.len());
+                match out.get_mut(..room) {
+                    Some(out) => stream.socket.recv(out),
+                    None => Ok(Received::Pending),
+                }
+            }
+            Self::Tls(stream) => stream.recv(out, cipher),
+        }
+    }
+
+    /// Sends `bytes`, keeping what the kernel does not take now.
+    ///
+    /// # Errors
+    /// What the kernel reports; nothing is kept then.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.send(bytes),
+            Self::Tls(stream) => stream.send(bytes),
+        }
+    }
+
+    /// Whether everything given to [`send`](Self::send) is with the kernel.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.unsent.is_empty(),
+            Self::Tls(stream) => stream.is_flushed(),
+        }
+    }
+
+    /// Gives the kernel what was kept, waiting until it takes some.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what is not sent stays kept.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let flushed = match self {
+                Self::Plain(stream) => stream.flush(),
+                Self::Tls(stream) => stream.flush(),
+            };
+            match flushed {
+                Ok(()) if self.is_flushed() => return Poll::Ready(Ok(())),
+                Ok(()) => std::task::ready!(self.socket_mut().poll_writable(cx)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// See [`Socket::poll_readable`]; under TLS, bytes already opened count.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_readable() {
+            return Poll::Ready(());
+        }
+        self.socket_mut().poll_readable(cx)
+    }
+
+    /// Whether a TLS handshake is still under way.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_handshaking())
+    }
+
+    /// Whether a receive is worth trying without waiting.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.socket.is_readable(),
+            Self::Tls(stream) => stream.is_readable(),
+        }
+    }
+
+    /// Makes the next wait ask the kernel again: how a busy connection lets others run.
+    pub fn rest(&mut self) {
+        self.socket_mut().rest();
+    }
+
+    /// Whether an idle stream is open and has nothing to say: one `recv`, which takes away nothing but
+    /// what TLS says on its own.
+    pub fn is_quiet(&mut self, cipher: &mut [u8]) -> bool {
+        match self {
+            Self::Plain(stream) => matches!(stream.socket.peek(), Ok(Received::Pending)),
+            Self::Tls(stream) => stream.is_quiet(cipher),
+        }
+    }
+
+    /// Ends our direction in order: close_notify under TLS, then FIN.
+    pub fn finish(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.close_notify();
+        }
+        self.socket().shutdown_write();
+    }
+
+    /// Makes the coming close visible as a fault: a reset on a plain socket. Under TLS the missing
+    /// close_notify says it, and what was sent still arrives.
+    pub fn fail(&self) {
+        if let Self::Plain(stream) = self {
+            stream.socket.reset_on_close();
+        }
+    }
+
+    /// The socket's descriptor, for watching it.
+    #[must_use]
+    pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket().fd()
+    }
+}
+
+impl PlainStream {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        debug_assert!(self.unsent.is_empty(), "the caller waits for a flush");
+        let sent = self.socket.send(bytes)?.unwrap_or(0);
+        if let Some(rest) = bytes.get(sent..)
+            && !rest.is_empty()
+        {
+            self.unsent.extend_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.unsent.get(self.sent..)
+            && !rest.is_empty()
+        {
+            match self.socket.send(rest)? {
+                Some(n) => self.sent += n,
+                None => return Ok(()),
+            }
+        }
+        // Given back whole: a stream that was slow once does not stay large.
+        self.unsent = Vec::new();
+        self.sent = 0;
+        Ok(())
+    }
+}

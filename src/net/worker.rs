@@ -1,0 +1,358 @@
+//! One core: its event loop's tasks, what its connections share, accepting, draining.
+//!
+//! Nothing here is shared with another worker; messages come through the mailbox.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustls::{ClientConfig, Connection, ServerConnection};
+
+use crate::admission::Admission;
+use crate::auth::Keys;
+use crate::config::keys::ManagedKey;
+use crate::config::{Config, Host};
+use crate::date::imf_fixdate;
+use crate::gateway::Gateway;
+use crate::log::Log;
+
+use super::connection::{self, Asker};
+use super::deadline::Clock;
+use super::hangup::Hangups;
+use super::ids::Ids;
+use super::local::Answer;
+use super::mailbox::{Inbox, Mailbox};
+use super::pool::Pool;
+use super::resolve::{self, Names};
+use super::scratch::Scratch;
+use super::socket::Socket;
+use super::stream::Stream;
+use super::tls::TlsStream;
+use super::tls_config::TlsConfigs;
+
+/// One configuration as workers get it.
+#[derive(Clone)]
+pub struct Settings {
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// The keys file's entries, if there is such a file.
+    pub keys: Option<Arc<[ManagedKey]>>,
+    /// Certificates and roots.
+    pub tls: TlsConfigs,
+}
+
+/// What other threads tell a worker.
+pub enum Message {
+    /// A new configuration.
+    Reload(Settings),
+    /// `/health` says 503 from now on.
+    Unhealthy,
+    /// Accept what is queued, close the listeners, end connections with their next answer.
+    Drain,
+    /// A host name was resolved.
+    Resolved(resolve::Answer),
+}
+
+/// What a worker starts with.
+pub struct Start {
+    /// Bound and listening.
+    pub listeners: Vec<OwnedFd>,
+    /// Its own mailbox, for answers to what it asks.
+    pub mailbox: Mailbox<Message>,
+    /// The other end of it.
+    pub inbox: Inbox<Message>,
+    /// The first configuration.
+    pub settings: Settings,
+    /// Requests under way, for whoever drains; written by this worker only.
+    pub in_flight: Arc<AtomicUsize>,
+    /// Where messages for people go.
+    pub log: Log,
+}
+
+/// What the connections of one core share.
+pub struct Worker {
+    /// The receive buffer.
+    pub scratch: Rc<RefCell<Scratch>>,
+    /// Deadlines.
+    pub clock: Rc<Clock>,
+    /// Idle upstream connections.
+    pub pool: Rc<Pool>,
+    /// Peers that leave while bytes of theirs are unread.
+    pub hangups: Rc<Hangups>,
+    /// Resolved host names.
+    pub names: Names,
+    /// Request ids.
+    pub ids: Ids,
+    gateway: RefCell<Rc<Gateway>>,
+    tls: RefCell<TlsConfigs>,
+    in_flight: Arc<AtomicUsize>,
+    healthy: Cell<bool>,
+    draining: Cell<bool>,
+    /// Accept tasks, woken to close their listeners.
+    woken_by_drain: RefCell<Vec<Waker>>,
+    log: Log,
+}
+
+/// How long accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Connections accepted before others get their turn.
+const ACCEPTS_MAX: usize = 32;
+
+/// Runs a worker for as long as the process lives.
+///
+/// # Errors
+/// When it cannot get the descriptors that it needs for itself.
+pub async fn run(start: Start) -> io::Result<()> {
+    let clock = Clock::new();
+    let tls = start.settings.tls.clone();
+    let worker = Rc::new(Worker {
+        scratch: Rc::default(),
+        pool: Rc::new(Pool::new(clock.clone())),
+        clock,
+        hangups: Hangups::new()?,
+        names: Names::new(start.mailbox, Message::Resolved),
+        ids: Ids::default(),
+        gateway: RefCell::new(prepare(&start.settings)),
+        tls: RefCell::new(tls),
+        in_flight: start.in_flight,
+        healthy: Cell::new(true),
+        draining: Cell::new(false),
+        woken_by_drain: RefCell::default(),
+        log: start.log,
+    });
+    worker.prefetch();
+    let pool = worker.pool.clone();
+    monoio::spawn(worker.clock.clone().sweep(move |now| pool.expire(now)));
+    monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
+    monoio::spawn(worker.hangups.clone().run());
+    for listener in start.listeners {
+        monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
+    }
+    start.inbox.run(|message| worker.told(message)).await
+}
+
+fn prepare(settings: &Settings) -> Rc<Gateway> {
+    let keys = Keys::new(
+        settings.config.auth.master_key.as_ref(),
+        settings.keys.as_deref(),
+    );
+    Rc::new(Gateway::new(settings.config.clone(), keys))
+}
+
+impl Worker {
+    /// The configuration in force; a request keeps the one that it began with.
+    #[must_use]
+    pub fn gateway(&self) -> Rc<Gateway> {
+        self.gateway.borrow().clone()
+    }
+
+    /// TLS towards providers.
+    #[must_use]
+    pub fn client_tls(&self) -> Arc<ClientConfig> {
+        self.tls.borrow().client.clone()
+    }
+
+    /// Whether answers end their connections.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// The time for a `Date` field.
+    #[must_use]
+    pub fn http_date(&self) -> String {
+        imf_fixdate(unix_seconds())
+    }
+
+    /// Counts a request as under way until the result is dropped.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self.in_flight.clone())
+    }
+
+    /// Health, metrics, `OPTIONS *`.
+    #[must_use]
+    pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> Vec<u8> {
+        let json = Some("application/json");
+        let answer = match what {
+            Admission::Health if self.healthy.get() => Answer {
+                status: "200 OK",
+                content_type: json,
+                body: b"{\"status\":\"ok\"}",
+            },
+            Admission::Health => Answer {
+                status: "503 Service Unavailable",
+                content_type: json,
+                body: b"{\"status\":\"draining\"}",
+            },
+            Admission::Metrics => Answer {
+                status: "200 OK",
+                content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
+                body: b"",
+            },
+            Admission::Options | Admission::Forward(_) => Answer {
+                status: "204 No Content",
+                content_type: None,
+                body: b"",
+            },
+        };
+        let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
+        answer.write(asker, &persistence, unix_seconds())
+    }
+
+    fn told(&self, message: Message) {
+        match message {
+            Message::Reload(settings) => self.reload(&settings),
+            Message::Unhealthy => self.healthy.set(false),
+            Message::Drain => {
+                self.draining.set(true);
+                for waker in self.woken_by_drain.borrow_mut().drain(..) {
+                    waker.wake();
+                }
+            }
+            Message::Resolved(answer) => self.names.answered(answer),
+        }
+    }
+
+    /// Requests under way go on with the configuration they began with; idle connections of providers that
+    /// stay where they are stay too.
+    fn reload(&self, settings: &Settings) {
+        let new = prepare(settings);
+        let old = self.gateway();
+        self.pool.reindex(|index| {
+            let provider = old.config.providers.get(index)?;
+            let mut providers = new.config.providers.iter();
+            providers.position(|other| other.name == provider.name && other.base == provider.base)
+        });
+        *self.gateway.borrow_mut() = new;
+        *self.tls.borrow_mut() = settings.tls.clone();
+        self.prefetch();
+    }
+
+    fn prefetch(&self) {
+        for provider in &self.gateway().config.providers {
+            if let Host::Name(name) = &provider.base.host {
+                self.names.prefetch(name);
+            }
+        }
+    }
+
+    /// A new client: its task is fenced, so that a defect ends one connection and not the worker.
+    fn welcome(self: &Rc<Self>, fd: OwnedFd) {
+        let stream = Socket::from_fd(fd).and_then(|socket| {
+            let Some(config) = self.tls.borrow().server.clone() else {
+                return Ok(Stream::plain(socket));
+            };
+            let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+            Ok(Stream::Tls(Box::new(TlsStream::new(
+                socket,
+                Connection::Server(tls),
+            ))))
+        });
+        match stream {
+            Ok(stream) => {
+                monoio::spawn(fenced(
+                    connection::serve(self.clone(), stream),
+                    self.log.clone(),
+                ));
+            }
+            Err(error) => self
+                .log
+                .warn("cannot take a connection", &[("error", &error)]),
+        }
+    }
+}
+
+/// Accepts until the worker drains, then empties the queue and closes the listener.
+async fn accept(worker: Rc<Worker>, mut listener: Socket) {
+    loop {
+        let draining = worker.draining.get();
+        match accept_some(&worker, &listener) {
+            Ok(true) => {}
+            Ok(false) if draining => return,
+            Ok(false) => {}
+            Err(error) => {
+                worker.log.warn("accepting rests", &[("error", &error)]);
+                monoio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+        listener.rest();
+        poll_fn(|cx| poll_accept(&worker, &mut listener, cx)).await;
+    }
+}
+
+fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> Poll<()> {
+    if worker.draining.get() {
+        return Poll::Ready(());
+    }
+    let ready = listener.poll_readable(cx);
+    if ready.is_pending() {
+        let mut wakers = worker.woken_by_drain.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+    }
+    ready
+}
+
+/// Accepts a few; whether there may be more.
+fn accept_some(worker: &Rc<Worker>, listener: &Socket) -> io::Result<bool> {
+    for _ in 0..ACCEPTS_MAX {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match rustix::net::accept_with(listener.fd(), flags) {
+            Ok(fd) => worker.welcome(fd),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                return Err(error.into());
+            }
+            // The connection that was next is gone already; there may be others behind it.
+            Err(_) => {}
+        }
+    }
+    Ok(true)
+}
+
+/// A request under way.
+pub struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Catches a panic of one task and logs it.
+async fn fenced(task: impl Future<Output = ()>, log: Log) {
+    let mut task = pin!(task);
+    poll_fn(|cx| {
+        // What the task shares with others is left consistent: cells are written whole, and the scratch
+        // buffer's content means nothing between two borrows.
+        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                log.error("a connection's task panicked; this is a defect", &[]);
+                Poll::Ready(())
+            }
+        }
+    })
+    .await;
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,264 @@
+//! The process: listeners, workers, signals, reload and drain.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::keys::ManagedKey;
+use crate::config::{Config, Listen};
+use crate::listen::{self, Bound};
+use crate::log::Log;
+use crate::net::driver::{self, Rung};
+use crate::net::mailbox::{Mailbox, mailbox};
+use crate::net::tls_config;
+use crate::net::worker::{self, Message, Settings, Start};
+
+/// Reads the configuration; called at the start and on every SIGHUP.
+pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
+
+/// A configuration and the entries of its keys file, if it names one.
+pub type Loaded = (Config, Option<Arc<[ManagedKey]>>);
+
+/// Why the process could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Configuration, certificates: exit code 2.
+    Configuration(String),
+    /// The system refused something, a port for instance: exit code 1.
+    System(String),
+}
+
+/// A running gateway.
+pub struct Server {
+    workers: Vec<WorkerHandle>,
+    /// Where it listens.
+    pub addresses: Vec<Listen>,
+    log: Log,
+    load: Load,
+    timeouts: (Duration, Duration),
+}
+
+struct WorkerHandle {
+    mailbox: Mailbox<Message>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+/// How often a drain looks whether it is over.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+impl Server {
+    /// Loads the configuration, binds and starts the workers.
+    ///
+    /// # Errors
+    /// Nothing is left running then.
+    pub fn start(load: Load) -> Result<Self, StartError> {
+        let settings = settings(&load).map_err(StartError::Configuration)?;
+        let config = settings.config.clone();
+        let log = Log::start(config.log.format, config.log.level).map_err(|e| system("log", &e))?;
+        let (rung, why) = driver::choose(config.server.driver).map_err(|e| system("driver", &e))?;
+        let count = config.server.workers.map_or_else(usable_cores, Into::into);
+        log.info(
+            "starting",
+            &[
+                ("driver", &rung),
+                ("why", &why),
+                ("workers", &count),
+                ("version", &crate::VERSION),
+            ],
+        );
+        if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
+            log.warn(
+                "no gateway key is configured: anyone who reaches this gateway uses its providers",
+                &[],
+            );
+        }
+        if config.providers.is_empty() {
+            log.warn("no provider is configured", &[]);
+        }
+        let Bound {
+            addresses,
+            per_worker,
+        } = listen::bind(&config.server.listen, count).map_err(StartError::System)?;
+        let mut server = Self {
+            workers: Vec::new(),
+            addresses,
+            log,
+            load,
+            timeouts: (config.timeouts.drain_delay, config.timeouts.drain),
+        };
+        for (index, listeners) in per_worker.into_iter().enumerate() {
+            let started = server.start_worker(index, listeners, rung, &settings);
+            started.map_err(|error| system("worker", &error))?;
+        }
+        for address in &server.addresses {
+            server.log.info("listening", &[("addr", address)]);
+        }
+        Ok(server)
+    }
+
+    fn start_worker(
+        &mut self,
+        index: usize,
+        listeners: Vec<OwnedFd>,
+        rung: Rung,
+        settings: &Settings,
+    ) -> io::Result<()> {
+        let (mailbox, inbox) = mailbox()?;
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let start = Start {
+            listeners,
+            mailbox: mailbox.clone(),
+            inbox,
+            settings: settings.clone(),
+            in_flight: in_flight.clone(),
+            log: self.log.clone(),
+        };
+        let log = self.log.clone();
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let _loud = Loud(log.clone());
+                match driver::block_on(rung, worker::run(start)) {
+                    Ok(Err(error)) | Err(error) => {
+                        log.error("a worker failed", &[("error", &error)])
+                    }
+                    Ok(Ok(())) => {}
+                }
+            })?;
+        self.workers.push(WorkerHandle { mailbox, in_flight });
+        Ok(())
+    }
+
+    /// Handles signals until one ends the process: SIGTERM and SIGINT drain, a second one ends at once,
+    /// SIGHUP reloads.
+    ///
+    /// # Errors
+    /// When signals cannot be watched.
+    pub fn run(&self) -> io::Result<ExitCode> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        loop {
+            for signal in signals.wait() {
+                if signal == SIGHUP {
+                    self.reload();
+                } else {
+                    let code = self.drain(&mut signals);
+                    self.log.flush();
+                    return Ok(code);
+                }
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match settings(&self.load) {
+            Ok(settings) => {
+                for worker in &self.workers {
+                    worker.mailbox.send(Message::Reload(settings.clone()));
+                }
+                self.log.info("configuration reloaded", &[]);
+            }
+            Err(error) => {
+                self.log.error(
+                    "the new configuration is broken; the old one stays",
+                    &[("error", &error)],
+                );
+            }
+        }
+    }
+
+    fn drain(&self, signals: &mut Signals) -> ExitCode {
+        let (delay, limit) = self.timeouts;
+        self.log.info("draining", &[]);
+        self.tell_all(|| Message::Unhealthy);
+        if self.second_signal(signals, Instant::now() + delay, || false) {
+            return ExitCode::FAILURE;
+        }
+        self.tell_all(|| Message::Drain);
+        let idle = || {
+            self.workers
+                .iter()
+                .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
+        };
+        // One turn more than none: connections in the accept queue are requests to come.
+        if self.second_signal(signals, Instant::now() + DRAIN_POLL, || false) {
+            return ExitCode::FAILURE;
+        }
+        if self.second_signal(signals, Instant::now() + limit, idle) {
+            return ExitCode::FAILURE;
+        }
+        if !idle() {
+            self.log
+                .warn("drain time is over; requests under way are cut", &[]);
+        }
+        self.log.info("stopped", &[]);
+        ExitCode::SUCCESS
+    }
+
+    /// Waits until `done`, `until` or another ending signal; whether it was that.
+    fn second_signal(
+        &self,
+        signals: &mut Signals,
+        until: Instant,
+        done: impl Fn() -> bool,
+    ) -> bool {
+        while !done() && Instant::now() < until {
+            pause(DRAIN_POLL.min(until.saturating_duration_since(Instant::now())));
+            if signals.pending().any(|signal| signal != SIGHUP) {
+                self.log.warn("second signal: ending at once", &[]);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for worker in &self.workers {
+            worker.mailbox.send(message());
+        }
+    }
+}
+
+fn settings(load: &Load) -> Result<Settings, String> {
+    let (config, keys) = load()?;
+    let tls = tls_config::load(&config)?;
+    Ok(Settings {
+        config: Arc::new(config),
+        keys,
+        tls,
+    })
+}
+
+fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
+    StartError::System(format!("{what}: {error}"))
+}
+
+/// Cores that this process may run on: the affinity mask and the cgroup's quota count.
+fn usable_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the main thread serves nobody")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Ends the process when a worker ends, which none should: half a gateway is worse than none.
+struct Loud(Log);
+
+/// Exit code for a defect of our own, as in `sysexits.h`.
+const EXIT_SOFTWARE: i32 = 70;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        self.0
+            .error("a worker has ended; the process goes with it", &[]);
+        self.0.flush();
+        std::process::exit(EXIT_SOFTWARE);
+    }
+}
