@@ -14,6 +14,7 @@ pub mod http;
 pub mod listen;
 pub mod log;
 pub mod net;
+pub mod observe;
 pub mod route;
 pub mod server;
 

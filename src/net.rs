@@ -7,6 +7,7 @@
 //! I/O is readiness based: a task waits until a socket is readable or writable and then makes the system
 //! call itself, so a dropped future never holds bytes or a buffer, and nothing is held while waiting.
 
+pub mod access;
 pub mod connect;
 pub mod connection;
 pub mod deadline;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -18,6 +18,7 @@ use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
+use crate::observe::Counters;
 
 /// Reads the configuration; called at the start and on every SIGHUP.
 pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
@@ -36,17 +37,13 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Server {
-    workers: Vec<WorkerHandle>,
+    workers: Vec<Mailbox<Message>>,
+    counters: Arc<[Counters]>,
     /// Where it listens.
     pub addresses: Vec<Listen>,
     log: Log,
     load: Load,
     timeouts: (Duration, Duration),
-}
-
-struct WorkerHandle {
-    mailbox: Mailbox<Message>,
-    in_flight: Arc<AtomicUsize>,
 }
 
 /// How often a drain looks whether it is over.
@@ -87,6 +84,7 @@ impl Server {
         } = listen::bind(&config.server.listen, count).map_err(StartError::System)?;
         let mut server = Self {
             workers: Vec::new(),
+            counters: (0..count).map(|_| Counters::default()).collect(),
             addresses,
             log,
             load,
@@ -110,13 +108,13 @@ impl Server {
         settings: &Settings,
     ) -> io::Result<()> {
         let (mailbox, inbox) = mailbox()?;
-        let in_flight = Arc::new(AtomicUsize::new(0));
         let start = Start {
             listeners,
             mailbox: mailbox.clone(),
             inbox,
             settings: settings.clone(),
-            in_flight: in_flight.clone(),
+            index,
+            counters: self.counters.clone(),
             log: self.log.clone(),
         };
         let log = self.log.clone();
@@ -131,7 +129,7 @@ impl Server {
                     Ok(Ok(())) => {}
                 }
             })?;
-        self.workers.push(WorkerHandle { mailbox, in_flight });
+        self.workers.push(mailbox);
         Ok(())
     }
 
@@ -159,7 +157,7 @@ impl Server {
         match settings(&self.load) {
             Ok(settings) => {
                 for worker in &self.workers {
-                    worker.mailbox.send(Message::Reload(settings.clone()));
+                    worker.send(Message::Reload(settings.clone()));
                 }
                 self.log.info("configuration reloaded", &[]);
             }
@@ -181,7 +179,7 @@ impl Server {
         }
         self.tell_all(|| Message::Drain);
         let idle = || {
-            self.workers
+            self.counters
                 .iter()
                 .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
         };
@@ -219,7 +217,7 @@ impl Server {
 
     fn tell_all(&self, message: impl Fn() -> Message) {
         for worker in &self.workers {
-            worker.mailbox.send(message());
+            worker.send(message());
         }
     }
 }

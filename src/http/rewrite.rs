@@ -255,3 +255,10 @@ fn put(buf: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
     buf.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
     Some(at + bytes.len())
 }
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,9 @@ use crate::admission::{self, Admission, Request};
 use crate::error::{ErrorResponse, Fault, Persistence};
 use crate::http::framing::{self, Cursor};
 use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
+use crate::observe::Ending;
 
+use super::access::Access;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
@@ -31,6 +33,8 @@ pub struct Connection {
     hangup: Hangup,
     /// Held from a request's arrival until its answer is with the kernel.
     busy: Option<Busy>,
+    /// The request under way.
+    pub(super) access: Access,
 }
 
 /// How a connection goes on after a request.
@@ -81,6 +85,7 @@ pub async fn serve(worker: Rc<Worker>, client: Stream) {
         deadline: worker.clock.register(),
         hangup: Hangup::new(worker.hangups.clone()),
         busy: None,
+        access: Access::default(),
         worker,
     };
     loop {
@@ -88,10 +93,18 @@ pub async fn serve(worker: Rc<Worker>, client: Stream) {
             Step::Exchange(exchange) => exchange.run(&mut connection).await,
             Step::After(after) => after,
         };
-        if !connection.settle(after).await {
+        let ending = match after {
+            After::Persist | After::Discard(_) | After::Close { .. } => Ending::Complete,
+            After::Truncate { .. } => Ending::Truncated,
+            After::Drop => Ending::ClientGone,
+        };
+        let goes_on = connection.settle(after).await;
+        if connection.busy.take().is_some() {
+            connection.access.end(&connection.worker, ending);
+        }
+        if !goes_on {
             return;
         }
-        connection.busy = None;
     }
 }
 
@@ -212,6 +225,8 @@ impl Connection {
             length,
         };
         let id = request_id(&worker, &scratch.fields, message);
+        self.access = Access::begin(&gateway, head, message, &id);
+        self.access.received = taken as u64;
         let asker = Asker::new(head, &scratch.fields, message, id);
         let over = gateway
             .config
@@ -294,6 +309,7 @@ impl Connection {
 
     /// Sends an error of the gateway's own.
     pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
+        self.access.status = fault.status();
         let gateway = self.worker.gateway();
         let mut out = Vec::with_capacity(512);
         let date = self.worker.http_date();
@@ -314,13 +330,14 @@ impl Connection {
     fn answer_locally(&mut self, what: &Admission<'_>, asker: &Asker, cursor: Cursor) -> After {
         let after = self.after_local(asker, cursor);
         let persists = !matches!(after, After::Close { .. });
-        let out = self.worker.local_answer(
+        let (status, out) = self.worker.local_answer(
             what,
             &Asker {
                 persists,
                 ..asker.clone()
             },
         );
+        self.access.status = status;
         let _ = self.client.send(&out);
         after
     }

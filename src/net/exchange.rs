@@ -16,6 +16,7 @@ use crate::error::Fault;
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead};
+use crate::observe;
 
 use super::connect::{self, ConnectError};
 use super::connection::{After, Asker, Connection};
@@ -133,6 +134,7 @@ impl Exchange {
             // The headroom is sized for every configuration; only a defect leads here.
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
+        connection.access.routed(forward.provider);
         connection.deadline.limit(gateway.config.timeouts.request);
         let mut exchange = Box::new(Self {
             gateway: gateway.clone(),
@@ -153,7 +155,10 @@ impl Exchange {
         let pooled = worker.pool.take(exchange.provider, scratch);
         let request = scratch.plain.get(start..content.end).unwrap_or_default();
         match pooled {
-            Some(upstream) => exchange.send_pooled(upstream, request, idempotent),
+            Some(upstream) => {
+                observe::add(&worker.counters().upstream_reuses, 1);
+                exchange.send_pooled(upstream, request, idempotent);
+            }
             None => exchange.unsent.extend_from_slice(request),
         }
         Ok(exchange)
@@ -236,6 +241,7 @@ impl Exchange {
         if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
+        observe::add(&worker.counters().upstream_connects, 1);
         self.upstream = Some(Upstream::fresh(stream, self.provider));
         Ok(())
     }
@@ -252,7 +258,7 @@ impl Exchange {
             let pulled = match pushed {
                 Flow::Idle | Flow::Moved => self.pull_response(connection, &mut upstream, scratch),
                 Flow::Over(after) => return Turn::Over(after),
-                Flow::Again => return self.again(),
+                Flow::Again => return self.again(connection),
             };
             match pulled {
                 Flow::Idle | Flow::Moved if self.is_over() => {
@@ -264,7 +270,7 @@ impl Exchange {
                 }
                 Flow::Idle | Flow::Moved => {}
                 Flow::Over(after) => return Turn::Over(after),
-                Flow::Again => return self.again(),
+                Flow::Again => return self.again(connection),
             }
         }
         connection.client.rest();
@@ -279,7 +285,8 @@ impl Exchange {
     }
 
     /// Prepares the one repetition.
-    fn again(&mut self) -> Turn {
+    fn again(&mut self, connection: &Connection) -> Turn {
+        observe::add(&connection.worker.counters().upstream_retries, 1);
         self.unsent = self.replay.take().unwrap_or_default();
         Turn::Again
     }
@@ -343,6 +350,7 @@ impl Exchange {
             .carry
             .extend_from_slice(bytes.get(taken..).unwrap_or_default());
         self.response.expects_continue = false;
+        connection.access.received += taken as u64;
         // An upstream that takes no more may have answered already: its answer counts.
         if upstream
             .stream
@@ -500,9 +508,7 @@ impl Exchange {
         let done = self.up.cursor.is_done();
         match self.response.client_persists {
             true if done => After::Persist,
-            true if !self.response.expects_continue => {
-                After::Discard(self.up.cursor)
-            }
+            true if !self.response.expects_continue => After::Discard(self.up.cursor),
             _ => After::Close { linger: !done },
         }
     }

@@ -42,7 +42,6 @@ impl Upstream {
 }
 
 /// One provider's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
-#[expect(clippy::vec_box, reason = "moving the box is cheaper than moving the connection")]
 type Stack = Vec<Box<Upstream>>;
 
 /// See the module's documentation.

@@ -74,7 +74,10 @@ impl Names {
             let entry = entries.entry(host.into()).or_default();
             if let Some(addresses) = &entry.addresses {
                 let addresses = addresses.clone();
-                if entry.answered.is_none_or(|answered| answered.elapsed() >= FRESH) {
+                if entry
+                    .answered
+                    .is_none_or(|answered| answered.elapsed() >= FRESH)
+                {
                     self.ask(host, entry);
                 }
                 return Poll::Ready(Ok(addresses));

@@ -129,7 +129,7 @@ impl Exchange {
                 let sent = connection
                     .client
                     .send(piece.get(..taken.kept).unwrap_or_default());
-                self.content_sent(sent.is_ok(), &taken, n)
+                self.content_sent(connection, sent.is_ok(), &taken, n)
             }
             State::Tunnel => {
                 let piece = scratch
@@ -145,7 +145,14 @@ impl Exchange {
         }
     }
 
-    fn content_sent(&mut self, sent: bool, taken: &Taken, of: usize) -> Flow {
+    fn content_sent(
+        &mut self,
+        connection: &mut Connection,
+        sent: bool,
+        taken: &Taken,
+        of: usize,
+    ) -> Flow {
+        connection.access.sent += taken.kept as u64;
         if !sent {
             return Flow::Over(After::Drop);
         }
@@ -258,6 +265,7 @@ impl Exchange {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, true);
         remove_framing(scratch, &mut removed);
+        connection.access.status = head.status;
         let id = self.id_line(&scratch.fields);
         let lines = [id.as_bytes()];
         let start = rewrite::response(
@@ -307,6 +315,7 @@ impl Exchange {
         let Ok(taken) = take(&mut cursor, self.response.strip, piece) else {
             return self.invalid(connection);
         };
+        connection.access.status = head.status;
         self.response.client_persists = self.lets_persist(connection);
         let Some(start) = self.rewrite_answer(scratch, head, at) else {
             return self.invalid(connection);
@@ -317,7 +326,7 @@ impl Exchange {
             .unwrap_or_default();
         let sent = connection.client.send(out);
         self.response.state = State::Content(cursor);
-        self.content_sent(sent.is_ok(), &taken, end - content)
+        self.content_sent(connection, sent.is_ok(), &taken, end - content)
     }
 
     /// Whether the client's connection can stay open behind this response.

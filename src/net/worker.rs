@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,10 +21,11 @@ use rustls::{ClientConfig, Connection, ServerConnection};
 use crate::admission::Admission;
 use crate::auth::Keys;
 use crate::config::keys::ManagedKey;
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, value};
 use crate::date::imf_fixdate;
 use crate::gateway::Gateway;
 use crate::log::Log;
+use crate::observe::{self, Counters};
 
 use super::connection::{self, Asker};
 use super::deadline::Clock;
@@ -73,8 +74,10 @@ pub struct Start {
     pub inbox: Inbox<Message>,
     /// The first configuration.
     pub settings: Settings,
-    /// Requests under way, for whoever drains; written by this worker only.
-    pub in_flight: Arc<AtomicUsize>,
+    /// Which of `counters` is this worker's.
+    pub index: usize,
+    /// The counters of all workers.
+    pub counters: Arc<[Counters]>,
     /// Where messages for people go.
     pub log: Log,
 }
@@ -95,13 +98,16 @@ pub struct Worker {
     pub ids: Ids,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
-    in_flight: Arc<AtomicUsize>,
+    index: usize,
+    counters: Arc<[Counters]>,
     healthy: Cell<bool>,
     draining: Cell<bool>,
     /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
     log: Log,
 }
+
+static SPARE: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
 
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -124,7 +130,8 @@ pub async fn run(start: Start) -> io::Result<()> {
         ids: Ids::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
-        in_flight: start.in_flight,
+        index: start.index,
+        counters: start.counters,
         healthy: Cell::new(true),
         draining: Cell::new(false),
         woken_by_drain: RefCell::default(),
@@ -174,17 +181,34 @@ impl Worker {
         imf_fixdate(unix_seconds())
     }
 
+    /// This worker's counters.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        // The index is in range: the slice was made for the workers.
+        self.counters.get(self.index).unwrap_or(&SPARE)
+    }
+
     /// Counts a request as under way until the result is dropped.
     #[must_use]
-    pub fn busy(&self) -> Busy {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Busy(self.in_flight.clone())
+    pub fn busy(self: &Rc<Self>) -> Busy {
+        self.counters().in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Where messages for people go.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Health, metrics, `OPTIONS *`.
     #[must_use]
-    pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> Vec<u8> {
+    pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> (u16, Vec<u8>) {
         let json = Some("application/json");
+        let metrics = match what {
+            Admission::Metrics => observe::prometheus(self.counters.iter()),
+            _ => String::new(),
+        };
         let answer = match what {
             Admission::Health if self.healthy.get() => Answer {
                 status: "200 OK",
@@ -199,7 +223,7 @@ impl Worker {
             Admission::Metrics => Answer {
                 status: "200 OK",
                 content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
-                body: b"",
+                body: metrics.as_bytes(),
             },
             Admission::Options | Admission::Forward(_) => Answer {
                 status: "204 No Content",
@@ -208,7 +232,11 @@ impl Worker {
             },
         };
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
-        answer.write(asker, &persistence, unix_seconds())
+        let status = value::number(answer.status.split(' ').next().unwrap_or_default());
+        let status = status
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or_default();
+        (status, answer.write(asker, &persistence, unix_seconds()))
     }
 
     fn told(&self, message: Message) {
@@ -264,7 +292,7 @@ impl Worker {
             Ok(stream) => {
                 monoio::spawn(fenced(
                     connection::serve(self.clone(), stream),
-                    self.log.clone(),
+                    self.clone(),
                 ));
             }
             Err(error) => self
@@ -324,16 +352,16 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket) -> io::Result<bool> {
 }
 
 /// A request under way.
-pub struct Busy(Arc<AtomicUsize>);
+pub struct Busy(Rc<Worker>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.counters().in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Catches a panic of one task and logs it.
-async fn fenced(task: impl Future<Output = ()>, log: Log) {
+async fn fenced(task: impl Future<Output = ()>, worker: Rc<Worker>) {
     let mut task = pin!(task);
     poll_fn(|cx| {
         // What the task shares with others is left consistent: cells are written whole, and the scratch
@@ -341,7 +369,10 @@ async fn fenced(task: impl Future<Output = ()>, log: Log) {
         match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
             Ok(poll) => poll,
             Err(_) => {
-                log.error("a connection's task panicked; this is a defect", &[]);
+                observe::add(&worker.counters().panics, 1);
+                worker
+                    .log
+                    .error("a connection's task panicked; this is a defect", &[]);
                 Poll::Ready(())
             }
         }

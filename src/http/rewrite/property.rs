@@ -1,0 +1,139 @@
+//! What holds for every rewritten head, shared by table, property test and fuzz target: it reads again, holds
+//! no removed field and every kept and added one to the byte and in order, and content has not moved.
+
+use super::{FieldSet, NewTarget, request, request_removals, response, response_removals};
+use crate::http::head::{self, Field, HeadError, HeadScan, Name, Span};
+
+/// Room before the message, as the worker's buffer has.
+const ROOM: usize = 1024;
+
+/// The lines that every rewrite here adds; never kept ones, so they can be told apart.
+const ADDED: [&[u8]; 3] = [
+    b"Host: up.example\r\n",
+    b"x-api-key: secret\r\n",
+    b"X-Request-ID: 1\r\n",
+];
+
+/// Rewrites `input` if it begins with a request head, and asserts what must hold.
+pub fn request_holds(input: &[u8]) {
+    let mut fields = Vec::new();
+    let Ok(Some(head)) = head::request(&mut HeadScan::default(), input, &mut fields) else {
+        return;
+    };
+    let removed = request_removals(input, &fields, |_, _| false);
+    let (mut buf, at) = placed(input);
+    let rest = Span {
+        start: head.target.start,
+        end: head.target.end,
+    };
+    let target = NewTarget {
+        prefix: b"/base",
+        rest,
+    };
+    let start = request(&mut buf, at, &head, &fields, &removed, target, &ADDED)
+        .expect("the headroom is enough");
+    let lines = kept(input, &fields, &removed);
+    let first = [
+        head.method.of(input),
+        b" /base/",
+        head.target.of(input),
+        b" HTTP/1.1\r\n",
+    ]
+    .concat();
+    expect(
+        &buf,
+        start,
+        &[&*first, &ADDED.concat(), &lines, b"\r\n"],
+        &input[head.len..],
+    );
+    let mut again = Vec::new();
+    let message = &buf[start..];
+    match head::request(&mut HeadScan::default(), message, &mut again) {
+        Ok(Some(_)) => {}
+        // What was added may be over a limit; nothing else may be wrong.
+        Err(HeadError::TooManyFields | HeadError::TooLong | HeadError::TargetTooLong) => return,
+        read => panic!("{read:?}"),
+    }
+    for field in &again[ADDED.len()..] {
+        assert!(
+            !matches!(
+                field.name,
+                Name::Host
+                    | Name::Connection
+                    | Name::KeepAlive
+                    | Name::Te
+                    | Name::Upgrade
+                    | Name::Cookie
+                    | Name::Authorization
+                    | Name::XApiKey
+                    | Name::ApiKey
+                    | Name::XSluicegateKey
+                    | Name::XForwarded
+                    | Name::ProxyAuthorization
+            ),
+            "{field:?} in {}",
+            message.escape_ascii()
+        );
+    }
+}
+
+/// Rewrites `input` if it begins with a response head, and asserts what must hold.
+pub fn response_holds(input: &[u8]) {
+    let mut fields = Vec::new();
+    let Ok(Some(head)) = head::response(&mut HeadScan::default(), input, &mut fields) else {
+        return;
+    };
+    let removed = response_removals(input, &fields, false);
+    let (mut buf, at) = placed(input);
+    let start = response(&mut buf, at, &head, &fields, &removed, &ADDED).expect("room");
+    let code = head.status.to_string();
+    let first = [
+        b"HTTP/1.1 ",
+        code.as_bytes(),
+        b" ",
+        head.reason.of(input),
+        b"\r\n",
+    ]
+    .concat();
+    let lines = kept(input, &fields, &removed);
+    expect(
+        &buf,
+        start,
+        &[&*first, &ADDED.concat(), &lines, b"\r\n"],
+        &input[head.len..],
+    );
+    let mut again = Vec::new();
+    let read = head::response(&mut HeadScan::default(), &buf[start..], &mut again);
+    assert!(
+        matches!(
+            read,
+            Ok(Some(_)) | Err(HeadError::TooManyFields | HeadError::TooLong)
+        ),
+        "{read:?}"
+    );
+}
+
+fn placed(input: &[u8]) -> (Vec<u8>, usize) {
+    let mut buf = vec![b'~'; ROOM];
+    buf.extend_from_slice(input);
+    (buf, ROOM)
+}
+
+/// The slow way: every kept line, copied one by one.
+fn kept(input: &[u8], fields: &[Field], removed: &FieldSet) -> Vec<u8> {
+    let kept = fields
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !removed.contains(*index));
+    kept.flat_map(|(_, field)| field.line.of(input))
+        .copied()
+        .collect()
+}
+
+fn expect(buf: &[u8], start: usize, head: &[&[u8]], content: &[u8]) {
+    let expected = [&head.concat(), content].concat();
+    assert_eq!(
+        buf[start..].escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+}
