@@ -8,7 +8,11 @@ fn without(head: &Head, names: &[&str]) -> Vec<String> {
         let (name, _) = line.split_once(':').unwrap();
         names.iter().any(|n| name.eq_ignore_ascii_case(n))
     };
-    head.lines.iter().filter(|line| !added(line)).cloned().collect()
+    head.lines
+        .iter()
+        .filter(|line| !added(line))
+        .cloned()
+        .collect()
 }
 
 /// What the gateway may add to a request for `anthropic`.
@@ -96,7 +100,13 @@ fn every_line_of_the_denylist_is_removed() {
 #[test]
 fn two_connection_lines_name_fields_together() {
     let rig = Rig::plain();
-    let lines = ["X-A: 1", "connection: x-a", "X-B: 2", "CONNECTION: X-B, close", "X-C: 3"];
+    let lines = [
+        "X-A: 1",
+        "connection: x-a",
+        "X-B: 2",
+        "CONNECTION: X-B, close",
+        "X-C: 3",
+    ];
     let (_, _, seen) = rig.exchange(&request("GET", "/p/anthropic/models", &lines, ""));
     assert_eq!(without(&seen.head, ADDED), ["X-C: 3"]);
 }
@@ -105,8 +115,12 @@ fn two_connection_lines_name_fields_together() {
 fn connection_cannot_take_away_the_framing() {
     let rig = Rig::plain();
     let line = "Connection: content-length, transfer-encoding";
-    let (_, _, seen) =
-        rig.exchange(&request("POST", "/p/anthropic/messages", &[line], "0123456789"));
+    let (_, _, seen) = rig.exchange(&request(
+        "POST",
+        "/p/anthropic/messages",
+        &[line],
+        "0123456789",
+    ));
     assert_eq!(seen.text(), "0123456789");
 }
 
@@ -143,7 +157,10 @@ fn every_provider_type_gets_its_credential() {
     let mut setup = Setup::new();
     for name in ["OPENROUTER", "ZAI", "DEEPSEEK", "VLLM"] {
         setup = setup
-            .env(&format!("{name}_BASE_URL"), &format!("{}/v1", upstream.url()))
+            .env(
+                &format!("{name}_BASE_URL"),
+                &format!("{}/v1", upstream.url()),
+            )
             .env(&format!("{name}_API_KEY"), &format!("sk-secret-{name}"));
     }
     let gateway = setup.start();
@@ -152,7 +169,11 @@ fn every_provider_type_gets_its_credential() {
         client.send(get(&format!("/p/{}/models", name.to_lowercase())));
         let seen = upstream.accept().request();
         let expected = format!("Bearer sk-secret-{name}");
-        assert_eq!(seen.value("authorization"), Some(expected.as_str()), "{name}");
+        assert_eq!(
+            seen.value("authorization"),
+            Some(expected.as_str()),
+            "{name}"
+        );
         assert_eq!(seen.value("x-api-key"), None, "{name}");
     }
 }
@@ -162,9 +183,17 @@ fn vllm_without_a_key_gets_no_credential() {
     let upstream = Upstream::listen();
     let gateway = Setup::new().env("VLLM_BASE_URL", &upstream.url()).start();
     let mut client = gateway.connect();
-    client.send(request("GET", "/p/vllm/models", &["Authorization: Bearer mine"], ""));
+    client.send(request(
+        "GET",
+        "/p/vllm/models",
+        &["Authorization: Bearer mine"],
+        "",
+    ));
     let seen = upstream.accept().request();
-    assert_eq!((seen.value("authorization"), seen.value("x-api-key")), (None, None));
+    assert_eq!(
+        (seen.value("authorization"), seen.value("x-api-key")),
+        (None, None)
+    );
 }
 
 #[test]
@@ -223,7 +252,10 @@ fn request_id_is_made_when_absent_and_differs() {
         let id = seen.value("x-request-id").unwrap().to_owned();
         peer.send(response("200 OK", &["Connection: close"], ""));
         assert_eq!(client.response().value("x-request-id"), Some(id.as_str()));
-        assert!(id.len() >= 22 && id.bytes().all(|b| b.is_ascii_graphic()), "128 bits: {id}");
+        assert!(
+            id.len() >= 22 && id.bytes().all(|b| b.is_ascii_graphic()),
+            "128 bits: {id}"
+        );
         ids.push(id);
     }
     assert_ne!(ids[0], ids[1]);
@@ -245,7 +277,11 @@ fn request_id_of_the_client_is_passed_on() {
 fn request_id_of_the_provider_is_kept() {
     let rig = Rig::plain();
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
-    peer.send(response("200 OK", &["x-request-id: req_1", "request-id: req_2"], ""));
+    peer.send(response(
+        "200 OK",
+        &["x-request-id: req_1", "request-id: req_2"],
+        "",
+    ));
     let got = client.response();
     assert_eq!(got.value("x-request-id"), Some("req_1"));
     assert_eq!(got.value("request-id"), Some("req_2"));
@@ -274,7 +310,12 @@ fn status_reason_lines_and_content_come_as_the_provider_sent_them() {
     ];
     for status in statuses {
         let mut client = rig.client();
-        client.send(request("GET", "/p/anthropic/models", &["Connection: close"], ""));
+        client.send(request(
+            "GET",
+            "/p/anthropic/models",
+            &["Connection: close"],
+            "",
+        ));
         let mut peer = rig.upstream.accept();
         peer.request();
         let lines = [
@@ -300,7 +341,11 @@ fn status_reason_lines_and_content_come_as_the_provider_sent_them() {
         let mut expected: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
         expected.retain(|line| line != "Connection: close");
         expected.push("Content-Length: 11".to_owned());
-        assert_eq!(without(&got.head, &["x-request-id", "connection"]), expected, "{status}");
+        assert_eq!(
+            without(&got.head, &["x-request-id", "connection"]),
+            expected,
+            "{status}"
+        );
         assert_eq!(got.text(), "{\"as\":\"is\"}");
     }
 }
@@ -376,7 +421,10 @@ fn credential_client_leaves_the_clients_own_in_place() {
     );
     let (_, _, seen) = rig.exchange(&text);
     let kept: Vec<_> = without(&seen.head, &["host", "anthropic-version", "x-request-id"]);
-    assert_eq!(kept, ["Authorization: Bearer own-token", "X-Api-Key: own-key"]);
+    assert_eq!(
+        kept,
+        ["Authorization: Bearer own-token", "X-Api-Key: own-key"]
+    );
 }
 
 #[test]
@@ -422,7 +470,10 @@ fn credential_and_headers_of_a_provider_can_be_chosen() {
     assert_eq!(seen[0].value("openai-project"), Some("p"));
     assert_eq!(seen[1].value("authorization"), Some("Bearer sk-one"));
     assert_eq!(seen[1].value("x-api-key"), None);
-    assert_eq!((seen[2].value("authorization"), seen[2].value("x-api-key")), (None, None));
+    assert_eq!(
+        (seen[2].value("authorization"), seen[2].value("x-api-key")),
+        (None, None)
+    );
 }
 
 #[test]
@@ -436,7 +487,11 @@ fn a_head_may_come_in_any_pieces() {
         client.send(&text[cut..]);
         let peer = peer.get_or_insert_with(|| rig.upstream.accept());
         let seen = peer.request();
-        assert_eq!(without(&seen.head, ADDED), ["X-One: two", "Content-Length: 4"], "cut {cut}");
+        assert_eq!(
+            without(&seen.head, ADDED),
+            ["X-One: two", "Content-Length: 4"],
+            "cut {cut}"
+        );
         assert_eq!(seen.text(), "body", "cut {cut}");
         peer.send(ok("fine"));
         assert_eq!(client.response().text(), "fine", "cut {cut}");

@@ -18,4 +18,6 @@
 
 mod support;
 
+mod auth;
 mod heads;
+mod routes;

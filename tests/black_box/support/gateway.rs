@@ -51,7 +51,12 @@ impl Setup {
         let name = format!("black-box-{}-{count}", std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&dir).unwrap();
-        Self { dir, env: Vec::new(), args: Vec::new(), secrets: Vec::new() }
+        Self {
+            dir,
+            env: Vec::new(),
+            args: Vec::new(),
+            secrets: Vec::new(),
+        }
     }
 
     /// Sets an environment variable; a key's value must never be seen in the output.
@@ -163,15 +168,26 @@ impl Setup {
         }
         let _ = (out.join(), err.join());
         let code = child.wait().unwrap().code();
-        let finished = Finished { code, stdout: stdout.text(), stderr: stderr.text() };
-        assert!(ended.is_some(), "it did not end by itself: {}", finished.all());
+        let finished = Finished {
+            code,
+            stdout: stdout.text(),
+            stderr: stderr.text(),
+        };
+        assert!(
+            ended.is_some(),
+            "it did not end by itself: {}",
+            finished.all()
+        );
         self.check_secrets(&finished.all());
         finished
     }
 
     fn check_secrets(&self, text: &str) {
         for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
-            assert!(!text.contains(secret.as_str()), "a secret in the output: {text}");
+            assert!(
+                !text.contains(secret.as_str()),
+                "a secret in the output: {text}"
+            );
         }
     }
 }
@@ -287,8 +303,9 @@ impl Gateway {
     /// Waits for a line of its output.
     #[track_caller]
     pub(crate) fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let found =
-            self.output.wait(|lines| lines.lines.iter().find(|line| wanted(line)).cloned());
+        let found = self
+            .output
+            .wait(|lines| lines.lines.iter().find(|line| wanted(line)).cloned());
         found.unwrap_or_else(|| panic!("no such line in {}", self.log()))
     }
 
@@ -317,7 +334,10 @@ impl Gateway {
 
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -363,7 +383,10 @@ impl Drop for Gateway {
             return;
         }
         assert!(alive, "the program died: {log}");
-        assert!(!log.contains("panicked"), "a task of the program failed: {log}");
+        assert!(
+            !log.contains("panicked"),
+            "a task of the program failed: {log}"
+        );
         self.setup.check_secrets(&log);
     }
 }

@@ -45,15 +45,27 @@ impl Head {
     /// Reads a head that ends in an empty line.
     pub(crate) fn parse(raw: Vec<u8>) -> Self {
         let text: String = raw.iter().map(|byte| char::from(*byte)).collect();
-        let mut lines = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n").map(str::to_owned);
+        let mut lines = text
+            .strip_suffix("\r\n\r\n")
+            .unwrap()
+            .split("\r\n")
+            .map(str::to_owned);
         let start = lines.next().unwrap();
         let lines: Vec<String> = lines.collect();
         for line in lines.iter().chain([&start]) {
-            assert!(!line.contains(['\r', '\n', '\0']), "control byte in {line:?}");
+            assert!(
+                !line.contains(['\r', '\n', '\0']),
+                "control byte in {line:?}"
+            );
         }
         for line in &lines {
-            let (name, _) = line.split_once(':').unwrap_or_else(|| panic!("no field: {line:?}"));
-            assert!(!name.is_empty() && !name.contains([' ', '\t']), "no field name: {line:?}");
+            let (name, _) = line
+                .split_once(':')
+                .unwrap_or_else(|| panic!("no field: {line:?}"));
+            assert!(
+                !name.is_empty() && !name.contains([' ', '\t']),
+                "no field name: {line:?}"
+            );
         }
         Self { raw, start, lines }
     }
@@ -61,20 +73,31 @@ impl Head {
     /// The value of every field with this name.
     pub(crate) fn values(&self, name: &str) -> Vec<&str> {
         let fields = self.lines.iter().filter_map(|line| line.split_once(':'));
-        fields.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()).collect()
+        fields
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
+            .collect()
     }
 
     /// The value of the field with this name, which comes once at most.
     #[track_caller]
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let values = self.values(name);
-        assert!(values.len() <= 1, "{name} more than once in {:?}", lossy(&self.raw));
+        assert!(
+            values.len() <= 1,
+            "{name} more than once in {:?}",
+            lossy(&self.raw)
+        );
         values.first().copied()
     }
 
     #[track_caller]
     pub(crate) fn status(&self) -> u16 {
-        assert!(self.start.starts_with("HTTP/1.1 "), "status line {:?}", self.start);
+        assert!(
+            self.start.starts_with("HTTP/1.1 "),
+            "status line {:?}",
+            self.start
+        );
         self.start[9..12].parse().unwrap()
     }
 
@@ -123,7 +146,11 @@ impl Wire {
     }
 
     pub(crate) fn try_request(&mut self) -> Result<Message, Broken> {
-        let head = self.try_head().map_err(|end| Broken { head: None, body: Vec::new(), end })?;
+        let head = self.try_head().map_err(|end| Broken {
+            head: None,
+            body: Vec::new(),
+            end,
+        })?;
         let framing = framing(&head).unwrap_or(Framing::Empty);
         self.content(head, framing)
     }
@@ -135,7 +162,11 @@ impl Wire {
     }
 
     pub(crate) fn try_response(&mut self) -> Result<Message, Broken> {
-        let head = self.try_head().map_err(|end| Broken { head: None, body: Vec::new(), end })?;
+        let head = self.try_head().map_err(|end| Broken {
+            head: None,
+            body: Vec::new(),
+            end,
+        })?;
         let framing = match head.status() {
             100..200 | 204 | 304 => Framing::Empty,
             _ => framing(&head).unwrap_or(Framing::Close),
@@ -195,13 +226,22 @@ impl Wire {
     }
 
     fn content(&mut self, head: Head, framing: Framing) -> Result<Message, Broken> {
-        let mut message =
-            Message { head, framing, body: Vec::new(), trailers: Vec::new(), end: None };
+        let mut message = Message {
+            head,
+            framing,
+            body: Vec::new(),
+            trailers: Vec::new(),
+            end: None,
+        };
         match self.content_into(&mut message) {
             Ok(()) => Ok(message),
             Err(end) => {
                 message.body.extend_from_slice(self.unread());
-                Err(Broken { head: Some(message.head), body: message.body, end })
+                Err(Broken {
+                    head: Some(message.head),
+                    body: message.body,
+                    end,
+                })
             }
         }
     }
@@ -210,7 +250,12 @@ impl Wire {
         match message.framing {
             Framing::Empty => {}
             Framing::Length => {
-                let len = message.head.value("content-length").unwrap().parse().unwrap();
+                let len = message
+                    .head
+                    .value("content-length")
+                    .unwrap()
+                    .parse()
+                    .unwrap();
                 message.body = self.take(len)?;
             }
             Framing::Chunked => {
@@ -236,7 +281,11 @@ impl Wire {
 fn framing(head: &Head) -> Option<Framing> {
     let length = head.value("content-length");
     let coding = head.value("transfer-encoding");
-    assert!(length.is_none() || coding.is_none(), "two lengths in {:?}", lossy(&head.raw));
+    assert!(
+        length.is_none() || coding.is_none(),
+        "two lengths in {:?}",
+        lossy(&head.raw)
+    );
     if let Some(coding) = coding {
         assert_eq!(coding, "chunked");
         return Some(Framing::Chunked);
@@ -245,5 +294,7 @@ fn framing(head: &Head) -> Option<Framing> {
 }
 
 fn hex(digits: &str) -> usize {
-    digits.chars().fold(0, |sum, digit| sum * 16 + digit.to_digit(16).unwrap() as usize)
+    digits.chars().fold(0, |sum, digit| {
+        sum * 16 + digit.to_digit(16).unwrap() as usize
+    })
 }

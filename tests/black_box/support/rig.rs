@@ -19,10 +19,22 @@ pub(crate) struct Sides {
 
 /// All four.
 pub(crate) const ALL_SIDES: [Sides; 4] = [
-    Sides { client: false, upstream: false },
-    Sides { client: false, upstream: true },
-    Sides { client: true, upstream: false },
-    Sides { client: true, upstream: true },
+    Sides {
+        client: false,
+        upstream: false,
+    },
+    Sides {
+        client: false,
+        upstream: true,
+    },
+    Sides {
+        client: true,
+        upstream: false,
+    },
+    Sides {
+        client: true,
+        upstream: true,
+    },
 ];
 
 /// A gateway, its provider, and how clients reach it.
@@ -41,7 +53,13 @@ impl Rig {
 
     /// Plain on both sides, and further configured.
     pub(crate) fn with(configure: impl FnOnce(Setup) -> Setup) -> Self {
-        Self::on(Sides { client: false, upstream: false }, configure)
+        Self::on(
+            Sides {
+                client: false,
+                upstream: false,
+            },
+            configure,
+        )
     }
 
     /// TLS or plain.
@@ -61,8 +79,15 @@ impl Rig {
             setup = setup.tls();
         }
         let gateway = configure(setup).start();
-        let tls = sides.client.then(|| Arc::new(tls::client_config(rustls::ALL_VERSIONS)));
-        Self { gateway, upstream, tls, barrier: None }
+        let tls = sides
+            .client
+            .then(|| Arc::new(tls::client_config(rustls::ALL_VERSIONS)));
+        Self {
+            gateway,
+            upstream,
+            tls,
+            barrier: None,
+        }
     }
 
     /// A new client.

@@ -54,8 +54,14 @@ impl Authority for CertifiedIssuer<'static, KeyPair> {
     fn sign(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, self).unwrap();
-        Identity { cert: cert.pem(), key: key.serialize_pem() }
+        let cert = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, self)
+            .unwrap();
+        Identity {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 
@@ -68,13 +74,18 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 impl Identity {
     fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap();
-        (vec![cert], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+        (
+            vec![cert],
+            PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap(),
+        )
     }
 }
 
 fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(pki().ca.as_bytes()).unwrap())
+        .unwrap();
     roots
 }
 
@@ -109,7 +120,9 @@ pub(crate) fn client_config_as(
 /// A client's side of a connection to `localhost`.
 pub(crate) fn client(config: &Arc<ClientConfig>) -> Connection {
     let name = ServerName::try_from("localhost").unwrap();
-    ClientConnection::new(Arc::clone(config), name).unwrap().into()
+    ClientConnection::new(Arc::clone(config), name)
+        .unwrap()
+        .into()
 }
 
 /// A server that shows this identity and speaks `http/1.1`.

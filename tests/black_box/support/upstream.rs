@@ -20,11 +20,17 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn listen() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap(), tls: None }
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            tls: None,
+        }
     }
 
     pub(crate) fn listen_tls(tls: Arc<ServerConfig>) -> Self {
-        Self { tls: Some(tls), ..Self::listen() }
+        Self {
+            tls: Some(tls),
+            ..Self::listen()
+        }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -39,7 +45,10 @@ impl Upstream {
     /// The next connection.
     #[track_caller]
     pub(crate) fn accept(&self) -> Wire {
-        assert!(self.waiting(PATIENCE.as_secs()), "no connection to the upstream");
+        assert!(
+            self.waiting(PATIENCE.as_secs()),
+            "no connection to the upstream"
+        );
         let (socket, _) = self.listener.accept().unwrap();
         Wire::new(socket, self.tls.as_ref().map(tls::server))
     }
@@ -60,18 +69,28 @@ impl Upstream {
 
     /// A new provider at the same address.
     pub(crate) fn reopen(addr: SocketAddr) -> Self {
-        Self { listener: TcpListener::bind(addr).unwrap(), tls: None }
+        Self {
+            listener: TcpListener::bind(addr).unwrap(),
+            tls: None,
+        }
     }
 
     fn waiting(&self, secs: u64) -> bool {
-        let timeout = Timespec { tv_sec: secs.try_into().unwrap(), tv_nsec: 0 };
+        let timeout = Timespec {
+            tv_sec: secs.try_into().unwrap(),
+            tv_nsec: 0,
+        };
         let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
         poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 }
 
 fn url(addr: SocketAddr, tls: bool) -> String {
-    if tls { format!("https://localhost:{}", addr.port()) } else { format!("http://{addr}") }
+    if tls {
+        format!("https://localhost:{}", addr.port())
+    } else {
+        format!("http://{addr}")
+    }
 }
 
 /// A provider that answers by itself.
@@ -106,7 +125,9 @@ impl Scripted {
         let script = Arc::new(script);
         let acceptor = thread::spawn(move || {
             for index in 0.. {
-                let Ok((socket, _)) = listener.accept() else { return };
+                let Ok((socket, _)) = listener.accept() else {
+                    return;
+                };
                 if state.stop.load(Ordering::SeqCst) {
                     return;
                 }
@@ -116,7 +137,12 @@ impl Scripted {
                 thread::spawn(move || script(&mut wire, index));
             }
         });
-        Self { addr, tls: secure, shared, acceptor: Some(acceptor) }
+        Self {
+            addr,
+            tls: secure,
+            shared,
+            acceptor: Some(acceptor),
+        }
     }
 
     /// Answers every request with 200, its own content, and its target in `X-Target`.
@@ -147,7 +173,10 @@ impl Scripted {
     /// What came on each connection.
     pub(crate) fn received(&self) -> Vec<String> {
         let records = self.shared.records.lock().unwrap();
-        records.iter().map(|record| lossy(&record.bytes())).collect()
+        records
+            .iter()
+            .map(|record| lossy(&record.bytes()))
+            .collect()
     }
 }
 

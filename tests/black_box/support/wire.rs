@@ -56,7 +56,12 @@ impl Wire {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, tls: tls.map(Box::new), unread: Vec::new(), record: Arc::default() }
+        Self {
+            socket,
+            tls: tls.map(Box::new),
+            unread: Vec::new(),
+            record: Arc::default(),
+        }
     }
 
     pub(crate) fn connect(addr: SocketAddr) -> Self {
@@ -64,7 +69,10 @@ impl Wire {
     }
 
     pub(crate) fn connect_tls(addr: SocketAddr, tls: Connection) -> Self {
-        Self::new(TcpStream::connect_timeout(&addr, PATIENCE).unwrap(), Some(tls))
+        Self::new(
+            TcpStream::connect_timeout(&addr, PATIENCE).unwrap(),
+            Some(tls),
+        )
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
@@ -87,7 +95,9 @@ impl Wire {
     /// Sends all of it, unless the other side has gone.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), End> {
         let mut bytes = bytes.as_ref();
-        let Some(tls) = &mut self.tls else { return self.socket.write_all(bytes).map_err(end_of) };
+        let Some(tls) = &mut self.tls else {
+            return self.socket.write_all(bytes).map_err(end_of);
+        };
         while tls.is_handshaking() {
             match tls.complete_io(&mut self.socket) {
                 Ok(_) => {}
@@ -138,7 +148,10 @@ impl Wire {
         let mut seen = 0_usize;
         loop {
             let from = seen.saturating_sub(mark.len());
-            if let Some(at) = self.unread[from..].windows(mark.len()).position(|w| w == mark) {
+            if let Some(at) = self.unread[from..]
+                .windows(mark.len())
+                .position(|w| w == mark)
+            {
                 return Ok(self.unread.drain(..from + at + mark.len()).collect());
             }
             seen = self.unread.len();
@@ -160,7 +173,11 @@ impl Wire {
         let bytes = bytes.as_ref();
         match self.take(bytes.len()) {
             Ok(got) => assert_eq!(lossy(&got), lossy(bytes)),
-            Err(end) => panic!("{end:?} after {:?}, expected {:?}", lossy(&self.unread), lossy(bytes)),
+            Err(end) => panic!(
+                "{end:?} after {:?}, expected {:?}",
+                lossy(&self.unread),
+                lossy(bytes)
+            ),
         }
     }
 
@@ -257,7 +274,9 @@ fn read_tls(tls: &mut Connection, socket: &mut TcpStream, into: &mut [u8]) -> Re
 
 fn end_of(error: io::Error) -> End {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => End::Reset,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            End::Reset
+        }
         ErrorKind::UnexpectedEof => End::Truncated,
         ErrorKind::InvalidData => End::Tls(error.to_string()),
         ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("nothing moved within {PATIENCE:?}"),
