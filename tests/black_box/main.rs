@@ -19,5 +19,7 @@
 mod support;
 
 mod auth;
+mod framing;
 mod heads;
 mod routes;
+mod streaming;
