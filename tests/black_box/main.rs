@@ -19,7 +19,9 @@
 mod support;
 
 mod auth;
+mod disconnects;
 mod framing;
 mod heads;
 mod routes;
+mod smuggling;
 mod streaming;
