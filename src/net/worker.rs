@@ -290,6 +290,7 @@ impl Worker {
         });
         match stream {
             Ok(stream) => {
+                observe::add(&self.counters().connections, 1);
                 monoio::spawn(fenced(
                     connection::serve(self.clone(), stream),
                     self.clone(),

@@ -1,6 +1,13 @@
 //! What holds for every rewritten head, shared by table, property test and fuzz target: it reads again, holds
 //! no removed field and every kept and added one to the byte and in order, and content has not moved.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "runs in tests and fuzz targets only, where a panic is a finding"
+)]
+
 use super::{FieldSet, NewTarget, request, request_removals, response, response_removals};
 use crate::http::head::{self, Field, HeadError, HeadScan, Name, Span};
 

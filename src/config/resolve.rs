@@ -1,0 +1,436 @@
+//! From sources to a [`Config`]: environment first, then file, then defaults, key by key.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::route::ProviderKind;
+
+use super::file::{self, File, Scalar};
+use super::source::{self, Env, Sources};
+use super::{
+    Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFormat, Metrics,
+    Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, value,
+};
+
+/// Reads and resolves a configuration.
+///
+/// # Errors
+/// The first value that cannot be used.
+pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
+    let env = Env::new(sources)?;
+    let (path, file) = read_file(sources, &env)?;
+    let from = path
+        .as_ref()
+        .map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
+    let resolver = Resolver {
+        env: &env,
+        from: &from,
+    };
+    let passthrough = resolver.passthrough(&file)?;
+    let providers = provider::resolve(sources, &env, &from, file.providers, &passthrough.kinds)?;
+    let metrics = Metrics {
+        enabled: resolver.switch(
+            "METRICS_ENABLED",
+            "metrics.enabled",
+            &file.metrics.enabled,
+            false,
+        )?,
+        endpoint: resolver.text("METRICS_ENDPOINT", &file.metrics.endpoint, "/metrics"),
+    };
+    let endpoint = &metrics.endpoint;
+    if !endpoint.starts_with('/')
+        || endpoint == "/p"
+        || endpoint.starts_with("/p/")
+        || endpoint == "/health"
+    {
+        let message = "expected a path such as /metrics, not below /p/ and not /health";
+        return Err(ConfigError::new(
+            &from,
+            "METRICS_ENDPOINT (metrics.endpoint)",
+            message,
+        ));
+    }
+    Ok(Config {
+        server: resolver.server(&file.server)?,
+        auth: resolver.auth(sources, &file.auth)?,
+        passthrough,
+        limits: Limits {
+            body: resolver.scalar(
+                "BODY_SIZE_LIMIT",
+                "limits.body",
+                &file.limits.body,
+                value::size,
+            )?,
+        },
+        timeouts: resolver.timeouts(&file.timeouts)?,
+        metrics,
+        log: resolver.log(sources, &file.log)?,
+        upstream: UpstreamTls {
+            ca_file: resolver.path("SSL_CERT_FILE", &file.upstream.ca_file),
+            ca_dir: resolver.path("SSL_CERT_DIR", &None),
+        },
+        providers,
+        file: path,
+    })
+}
+
+/// The first file of the search order; one that is named has to be there.
+fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
+    let named = sources
+        .file
+        .clone()
+        .or_else(|| env.get("SLUICEGATE_CONFIG").map(PathBuf::from));
+    let candidates = match &named {
+        Some(path) => vec![path.clone()],
+        None => vec![
+            "sluicegate.toml".into(),
+            "/etc/sluicegate/sluicegate.toml".into(),
+        ],
+    };
+    for path in candidates {
+        let from = path.display().to_string();
+        match (sources.read)(&path) {
+            Ok(bytes) => {
+                let content = source::text(bytes, &from)?;
+                let file = file::parse(&content, &from, |name| env.get(name))?;
+                return Ok((Some(path), file));
+            }
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(ConfigError::new(
+                    &from,
+                    "",
+                    format!("cannot read it: {error}"),
+                ));
+            }
+        }
+    }
+    Ok((None, File::default()))
+}
+
+struct Resolver<'a> {
+    env: &'a Env<'a>,
+    /// The file's name for messages.
+    from: &'a str,
+}
+
+impl Resolver<'_> {
+    /// The variable, else the file's value.
+    fn scalar<T>(
+        &self,
+        variable: &str,
+        key: &str,
+        written: &Option<Scalar>,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, ConfigError> {
+        if let Some(value) = self.env.parsed(variable, &parse)? {
+            return Ok(Some(value));
+        }
+        let parsed = written.as_ref().map(|scalar| parse(&scalar.0)).transpose();
+        parsed.map_err(|expected| ConfigError::new(self.from, key, expected))
+    }
+
+    fn switch(
+        &self,
+        variable: &str,
+        key: &str,
+        written: &Option<Scalar>,
+        default: bool,
+    ) -> Result<bool, ConfigError> {
+        Ok(self
+            .scalar(variable, key, written, value::switch)?
+            .unwrap_or(default))
+    }
+
+    fn text(&self, variable: &str, written: &Option<String>, default: &str) -> String {
+        self.env
+            .get(variable)
+            .map(str::to_owned)
+            .or(written.clone())
+            .unwrap_or(default.to_owned())
+    }
+
+    fn path(&self, variable: &str, written: &Option<String>) -> Option<PathBuf> {
+        self.env
+            .get(variable)
+            .or(written.as_deref())
+            .map(PathBuf::from)
+    }
+
+    fn server(&self, table: &file::ServerTable) -> Result<Server, ConfigError> {
+        let workers = self.scalar(
+            "SLUICEGATE_WORKERS",
+            "server.workers",
+            &table.workers,
+            |text| {
+                let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+                count
+                    .filter(|count| *count <= 1024)
+                    .ok_or("expected a number of threads, 0 for one per core")
+            },
+        )?;
+        let driver = Some(Scalar(table.driver.clone().unwrap_or("auto".into())));
+        let driver = self.scalar(
+            "SLUICEGATE_DRIVER",
+            "server.driver",
+            &driver,
+            |text| match text {
+                "auto" => Ok(Driver::Auto),
+                "io_uring" => Ok(Driver::IoUring),
+                "epoll" => Ok(Driver::Epoll),
+                _ => Err("expected auto, io_uring or epoll"),
+            },
+        )?;
+        Ok(Server {
+            listen: self.listen(table)?,
+            base_path: self.base_path(table)?,
+            workers: workers.and_then(NonZeroUsize::new),
+            driver: driver.unwrap_or(Driver::Auto),
+            tls: self.tls(table.tls.as_ref())?,
+        })
+    }
+
+    fn listen(&self, table: &file::ServerTable) -> Result<Vec<Listen>, ConfigError> {
+        let many = |text: &str| {
+            value::list(text)
+                .map(listen_address)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        if let Some(listen) = self.env.parsed("SLUICEGATE_LISTEN", many)? {
+            return Ok(listen);
+        }
+        let port = |text: &str| {
+            let port = value::number(text).and_then(|port| u16::try_from(port).ok());
+            port.ok_or("expected a port from 0 to 65535")
+        };
+        if let Some(port) = self.env.parsed("PORT", port)? {
+            return Ok(all_addresses(port));
+        }
+        let Some(written) = &table.listen else {
+            return Ok(all_addresses(8080));
+        };
+        let listen: Result<Vec<_>, _> = written.iter().map(|text| listen_address(text)).collect();
+        let listen = listen.and_then(|list| {
+            if list.is_empty() {
+                Err("expected at least one address")
+            } else {
+                Ok(list)
+            }
+        });
+        listen.map_err(|expected| ConfigError::new(self.from, "server.listen", expected))
+    }
+
+    fn base_path(&self, table: &file::ServerTable) -> Result<String, ConfigError> {
+        let path = self.text("BASE_PATH", &table.base_path, "/");
+        let trimmed = path.trim_matches('/');
+        let prefix = if trimmed.is_empty() {
+            String::new()
+        } else {
+            format!("/{trimmed}")
+        };
+        let plain = prefix
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b));
+        if !plain || crate::http::target::parse(format!("{prefix}/").as_bytes()).is_err() {
+            let message = "expected a path of letters, digits and - . _ ~ such as /g";
+            return Err(ConfigError::new(
+                self.from,
+                "BASE_PATH (server.base_path)",
+                message,
+            ));
+        }
+        Ok(prefix)
+    }
+
+    fn tls(&self, table: Option<&file::TlsTable>) -> Result<Option<ServerTls>, ConfigError> {
+        let written =
+            |get: fn(&file::TlsTable) -> &Option<String>| table.and_then(|t| get(t).clone());
+        let cert = self.path("SLUICEGATE_TLS_CERT", &written(|t| &t.cert));
+        let key = self.path("SLUICEGATE_TLS_KEY", &written(|t| &t.key));
+        let client_ca = written(|t| &t.client_ca).map(PathBuf::from);
+        match (cert, key) {
+            (Some(cert), Some(key)) => Ok(Some(ServerTls {
+                cert,
+                key,
+                client_ca,
+            })),
+            (None, None) if client_ca.is_none() => Ok(None),
+            (Some(_), None) => Err(ConfigError::new(
+                self.from,
+                "SLUICEGATE_TLS_KEY (server.tls.key)",
+                "expected a PEM file, since a certificate is set",
+            )),
+            _ => Err(ConfigError::new(
+                self.from,
+                "SLUICEGATE_TLS_CERT (server.tls.cert)",
+                "expected a PEM file, since a key or client_ca is set",
+            )),
+        }
+    }
+
+    fn auth(&self, sources: &Sources<'_>, table: &file::AuthTable) -> Result<Auth, ConfigError> {
+        let gomodel = self.env.secret("GOMODEL_MASTER_KEY")?;
+        let ours = self.env.secret("SLUICEGATE_MASTER_KEY")?;
+        let key = "auth.master_key";
+        let master_key = match (gomodel, ours) {
+            (Some(one), Some(other)) if one != other => {
+                let message =
+                    "GOMODEL_MASTER_KEY is set too and differs; expected only one of them";
+                return Err(ConfigError::new(
+                    "environment",
+                    "SLUICEGATE_MASTER_KEY",
+                    message,
+                ));
+            }
+            (Some(key), _) | (None, Some(key)) => Some(key),
+            (None, None) => match (&table.master_key, &table.master_key_file) {
+                (Some(_), Some(_)) => {
+                    let message = "expected only one of master_key and master_key_file";
+                    return Err(ConfigError::new(self.from, key, message));
+                }
+                (Some(text), None) if text.is_empty() => None,
+                (Some(text), None) => Some(
+                    Secret::new(text)
+                        .map_err(|expected| ConfigError::new(self.from, key, expected))?,
+                ),
+                (None, Some(path)) => Some(source::secret_file(
+                    sources.read,
+                    Path::new(path),
+                    "auth.master_key_file",
+                )?),
+                (None, None) => None,
+            },
+        };
+        Ok(Auth {
+            master_key,
+            keys_file: self.path("SLUICEGATE_KEYS_FILE", &table.keys_file),
+        })
+    }
+
+    fn passthrough(&self, file: &File) -> Result<Passthrough, ConfigError> {
+        const EXPECTED: &str =
+            "expected types out of openai, anthropic, openrouter, zai, vllm, deepseek";
+        let kinds = |text: &str| -> Result<Vec<ProviderKind>, &'static str> {
+            value::list(text)
+                .map(|kind| kind.parse().map_err(|_| EXPECTED))
+                .collect()
+        };
+        let written = file
+            .passthrough
+            .providers
+            .as_ref()
+            .map(|list| Scalar(list.join(",")));
+        let table = &file.passthrough;
+        let enabled = self.scalar(
+            "ENABLED_PASSTHROUGH_PROVIDERS",
+            "passthrough.providers",
+            &written,
+            kinds,
+        )?;
+        let all = || kinds("openai,anthropic,openrouter,zai,vllm,deepseek").unwrap_or_default();
+        Ok(Passthrough {
+            enabled: self.switch(
+                "ENABLE_PASSTHROUGH_ROUTES",
+                "passthrough.enabled",
+                &table.enabled,
+                true,
+            )?,
+            v1_alias: self.switch(
+                "ALLOW_PASSTHROUGH_V1_ALIAS",
+                "passthrough.v1_alias",
+                &table.v1_alias,
+                true,
+            )?,
+            kinds: enabled.unwrap_or_else(all),
+        })
+    }
+
+    fn timeouts(&self, table: &file::TimeoutsTable) -> Result<Timeouts, ConfigError> {
+        let time = |variable: &str, key: &str, written: &Option<Scalar>, default: u64| {
+            let key = format!("timeouts.{key}");
+            let time = self.scalar(variable, &key, written, value::duration)?;
+            Ok(time.unwrap_or(Duration::from_secs(default)))
+        };
+        let positive = |key: &str, written: &Option<Scalar>, variable: &str, default: u64| {
+            let found = time(variable, key, written, default)?;
+            if found.is_zero() {
+                let key = format!("timeouts.{key}");
+                return Err(ConfigError::new(
+                    self.from,
+                    &key,
+                    "expected more than 0 seconds",
+                ));
+            }
+            Ok(found)
+        };
+        let request = time("HTTP_TIMEOUT", "request", &table.request, 0)?;
+        Ok(Timeouts {
+            request: (!request.is_zero()).then_some(request),
+            response_header: positive(
+                "response_header",
+                &table.response_header,
+                "HTTP_RESPONSE_HEADER_TIMEOUT",
+                600,
+            )?,
+            connect: positive("connect", &table.connect, "", 5)?,
+            request_header: positive("request_header", &table.request_header, "", 10)?,
+            idle_client: positive("idle_client", &table.idle_client, "", 120)?,
+            body_idle: positive("body_idle", &table.body_idle, "", 600)?,
+            tunnel_idle: positive("tunnel_idle", &table.tunnel_idle, "", 3600)?,
+            drain_delay: time("", "drain_delay", &table.drain_delay, 0)?,
+            drain: time("", "drain", &table.drain, 300)?,
+        })
+    }
+
+    fn log(&self, sources: &Sources<'_>, table: &file::LogTable) -> Result<LogConfig, ConfigError> {
+        let format = table.format.clone().map(Scalar);
+        let format = self.scalar("LOG_FORMAT", "log.format", &format, |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("expected text or json"),
+        })?;
+        let level = table.level.clone().map(Scalar);
+        let level = self.scalar("LOG_LEVEL", "log.level", &level, |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "error" => Ok(Level::Error),
+                "warn" | "warning" => Ok(Level::Warn),
+                "info" => Ok(Level::Info),
+                "debug" | "trace" => Ok(Level::Debug),
+                _ => Err("expected error, warn, info or debug"),
+            }
+        })?;
+        let usual = if sources.terminal {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        };
+        Ok(LogConfig {
+            format: format.unwrap_or(usual),
+            level: level.unwrap_or(Level::Info),
+            access: self.switch("", "log.access", &table.access, true)?,
+        })
+    }
+}
+
+fn all_addresses(port: u16) -> Vec<Listen> {
+    let hosts = [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    hosts
+        .map(|host| Listen::Tcp(SocketAddr::new(host, port)))
+        .to_vec()
+}
+
+fn listen_address(text: &str) -> Result<Listen, &'static str> {
+    const EXPECTED: &str =
+        "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
+    match text.trim().strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
+        Some(_) => Err(EXPECTED),
+        None => text.trim().parse().map(Listen::Tcp).map_err(|_| EXPECTED),
+    }
+}

@@ -1,0 +1,125 @@
+//! House rules that the compiler does not know, checked on the sources.
+
+#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(found.len() > 30, "only {} sources found", found.len());
+    found
+}
+
+/// Lines of code: no comments, no tests behind `#[cfg(test)]` at the end of a file.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text.get(..end).unwrap_or(text).lines();
+    lines.filter(|line| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
+    let pure = [
+        "http",
+        "auth",
+        "admission",
+        "config",
+        "date",
+        "error",
+        "gateway",
+        "observe",
+        "route",
+    ];
+    let banned = [
+        "monoio",
+        "rustix",
+        "rustls",
+        "std::fs",
+        "std::process",
+        "std::thread",
+        "Instant",
+        "SystemTime",
+        "TcpStream",
+        "TcpListener",
+        "std::env",
+        "async ",
+        "crate::net",
+        "crate::server",
+    ];
+    for (path, text) in sources() {
+        let first = path
+            .components()
+            .nth(1)
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy()
+            .into_owned();
+        let tests = path
+            .file_stem()
+            .is_some_and(|stem| stem == "tests" || stem == "property");
+        if tests || !pure.contains(&first.trim_end_matches(".rs")) {
+            continue;
+        }
+        for line in code(&text) {
+            for word in banned {
+                assert!(
+                    !line.contains(word),
+                    "{}: {word} in {line:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    for (path, text) in sources() {
+        if path.ends_with("net/socket.rs") {
+            assert_eq!(text.matches("unsafe {").count(), 1);
+            continue;
+        }
+        for line in code(&text) {
+            assert!(!line.contains("unsafe"), "{}: {line:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_say_what_they_own_and_fit_in_the_head() {
+    for (path, text) in sources() {
+        assert!(
+            text.starts_with("//! "),
+            "{} has no opening words",
+            path.display()
+        );
+        assert!(
+            text.lines().count() <= 700,
+            "{} is too long",
+            path.display()
+        );
+        for (number, line) in text.lines().enumerate() {
+            let width = line.chars().count();
+            assert!(
+                width <= 120,
+                "{} line {}: {width} columns",
+                path.display(),
+                number + 1
+            );
+        }
+    }
+}
