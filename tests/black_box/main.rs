@@ -18,4 +18,10 @@
 
 mod support;
 
+mod auth;
+mod disconnects;
+mod framing;
 mod heads;
+mod routes;
+mod smuggling;
+mod streaming;

@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// An environment variable that was set before.
+    pub(crate) fn var(&self, name: &str) -> String {
+        let found = self.env.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.clone()).unwrap()
+    }
+
     /// Takes an environment variable away.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.env.retain(|(n, _)| n != name);

@@ -199,6 +199,19 @@ impl Wire {
         Ok(data)
     }
 
+    /// Waits for exactly this content in one or more chunks, and for nothing beyond it.
+    #[track_caller]
+    pub(crate) fn expect_chunks(&mut self, content: impl AsRef<[u8]>) {
+        let content = content.as_ref();
+        let mut got = Vec::new();
+        while got.len() < content.len() {
+            let data = self.chunk().unwrap();
+            assert!(!data.is_empty(), "the last chunk after {:?}", lossy(&got));
+            got.extend_from_slice(&data);
+        }
+        assert_eq!(lossy(&got), lossy(content));
+    }
+
     /// Trailer lines after the last chunk.
     pub(crate) fn trailers(&mut self) -> Result<Vec<String>, End> {
         let mut lines = Vec::new();

@@ -1,0 +1,118 @@
+//! The usual arrangement: one gateway between clients and a provider that the test plays.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use super::gateway::{Gateway, Setup};
+use super::message::Message;
+use super::tls::{self, pki};
+use super::upstream::Upstream;
+use super::wire::Wire;
+
+/// Which side speaks TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sides {
+    pub(crate) client: bool,
+    pub(crate) upstream: bool,
+}
+
+/// All four.
+pub(crate) const ALL_SIDES: [Sides; 4] = [
+    Sides {
+        client: false,
+        upstream: false,
+    },
+    Sides {
+        client: false,
+        upstream: true,
+    },
+    Sides {
+        client: true,
+        upstream: false,
+    },
+    Sides {
+        client: true,
+        upstream: true,
+    },
+];
+
+/// A gateway, its provider, and how clients reach it.
+pub(crate) struct Rig {
+    pub(crate) gateway: Gateway,
+    pub(crate) upstream: Upstream,
+    tls: Option<Arc<ClientConfig>>,
+    barrier: Option<Wire>,
+}
+
+impl Rig {
+    /// Plain on both sides.
+    pub(crate) fn plain() -> Self {
+        Self::with(|setup| setup)
+    }
+
+    /// Plain on both sides, and further configured.
+    pub(crate) fn with(configure: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::on(
+            Sides {
+                client: false,
+                upstream: false,
+            },
+            configure,
+        )
+    }
+
+    /// TLS or plain.
+    pub(crate) fn of(sides: Sides) -> Self {
+        Self::on(sides, |setup| setup)
+    }
+
+    /// TLS or plain, and further configured.
+    pub(crate) fn on(sides: Sides, configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let upstream = if sides.upstream {
+            Upstream::listen_tls(tls::server_config(&pki().server))
+        } else {
+            Upstream::listen()
+        };
+        let mut setup = Setup::new().base(&format!("{}/v1", upstream.url()));
+        if sides.client {
+            setup = setup.tls();
+        }
+        let gateway = configure(setup).start();
+        let tls = sides
+            .client
+            .then(|| Arc::new(tls::client_config(rustls::ALL_VERSIONS)));
+        Self {
+            gateway,
+            upstream,
+            tls,
+            barrier: None,
+        }
+    }
+
+    /// A new client.
+    pub(crate) fn client(&self) -> Wire {
+        match &self.tls {
+            None => self.gateway.connect(),
+            Some(tls) => self.gateway.connect_tls(tls),
+        }
+    }
+
+    /// Waits until the gateway's one worker has dealt with what was sent before.
+    pub(crate) fn settle(&mut self) {
+        let mut barrier = self.barrier.take().unwrap_or_else(|| self.client());
+        barrier.send("GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n");
+        barrier.response();
+        self.barrier = Some(barrier);
+    }
+
+    /// A new client that sent `request`, and the new upstream connection that got it.
+    #[track_caller]
+    pub(crate) fn exchange(&self, request: &str) -> (Wire, Wire, Message) {
+        let mut client = self.client();
+        client.send(request);
+        let mut peer = self.upstream.accept();
+        let message = peer.request();
+        (client, peer, message)
+    }
+}
