@@ -19,6 +19,7 @@
 mod support;
 
 mod auth;
+mod counterpart;
 mod disconnects;
 mod framing;
 mod heads;
