@@ -22,6 +22,8 @@ mod auth;
 mod disconnects;
 mod framing;
 mod heads;
+mod pool;
 mod routes;
 mod smuggling;
 mod streaming;
+mod upgrade;
