@@ -8,6 +8,7 @@ pub mod admission;
 pub mod auth;
 pub mod config;
 pub mod date;
+pub mod demo;
 pub mod error;
 pub mod gateway;
 pub mod http;

@@ -98,8 +98,8 @@ fn check(file: Option<&Path>) -> ExitCode {
     }
 }
 
-fn demo(_once: bool) -> ExitCode {
-    ExitCode::SUCCESS
+fn demo(once: bool) -> ExitCode {
+    sluicegate::demo::run(once).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
 }
 
 #[expect(

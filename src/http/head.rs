@@ -234,7 +234,7 @@ impl HeadScan {
     ///
     /// Bare LF, bare CR, obs-fold, a malformed start line, or a limit that is already exceeded.
     pub fn find_end(&mut self, buf: &[u8], side: Side) -> Result<Option<usize>, HeadError> {
-        let window = buf.get(..HEAD_BYTES_MAX).unwrap_or(buf);
+        let window = window(buf);
         loop {
             let line = window.get(self.line_start as usize..).unwrap_or_default();
             let known = (self.scanned - self.line_start) as usize;
@@ -263,6 +263,12 @@ impl HeadScan {
         } else {
             Err(HeadError::TooLong)
         }
+    }
+
+    /// Nothing has been looked at. Most heads come in one read: they are parsed at once, and only
+    /// what is not a whole, fit head is scanned, which says what it lacks or why it is refused.
+    fn is_fresh(&self) -> bool {
+        self.scanned == 0
     }
 
     /// Judges the part of a line that has come; for a whole line it says nothing else than the
@@ -309,22 +315,15 @@ pub fn request(
     buf: &[u8],
     fields: &mut Vec<Field>,
 ) -> Result<Option<RequestHead>, HeadError> {
-    fields.clear();
-    let Some(len) = scan.find_end(buf, Side::Request)? else {
-        return Ok(None);
-    };
-    let head = buf.get(..len).unwrap_or_default();
-    let (before, line) = start_line(head);
-    let parts = request_line(line)?;
-    field_lines(head, before + line.len() + 2, REQUEST_FIELDS_MAX, fields)?;
-    check_host(parts.version, fields, head)?;
-    let target = before + parts.method.len() + 1;
-    Ok(Some(RequestHead {
-        method: span(before, parts.method.len()),
-        target: span(target, parts.target.len()),
-        version: parts.version,
-        len,
-    }))
+    if scan.is_fresh()
+        && let Ok(Some(head)) = read_request(window(buf), fields)
+    {
+        return Ok(Some(head));
+    }
+    match scan.find_end(buf, Side::Request)? {
+        Some(len) => read_request(buf.get(..len).unwrap_or_default(), fields),
+        None => Ok(None),
+    }
 }
 
 /// Parses the response head at the front of `buf`; otherwise like [`request`].
@@ -337,20 +336,15 @@ pub fn response(
     buf: &[u8],
     fields: &mut Vec<Field>,
 ) -> Result<Option<ResponseHead>, HeadError> {
-    fields.clear();
-    let Some(len) = scan.find_end(buf, Side::Response)? else {
-        return Ok(None);
-    };
-    let head = buf.get(..len).unwrap_or_default();
-    let (_, line) = start_line(head);
-    let parts = status_line(line)?;
-    field_lines(head, line.len() + 2, RESPONSE_FIELDS_MAX, fields)?;
-    Ok(Some(ResponseHead {
-        version: parts.version,
-        status: parts.status,
-        reason: span(line.len() - parts.reason.len(), parts.reason.len()),
-        len,
-    }))
+    if scan.is_fresh()
+        && let Ok(Some(head)) = read_response(window(buf), fields)
+    {
+        return Ok(Some(head));
+    }
+    match scan.find_end(buf, Side::Response)? {
+        Some(len) => read_response(buf.get(..len).unwrap_or_default(), fields),
+        None => Ok(None),
+    }
 }
 
 /// Parses a request head of which nothing has been looked at yet; see [`request`].
@@ -377,51 +371,39 @@ pub fn parse_response(
     response(&mut HeadScan::default(), buf, fields)
 }
 
-/// Says which of the names the gateway knows this is; compares only with names of that length.
+/// Says which of the names the gateway knows this is; compares with one of them at most.
 #[must_use]
 pub fn name(bytes: &[u8]) -> Name {
-    let known: &[(&[u8], Name)] = match bytes.len() {
-        2 => &[(b"te", Name::Te)],
-        4 => &[(b"host", Name::Host), (b"date", Name::Date)],
-        6 => &[(b"expect", Name::Expect), (b"cookie", Name::Cookie)],
-        7 => &[
-            (b"upgrade", Name::Upgrade),
-            (b"trailer", Name::Trailer),
-            (b"api-key", Name::ApiKey),
-        ],
-        9 => &[
-            (b"x-api-key", Name::XApiKey),
-            (b"forwarded", Name::Forwarded),
-        ],
-        10 => &[
-            (b"connection", Name::Connection),
-            (b"keep-alive", Name::KeepAlive),
-            (b"set-cookie", Name::SetCookie),
-        ],
-        12 => &[(b"x-request-id", Name::XRequestId)],
-        13 => &[(b"authorization", Name::Authorization)],
-        14 => &[
-            (b"content-length", Name::ContentLength),
-            (b"x-goog-api-key", Name::XGoogApiKey),
-        ],
-        16 => &[
-            (b"proxy-connection", Name::ProxyConnection),
-            (b"x-sluicegate-key", Name::XSluicegateKey),
-        ],
-        17 => &[(b"transfer-encoding", Name::TransferEncoding)],
-        18 => &[(b"proxy-authenticate", Name::ProxyAuthenticate)],
-        19 => &[
-            (b"proxy-authorization", Name::ProxyAuthorization),
-            (b"x-gomodel-user-path", Name::XGomodelUserPath),
-        ],
-        22 => &[(b"sec-websocket-protocol", Name::SecWebsocketProtocol)],
-        _ => &[],
+    let first = bytes.first().unwrap_or(&0).to_ascii_lowercase();
+    let (lower, name): (&[u8], Name) = match (bytes.len(), first) {
+        (2, b't') => (b"te", Name::Te),
+        (4, b'h') => (b"host", Name::Host),
+        (4, b'd') => (b"date", Name::Date),
+        (6, b'e') => (b"expect", Name::Expect),
+        (6, b'c') => (b"cookie", Name::Cookie),
+        (7, b'u') => (b"upgrade", Name::Upgrade),
+        (7, b't') => (b"trailer", Name::Trailer),
+        (7, b'a') => (b"api-key", Name::ApiKey),
+        (9, b'x') => (b"x-api-key", Name::XApiKey),
+        (9, b'f') => (b"forwarded", Name::Forwarded),
+        (10, b'c') => (b"connection", Name::Connection),
+        (10, b'k') => (b"keep-alive", Name::KeepAlive),
+        (10, b's') => (b"set-cookie", Name::SetCookie),
+        (12, b'x') => (b"x-request-id", Name::XRequestId),
+        (13, b'a') => (b"authorization", Name::Authorization),
+        (14, b'c') => (b"content-length", Name::ContentLength),
+        (14, b'x') => (b"x-goog-api-key", Name::XGoogApiKey),
+        (16, b'p') => (b"proxy-connection", Name::ProxyConnection),
+        (16, b'x') => (b"x-sluicegate-key", Name::XSluicegateKey),
+        (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
+        (18, b'p') => (b"proxy-authenticate", Name::ProxyAuthenticate),
+        (19, b'p') => (b"proxy-authorization", Name::ProxyAuthorization),
+        (19, b'x') => (b"x-gomodel-user-path", Name::XGomodelUserPath),
+        (22, b's') => (b"sec-websocket-protocol", Name::SecWebsocketProtocol),
+        _ => (&[], Name::Other),
     };
-    if let Some((_, name)) = known
-        .iter()
-        .find(|(lower, _)| bytes.eq_ignore_ascii_case(lower))
-    {
-        return *name;
+    if bytes.eq_ignore_ascii_case(lower) {
+        return name;
     }
     match bytes.get(..X_FORWARDED.len()) {
         Some(start) if start.eq_ignore_ascii_case(X_FORWARDED) => Name::XForwarded,
@@ -429,71 +411,135 @@ pub fn name(bytes: &[u8]) -> Name {
     }
 }
 
+/// The part of a buffer that may hold a head.
+fn window(buf: &[u8]) -> &[u8] {
+    buf.get(..HEAD_BYTES_MAX).unwrap_or(buf)
+}
+
+fn read_request(buf: &[u8], fields: &mut Vec<Field>) -> Result<Option<RequestHead>, HeadError> {
+    let (before, line) = start_line(buf, EMPTY_LINES_MAX);
+    let parts = request_line(line)?;
+    let start = before + line.len();
+    let Some(len) = read_fields(buf, start, REQUEST_FIELDS_MAX, fields)? else {
+        return Ok(None);
+    };
+    check_host(parts.version, fields, buf)?;
+    Ok(Some(RequestHead {
+        method: span(before, parts.method.len()),
+        target: span(before + parts.method.len() + 1, parts.target.len()),
+        version: parts.version,
+        len,
+    }))
+}
+
+fn read_response(buf: &[u8], fields: &mut Vec<Field>) -> Result<Option<ResponseHead>, HeadError> {
+    let (_, line) = start_line(buf, 0);
+    let parts = status_line(line)?;
+    let Some(len) = read_fields(buf, line.len(), RESPONSE_FIELDS_MAX, fields)? else {
+        return Ok(None);
+    };
+    Ok(Some(ResponseHead {
+        version: parts.version,
+        status: parts.status,
+        reason: span(line.len() - parts.reason.len(), parts.reason.len()),
+        len,
+    }))
+}
+
 /// The number of bytes in empty lines, and the line after them without its CRLF.
-fn start_line(head: &[u8]) -> (usize, &[u8]) {
-    let mut rest = head;
-    while let [b'\r', b'\n', after @ ..] = rest {
+fn start_line(buf: &[u8], empty_lines_max: usize) -> (usize, &[u8]) {
+    let mut rest = buf;
+    for _ in 0..empty_lines_max {
+        let Some(after) = rest.strip_prefix(b"\r\n") else {
+            break;
+        };
         rest = after;
     }
     let len = memchr(b'\r', rest).unwrap_or(rest.len());
-    (head.len() - rest.len(), rest.get(..len).unwrap_or_default())
+    (buf.len() - rest.len(), rest.get(..len).unwrap_or_default())
 }
 
-/// Fills `fields` from the field section, which starts at `start` and lasts to the end of `head`.
-fn field_lines(
-    head: &[u8],
+/// Fills `fields` from the field section, which begins with the CRLF at `start`; returns the length
+/// of the head, or `None` if its end has not come.
+fn read_fields(
+    buf: &[u8],
     start: usize,
     fields_max: usize,
     fields: &mut Vec<Field>,
-) -> Result<(), HeadError> {
-    let section = head.get(start..).unwrap_or_default();
+) -> Result<Option<usize>, HeadError> {
+    fields.clear();
+    let Some(section) = buf.get(start + 2..) else {
+        return Ok(None);
+    };
     let mut few = [EMPTY_HEADER; FIELDS_USUAL];
     match httparse::parse_headers(section, &mut few) {
-        Err(Error::TooManyHeaders) => many_field_lines(head, section, fields_max, fields),
-        parsed => record(head, parsed, fields),
+        Err(Error::TooManyHeaders) => read_many_fields(buf, section, fields_max, fields),
+        parsed => record(buf, section, parsed, fields),
     }
 }
 
 #[cold]
-fn many_field_lines(
-    head: &[u8],
+fn read_many_fields(
+    buf: &[u8],
     section: &[u8],
     fields_max: usize,
     fields: &mut Vec<Field>,
-) -> Result<(), HeadError> {
+) -> Result<Option<usize>, HeadError> {
     let mut many = [EMPTY_HEADER; RESPONSE_FIELDS_MAX];
     let allowed = many.get_mut(..fields_max).unwrap_or_default();
-    record(head, httparse::parse_headers(section, allowed), fields)
+    record(
+        buf,
+        section,
+        httparse::parse_headers(section, allowed),
+        fields,
+    )
 }
 
-/// Turns httparse's borrows into spans. [`HeadScan`] has seen that every line ends in CRLF and none
-/// is folded, so the lines follow one another without a gap.
+/// Turns httparse's borrows into spans. It accepts no folding and no bare CR, but bare LF, which is
+/// looked for here; so the lines follow one another without a gap.
 fn record(
-    head: &[u8],
+    buf: &[u8],
+    section: &[u8],
     parsed: httparse::Result<(usize, &[Header<'_>])>,
     fields: &mut Vec<Field>,
-) -> Result<(), HeadError> {
-    let headers = match parsed {
-        Ok(Status::Complete((_, headers))) => headers,
+) -> Result<Option<usize>, HeadError> {
+    let (section_len, headers) = match parsed {
+        Ok(Status::Complete(complete)) => complete,
+        Ok(Status::Partial) => return Ok(None),
         Err(Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
         Err(Error::HeaderValue) => return Err(HeadError::BadFieldValue),
-        Ok(Status::Partial) | Err(_) => return Err(HeadError::BadFieldName),
+        Err(_) => return Err(HeadError::BadFieldName),
     };
-    let place = |bytes: &[u8]| bytes.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-    let end = offset(head.len().saturating_sub(2));
+    let place = |bytes: &[u8]| bytes.as_ptr().addr().wrapping_sub(buf.as_ptr().addr());
+    let len = place(section) + section_len;
+    let end = len - 2;
+    let mut line_ends_fit = is_line_end(buf, end) && is_line_end(buf, len);
     for header in headers {
-        let start = offset(place(header.name.as_bytes()));
+        let start = place(header.name.as_bytes());
+        line_ends_fit &= is_line_end(buf, start);
         if let Some(before) = fields.last_mut() {
-            before.line.end = start;
+            before.line.end = offset(start);
         }
         fields.push(Field {
             name: name(header.name.as_bytes()),
             name_len: u16::try_from(header.name.len()).map_err(|_| HeadError::TooLong)?,
-            line: Span { start, end },
+            line: Span {
+                start: offset(start),
+                end: offset(end),
+            },
             value: span(place(header.value), header.value.len()),
         });
     }
-    Ok(())
+    if line_ends_fit {
+        Ok(Some(len))
+    } else {
+        Err(HeadError::BareLf)
+    }
+}
+
+/// Whether a line of `buf` ends properly before `end`.
+fn is_line_end(buf: &[u8], end: usize) -> bool {
+    buf.get(..end).is_some_and(|lines| lines.ends_with(b"\r\n"))
 }
 
 /// RFC 9112, section 3.2: one valid `Host`, which only HTTP/1.0 may leave out.

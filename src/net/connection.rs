@@ -262,6 +262,8 @@ impl Connection {
     /// Answers a request that could not be framed, and ends the connection.
     pub(super) fn refuse_unframed(&mut self, fault: Fault) -> After {
         let id = self.worker.ids.next();
+        self.busy.get_or_insert(self.worker.busy());
+        self.access = Access::default();
         let asker = Asker {
             id,
             head_only: false,
@@ -351,7 +353,7 @@ impl Connection {
             After::Close { linger } => {
                 if self.flushed().await {
                     self.client.finish();
-                    if linger {
+                    if linger || self.client.has_unread() {
                         self.linger().await;
                     }
                 }

@@ -148,6 +148,12 @@ impl Stream {
         }
     }
 
+    /// Whether bytes wait that have not been received: closing now would reset the connection.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        matches!(self.socket().peek(), Ok(Received::Data(_)))
+    }
+
     /// Ends our direction in order: close_notify under TLS, then FIN.
     pub fn finish(&mut self) {
         if let Self::Tls(stream) = self {
@@ -173,8 +179,11 @@ impl Stream {
 
 impl PlainStream {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        debug_assert!(self.unsent.is_empty(), "the caller waits for a flush");
-        let sent = self.socket.send(bytes)?.unwrap_or(0);
+        // Behind what is kept already: an interim response, then the final one.
+        let sent = match self.unsent.is_empty() {
+            true => self.socket.send(bytes)?.unwrap_or(0),
+            false => 0,
+        };
         if let Some(rest) = bytes.get(sent..)
             && !rest.is_empty()
         {

@@ -128,20 +128,22 @@ impl Cursor {
     /// Reads bytes of the chunked framing up to the next content, the end of the message or of the
     /// input; returns their number.
     fn read_syntax(&mut self, input: &[u8]) -> Result<usize, FramingError> {
-        let mut bytes = input.iter();
+        let mut rest = input;
         loop {
-            match self.state {
-                State::Data { .. } | State::Length { .. } | State::UntilClose | State::Done => {
-                    break;
+            (self.state, rest) = match (self.state, rest) {
+                (State::Refused(error), _) => return Err(error),
+                (
+                    State::Length { .. } | State::UntilClose | State::Data { .. } | State::Done,
+                    _,
+                )
+                | (_, []) => return Ok(input.len() - rest.len()),
+                (State::DataCr, [b'\r', b'\n', after @ ..]) => (State::SIZE, after),
+                (state @ State::Size { line: 0, .. }, [byte, after @ ..]) => {
+                    plain_chunk_line(rest).unwrap_or_else(|| (state.after(*byte), after))
                 }
-                State::Refused(error) => return Err(error),
-                state => {
-                    let Some(&byte) = bytes.next() else { break };
-                    self.state = state.step(byte).unwrap_or_else(State::Refused);
-                }
-            }
+                (state, [byte, after @ ..]) => (state.after(*byte), after),
+            };
         }
-        Ok(input.len() - bytes.len())
     }
 
     /// Skips as much of the next `available` bytes as is content.
@@ -162,6 +164,24 @@ impl Cursor {
         self.content = self.content.saturating_add(skipped as u64);
         skipped
     }
+}
+
+/// Reads a chunk line that is whole, of digits alone and not the last one, as nearly all are; the
+/// states know the same and everything else.
+fn plain_chunk_line(input: &[u8]) -> Option<(State, &[u8])> {
+    let digits = input
+        .iter()
+        .take(usize::from(CHUNK_SIZE_DIGITS_MAX))
+        .map_while(|&byte| hex(byte));
+    let (size, len) = digits.fold((0, 0), |(size, len), digit| (size << 4 | digit, len + 1));
+    match input.get(len..) {
+        Some([b'\r', b'\n', after @ ..]) if size > 0 => Some((State::Data { left: size }, after)),
+        _ => None,
+    }
+}
+
+fn hex(byte: u8) -> Option<u64> {
+    char::from(byte).to_digit(16).map(u64::from)
 }
 
 /// The smaller of both, and what is then left of the first.
@@ -211,6 +231,10 @@ enum State {
 
 impl State {
     const SIZE: Self = Self::Size { size: 0, line: 0 };
+
+    fn after(self, byte: u8) -> Self {
+        self.step(byte).unwrap_or_else(Self::Refused)
+    }
 
     /// The state after one byte of the chunked framing.
     fn step(self, byte: u8) -> Result<Self, FramingError> {
@@ -270,33 +294,24 @@ impl State {
     }
 
     fn size(size: u64, line: u16, byte: u8) -> Result<Self, FramingError> {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'\n' => return Err(FramingError::ChunkBareLf),
-            _ if line == 0 => return Err(FramingError::ChunkSizeInvalid),
-            b'\r' => return Ok(Self::SizeLf { size }),
-            b';' => {
-                return Ok(Self::Extension {
-                    size,
-                    line: line + 1,
-                });
-            }
-            b' ' | b'\t' => {
-                return Ok(Self::SizeBlank {
-                    size,
-                    line: line + 1,
-                });
-            }
-            _ => return Err(FramingError::ChunkSizeInvalid),
-        };
-        match line {
-            CHUNK_SIZE_DIGITS_MAX.. => Err(FramingError::ChunkSizeOverflow),
-            _ => Ok(Self::Size {
-                size: size << 4 | u64::from(digit),
+        match (byte, hex(byte)) {
+            (_, Some(_)) if line >= CHUNK_SIZE_DIGITS_MAX => Err(FramingError::ChunkSizeOverflow),
+            (_, Some(digit)) => Ok(Self::Size {
+                size: size << 4 | digit,
                 line: line + 1,
             }),
+            (b'\n', _) => Err(FramingError::ChunkBareLf),
+            _ if line == 0 => Err(FramingError::ChunkSizeInvalid),
+            (b'\r', _) => Ok(Self::SizeLf { size }),
+            (b';', _) => Ok(Self::Extension {
+                size,
+                line: line + 1,
+            }),
+            (b' ' | b'\t', _) => Ok(Self::SizeBlank {
+                size,
+                line: line + 1,
+            }),
+            _ => Err(FramingError::ChunkSizeInvalid),
         }
     }
 

@@ -1,0 +1,17 @@
+//! Request heads: cuts, the slow model, the spans, and the length decision.
+//!
+//! Seeds: `tests/corpus/heads/accept` and `tests/corpus/heads/refuse`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sluicegate::http::head::{Side, property};
+
+fuzz_target!(|input: &[u8]| {
+    // Long inputs are cut into longer pieces, so that each is worth its time.
+    for step in [1 + input.len() / 512, 7 + input.len() / 64] {
+        property::hold(Side::Request, input, step);
+    }
+    property::holds_at_cut(Side::Request, input, input.len() / 2);
+    sluicegate::http::framing::property::decision_holds(input);
+});
