@@ -20,10 +20,12 @@ mod support;
 
 mod auth;
 mod disconnects;
+mod errors;
 mod framing;
 mod heads;
 mod pool;
 mod routes;
 mod smuggling;
 mod streaming;
+mod timeouts;
 mod upgrade;

@@ -59,9 +59,9 @@ fn the_most_recently_used_connection_is_taken_first() {
 #[test]
 fn a_stale_connection_is_replaced_without_an_error() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for reset in [false, true] {
             for method in ["GET", "POST"] {
-                let rig = Rig::of(sides);
                 let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
                 peer.send(ok("first"));
                 assert_eq!(client.response().text(), "first");
@@ -120,18 +120,18 @@ fn stray_bytes_on_an_idle_connection_close_it_and_reach_nobody() {
 #[test]
 fn bytes_beyond_the_end_of_a_response_close_it_and_reach_nobody() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for answer in [
             ok("first") + &ok("evil"),
             ok("first") + "x",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\nevil"
                 .to_owned(),
         ] {
-            let rig = Rig::of(sides);
             let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
             peer.send(&answer);
             assert_eq!(client.response().text(), "first", "{sides:?}");
             let (mut other, mut fresh, _) = rig.exchange(&get("/p/anthropic/models"));
-            fresh.send(ok("own"));
+            fresh.send(response("200 OK", &["Connection: close"], "own"));
             assert_eq!(other.response().text(), "own", "{sides:?}");
             peer.wait_for_close();
         }
@@ -197,13 +197,13 @@ fn warm(rig: &Rig) -> (Wire, Wire) {
 #[test]
 fn a_post_is_never_sent_twice() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for reset in [false, true] {
             for (method, lines) in [
                 ("POST", &[] as &[&str]),
                 ("POST", &["Idempotency-Key: 4711"]),
                 ("PATCH", &[]),
             ] {
-                let rig = Rig::of(sides);
                 let (mut client, mut peer) = warm(&rig);
                 client.send(request(method, "/p/anthropic/messages", lines, "content"));
                 assert_eq!(peer.request().text(), "content");
@@ -225,8 +225,8 @@ fn a_post_is_never_sent_twice() {
 #[test]
 fn an_idempotent_request_is_sent_once_more_on_a_fresh_connection() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
-            let rig = Rig::of(sides);
             let (mut client, mut peer) = warm(&rig);
             let body = if method == "PUT" { "content" } else { "" };
             client.send(request(method, "/p/anthropic/models", &["X-A: 1"], body));
@@ -236,7 +236,7 @@ fn an_idempotent_request_is_sent_once_more_on_a_fresh_connection() {
             let second = fresh.request();
             assert_eq!(first.head.raw, second.head.raw, "{sides:?} {method}");
             assert_eq!(first.body, second.body, "{sides:?} {method}");
-            fresh.send("HTTP/1.1 204 Second\r\n\r\n");
+            fresh.send("HTTP/1.1 204 Second\r\nConnection: close\r\n\r\n");
             assert_eq!(client.response().head.start, "HTTP/1.1 204 Second");
         }
     }
@@ -309,9 +309,12 @@ fn a_failure_after_the_first_response_byte_is_not_retried() {
 fn a_request_whose_content_is_not_all_there_is_not_retried() {
     let rig = Rig::plain();
     let (mut client, mut peer) = warm(&rig);
-    client.send(
-        request("PUT", "/p/anthropic/files", &["Content-Length: 1000"], ""),
-    );
+    client.send(request(
+        "PUT",
+        "/p/anthropic/files",
+        &["Content-Length: 1000"],
+        "",
+    ));
     peer.head();
     client.send("hello");
     peer.expect("hello");

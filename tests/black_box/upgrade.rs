@@ -297,8 +297,8 @@ fn the_protocol_entry_with_a_wrong_key_is_401_and_with_another_key_is_removed() 
 #[test]
 fn a_tunnel_ends_when_the_client_leaves() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for reset in [true, false] {
-            let rig = Rig::of(sides);
             let (client, mut peer) = tunnel(&rig);
             if reset {
                 client.reset()
