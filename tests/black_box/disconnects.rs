@@ -33,8 +33,8 @@ fn leave(mut client: Wire, way: &str) -> Option<Wire> {
 #[test]
 fn a_client_that_leaves_while_the_upstream_is_silent_cuts_it() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in WAYS {
-            let rig = Rig::of(sides);
             let (client, peer, _) =
                 rig.exchange(&request("POST", "/p/anthropic/messages", &[], "{}"));
             let _open = leave(client, way);
@@ -46,8 +46,8 @@ fn a_client_that_leaves_while_the_upstream_is_silent_cuts_it() {
 #[test]
 fn a_client_that_leaves_while_the_upstream_streams_cuts_it() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in WAYS {
-            let rig = Rig::of(sides);
             let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
             peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
             client.head();
@@ -79,9 +79,9 @@ fn a_client_that_leaves_while_a_stream_floods_cuts_it() {
 #[test]
 fn a_client_that_leaves_while_it_uploads_cuts_the_upstream() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in WAYS {
             for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
-                let rig = Rig::of(sides);
                 let mut client = rig.client();
                 client.send(
                     request("POST", "/p/anthropic/files", &[framing], "")
@@ -173,8 +173,8 @@ fn expect_truncated(sides: Sides, end: &End, what: &str) {
 #[test]
 fn an_upstream_that_breaks_off_in_a_body_with_a_length_truncates_it() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in BREAKS {
-            let rig = Rig::of(sides);
             let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
             client.head();
@@ -190,6 +190,7 @@ fn an_upstream_that_breaks_off_in_a_body_with_a_length_truncates_it() {
 #[test]
 fn an_upstream_that_breaks_off_in_a_chunked_body_truncates_it() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in BREAKS {
             for begun in [
                 "5\r\nhello\r\n",
@@ -197,7 +198,6 @@ fn an_upstream_that_breaks_off_in_a_chunked_body_truncates_it() {
                 "5\r\nhello\r\n8\r\nwor",
                 "5\r\nhello\r\n0\r\n",
             ] {
-                let rig = Rig::of(sides);
                 let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
                 peer.send(format!(
                     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{begun}"
@@ -220,11 +220,11 @@ fn an_upstream_that_breaks_off_in_a_chunked_body_truncates_it() {
 #[test]
 fn a_close_delimited_body_that_is_reset_ends_in_a_reset_or_without_a_last_chunk() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in BREAKS {
             if way == "fin" || (way == "truncate" && !sides.upstream) {
                 continue; // That is how such a body ends.
             }
-            let rig = Rig::of(sides);
             let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
             peer.send("HTTP/1.1 200 OK\r\n\r\nhello");
             let head = client.head();
@@ -291,13 +291,13 @@ fn tls_without_close_notify_is_fine_when_the_length_was_complete() {
 #[test]
 fn an_upstream_that_breaks_off_in_its_head_is_502() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in BREAKS {
             for begun in [
                 "H",
                 "HTTP/1.1 200",
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
             ] {
-                let rig = Rig::of(sides);
                 let (mut client, mut peer, _) =
                     rig.exchange(&request("POST", "/p/anthropic/messages", &[], "{}"));
                 peer.send(begun);
@@ -318,8 +318,8 @@ fn an_upstream_that_breaks_off_in_its_head_is_502() {
 #[test]
 fn an_upstream_that_leaves_during_an_upload_is_502() {
     for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
         for way in BREAKS {
-            let rig = Rig::of(sides);
             let mut client = rig.client();
             client.send(
                 request("POST", "/p/anthropic/files", &["Content-Length: 1000"], "")
