@@ -19,3 +19,5 @@
 mod support;
 
 mod heads;
+mod sequence;
+mod streaming;
