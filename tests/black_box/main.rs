@@ -19,5 +19,6 @@
 mod support;
 
 mod heads;
+mod in_force;
 mod sequence;
 mod streaming;
