@@ -18,7 +18,9 @@
 
 mod support;
 
+mod config;
 mod heads;
 mod in_force;
+mod misconfiguration;
 mod sequence;
 mod streaming;
