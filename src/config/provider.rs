@@ -107,10 +107,7 @@ impl Instance<'_> {
         }
         let kind = self.kind(&table)?;
         let key = self.api_key(&table)?;
-        let base_url = self
-            .variable("BASE_URL")
-            .map(str::to_owned)
-            .or(table.base_url.clone());
+        let base_url = self.base_url(&table)?;
         let credential = self.credential(&table, kind, key)?;
         // A key makes a provider exist; where none is needed, a base URL does.
         let keyless = kind == ProviderKind::Vllm
@@ -126,8 +123,8 @@ impl Instance<'_> {
             Credential::None if base_url.is_none() && !in_file => return Ok(None),
             _ => {}
         }
-        let base = match &base_url {
-            Some(url) => base(url).map_err(|expected| self.error("base_url", expected))?,
+        let base = match base_url {
+            Some(base) => base,
             None => {
                 base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
             }
@@ -153,9 +150,14 @@ impl Instance<'_> {
         )
     }
 
-    fn variable(&self, suffix: &str) -> Option<&str> {
-        self.prefix
-            .and_then(|prefix| self.env.get(&format!("{prefix}_{suffix}")))
+    fn base_url(&self, table: &ProviderTable) -> Result<Option<BaseUrl>, ConfigError> {
+        if let Some(prefix) = self.prefix
+            && let Some(base) = self.env.parsed(&format!("{prefix}_BASE_URL"), base)?
+        {
+            return Ok(Some(base));
+        }
+        let written = table.base_url.as_deref().map(base).transpose();
+        written.map_err(|expected| self.error("base_url", expected))
     }
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {

@@ -19,14 +19,22 @@
 mod support;
 
 mod auth;
+mod config;
 mod counterpart;
 mod disconnects;
 mod errors;
 mod framing;
 mod heads;
+mod in_force;
+mod keys_file;
+mod lifecycle;
+mod misconfiguration;
 mod pool;
 mod routes;
+mod sequence;
 mod smuggling;
 mod streaming;
 mod timeouts;
+mod tls;
 mod upgrade;
+mod uploads;
