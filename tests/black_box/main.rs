@@ -19,13 +19,18 @@
 mod support;
 
 mod auth;
+mod bulk;
+mod config;
 mod disconnects;
 mod errors;
 mod framing;
 mod heads;
+mod lifecycle;
+mod observe;
 mod pool;
 mod routes;
 mod smuggling;
 mod streaming;
 mod timeouts;
+mod tls;
 mod upgrade;
