@@ -11,7 +11,7 @@ pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
 pub(crate) use rig::{ALL_SIDES, Rig, Sides};
 pub(crate) use upstream::{Scripted, Upstream};
-pub(crate) use wire::{End, PATIENCE, Wire, lossy};
+pub(crate) use wire::{End, PATIENCE, Wire};
 
 /// A GET with the gateway key.
 pub(crate) fn get(path: &str) -> String {
