@@ -101,7 +101,7 @@ fn events_until_the_end_of_the_connection_arrive_one_by_one() {
     let mut peer = asked(&upstream, &mut client);
     peer.send("HTTP/1.1 200 OK\r\n\r\n");
     let head = client.head();
-    let mut expect = |client: &mut Wire, piece: &str| {
+    let expect = |client: &mut Wire, piece: &str| {
         if head.value("transfer-encoding").is_some() {
             assert_eq!(client.chunk().unwrap(), piece.as_bytes());
         } else {
