@@ -496,7 +496,10 @@ impl Exchange {
         scratch: &mut Scratch,
     ) -> After {
         let sent = self.up.cursor.is_done() && !self.up.refused && upstream.stream.is_flushed();
+        // After a reload provider numbers mean others: such a connection would reach the wrong one.
+        let current = Rc::ptr_eq(&self.gateway, &connection.worker.gateway());
         if sent
+            && current
             && self.response.leaves_reusable()
             && let Some((provider, _)) = self.gateway.provider(self.provider)
         {
