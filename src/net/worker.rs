@@ -272,11 +272,7 @@ impl Worker {
     fn reload(&self, settings: &Settings) {
         let new = prepare(settings);
         let old = self.gateway();
-        self.pool.reindex(|index| {
-            let provider = old.config.providers.get(index)?;
-            let mut providers = new.config.providers.iter();
-            providers.position(|other| other.name == provider.name && other.base == provider.base)
-        });
+        self.pool.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
         *self.tls.borrow_mut() = settings.tls.clone();
         self.prefetch();
