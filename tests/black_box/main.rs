@@ -21,6 +21,7 @@ mod support;
 mod auth;
 mod bulk;
 mod config;
+mod counterpart;
 mod disconnects;
 mod errors;
 mod framing;
