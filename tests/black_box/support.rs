@@ -11,16 +11,11 @@ pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
 pub(crate) use rig::{ALL_SIDES, Rig, Sides};
 pub(crate) use upstream::{Scripted, Upstream};
-pub(crate) use wire::{End, PATIENCE, Wire, lossy};
+pub(crate) use wire::{End, PATIENCE, Wire};
 
 /// A GET with the gateway key.
 pub(crate) fn get(path: &str) -> String {
     request("GET", path, &[], "")
-}
-
-/// A POST with the gateway key and a length.
-pub(crate) fn post(path: &str, body: &str) -> String {
-    request("POST", path, &[], body)
 }
 
 /// A request with the gateway key, further field lines and, unless it is a bare GET, a length.
@@ -49,4 +44,9 @@ pub(crate) fn response(status: &str, lines: &[&str], body: &str) -> String {
 /// A 200 with this content.
 pub(crate) fn ok(body: &str) -> String {
     response("200 OK", &[], body)
+}
+
+/// A request of HTTP/1.0 with the gateway key.
+pub(crate) fn get_1_0(lines: &str) -> String {
+    format!("GET /p/anthropic/models HTTP/1.0\r\nx-api-key: {KEY}\r\n{lines}\r\n")
 }
