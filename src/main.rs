@@ -48,10 +48,7 @@ fn main() -> ExitCode {
 
 fn serve(file: Option<PathBuf>) -> ExitCode {
     match Server::start(Box::new(move || load(file.as_deref()))) {
-        Ok(server) => match server.run() {
-            Ok(code) => code,
-            Err(error) => fail(&error.to_string(), ExitCode::FAILURE),
-        },
+        Ok(server) => server.run(),
         Err(StartError::Configuration(message)) => fail(&message, BAD_CONFIGURATION.into()),
         Err(StartError::System(message)) => fail(&message, ExitCode::FAILURE),
     }

@@ -44,6 +44,7 @@ pub struct Server {
     log: Log,
     load: Load,
     timeouts: (Duration, Duration),
+    signals: Signals,
 }
 
 /// How often a drain looks whether it is over.
@@ -55,6 +56,9 @@ impl Server {
     /// # Errors
     /// Nothing is left running then.
     pub fn start(load: Load) -> Result<Self, StartError> {
+        // Watched before anyone can know that it runs: so none of them kills it in between.
+        let signals =
+            Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| system("signals", &error))?;
         let settings = settings(&load).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
         let log = Log::start(config.log.format, config.log.level).map_err(|e| system("log", &e))?;
@@ -89,6 +93,7 @@ impl Server {
             log,
             load,
             timeouts: (config.timeouts.drain_delay, config.timeouts.drain),
+            signals,
         };
         for (index, listeners) in per_worker.into_iter().enumerate() {
             let started = server.start_worker(index, listeners, rung, &settings);
@@ -135,19 +140,17 @@ impl Server {
 
     /// Handles signals until one ends the process: SIGTERM and SIGINT drain, a second one ends at once,
     /// SIGHUP reloads.
-    ///
-    /// # Errors
-    /// When signals cannot be watched.
-    pub fn run(&self) -> io::Result<ExitCode> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    #[must_use]
+    pub fn run(mut self) -> ExitCode {
         loop {
-            for signal in signals.wait() {
+            let arrived: Vec<_> = self.signals.wait().collect();
+            for signal in arrived {
                 if signal == SIGHUP {
                     self.reload();
                 } else {
-                    let code = self.drain(&mut signals);
+                    let code = self.drain();
                     self.log.flush();
-                    return Ok(code);
+                    return code;
                 }
             }
         }
@@ -170,27 +173,22 @@ impl Server {
         }
     }
 
-    fn drain(&self, signals: &mut Signals) -> ExitCode {
+    fn drain(&mut self) -> ExitCode {
         let (delay, limit) = self.timeouts;
         self.log.info("draining", &[]);
         self.tell_all(|| Message::Unhealthy);
-        if self.second_signal(signals, Instant::now() + delay, || false) {
+        if self.second_signal(delay, |_| false) {
             return ExitCode::FAILURE;
         }
         self.tell_all(|| Message::Drain);
-        let idle = || {
-            self.counters
-                .iter()
-                .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
-        };
         // One turn more than none: connections in the accept queue are requests to come.
-        if self.second_signal(signals, Instant::now() + DRAIN_POLL, || false) {
+        if self.second_signal(DRAIN_POLL, |_| false) {
             return ExitCode::FAILURE;
         }
-        if self.second_signal(signals, Instant::now() + limit, idle) {
+        if self.second_signal(limit, Self::is_idle) {
             return ExitCode::FAILURE;
         }
-        if !idle() {
+        if !self.is_idle() {
             self.log
                 .warn("drain time is over; requests under way are cut", &[]);
         }
@@ -198,16 +196,21 @@ impl Server {
         ExitCode::SUCCESS
     }
 
-    /// Waits until `done`, `until` or another ending signal; whether it was that.
-    fn second_signal(
-        &self,
-        signals: &mut Signals,
-        until: Instant,
-        done: impl Fn() -> bool,
-    ) -> bool {
-        while !done() && Instant::now() < until {
-            pause(DRAIN_POLL.min(until.saturating_duration_since(Instant::now())));
-            if signals.pending().any(|signal| signal != SIGHUP) {
+    /// Whether no request is under way.
+    fn is_idle(&self) -> bool {
+        self.counters
+            .iter()
+            .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Waits until `done`, for `time` or until another ending signal; whether it was that.
+    fn second_signal(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let begin = Instant::now();
+        while let Some(left) = time.checked_sub(begin.elapsed())
+            && !done(self)
+        {
+            pause(DRAIN_POLL.min(left));
+            if self.signals.pending().any(|signal| signal != SIGHUP) {
                 self.log.warn("second signal: ending at once", &[]);
                 return true;
             }

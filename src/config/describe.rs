@@ -127,6 +127,9 @@ impl Config {
             "ca_file",
             self.upstream.ca_file.as_ref().map(quoted_path),
         );
+        if let Some(dir) = &self.upstream.ca_dir {
+            let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", dir.display());
+        }
     }
 }
 

@@ -162,14 +162,27 @@ pub(super) fn parse<'e>(
         .map_err(|error: toml::de::Error| syntax(path, "", &error))
 }
 
-fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
+/// Names file and line of what the TOML parser refuses.
+pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
     // The library's own rendering quotes the line, which may hold a secret.
     let before = error.span().and_then(|span| content.get(..span.start));
     let from = before.map_or_else(
         || path.to_owned(),
         |before| format!("{path} line {}", before.matches('\n').count() + 1),
     );
-    ConfigError::new(&from, "", error.message())
+    ConfigError::new(&from, "", without_value(error.message()))
+}
+
+/// What was expected, without what was found: that may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    if !message.starts_with("invalid ") {
+        return message.to_owned();
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if expected.starts_with("struct ") => "expected a table".to_owned(),
+        Some((_, expected)) => format!("expected {expected}"),
+        None => "expected another value".to_owned(),
+    }
 }
 
 fn expand<'e>(
@@ -205,6 +218,9 @@ fn expanded<'e>(text: &str, variable: &impl Fn(&str) -> Option<&'e str>) -> Resu
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),
         };
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err("expected the name of a variable between ${ and }".into());
+        }
         let Some(value) = variable(name).or(default) else {
             return Err(format!(
                 "expected the variable {name} to be set, or a default: ${{{name}:-…}}"

@@ -1,6 +1,7 @@
 //! The keys file: managed keys as entries with digests.
 
 use super::ConfigError;
+use super::file::syntax;
 
 /// One managed key that may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +42,7 @@ struct Entry {
 /// # Errors
 /// Names the file and the entry.
 pub fn parse(content: &str, path: &str) -> Result<Vec<ManagedKey>, ConfigError> {
-    let file: File =
-        toml::from_str(content).map_err(|error| ConfigError::new(path, "", error.message()))?;
+    let file: File = toml::from_str(content).map_err(|error| syntax(path, content, &error))?;
     let mut keys = Vec::new();
     for entry in file.key {
         let key = format!("key {}", entry.id);

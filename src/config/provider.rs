@@ -1,5 +1,8 @@
 //! Providers: from the environment's variables and the file's tables to instances.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -107,10 +110,7 @@ impl Instance<'_> {
         }
         let kind = self.kind(&table)?;
         let key = self.api_key(&table)?;
-        let base_url = self
-            .variable("BASE_URL")
-            .map(str::to_owned)
-            .or(table.base_url.clone());
+        let base_url = self.base_url(&table)?;
         let credential = self.credential(&table, kind, key)?;
         // A key makes a provider exist; where none is needed, a base URL does.
         let keyless = kind == ProviderKind::Vllm
@@ -126,8 +126,8 @@ impl Instance<'_> {
             Credential::None if base_url.is_none() && !in_file => return Ok(None),
             _ => {}
         }
-        let base = match &base_url {
-            Some(url) => base(url).map_err(|expected| self.error("base_url", expected))?,
+        let base = match base_url {
+            Some(base) => base,
             None => {
                 base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
             }
@@ -153,9 +153,14 @@ impl Instance<'_> {
         )
     }
 
-    fn variable(&self, suffix: &str) -> Option<&str> {
-        self.prefix
-            .and_then(|prefix| self.env.get(&format!("{prefix}_{suffix}")))
+    fn base_url(&self, table: &ProviderTable) -> Result<Option<BaseUrl>, ConfigError> {
+        if let Some(prefix) = self.prefix
+            && let Some(base) = self.env.parsed(&format!("{prefix}_BASE_URL"), base)?
+        {
+            return Ok(Some(base));
+        }
+        let written = table.base_url.as_deref().map(base).transpose();
+        written.map_err(|expected| self.error("base_url", expected))
     }
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
@@ -392,46 +397,4 @@ fn parse_host(host: &str) -> Option<Host> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     named.then(|| Host::Name(host.to_ascii_lowercase()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base_urls() {
-        let rows = [
-            (
-                "https://api.openai.com/v1",
-                Some("api.openai.com|443|/v1|true"),
-            ),
-            (
-                "https://api.openai.com:443/v1/",
-                Some("api.openai.com|443|/v1|true"),
-            ),
-            ("HTTP://LocalHost:8000", Some("localhost:8000|8000||false")),
-            ("http://[::1]:9/x", Some("[::1]:9|9|/x|false")),
-            ("http://127.0.0.1/", Some("127.0.0.1|80||false")),
-            ("ftp://x", None),
-            ("api.openai.com", None),
-            ("https://", None),
-            ("https://user@x/v1", None),
-            ("https://x/v1?q=1", None),
-            ("https://x/v1#f", None),
-            ("https://x/a/../b", None),
-            ("https://x:0/", None),
-            ("https://x:99999/", None),
-            ("https://x y/", None),
-            ("https://[::1/", None),
-        ];
-        for (url, expected) in rows {
-            let found = base(url).ok().map(|base| {
-                format!(
-                    "{}|{}|{}|{}",
-                    base.authority, base.port, base.path, base.tls
-                )
-            });
-            assert_eq!(found.as_deref(), expected, "{url}");
-        }
-    }
 }

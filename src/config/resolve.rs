@@ -31,28 +31,6 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     };
     let passthrough = resolver.passthrough(&file)?;
     let providers = provider::resolve(sources, &env, &from, file.providers, &passthrough.kinds)?;
-    let metrics = Metrics {
-        enabled: resolver.switch(
-            "METRICS_ENABLED",
-            "metrics.enabled",
-            &file.metrics.enabled,
-            false,
-        )?,
-        endpoint: resolver.text("METRICS_ENDPOINT", &file.metrics.endpoint, "/metrics"),
-    };
-    let endpoint = &metrics.endpoint;
-    if !endpoint.starts_with('/')
-        || endpoint == "/p"
-        || endpoint.starts_with("/p/")
-        || endpoint == "/health"
-    {
-        let message = "expected a path such as /metrics, not below /p/ and not /health";
-        return Err(ConfigError::new(
-            &from,
-            "METRICS_ENDPOINT (metrics.endpoint)",
-            message,
-        ));
-    }
     Ok(Config {
         server: resolver.server(&file.server)?,
         auth: resolver.auth(sources, &file.auth)?,
@@ -66,7 +44,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
             )?,
         },
         timeouts: resolver.timeouts(&file.timeouts)?,
-        metrics,
+        metrics: resolver.metrics(file.metrics)?,
         log: resolver.log(sources, &file.log)?,
         upstream: UpstreamTls {
             ca_file: resolver.path("SSL_CERT_FILE", &file.upstream.ca_file),
@@ -145,14 +123,6 @@ impl Resolver<'_> {
             .unwrap_or(default))
     }
 
-    fn text(&self, variable: &str, written: &Option<String>, default: &str) -> String {
-        self.env
-            .get(variable)
-            .map(str::to_owned)
-            .or(written.clone())
-            .unwrap_or(default.to_owned())
-    }
-
     fn path(&self, variable: &str, written: &Option<String>) -> Option<PathBuf> {
         self.env
             .get(variable)
@@ -194,11 +164,7 @@ impl Resolver<'_> {
     }
 
     fn listen(&self, table: &file::ServerTable) -> Result<Vec<Listen>, ConfigError> {
-        let many = |text: &str| {
-            value::list(text)
-                .map(listen_address)
-                .collect::<Result<Vec<_>, _>>()
-        };
+        let many = |text: &str| listen_addresses(value::list(text));
         if let Some(listen) = self.env.parsed("SLUICEGATE_LISTEN", many)? {
             return Ok(listen);
         }
@@ -212,37 +178,14 @@ impl Resolver<'_> {
         let Some(written) = &table.listen else {
             return Ok(all_addresses(8080));
         };
-        let listen: Result<Vec<_>, _> = written.iter().map(|text| listen_address(text)).collect();
-        let listen = listen.and_then(|list| {
-            if list.is_empty() {
-                Err("expected at least one address")
-            } else {
-                Ok(list)
-            }
-        });
-        listen.map_err(|expected| ConfigError::new(self.from, "server.listen", expected))
+        listen_addresses(written.iter().map(String::as_str))
+            .map_err(|expected| ConfigError::new(self.from, "server.listen", expected))
     }
 
     fn base_path(&self, table: &file::ServerTable) -> Result<String, ConfigError> {
-        let path = self.text("BASE_PATH", &table.base_path, "/");
-        let trimmed = path.trim_matches('/');
-        let prefix = if trimmed.is_empty() {
-            String::new()
-        } else {
-            format!("/{trimmed}")
-        };
-        let plain = prefix
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b));
-        if !plain || crate::http::target::parse(format!("{prefix}/").as_bytes()).is_err() {
-            let message = "expected a path of letters, digits and - . _ ~ such as /g";
-            return Err(ConfigError::new(
-                self.from,
-                "BASE_PATH (server.base_path)",
-                message,
-            ));
-        }
-        Ok(prefix)
+        let written = table.base_path.clone().map(Scalar);
+        let path = self.scalar("BASE_PATH", "server.base_path", &written, base_path)?;
+        Ok(path.unwrap_or_default())
     }
 
     fn tls(&self, table: Option<&file::TlsTable>) -> Result<Option<ServerTls>, ConfigError> {
@@ -355,16 +298,9 @@ impl Resolver<'_> {
             Ok(time.unwrap_or(Duration::from_secs(default)))
         };
         let positive = |key: &str, written: &Option<Scalar>, variable: &str, default: u64| {
-            let found = time(variable, key, written, default)?;
-            if found.is_zero() {
-                let key = format!("timeouts.{key}");
-                return Err(ConfigError::new(
-                    self.from,
-                    &key,
-                    "expected more than 0 seconds",
-                ));
-            }
-            Ok(found)
+            let key = format!("timeouts.{key}");
+            let time = self.scalar(variable, &key, written, positive_duration)?;
+            Ok(time.unwrap_or(Duration::from_secs(default)))
         };
         let request = time("HTTP_TIMEOUT", "request", &table.request, 0)?;
         Ok(Timeouts {
@@ -382,6 +318,20 @@ impl Resolver<'_> {
             tunnel_idle: positive("tunnel_idle", &table.tunnel_idle, "", 3600)?,
             drain_delay: time("", "drain_delay", &table.drain_delay, 0)?,
             drain: time("", "drain", &table.drain, 300)?,
+        })
+    }
+
+    fn metrics(&self, table: file::MetricsTable) -> Result<Metrics, ConfigError> {
+        let endpoint = table.endpoint.map(Scalar);
+        let endpoint = self.scalar(
+            "METRICS_ENDPOINT",
+            "metrics.endpoint",
+            &endpoint,
+            metrics_endpoint,
+        )?;
+        Ok(Metrics {
+            enabled: self.switch("METRICS_ENABLED", "metrics.enabled", &table.enabled, false)?,
+            endpoint: endpoint.unwrap_or_else(|| "/metrics".to_owned()),
         })
     }
 
@@ -415,6 +365,39 @@ impl Resolver<'_> {
     }
 }
 
+/// A mount prefix without a slash at its end; empty for `/`.
+fn base_path(text: &str) -> Result<String, &'static str> {
+    let trimmed = text.trim_matches('/');
+    let prefix = if trimmed.is_empty() {
+        String::new()
+    } else {
+        format!("/{trimmed}")
+    };
+    let plain = prefix
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b));
+    if !plain || crate::http::target::parse(format!("{prefix}/").as_bytes()).is_err() {
+        return Err("expected a path of letters, digits and - . _ ~ such as /g");
+    }
+    Ok(prefix)
+}
+
+fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
+    if !text.starts_with('/') || text == "/p" || text.starts_with("/p/") || text == "/health" {
+        return Err("expected a path such as /metrics, not below /p/ and not /health");
+    }
+    Ok(text.to_owned())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, &'static str> {
+    let time = value::duration(text)?;
+    if time.is_zero() {
+        Err("expected more than 0 seconds")
+    } else {
+        Ok(time)
+    }
+}
+
 fn all_addresses(port: u16) -> Vec<Listen> {
     let hosts = [
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -423,6 +406,15 @@ fn all_addresses(port: u16) -> Vec<Listen> {
     hosts
         .map(|host| Listen::Tcp(SocketAddr::new(host, port)))
         .to_vec()
+}
+
+fn listen_addresses<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Listen>, &'static str> {
+    let list: Vec<Listen> = texts.map(listen_address).collect::<Result<_, _>>()?;
+    if list.is_empty() {
+        Err("expected at least one address")
+    } else {
+        Ok(list)
+    }
 }
 
 fn listen_address(text: &str) -> Result<Listen, &'static str> {

@@ -94,10 +94,19 @@ impl<'a> Env<'a> {
     /// The secret in `key`, or in the file that `key_FILE` names.
     pub(super) fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let by_file = format!("{key}_FILE");
-        match (self.values.get(key), self.values.get(&by_file)) {
-            (Some(_), Some(_)) => {
+        let mut value = self.values.get(key);
+        let mut file = self.values.get(&by_file);
+        if let (Some(one), Some(other)) = (value, file)
+            && one.from != other.from
+        {
+            // The environment wins over `.env` here too.
+            value = value.filter(|origin| origin.from == ENVIRONMENT);
+            file = file.filter(|origin| origin.from == ENVIRONMENT);
+        }
+        match (value, file) {
+            (Some(origin), Some(_)) => {
                 let message = format!("{by_file} is set too; expected only one of them");
-                Err(ConfigError::new(ENVIRONMENT, key, message))
+                Err(ConfigError::new(origin.from, key, message))
             }
             (Some(origin), None) => Secret::new(origin.value.trim())
                 .map(Some)

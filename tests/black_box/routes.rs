@@ -22,7 +22,7 @@ fn refused(client: &mut Wire, path: &str, status: u16) -> String {
 #[test]
 fn endpoint_and_query_bytes_arrive_unchanged() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let mut client = gateway.connect();
     let endpoints = [
         "messages?beta=true",
@@ -93,7 +93,7 @@ fn every_method_but_connect_and_trace_is_passed_on() {
             ));
         }
     });
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let mut client = gateway.connect();
     let methods = [
         "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "QUERY", "get",
@@ -129,7 +129,7 @@ fn connect_and_trace_are_501() {
 #[test]
 fn one_leading_v1_segment_is_dropped() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let mut client = gateway.connect();
     for (path, target) in [
         ("/p/anthropic/v1/messages", "/v1/messages"),

@@ -42,7 +42,7 @@ fn second_client(gateway: &Gateway, turn: usize) {
 #[test]
 fn a_request_of_two_readings_is_refused_with_nothing_sent_upstream() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let rows = heads();
     assert!(rows.len() + CHUNKS.len() >= 60);
     for (turn, variant) in rows.into_iter().enumerate() {
@@ -86,7 +86,7 @@ fn a_request_of_two_readings_is_refused_with_nothing_sent_upstream() {
 #[test]
 fn the_same_requests_are_refused_as_second_on_a_connection() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     for variant in heads() {
         let name = variant.name;
         let mut client = gateway.connect();
@@ -167,7 +167,7 @@ fn chunks_gone_wrong_are_refused_and_cut_the_upstream_connection() {
 #[test]
 fn a_body_that_looks_like_a_request_stays_a_body() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let mut client = gateway.connect();
     for _ in 0..3 {
         client.send(request("POST", "/p/anthropic/own", &[], SMUGGLED));
@@ -195,7 +195,7 @@ fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn a_megabyte_of_noise_is_refused_and_others_are_served() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     for turn in 0..3 {
         let mut client = gateway.connect();
         let _ = client.try_send(noise(1_000_000 + turn));
@@ -212,7 +212,7 @@ fn a_megabyte_of_noise_is_refused_and_others_are_served() {
 #[test]
 fn lines_without_end_are_refused_and_others_are_served() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     for (turn, (begin, statuses)) in [
         ("", &[400_u16, 414, 431, 501] as &[u16]),
         ("GET /p/anthropic/", &[414, 431]),
@@ -238,7 +238,7 @@ fn lines_without_end_are_refused_and_others_are_served() {
 #[test]
 fn slow_heads_do_not_keep_others_from_being_served() {
     let upstream = Scripted::echo();
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     let text = get("/p/anthropic/slow");
     let mut slow: Vec<Wire> = (0..50).map(|_| gateway.connect()).collect();
     for (turn, byte) in text.bytes().enumerate() {

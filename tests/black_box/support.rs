@@ -18,6 +18,11 @@ pub(crate) fn get(path: &str) -> String {
     request("GET", path, &[], "")
 }
 
+/// A POST with the gateway key and a length.
+pub(crate) fn post(path: &str, body: &str) -> String {
+    request("POST", path, &[], body)
+}
+
 /// A request with the gateway key, further field lines and, unless it is a bare GET, a length.
 pub(crate) fn request(method: &str, path: &str, lines: &[&str], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\nx-api-key: {KEY}\r\n");

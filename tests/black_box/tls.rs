@@ -203,7 +203,7 @@ fn a_provider_may_be_an_ip_address() {
 fn a_provider_may_speak_tls_1_2_or_1_3_only() {
     for version in [&TLS12, &TLS13] {
         let upstream = Scripted::echo_as(Some(server_config_of(&pki().server, &[version], false)));
-        let gateway = Gateway::before(&upstream);
+        let gateway = Gateway::before_scripted(&upstream);
         let mut client = gateway.connect();
         client.send(request("POST", "/p/anthropic/x", &[], "content"));
         assert_eq!(client.response().text(), "content", "{version:?}");
@@ -224,7 +224,7 @@ fn refused(gateway: &Gateway) -> (String, Option<String>) {
 #[test]
 fn a_certificate_of_an_unknown_authority_is_502_upstream_tls() {
     let upstream = Scripted::echo_as(Some(server_config(&pki().stranger)));
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     assert_eq!(
         refused(&gateway),
         ("upstream_tls".to_owned(), Some("true".to_owned()))
@@ -238,7 +238,7 @@ fn a_provider_that_demands_a_certificate_is_502() {
     for version in [&TLS12, &TLS13] {
         let config = server_config_of(&pki().server, &[version], true);
         let upstream = Scripted::echo_as(Some(config));
-        let gateway = Gateway::before(&upstream);
+        let gateway = Gateway::before_scripted(&upstream);
         let (code, _) = refused(&gateway);
         assert!(code.starts_with("upstream_"), "{version:?}: {code}");
         assert_eq!(upstream.received().concat(), "");
@@ -248,7 +248,7 @@ fn a_provider_that_demands_a_certificate_is_502() {
 #[test]
 fn a_wrong_name_is_502_upstream_tls_with_nothing_sent() {
     let upstream = Scripted::echo_as(Some(server_config(&pki().elsewhere)));
-    let gateway = Gateway::before(&upstream);
+    let gateway = Gateway::before_scripted(&upstream);
     for _ in 0..2 {
         assert_eq!(refused(&gateway).0, "upstream_tls");
     }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 
 use super::tls::{self, pki};
-use super::upstream::Scripted;
+use super::upstream::{Scripted, Upstream};
 use super::wire::{PATIENCE, Wire};
 
 /// The gateway key of every test that does not say otherwise.
@@ -267,8 +267,13 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// In front of a provider that the test plays; base path `/v1`.
+    pub(crate) fn before(upstream: &Upstream) -> Self {
+        Setup::new().base(&format!("{}/v1", upstream.url())).start()
+    }
+
     /// In front of a provider that answers by itself; base path `/v1`.
-    pub(crate) fn before(upstream: &Scripted) -> Self {
+    pub(crate) fn before_scripted(upstream: &Scripted) -> Self {
         Setup::new().base(&format!("{}/v1", upstream.url())).start()
     }
 

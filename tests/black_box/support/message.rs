@@ -33,6 +33,14 @@ pub(crate) struct Message {
     pub(crate) end: Option<End>,
 }
 
+/// A message that did not come to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    pub(crate) head: Option<Head>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) end: End,
+}
+
 impl Head {
     /// Reads a head that ends in an empty line.
     pub(crate) fn parse(raw: Vec<u8>) -> Self {
@@ -137,8 +145,12 @@ impl Wire {
         self.try_request().unwrap()
     }
 
-    pub(crate) fn try_request(&mut self) -> Result<Message, End> {
-        let head = self.try_head()?;
+    pub(crate) fn try_request(&mut self) -> Result<Message, Broken> {
+        let head = self.try_head().map_err(|end| Broken {
+            head: None,
+            body: Vec::new(),
+            end,
+        })?;
         let framing = framing(&head).unwrap_or(Framing::Empty);
         self.content(head, framing)
     }
@@ -149,8 +161,12 @@ impl Wire {
         self.try_response().unwrap()
     }
 
-    pub(crate) fn try_response(&mut self) -> Result<Message, End> {
-        let head = self.try_head()?;
+    pub(crate) fn try_response(&mut self) -> Result<Message, Broken> {
+        let head = self.try_head().map_err(|end| Broken {
+            head: None,
+            body: Vec::new(),
+            end,
+        })?;
         let framing = match head.status() {
             100..200 | 204 | 304 => Framing::Empty,
             _ => framing(&head).unwrap_or(Framing::Close),
@@ -209,7 +225,7 @@ impl Wire {
         }
     }
 
-    fn content(&mut self, head: Head, framing: Framing) -> Result<Message, End> {
+    fn content(&mut self, head: Head, framing: Framing) -> Result<Message, Broken> {
         let mut message = Message {
             head,
             framing,
@@ -217,8 +233,17 @@ impl Wire {
             trailers: Vec::new(),
             end: None,
         };
-        self.content_into(&mut message)?;
-        Ok(message)
+        match self.content_into(&mut message) {
+            Ok(()) => Ok(message),
+            Err(end) => {
+                message.body.extend_from_slice(self.unread());
+                Err(Broken {
+                    head: Some(message.head),
+                    body: message.body,
+                    end,
+                })
+            }
+        }
     }
 
     fn content_into(&mut self, message: &mut Message) -> Result<(), End> {

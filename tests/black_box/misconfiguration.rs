@@ -1,0 +1,297 @@
+//! Configuration that cannot be used: what is said about it, and that nothing starts.
+
+use crate::settings::bare;
+use crate::support::Setup;
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_cannot_be_used_is_named_and_nothing_starts() {
+    let rows: &[(&str, &str, &[&str])] = &[
+        (
+            "PORT",
+            "eighty",
+            &["environment", "PORT", "expected a port"],
+        ),
+        ("PORT", "65536", &["PORT", "expected a port"]),
+        (
+            "SLUICEGATE_LISTEN",
+            "nowhere",
+            &["SLUICEGATE_LISTEN", "expected address"],
+        ),
+        ("SLUICEGATE_LISTEN", ",", &["SLUICEGATE_LISTEN", "expected"]),
+        (
+            "SLUICEGATE_LISTEN",
+            "unix:relative",
+            &["SLUICEGATE_LISTEN", "expected address"],
+        ),
+        ("BASE_PATH", "/a b", &["BASE_PATH", "expected a path"]),
+        ("BASE_PATH", "/a/../b", &["BASE_PATH", "expected a path"]),
+        (
+            "SLUICEGATE_WORKERS",
+            "-1",
+            &["SLUICEGATE_WORKERS", "expected a number"],
+        ),
+        (
+            "SLUICEGATE_DRIVER",
+            "kqueue",
+            &["SLUICEGATE_DRIVER", "expected auto"],
+        ),
+        (
+            "SLUICEGATE_TLS_CERT",
+            "cert.pem",
+            &["SLUICEGATE_TLS_KEY", "expected a PEM file"],
+        ),
+        (
+            "SLUICEGATE_TLS_KEY",
+            "key.pem",
+            &["SLUICEGATE_TLS_CERT", "expected a PEM file"],
+        ),
+        (
+            "GOMODEL_MASTER_KEY",
+            "two words",
+            &["GOMODEL_MASTER_KEY", "expected a key"],
+        ),
+        (
+            "GOMODEL_MASTER_KEY_FILE",
+            "nowhere",
+            &["nowhere", "GOMODEL_MASTER_KEY_FILE"],
+        ),
+        ("SLUICEGATE_KEYS_FILE", "nowhere", &["nowhere"]),
+        (
+            "ENABLE_PASSTHROUGH_ROUTES",
+            "maybe",
+            &["ENABLE_PASSTHROUGH_ROUTES", "expected true"],
+        ),
+        (
+            "ALLOW_PASSTHROUGH_V1_ALIAS",
+            "2",
+            &["ALLOW_PASSTHROUGH_V1_ALIAS", "expected true"],
+        ),
+        (
+            "ENABLED_PASSTHROUGH_PROVIDERS",
+            "openai,gemini",
+            &["ENABLED_PASSTHROUGH_PROVIDERS", "expected types"],
+        ),
+        (
+            "BODY_SIZE_LIMIT",
+            "10X",
+            &["BODY_SIZE_LIMIT", "expected a size"],
+        ),
+        (
+            "BODY_SIZE_LIMIT",
+            "-1",
+            &["BODY_SIZE_LIMIT", "expected a size"],
+        ),
+        (
+            "HTTP_TIMEOUT",
+            "soon",
+            &["HTTP_TIMEOUT", "expected whole seconds"],
+        ),
+        (
+            "HTTP_RESPONSE_HEADER_TIMEOUT",
+            "0",
+            &["HTTP_RESPONSE_HEADER_TIMEOUT", "expected more than 0"],
+        ),
+        (
+            "METRICS_ENABLED",
+            "ja",
+            &["METRICS_ENABLED", "expected true"],
+        ),
+        (
+            "METRICS_ENDPOINT",
+            "/p/metrics",
+            &["METRICS_ENDPOINT", "expected a path"],
+        ),
+        (
+            "METRICS_ENDPOINT",
+            "metrics",
+            &["METRICS_ENDPOINT", "expected a path"],
+        ),
+        (
+            "LOG_FORMAT",
+            "xml",
+            &["LOG_FORMAT", "expected text or json"],
+        ),
+        ("LOG_LEVEL", "loud", &["LOG_LEVEL", "expected error"]),
+        ("SSL_CERT_FILE", "nowhere.pem", &["nowhere.pem"]),
+        (
+            "SLUICEGATE_CONFIG",
+            "nowhere.toml",
+            &["nowhere.toml", "cannot read it"],
+        ),
+        (
+            "OPENAI_API_KEY",
+            "two words",
+            &["OPENAI_API_KEY", "expected a key"],
+        ),
+        (
+            "OPENAI_API_KEY_FILE",
+            "nowhere",
+            &["nowhere", "OPENAI_API_KEY_FILE"],
+        ),
+        (
+            "VLLM_BASE_URL",
+            "ftp://x",
+            &["environment", "VLLM_BASE_URL", "expected a URL"],
+        ),
+        (
+            "VLLM_EAST_BASE_URL",
+            "http://x?y",
+            &["environment", "VLLM_EAST_BASE_URL", "expected a URL"],
+        ),
+    ];
+    for (name, value, named) in rows {
+        assert_refused(|| bare().env(name, value), named);
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "[server]\nlisten_on = 1\n",
+            &["line 2", "listen_on", "expected"],
+        ),
+        ("[servers]\n", &["line 1", "servers", "expected"]),
+        (
+            "[timeouts]\nconnect = \"soon\"\n",
+            &["timeouts.connect", "expected whole seconds"],
+        ),
+        (
+            "[timeouts]\nbody_idle = 0\n",
+            &["timeouts.body_idle", "expected more than 0"],
+        ),
+        (
+            "[server]\nworkers = [1]\n",
+            &["line 2", "expected a number"],
+        ),
+        (
+            "[server]\nlisten = []\n",
+            &["server.listen", "expected at least one"],
+        ),
+        (
+            "[server]\nlisten = [\"x\"]\n",
+            &["server.listen", "expected address"],
+        ),
+        (
+            "[limits]\nbody = \"much\"\n",
+            &["limits.body", "expected a size"],
+        ),
+        (
+            "[log]\nlevel = \"loud\"\n",
+            &["log.level", "expected error"],
+        ),
+        (
+            "[metrics]\nendpoint = \"/p/x\"\n",
+            &["metrics.endpoint", "expected a path"],
+        ),
+        (
+            "[passthrough]\nproviders = [\"gemini\"]\n",
+            &["passthrough.providers", "expected types"],
+        ),
+        (
+            "[auth]\nmaster_key = \"${NOT_SET}\"\n",
+            &["auth.master_key", "NOT_SET", "expected"],
+        ),
+        ("[auth]\nmaster_key = \"gk-marker\nx\"\n", &["line"]),
+        (
+            "[auth]\nmaster_key = \"a\"\nmaster_key_file = \"b\"\n",
+            &["auth.master_key", "expected only one"],
+        ),
+        ("[auth]\nkeys_file = \"nowhere\"\n", &["nowhere"]),
+        (
+            "[providers]\nopenai = \"gk-marker\"\n",
+            &["line 2", "expected a table"],
+        ),
+        (
+            "[auth]\nmaster_key = \"pass${gk-marker}\"\n",
+            &["auth.master_key", "expected"],
+        ),
+        (
+            "[providers.here]\napi_key = \"a\"\n",
+            &["providers.here.type", "expected one of"],
+        ),
+        (
+            "[providers.here]\ntype = \"gemini\"\n",
+            &["providers.here.type", "expected one of"],
+        ),
+        (
+            "[providers.openai]\n",
+            &["providers.openai.api_key", "expected api_key"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\nbase_url = \"x\"\n",
+            &["providers.openai.base_url", "expected a URL"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\ncredential = \"x\"\n",
+            &["providers.openai.credential", "expected bearer"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\nheaders.Host = \"x\"\n",
+            &["providers.openai.headers.Host", "expected"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\nheaders.X-A = \"x\\ny\"\n",
+            &["providers.openai.headers.X-A", "expected"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\nsite_url = \"x\"\n",
+            &["providers.openai.site_url", "expected"],
+        ),
+        (
+            "[providers.openai]\napi_key = \"a\"\nidle_upstream = \"x\"\n",
+            &["providers.openai.idle_upstream", "expected"],
+        ),
+        (
+            "[providers.\"a/b\"]\ntype = \"openai\"\napi_key = \"a\"\n",
+            &["providers.a/b", "expected a provider name"],
+        ),
+    ];
+    for (toml, named) in rows {
+        let named = [*named, &["sluicegate.toml"]].concat();
+        let named: Vec<&str> = named
+            .into_iter()
+            .filter(|n| !toml.contains("nowhere") || *n != "sluicegate.toml")
+            .collect();
+        assert_refused(|| bare().toml(toml).secret("gk-marker"), &named);
+    }
+    assert_refused(
+        || bare().file(".env", "A=1\nnonsense\n"),
+        &[".env line 2", "expected KEY=value"],
+    );
+    assert_refused(
+        || bare().arg("--config").arg("gone.toml"),
+        &["gone.toml", "cannot read it"],
+    );
+}
+
+/// Neither `check` nor a start accepts it; both exit with 2 and name all of this.
+#[track_caller]
+fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
+    for finished in [setup().arg("check").run(), setup().run()] {
+        assert_eq!(finished.code, Some(2), "{named:?}: {finished:?}");
+        assert_eq!(finished.stdout, "");
+        for part in named {
+            assert!(
+                finished.stderr.contains(part),
+                "no {part:?} in {}",
+                finished.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn a_port_that_another_program_holds_is_named_and_ends_with_1() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let finished = Setup::new().env("SLUICEGATE_LISTEN", &address).run();
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(&address), "{}", finished.stderr);
+    let first = Setup::new().start();
+    let address = first.addr().to_string();
+    let second = Setup::new().env("SLUICEGATE_LISTEN", &address).run();
+    assert_eq!(second.code, Some(1), "another of its kind: {second:?}");
+}
