@@ -72,7 +72,7 @@ fn chunked_in_any_case_is_written_chunked() {
 }
 
 #[test]
-pub(crate) fn chunked_requests_cut_at_every_byte_arrive_intact() {
+fn chunked_requests_cut_at_every_byte_arrive_intact() {
     let mut rig = Rig::plain();
     let (mut client, mut peer) = (rig.client(), None);
     for cut in 0..CHUNKED.len() {
