@@ -75,7 +75,7 @@ fn a_bad_value_in_the_file_is_named_with_its_file_and_key() {
         ("[timeouts]\nconnect = [1]\n", "connect"),
         ("[timeouts]\nconnect = \"1h30\"\n", "connect"),
         ("[limits]\nbody = \"10X\"\n", "body"),
-        ("[passthrough]\nproviders = [\"openia\"]\n", "openia"),
+        ("[passthrough]\nproviders = [\"openia\"]\n", "providers"),
         ("[passthrough]\nenabled = \"perhaps\"\n", "enabled"),
         (
             "[metrics]\nenabled = true\nendpoint = \"/p/metrics\"\n",
@@ -88,11 +88,11 @@ fn a_bad_value_in_the_file_is_named_with_its_file_and_key() {
             "type",
         ),
         (
-            "[providers.x]\ntype = \"openai\"\nbase_url = \"ftp://h\"\n",
+            "[providers.x]\ntype = \"openai\"\napi_key = \"k\"\nbase_url = \"ftp://h\"\n",
             "base_url",
         ),
         (
-            "[providers.x]\ntype = \"openai\"\nbase_url = \"http://\"\n",
+            "[providers.x]\ntype = \"openai\"\napi_key = \"k\"\nbase_url = \"http://\"\n",
             "base_url",
         ),
         (
@@ -241,12 +241,16 @@ fn a_secret_in_a_bad_place_is_not_shown() {
     // Each of these is looked through for the secret when it ends.
     all_refused(rows.map(|toml| {
         (
-            Setup::new().secret("sk-oops").toml(toml),
+            Setup::new()
+                .without("GOMODEL_MASTER_KEY")
+                .secret("sk-oops")
+                .toml(toml),
             vec!["sluicegate.toml"],
         )
     }));
     // A number is no key either, and is not shown.
     let number = Setup::new()
+        .without("GOMODEL_MASTER_KEY")
         .secret("730003117")
         .toml("[auth]\nmaster_key = 730003117\n");
     refuses(number, &["sluicegate.toml", "master_key"]);

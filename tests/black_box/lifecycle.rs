@@ -186,6 +186,55 @@ fn sighup_rereads_the_configuration_without_dropping_a_connection() {
 }
 
 #[test]
+fn after_a_reload_no_request_reaches_what_was_another_providers_connection() {
+    let (one, two) = (Upstream::listen(), Upstream::listen());
+    let provider = |name: &str, upstream: &Upstream| {
+        format!(
+            "[providers.{name}]\ntype = \"openai\"\nbase_url = \"{}\"\napi_key = \"sk-of-{name}\"\n",
+            upstream.url()
+        )
+    };
+    let gateway = Setup::new().toml(&provider("b", &one)).start();
+    let mut client = gateway.connect();
+    // Two connections to the provider: one idle, one in use across the reload.
+    client.send(get("/p/b/models"));
+    let mut in_use = one.accept();
+    in_use.request();
+    let mut other = gateway.connect();
+    other.send(get("/p/b/models"));
+    let mut idle = one.accept();
+    idle.request();
+    idle.send(ok("idle now"));
+    other.response();
+    // A new one comes before it, whatever order the gateway keeps them in.
+    let content = ["a", "aa", "c"].map(|name| provider(name, &two)).concat() + &provider("b", &one);
+    rewrite(&gateway, "sluicegate.toml", &content);
+    gateway.signal(Signal::HUP);
+    loop {
+        other.send(get("/p/c"));
+        if !other.response().text().contains("provider_not_enabled") {
+            break;
+        }
+    }
+    in_use.send(ok("done"));
+    assert_eq!(client.response().text(), "done");
+    for name in ["a", "aa", "c"] {
+        client.send(get(&format!("/p/{name}/models")));
+        let mut peer = two.accept();
+        let seen = peer.request();
+        assert_eq!(
+            seen.value("authorization"),
+            Some(format!("Bearer sk-of-{name}").as_str())
+        );
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+    }
+    for peer in [in_use, idle] {
+        assert!(!String::from_utf8_lossy(&peer.record().bytes()).contains("sk-of-a"));
+    }
+}
+
+#[test]
 fn a_broken_new_configuration_changes_nothing_and_is_logged() {
     let upstream = Upstream::listen();
     let gateway = reloadable(&upstream.url());

@@ -50,3 +50,8 @@ pub(crate) fn response(status: &str, lines: &[&str], body: &str) -> String {
 pub(crate) fn ok(body: &str) -> String {
     response("200 OK", &[], body)
 }
+
+/// A request of HTTP/1.0 with the gateway key.
+pub(crate) fn get_1_0(lines: &str) -> String {
+    format!("GET /p/anthropic/models HTTP/1.0\r\nx-api-key: {KEY}\r\n{lines}\r\n")
+}
