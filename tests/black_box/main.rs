@@ -18,4 +18,5 @@
 
 mod support;
 
+mod disconnects;
 mod heads;

@@ -2,12 +2,14 @@
 
 pub(crate) mod gateway;
 pub(crate) mod message;
+pub(crate) mod sides;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
 pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
+pub(crate) use sides::Sides;
 pub(crate) use upstream::{Scripted, Upstream};
 pub(crate) use wire::{End, PATIENCE, Wire, lossy};
 

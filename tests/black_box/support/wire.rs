@@ -11,6 +11,9 @@ use rustls::Connection;
 /// How long anything may take before a test gives up; nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a peer takes nothing until it is taken for stalled.
+const STALL: Duration = Duration::from_millis(300);
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -110,6 +113,29 @@ impl Wire {
             flush(tls, &mut self.socket)?;
         }
         Ok(())
+    }
+
+    /// Sends filler until the other side has taken none for a while; returns how much went out.
+    /// After that only the end can be sent.
+    pub(crate) fn stuff(&mut self) -> usize {
+        self.handshake().unwrap();
+        self.socket.set_write_timeout(Some(STALL)).unwrap();
+        let filler = [b'x'; 64 * 1024];
+        let mut sent = 0;
+        loop {
+            let gone = match &mut self.tls {
+                None => self.socket.write(&filler),
+                Some(tls) => {
+                    let _ = tls.writer().write(&filler).unwrap();
+                    tls.write_tls(&mut self.socket)
+                }
+            };
+            match gone {
+                Ok(taken) => sent += taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
+                Err(error) => panic!("{error} after {sent} bytes"),
+            }
+        }
     }
 
     /// Finishes the TLS handshake.
