@@ -161,6 +161,24 @@ fn a_reset_while_the_upload_is_held_back_cuts_it() {
 }
 
 #[test]
+fn a_reset_while_the_upload_is_held_back_shows_without_reading() {
+    Sides::each(
+        |setup| setup,
+        |sides| {
+            let lines = ["Content-Length: 1000000000"];
+            let (mut client, peer) = sides.begin(request("PUT", "/p/openai/files", &lines, ""));
+            client.stuff();
+            let begin = Instant::now();
+            client.reset();
+            assert!(peer.is_cut_unread(), "{}: never cut", sides.name);
+            let took = begin.elapsed();
+            eprintln!("{}, unread: cut after {took:?}", sides.name);
+            assert!(took < AT_ONCE, "{}: cut after {took:?}", sides.name);
+        },
+    );
+}
+
+#[test]
 fn leaving_cuts_a_reused_upstream_connection_too() {
     Sides::each(
         |setup| setup,

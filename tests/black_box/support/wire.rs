@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use rustls::Connection;
 
@@ -229,6 +230,13 @@ impl Wire {
         let begin = Instant::now();
         let (_, end) = self.take_all();
         (end, begin.elapsed())
+    }
+
+    /// Waits for the end without reading what comes before it; false if it does not come.
+    pub(crate) fn is_cut_unread(&self) -> bool {
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 
     /// Whether something can be read, the end included, without waiting.
