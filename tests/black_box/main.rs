@@ -20,3 +20,5 @@ mod support;
 
 mod disconnects;
 mod heads;
+mod pool;
+mod truncation;

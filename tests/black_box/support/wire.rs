@@ -139,6 +139,24 @@ impl Wire {
         }
     }
 
+    /// Seals bytes into TLS records without sending them.
+    pub(crate) fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let tls = self.tls.as_mut().unwrap();
+        let mut records = Vec::new();
+        tls.writer().write_all(bytes).unwrap();
+        while tls.wants_write() {
+            tls.write_tls(&mut records).unwrap();
+        }
+        records
+    }
+
+    /// Changes the TLS keys of both directions, at once and without any content.
+    pub(crate) fn update_keys(&mut self) {
+        let tls = self.tls.as_mut().unwrap();
+        tls.refresh_traffic_keys().unwrap();
+        flush(tls, &mut self.socket).unwrap();
+    }
+
     /// Finishes the TLS handshake.
     pub(crate) fn handshake(&mut self) -> Result<(), End> {
         self.try_send("")
