@@ -21,4 +21,5 @@ mod support;
 mod disconnects;
 mod heads;
 mod pool;
+mod timeouts;
 mod truncation;
