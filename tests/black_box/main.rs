@@ -23,3 +23,4 @@ mod heads;
 mod pool;
 mod timeouts;
 mod truncation;
+mod upgrade;
