@@ -452,6 +452,11 @@ impl Connection {
         self.hangup.poll(self.client.fd(), cx)
     }
 
+    /// Ready once the client has reset; bytes that it sent before an orderly end still count.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.hangup.poll_reset(self.client.fd(), cx)
+    }
+
     /// Whether bytes behind the request may be taken to see whether the client is still there.
     pub(super) fn may_carry(&self) -> bool {
         self.carry.len() < CARRY_BYTES_MAX

@@ -318,6 +318,10 @@ impl Exchange {
         let received = match connection.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return Flow::Idle,
+            Ok(Received::Eof) if tunnel => {
+                upstream.stream.finish();
+                return Flow::Over(After::Close { linger: false });
+            }
             // Half-closed is gone: the two cannot be told apart.
             Ok(Received::Eof) | Err(_) => return Flow::Over(After::Drop),
         };
@@ -432,7 +436,11 @@ impl Exchange {
         if self.wants_client(connection, upstream) {
             return connection.client.poll_readable(cx).map(|()| Wake::Progress);
         }
-        connection.poll_left(cx).map(|()| Wake::ClientLeft)
+        let left = match self.response.is_tunnel() {
+            true => connection.poll_reset(cx),
+            false => connection.poll_left(cx),
+        };
+        left.map(|()| Wake::ClientLeft)
     }
 
     /// Moves the deadline to what the exchange now waits for.

@@ -33,6 +33,8 @@ struct Slot {
     /// Tells a late event of an earlier holder from one of this.
     generation: u32,
     gone: bool,
+    /// The connection as a whole is over, not just the peer's direction.
+    reset: bool,
     waker: Option<Waker>,
 }
 
@@ -77,18 +79,19 @@ impl Hangups {
                 continue;
             }
             for event in &events {
-                self.fired(event.data.u64());
+                self.fired(event.data.u64(), event.flags);
             }
         }
     }
 
-    fn fired(&self, data: u64) {
+    fn fired(&self, data: u64, flags: EventFlags) {
         let mut slots = self.slots.borrow_mut();
         let index = usize::try_from(data & u64::from(u32::MAX)).unwrap_or(usize::MAX);
         if let Some(slot) = slots.entries.get_mut(index)
             && u64::from(slot.generation) == data >> 32
         {
             slot.gone = true;
+            slot.reset |= flags.intersects(EventFlags::HUP | EventFlags::ERR);
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
@@ -102,14 +105,18 @@ impl Hangups {
             slots.entries.push(Slot::default());
         }
         let generation = slots.entries.get(index).map_or(0, |slot| slot.generation);
-        let data = u64::from(generation) << 32 | u64::try_from(index).unwrap_or(u64::MAX);
         let flags = EventFlags::RDHUP | EventFlags::ONESHOT;
-        if let Err(error) = epoll::add(&self.epoll, fd, EventData::new_u64(data), flags) {
+        if let Err(error) = epoll::add(&self.epoll, fd, data(index, generation), flags) {
             slots.free.push(index);
             return Err(error.into());
         }
         Ok(index)
     }
+}
+
+fn data(index: usize, generation: u32) -> EventData {
+    let index = u64::try_from(index).unwrap_or(u64::MAX);
+    EventData::new_u64(u64::from(generation) << 32 | index)
 }
 
 /// One connection's registration, made when it is first needed and kept until the connection ends.
@@ -153,6 +160,29 @@ impl Hangup {
         }
         Poll::Pending
     }
+
+    /// Ready once the peer of `fd` has reset; an orderly end does not count. Otherwise as [`poll`](Self::poll).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the event is remembered.
+    pub fn poll_reset(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.poll(fd, cx));
+        let mut slots = self.hangups.slots.borrow_mut();
+        let Some((index, slot)) = self
+            .index
+            .and_then(|index| Some((index, slots.entries.get_mut(index)?)))
+        else {
+            return Poll::Pending;
+        };
+        if slot.reset {
+            return Poll::Ready(());
+        }
+        slot.waker = Some(cx.waker().clone());
+        // The orderly end has used the registration up. Without a new one the deadlines still end the wait.
+        let data = data(index, slot.generation);
+        let _ = epoll::modify(&self.hangups.epoll, fd, data, EventFlags::ONESHOT);
+        Poll::Pending
+    }
 }
 
 impl Drop for Hangup {
@@ -163,6 +193,7 @@ impl Drop for Hangup {
             *slot = Slot {
                 generation: slot.generation.wrapping_add(1),
                 gone: false,
+                reset: false,
                 waker: None,
             };
             slots.free.push(index);

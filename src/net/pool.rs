@@ -41,6 +41,16 @@ impl Upstream {
     }
 }
 
+impl Drop for Upstream {
+    /// A provider that has stopped reading would see a FIN only behind all that the kernel still holds
+    /// for it, perhaps never. It does see a reset.
+    fn drop(&mut self) {
+        if !self.stream.is_flushed() {
+            self.stream.abort();
+        }
+    }
+}
+
 /// One provider's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
 type Stack = Vec<Box<Upstream>>;
 

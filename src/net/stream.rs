@@ -170,6 +170,11 @@ impl Stream {
         }
     }
 
+    /// Makes the coming close a reset, under TLS too: what the kernel still holds is thrown away.
+    pub fn abort(&self) {
+        self.socket().reset_on_close();
+    }
+
     /// The socket's descriptor, for watching it.
     #[must_use]
     pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {

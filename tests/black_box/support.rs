@@ -3,6 +3,7 @@
 pub(crate) mod gateway;
 pub(crate) mod message;
 pub(crate) mod rig;
+pub(crate) mod sides;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;

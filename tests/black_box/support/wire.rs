@@ -5,11 +5,15 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use rustls::Connection;
 
 /// How long anything may take before a test gives up; nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a peer takes nothing until it is taken for stalled.
+const STALL: Duration = Duration::from_millis(300);
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +116,47 @@ impl Wire {
         Ok(())
     }
 
+    /// Sends filler until the other side has taken none for a while; returns how much went out.
+    /// After that only the end can be sent.
+    pub(crate) fn stuff(&mut self) -> usize {
+        self.handshake().unwrap();
+        self.socket.set_write_timeout(Some(STALL)).unwrap();
+        let filler = [b'x'; 64 * 1024];
+        let mut sent = 0;
+        loop {
+            let gone = match &mut self.tls {
+                None => self.socket.write(&filler),
+                Some(tls) => {
+                    let _ = tls.writer().write(&filler).unwrap();
+                    tls.write_tls(&mut self.socket)
+                }
+            };
+            match gone {
+                Ok(taken) => sent += taken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
+                Err(error) => panic!("{error} after {sent} bytes"),
+            }
+        }
+    }
+
+    /// Seals bytes into TLS records without sending them.
+    pub(crate) fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let tls = self.tls.as_mut().unwrap();
+        let mut records = Vec::new();
+        tls.writer().write_all(bytes).unwrap();
+        while tls.wants_write() {
+            tls.write_tls(&mut records).unwrap();
+        }
+        records
+    }
+
+    /// Changes the TLS keys of both directions, at once and without any content.
+    pub(crate) fn update_keys(&mut self) {
+        let tls = self.tls.as_mut().unwrap();
+        tls.refresh_traffic_keys().unwrap();
+        flush(tls, &mut self.socket).unwrap();
+    }
+
     /// Finishes the TLS handshake.
     pub(crate) fn handshake(&mut self) -> Result<(), End> {
         self.try_send("")
@@ -203,6 +248,13 @@ impl Wire {
         let begin = Instant::now();
         let (_, end) = self.take_all();
         (end, begin.elapsed())
+    }
+
+    /// Waits for the end without reading what comes before it; false if it does not come.
+    pub(crate) fn is_cut_unread(&self) -> bool {
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 
     /// Whether something can be read, the end included, without waiting.
