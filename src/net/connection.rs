@@ -354,8 +354,13 @@ impl Connection {
             After::Persist => self.flushed().await,
             After::Discard(cursor) => self.flushed().await && self.discard(cursor).await,
             After::Close { linger } => {
-                if self.flushed().await {
-                    self.client.finish();
+                if !self.sent().await {
+                    return false;
+                }
+                // Under TLS the last record has to be with the kernel before the FIN.
+                self.client.close_notify();
+                if self.sent().await {
+                    self.client.shutdown();
                     if linger || self.client.has_unread() {
                         self.linger().await;
                     }
@@ -363,12 +368,22 @@ impl Connection {
                 false
             }
             After::Truncate { reset } => {
-                if self.flushed().await && reset {
+                if self.sent().await && reset {
                     self.client.fail();
                 }
                 false
             }
         }
+    }
+
+    /// As [`flushed`](Self::flushed), before the connection ends: a client that has not taken everything must
+    /// not take what it has for the whole.
+    async fn sent(&mut self) -> bool {
+        let flushed = self.flushed().await;
+        if !flushed {
+            self.client.abort();
+        }
+        flushed
     }
 
     /// Waits until the client has taken everything; false when it has not in time or has left.

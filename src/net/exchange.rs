@@ -197,7 +197,7 @@ impl Exchange {
                 }
                 match poll_fn(|cx| self.poll_wake(connection, cx)).await {
                     Wake::Progress => {}
-                    Wake::ClientLeft => return After::Drop,
+                    Wake::ClientLeft => return self.left(),
                     Wake::Deadline => return self.timed_out(connection),
                 }
             }
@@ -319,11 +319,11 @@ impl Exchange {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return Flow::Idle,
             Ok(Received::Eof) if tunnel => {
-                upstream.stream.finish();
+                upstream.finish();
                 return Flow::Over(After::Close { linger: false });
             }
             // Half-closed is gone: the two cannot be told apart.
-            Ok(Received::Eof) | Err(_) => return Flow::Over(After::Drop),
+            Ok(Received::Eof) | Err(_) => return Flow::Over(self.left()),
         };
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
@@ -381,6 +381,14 @@ impl Exchange {
             },
         );
         After::Close { linger: true }
+    }
+
+    /// The client has left, or closed its half and still reads: then the cut must not look like the end.
+    fn left(&self) -> After {
+        match self.response.is_answered() && self.response.ends_with_connection() {
+            true => After::Truncate { reset: true },
+            false => After::Drop,
+        }
     }
 
     /// Whether bytes from the client can be used now: content for the upstream, or, behind the request,

@@ -26,6 +26,8 @@ pub struct Upstream {
     pub reused: bool,
     /// When it was put back.
     idle_until: Option<Tick>,
+    /// What was sent is to arrive before the end.
+    finished: bool,
 }
 
 impl Upstream {
@@ -37,7 +39,15 @@ impl Upstream {
             provider,
             reused: false,
             idle_until: None,
+            finished: false,
         })
+    }
+
+    /// Ends our direction in order, behind what was sent; under TLS as far as the kernel takes it at once.
+    pub fn finish(&mut self) {
+        self.finished = true;
+        self.stream.close_notify();
+        self.stream.shutdown();
     }
 }
 
@@ -45,7 +55,7 @@ impl Drop for Upstream {
     /// A provider that has stopped reading would see a FIN only behind all that the kernel still holds
     /// for it, perhaps never. It does see a reset.
     fn drop(&mut self) {
-        if !self.stream.is_flushed() {
+        if !self.finished && !self.stream.is_flushed() {
             self.stream.abort();
         }
     }

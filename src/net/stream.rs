@@ -154,11 +154,16 @@ impl Stream {
         matches!(self.socket().peek(), Ok(Received::Data(_)))
     }
 
-    /// Ends our direction in order: close_notify under TLS, then FIN.
-    pub fn finish(&mut self) {
+    /// Says under TLS that no more will come; it may have to be flushed.
+    pub fn close_notify(&mut self) {
         if let Self::Tls(stream) = self {
             stream.close_notify();
         }
+    }
+
+    /// Ends our direction with a FIN behind everything that the kernel has; in order under TLS only behind
+    /// a [`close_notify`](Self::close_notify).
+    pub fn shutdown(&self) {
         self.socket().shutdown_write();
     }
 

@@ -184,7 +184,7 @@ impl TlsStream {
         !self.tls.wants_write()
     }
 
-    /// Sends close_notify, if the kernel takes it at once.
+    /// Queues close_notify, and sends it if the kernel takes it at once.
     pub fn close_notify(&mut self) {
         self.tls.send_close_notify();
         let _ = self.flush();

@@ -218,6 +218,54 @@ fn an_http10_client_over_tls_sees_that_chunks_broke_off() {
 }
 
 #[test]
+fn a_client_that_stops_reading_is_not_told_that_the_body_is_whole() {
+    Sides::each(
+        |setup| setup.toml("[timeouts]\nbody_idle = \"1s\"\n"),
+        |sides| {
+            let (mut client, mut peer) = sides.begin(get("/p/openai/models"));
+            peer.send(UNTIL_CLOSE);
+            let _ = client.head();
+            peer.stuff();
+            assert!(peer.is_cut_unread(), "{}: held for ever", sides.name);
+            assert!(client.is_cut_unread(), "{}: a quiet end", sides.name);
+            let (_, end) = client.take_all();
+            assert_ne!(end, End::Clean, "{}", sides.name);
+        },
+    );
+}
+
+#[test]
+fn a_slow_client_is_not_told_that_a_reset_body_is_whole() {
+    Sides::each(
+        |setup| setup.toml("[timeouts]\nbody_idle = \"1s\"\n"),
+        |sides| {
+            let (mut client, mut peer) = sides.begin(get("/p/openai/models"));
+            peer.send(UNTIL_CLOSE);
+            let _ = client.head();
+            peer.stuff();
+            peer.reset();
+            let (_, end) = client.take_all();
+            assert_ne!(end, End::Clean, "{}", sides.name);
+        },
+    );
+}
+
+#[test]
+fn a_client_that_half_closes_is_not_told_that_the_body_is_whole() {
+    Sides::each(
+        |setup| setup,
+        |sides| {
+            let (mut client, mut peer) = sides.begin(get("/p/openai/models"));
+            peer.send(format!("{UNTIL_CLOSE}part"));
+            let _ = client.head();
+            client.expect("part");
+            client.half_close();
+            assert_ne!(client.expect_end(), End::Clean, "{}", sides.name);
+        },
+    );
+}
+
+#[test]
 fn malformed_chunks_break_the_response_off() {
     Sides::each(
         |setup| setup,
