@@ -277,6 +277,13 @@ impl Wire {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
+    /// Says on TLS that no more will come, and leaves the socket as it is.
+    pub(crate) fn close_notify(&mut self) {
+        let tls = self.tls.as_mut().unwrap();
+        tls.send_close_notify();
+        flush(tls, &mut self.socket).unwrap();
+    }
+
     /// Ends in good order.
     pub(crate) fn close(mut self) {
         self.half_close();
