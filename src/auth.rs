@@ -144,3 +144,147 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::{self, HeadScan};
+
+    const NOW: u64 = 1000;
+
+    fn keys(master: Option<&str>, managed: Option<&[(&str, Option<u64>)]>) -> Keys {
+        let master = master.map(|key| Secret::new(key).unwrap());
+        let managed = managed.map(|list| -> Vec<ManagedKey> {
+            let entry = |(key, expires): &(&str, Option<u64>)| ManagedKey {
+                id: "id".to_owned(),
+                sha256: sha256(key.as_bytes()),
+                expires: *expires,
+            };
+            list.iter().map(entry).collect()
+        });
+        Keys::new(master.as_ref(), managed.as_deref())
+    }
+
+    /// The indices of the fields that carried a key, or why there is no grant.
+    fn check(keys: &Keys, lines: &[&str]) -> Result<Vec<usize>, AuthError> {
+        let text = format!(
+            "GET / HTTP/1.1\r\nHost: g\r\n{}\r\n",
+            lines
+                .iter()
+                .map(|line| format!("{line}\r\n"))
+                .collect::<String>()
+        );
+        let mut fields = Vec::new();
+        head::request(&mut HeadScan::default(), text.as_bytes(), &mut fields)
+            .unwrap()
+            .unwrap();
+        let grant = keys.check(&fields, text.as_bytes(), NOW)?;
+        // `Host` is field 0.
+        Ok((0..fields.len())
+            .filter(|index| grant.used(*index))
+            .map(|index| index - 1)
+            .collect())
+    }
+
+    #[test]
+    fn credential_fields() {
+        let keys = keys(Some("key"), None);
+        let (missing, invalid) = (Err(AuthError::MissingKey), Err(AuthError::InvalidKey));
+        let repeated = Err(AuthError::RepeatedCredential);
+        type Row<'a> = (&'a [&'a str], Result<Vec<usize>, AuthError>);
+        let rows: &[Row<'_>] = &[
+            (&[], missing.clone()),
+            (&["X-Other: key"], missing),
+            (&["Authorization: Bearer key"], Ok(vec![0])),
+            (&["authorization: bEARER   key"], Ok(vec![0])),
+            (&["X-Api-Key: key"], Ok(vec![0])),
+            (&["api-key: key"], Ok(vec![0])),
+            (&["X-Sluicegate-Key: key"], Ok(vec![0])),
+            (&["Authorization: key"], invalid.clone()),
+            (&["Authorization: Basic key"], invalid.clone()),
+            (&["Authorization: Bearer"], invalid.clone()),
+            (&["Authorization: Bearerkey"], invalid.clone()),
+            (&["x-api-key: Bearer key"], invalid.clone()),
+            (&["x-api-key:"], invalid.clone()),
+            (&["x-api-key: KEY"], invalid.clone()),
+            (&["x-api-key: key1"], invalid.clone()),
+            (&["x-api-key: ke"], invalid.clone()),
+            (&["x-goog-api-key: key"], Err(AuthError::MissingKey)),
+            (
+                &["Authorization: Bearer other", "x-api-key: key"],
+                Ok(vec![1]),
+            ),
+            (
+                &["Authorization: Bearer key", "x-api-key: key"],
+                Ok(vec![0, 1]),
+            ),
+            (&["x-api-key: key", "X-API-KEY: key"], repeated.clone()),
+            (&["x-api-key: key", "x-api-key: other"], repeated.clone()),
+            (
+                &["Authorization: Bearer key", "Authorization: Basic x"],
+                repeated,
+            ),
+            (
+                &["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.key"],
+                Ok(vec![]),
+            ),
+            (
+                &["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.other"],
+                invalid,
+            ),
+            (
+                &["Sec-WebSocket-Protocol: realtime"],
+                Err(AuthError::MissingKey),
+            ),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(check(&keys, lines), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn open_only_without_any_key_and_file() {
+        assert_eq!(check(&keys(None, None), &[]), Ok(vec![]));
+        assert_eq!(
+            check(&keys(None, None), &["x-api-key: a", "x-api-key: b"]),
+            Ok(vec![])
+        );
+        assert_eq!(
+            check(&keys(None, Some(&[])), &[]),
+            Err(AuthError::MissingKey)
+        );
+        assert_eq!(
+            check(&keys(None, Some(&[])), &["x-api-key: a"]),
+            Err(AuthError::InvalidKey)
+        );
+        assert_eq!(
+            check(&keys(Some("a"), None), &[]),
+            Err(AuthError::MissingKey)
+        );
+    }
+
+    #[test]
+    fn managed_keys_until_they_expire() {
+        let list = [
+            ("a", None),
+            ("b", Some(NOW + 1)),
+            ("c", Some(NOW)),
+            ("d", Some(0)),
+        ];
+        let keys = keys(Some("m"), Some(&list));
+        for (key, valid) in [
+            ("m", true),
+            ("a", true),
+            ("b", true),
+            ("c", false),
+            ("d", false),
+            ("e", false),
+        ] {
+            assert_eq!(
+                check(&keys, &[&format!("api-key: {key}")]).is_ok(),
+                valid,
+                "{key}"
+            );
+        }
+    }
+}

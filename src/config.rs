@@ -7,10 +7,15 @@
 mod describe;
 mod file;
 pub mod keys;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
 mod provider;
 mod resolve;
 mod secret;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod value;
 
 use std::fmt;

@@ -1,5 +1,8 @@
 //! The one table of errors that the gateway itself makes, and their one writer. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 

@@ -205,9 +205,11 @@ impl Server {
 
     /// Waits until `done`, for `time` or until another ending signal; whether it was that.
     fn second_signal(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
-        let until = Instant::now() + time;
-        while !done(self) && Instant::now() < until {
-            pause(DRAIN_POLL.min(until.saturating_duration_since(Instant::now())));
+        let begin = Instant::now();
+        while let Some(left) = time.checked_sub(begin.elapsed())
+            && !done(self)
+        {
+            pause(DRAIN_POLL.min(left));
             if self.signals.pending().any(|signal| signal != SIGHUP) {
                 self.log.warn("second signal: ending at once", &[]);
                 return true;

@@ -1,5 +1,8 @@
 //! Providers: from the environment's variables and the file's tables to instances.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -394,46 +397,4 @@ fn parse_host(host: &str) -> Option<Host> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     named.then(|| Host::Name(host.to_ascii_lowercase()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base_urls() {
-        let rows = [
-            (
-                "https://api.openai.com/v1",
-                Some("api.openai.com|443|/v1|true"),
-            ),
-            (
-                "https://api.openai.com:443/v1/",
-                Some("api.openai.com|443|/v1|true"),
-            ),
-            ("HTTP://LocalHost:8000", Some("localhost:8000|8000||false")),
-            ("http://[::1]:9/x", Some("[::1]:9|9|/x|false")),
-            ("http://127.0.0.1/", Some("127.0.0.1|80||false")),
-            ("ftp://x", None),
-            ("api.openai.com", None),
-            ("https://", None),
-            ("https://user@x/v1", None),
-            ("https://x/v1?q=1", None),
-            ("https://x/v1#f", None),
-            ("https://x/a/../b", None),
-            ("https://x:0/", None),
-            ("https://x:99999/", None),
-            ("https://x y/", None),
-            ("https://[::1/", None),
-        ];
-        for (url, expected) in rows {
-            let found = base(url).ok().map(|base| {
-                format!(
-                    "{}|{}|{}|{}",
-                    base.authority, base.port, base.path, base.tls
-                )
-            });
-            assert_eq!(found.as_deref(), expected, "{url}");
-        }
-    }
 }

@@ -64,6 +64,7 @@ fn defaults_are_as_documented() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_variable_takes_effect() {
     let rows: &[(&[(&str, &str)], &str)] = &[
         (&[("PORT", "9")], "listen = [\"0.0.0.0:9\", \"[::]:9\"]"),
@@ -224,6 +225,7 @@ fn trusted_folders_are_shown() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_key_of_the_file_takes_effect() {
     let toml = r#"
         [server]

@@ -139,7 +139,7 @@ fn requests_are_served_during_the_drain_delay_while_health_says_503() {
 #[test]
 fn the_drain_delay_ends_by_itself() {
     let mut gateway = Setup::new()
-        .toml("[timeouts]\ndrain_delay = \"200ms\"\n")
+        .toml("[timeouts]\ndrain_delay = \"200ms\"\ndrain = 9223372036854775807\n")
         .start();
     let begin = Instant::now();
     gateway.signal(Signal::TERM);

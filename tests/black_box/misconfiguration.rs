@@ -4,6 +4,7 @@ use crate::config::bare;
 use crate::support::Setup;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_cannot_be_used_is_named_and_nothing_starts() {
     let rows: &[(&str, &str, &[&str])] = &[
         (
@@ -145,6 +146,7 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
     let rows: &[(&str, &[&str])] = &[
         (
