@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::route::ProviderKind;
 
+pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
 pub use source::Sources;
