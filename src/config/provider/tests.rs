@@ -395,3 +395,15 @@ fn a_credential_that_is_asked_for_needs_a_key() {
         assert!(error.starts_with(expected), "{error}");
     }
 }
+
+#[test]
+fn debugging_shows_no_configured_header() {
+    let toml = format!(
+        "[auth]\nmaster_key = '{MARKER}'\n[providers.openai]\napi_key = '{MARKER}'\n\
+         headers.X-Proxy-Key = '{MARKER}'\n"
+    );
+    let config = load_from(&[], "", &toml).unwrap();
+    let debugged = format!("{config:?} {config:#?}");
+    assert!(!debugged.contains(MARKER), "{debugged}");
+    assert!(debugged.contains("X-Proxy-Key"), "{debugged}");
+}
