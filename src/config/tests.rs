@@ -259,6 +259,23 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
     }
 }
 
+#[test]
+fn a_comment_is_no_value() {
+    let rows = [
+        ("GOMODEL_MASTER_KEY= # set me", None),
+        ("GOMODEL_MASTER_KEY=\t#todo", None),
+        ("GOMODEL_MASTER_KEY=a # b", Some("a")),
+        ("GOMODEL_MASTER_KEY=a#b", Some("a#b")),
+        ("GOMODEL_MASTER_KEY=#b", Some("#b")),
+        ("GOMODEL_MASTER_KEY='#b' # c", Some("#b")),
+    ];
+    for (line, expected) in rows {
+        let config = load_from(&[], &format!("{line}\n"), "").unwrap();
+        let key = config.auth.master_key.as_ref().map(Secret::expose);
+        assert_eq!(key, expected.map(str::as_bytes), "{line}");
+    }
+}
+
 fn value() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "",
