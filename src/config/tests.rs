@@ -260,6 +260,28 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
 }
 
 #[test]
+fn metrics_endpoints_can_be_asked_for() {
+    let rows = [
+        ("/metrics", true),
+        ("/internal/metrics", true),
+        ("/p", false),
+        ("/p/metrics", false),
+        ("/health", false),
+        ("metrics", false),
+        ("/metrics?a", false),
+        ("/metrics#a", false),
+        ("/a/../metrics", false),
+        ("/a b", false),
+        ("/caf\u{e9}", false),
+        ("/a\u{7}", false),
+    ];
+    for (text, usable) in rows {
+        let config = load_from(&[("METRICS_ENDPOINT", text)], "", "");
+        assert_eq!(config.is_ok(), usable, "{text}");
+    }
+}
+
+#[test]
 fn a_comment_is_no_value() {
     let rows = [
         ("GOMODEL_MASTER_KEY= # set me", None),
