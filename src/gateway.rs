@@ -55,6 +55,17 @@ impl Gateway {
         }
     }
 
+    /// The index here of a provider of `other`: the same name at the same address.
+    #[must_use]
+    pub fn index_of(&self, other: &Self, index: usize) -> Option<usize> {
+        if std::ptr::eq(self, other) {
+            return Some(index);
+        }
+        let provider = other.config.providers.get(index)?;
+        let same = |mine: &Provider| mine.name == provider.name && mine.base == provider.base;
+        self.config.providers.iter().position(same)
+    }
+
     /// The provider with this index and what its requests get.
     #[must_use]
     pub fn provider(&self, index: usize) -> Option<(&Provider, &Lines)> {

@@ -22,6 +22,15 @@ pub struct Log {
     dropped: Arc<AtomicU64>,
 }
 
+/// A field's value.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    /// Anything that can be written.
+    Text(&'a dyn Display),
+    /// A figure.
+    Number(u64),
+}
+
 enum Entry {
     Line(String),
     /// Answered once everything before it is written.
@@ -53,17 +62,17 @@ impl Log {
     }
 
     /// Something that an operator has to act upon.
-    pub fn error(&self, message: &str, fields: &[(&str, &dyn Display)]) {
+    pub fn error(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.line(Level::Error, message, fields);
     }
 
     /// Something that may need looking at.
-    pub fn warn(&self, message: &str, fields: &[(&str, &dyn Display)]) {
+    pub fn warn(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.line(Level::Warn, message, fields);
     }
 
     /// Something worth knowing.
-    pub fn info(&self, message: &str, fields: &[(&str, &dyn Display)]) {
+    pub fn info(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.line(Level::Info, message, fields);
     }
 
@@ -75,7 +84,7 @@ impl Log {
         }
     }
 
-    fn line(&self, level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
+    fn line(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
         if level > self.level {
             return;
         }
@@ -115,22 +124,29 @@ fn write_lines(lines: &Receiver<Entry>, dropped: &AtomicU64) {
     }
 }
 
-fn json(time: &str, level: Level, message: &str, fields: &[(&str, &dyn Display)]) -> String {
+fn json(time: &str, level: Level, message: &str, fields: &[(&str, Value<'_>)]) -> String {
     let mut line = format!(
         "{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":{}",
         quoted(message)
     );
     for (name, value) in fields {
-        let _ = write!(line, ",{}:{}", quoted(name), quoted(&value.to_string()));
+        let value = match value {
+            Value::Text(text) => quoted(&text.to_string()),
+            Value::Number(number) => number.to_string(),
+        };
+        let _ = write!(line, ",{}:{value}", quoted(name));
     }
     line.push_str("}\n");
     line
 }
 
-fn text(time: &str, level: Level, message: &str, fields: &[(&str, &dyn Display)]) -> String {
+fn text(time: &str, level: Level, message: &str, fields: &[(&str, Value<'_>)]) -> String {
     let mut line = format!("{time} {level} {message}");
     for (name, value) in fields {
-        let value = value.to_string();
+        let value = match value {
+            Value::Text(text) => text.to_string(),
+            Value::Number(number) => number.to_string(),
+        };
         let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
         let _ = write!(
             line,

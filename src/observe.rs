@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Counters {
     /// Requests under way.
     pub in_flight: AtomicUsize,
+    /// Client connections that are open.
+    pub open: AtomicUsize,
     /// Answers by the first digit of their status.
     answers: [AtomicU64; 6],
     /// Content received from clients.

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::config::keys::ManagedKey;
 use crate::config::{Config, Listen};
 use crate::listen::{self, Bound};
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::tls_config;
@@ -47,6 +47,9 @@ pub struct Server {
     signals: Signals,
 }
 
+/// How long idle connections have for their end when the process stops.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// How often a drain looks whether it is over.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -67,10 +70,10 @@ impl Server {
         log.info(
             "starting",
             &[
-                ("driver", &rung),
-                ("why", &why),
-                ("workers", &count),
-                ("version", &crate::VERSION),
+                ("driver", Value::Text(&rung)),
+                ("why", Value::Text(&why)),
+                ("workers", Value::Text(&count)),
+                ("version", Value::Text(&crate::VERSION)),
             ],
         );
         if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
@@ -100,7 +103,9 @@ impl Server {
             started.map_err(|error| system("worker", &error))?;
         }
         for address in &server.addresses {
-            server.log.info("listening", &[("addr", address)]);
+            server
+                .log
+                .info("listening", &[("addr", Value::Text(address))]);
         }
         Ok(server)
     }
@@ -129,7 +134,7 @@ impl Server {
                 let _loud = Loud(log.clone());
                 match driver::block_on(rung, worker::run(start)) {
                     Ok(Err(error)) | Err(error) => {
-                        log.error("a worker failed", &[("error", &error)])
+                        log.error("a worker failed", &[("error", Value::Text(&error))])
                     }
                     Ok(Ok(())) => {}
                 }
@@ -167,7 +172,7 @@ impl Server {
             Err(error) => {
                 self.log.error(
                     "the new configuration is broken; the old one stays",
-                    &[("error", &error)],
+                    &[("error", Value::Text(&error))],
                 );
             }
         }
@@ -192,8 +197,20 @@ impl Server {
             self.log
                 .warn("drain time is over; requests under way are cut", &[]);
         }
+        self.tell_all(|| Message::Stop);
+        // Idle connections get their orderly end; none of them is worth waiting for.
+        if self.second_signal(GOODBYE, Self::is_deserted) {
+            return ExitCode::FAILURE;
+        }
         self.log.info("stopped", &[]);
         ExitCode::SUCCESS
+    }
+
+    /// Whether no client connection is open.
+    fn is_deserted(&self) -> bool {
+        self.counters
+            .iter()
+            .all(|worker| worker.open.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether no request is under way.

@@ -171,7 +171,31 @@ pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> Conf
         || path.to_owned(),
         |before| format!("{path} line {}", before.matches('\n').count() + 1),
     );
-    ConfigError::new(&from, "", without_value(error.message()))
+    let key = error
+        .span()
+        .map_or_else(String::new, |span| key_at(content, span.start));
+    ConfigError::new(&from, &key, without_value(error.message()))
+}
+
+/// The key whose value begins at `at`, with its table's name; nothing where the line is no plain `key = value`.
+fn key_at(content: &str, at: usize) -> String {
+    let before = content.get(..at).unwrap_or_default();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let Some((key, _)) = line.split_once('=') else {
+        return String::new();
+    };
+    let mut headers = before
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'));
+    let table = headers.next_back().unwrap_or_default();
+    let name = [table, key.trim()].join(".");
+    let name = name.trim_start_matches('.');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if name.bytes().all(plain) {
+        name.to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// What was expected, without what was found: that may be a secret in the wrong place.

@@ -105,11 +105,10 @@ impl Resolver<'_> {
         written: &Option<Scalar>,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, ConfigError> {
-        if let Some(value) = self.env.parsed(variable, &parse)? {
-            return Ok(Some(value));
-        }
+        // A bad value in the file is an error also where the environment has another.
         let parsed = written.as_ref().map(|scalar| parse(&scalar.0)).transpose();
-        parsed.map_err(|expected| ConfigError::new(self.from, key, expected))
+        let parsed = parsed.map_err(|expected| ConfigError::new(self.from, key, expected))?;
+        Ok(self.env.parsed(variable, &parse)?.or(parsed))
     }
 
     fn switch(
@@ -218,7 +217,7 @@ impl Resolver<'_> {
     fn auth(&self, sources: &Sources<'_>, table: &file::AuthTable) -> Result<Auth, ConfigError> {
         let gomodel = self.env.secret("GOMODEL_MASTER_KEY")?;
         let ours = self.env.secret("SLUICEGATE_MASTER_KEY")?;
-        let key = "auth.master_key";
+        let written = self.written_master_key(sources, table)?;
         let master_key = match (gomodel, ours) {
             (Some(one), Some(other)) if one != other => {
                 let message =
@@ -229,24 +228,7 @@ impl Resolver<'_> {
                     message,
                 ));
             }
-            (Some(key), _) | (None, Some(key)) => Some(key),
-            (None, None) => match (&table.master_key, &table.master_key_file) {
-                (Some(_), Some(_)) => {
-                    let message = "expected only one of master_key and master_key_file";
-                    return Err(ConfigError::new(self.from, key, message));
-                }
-                (Some(text), None) if text.is_empty() => None,
-                (Some(text), None) => Some(
-                    Secret::new(text)
-                        .map_err(|expected| ConfigError::new(self.from, key, expected))?,
-                ),
-                (None, Some(path)) => Some(source::secret_file(
-                    sources.read,
-                    Path::new(path),
-                    "auth.master_key_file",
-                )?),
-                (None, None) => None,
-            },
+            (gomodel, ours) => gomodel.or(ours).or(written),
         };
         Ok(Auth {
             master_key,
@@ -254,27 +236,44 @@ impl Resolver<'_> {
         })
     }
 
+    /// Read also where the environment has a key: a bad value is an error in any case.
+    fn written_master_key(
+        &self,
+        sources: &Sources<'_>,
+        table: &file::AuthTable,
+    ) -> Result<Option<Secret>, ConfigError> {
+        let key = "auth.master_key";
+        match (&table.master_key, &table.master_key_file) {
+            (Some(_), Some(_)) => {
+                let message = "expected only one of master_key and master_key_file";
+                Err(ConfigError::new(self.from, key, message))
+            }
+            (Some(text), None) if text.is_empty() => Ok(None),
+            (Some(text), None) => {
+                let secret = Secret::new(text).map(Some);
+                secret.map_err(|expected| ConfigError::new(self.from, key, expected))
+            }
+            (None, Some(path)) => {
+                let key = "auth.master_key_file";
+                source::secret_file(sources.read, Path::new(path), key).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
     fn passthrough(&self, file: &File) -> Result<Passthrough, ConfigError> {
-        const EXPECTED: &str =
-            "expected types out of openai, anthropic, openrouter, zai, vllm, deepseek";
-        let kinds = |text: &str| -> Result<Vec<ProviderKind>, &'static str> {
-            value::list(text)
-                .map(|kind| kind.parse().map_err(|_| EXPECTED))
-                .collect()
-        };
-        let written = file
-            .passthrough
-            .providers
-            .as_ref()
-            .map(|list| Scalar(list.join(",")));
         let table = &file.passthrough;
-        let enabled = self.scalar(
-            "ENABLED_PASSTHROUGH_PROVIDERS",
-            "passthrough.providers",
-            &written,
-            kinds,
-        )?;
-        let all = || kinds("openai,anthropic,openrouter,zai,vllm,deepseek").unwrap_or_default();
+        let kinds = match (
+            self.env.get("ENABLED_PASSTHROUGH_PROVIDERS"),
+            &table.providers,
+        ) {
+            (Some(text), _) => {
+                let named = value::list(text).map(str::to_owned).collect();
+                kinds("environment", "ENABLED_PASSTHROUGH_PROVIDERS", named)?
+            }
+            (None, Some(named)) => kinds(self.from, "passthrough.providers", named.clone())?,
+            (None, None) => ProviderKind::ALL.to_vec(),
+        };
         Ok(Passthrough {
             enabled: self.switch(
                 "ENABLE_PASSTHROUGH_ROUTES",
@@ -288,7 +287,7 @@ impl Resolver<'_> {
                 &table.v1_alias,
                 true,
             )?,
-            kinds: enabled.unwrap_or_else(all),
+            kinds,
         })
     }
 
@@ -402,6 +401,14 @@ fn positive_duration(text: &str) -> Result<Duration, &'static str> {
     } else {
         Ok(time)
     }
+}
+
+fn kinds(from: &str, key: &str, named: Vec<String>) -> Result<Vec<ProviderKind>, ConfigError> {
+    let parse = |name: String| {
+        name.parse()
+            .map_err(|expected| ConfigError::new(from, key, format!("{name:?}: {expected}")))
+    };
+    named.into_iter().map(parse).collect()
 }
 
 fn all_addresses(port: u16) -> Vec<Listen> {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::http::head::RequestHead;
+use crate::log::Value;
 use crate::observe::{self, Counters, Ending};
 
 use super::ids::RequestId;
@@ -71,18 +72,19 @@ impl Access {
             .and_then(|index| gateway.config.providers.get(index));
         let provider = provider.map_or("", |provider| &provider.name);
         let id = String::from_utf8_lossy(line.id.as_bytes()).into_owned();
+        let micros = u64::try_from(line.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         worker.log().info(
             "request",
             &[
-                ("request_id", &id),
-                ("method", &line.method),
-                ("path", &line.path),
-                ("provider", &provider),
-                ("status", &self.status),
-                ("bytes_in", &self.received),
-                ("bytes_out", &self.sent),
-                ("duration_us", &line.began.elapsed().as_micros()),
-                ("end", &ending.as_str()),
+                ("request_id", Value::Text(&id)),
+                ("method", Value::Text(&line.method)),
+                ("path", Value::Text(&line.path)),
+                ("provider", Value::Text(&provider)),
+                ("status", Value::Number(self.status.into())),
+                ("bytes_in", Value::Number(self.received)),
+                ("bytes_out", Value::Number(self.sent)),
+                ("duration_us", Value::Number(micros)),
+                ("end", Value::Text(&ending.as_str())),
             ],
         );
     }

@@ -145,6 +145,9 @@ impl Connection {
             if self.client.poll_readable(cx).is_ready() {
                 return Poll::Ready(true);
             }
+            if self.worker.is_stopping() {
+                return Poll::Ready(false);
+            }
             self.deadline.poll(cx).map(|()| false)
         })
         .await

@@ -113,6 +113,15 @@ impl Clock {
         }
     }
 
+    /// Wakes every task that waits with a deadline, so that it looks around.
+    pub fn wake_all(&self) {
+        for slot in &mut self.slots.borrow_mut().entries {
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
     fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         let slots = self.slots.borrow();
         if slots.entries.len() > slots.free.len() {

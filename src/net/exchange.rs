@@ -492,18 +492,23 @@ impl Exchange {
     fn conclude(
         &mut self,
         connection: &mut Connection,
-        upstream: Box<Upstream>,
+        mut upstream: Box<Upstream>,
         scratch: &mut Scratch,
     ) -> After {
         let sent = self.up.cursor.is_done() && !self.up.refused && upstream.stream.is_flushed();
+        // After a reload numbers mean other providers, and this one may be gone.
+        let current = connection
+            .worker
+            .gateway()
+            .index_of(&self.gateway, self.provider);
         if sent
             && self.response.leaves_reusable()
-            && let Some((provider, _)) = self.gateway.provider(self.provider)
+            && let Some(provider) = current
+            && let Some((settings, _)) = self.gateway.provider(self.provider)
         {
-            connection
-                .worker
-                .pool
-                .put(upstream, provider.idle_upstream, scratch);
+            upstream.provider = provider;
+            let limit = settings.idle_upstream;
+            connection.worker.pool.put(upstream, limit, scratch);
         }
         let done = self.up.cursor.is_done();
         match self.response.client_persists {

@@ -9,6 +9,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
+use std::task::{Context, Poll};
+
 use rustls::Connection;
 
 use super::scratch::RECORD_BYTES_MAX;
@@ -216,6 +218,22 @@ impl TlsStream {
                 Ok(Received::Eof) | Err(_) => return false,
             }
         }
+    }
+
+    /// See [`Socket::poll_readable`].
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_readable() {
+            return Poll::Ready(());
+        }
+        self.socket.poll_readable(cx)
+    }
+
+    /// See [`Socket::writable`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn writable(&mut self) {
+        self.socket.writable().await;
     }
 
     pub(super) fn socket(&self) -> &Socket {

@@ -24,7 +24,7 @@ use crate::config::keys::ManagedKey;
 use crate::config::{Config, Host, value};
 use crate::date::imf_fixdate;
 use crate::gateway::Gateway;
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::observe::{self, Counters};
 
 use super::connection::{self, Asker};
@@ -60,6 +60,8 @@ pub enum Message {
     Unhealthy,
     /// Accept what is queued, close the listeners, end connections with their next answer.
     Drain,
+    /// Nothing is under way any more: end idle connections.
+    Stop,
     /// A host name was resolved.
     Resolved(resolve::Answer),
 }
@@ -102,6 +104,7 @@ pub struct Worker {
     counters: Arc<[Counters]>,
     healthy: Cell<bool>,
     draining: Cell<bool>,
+    stopping: Cell<bool>,
     /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
     log: Log,
@@ -134,6 +137,7 @@ pub async fn run(start: Start) -> io::Result<()> {
         counters: start.counters,
         healthy: Cell::new(true),
         draining: Cell::new(false),
+        stopping: Cell::new(false),
         woken_by_drain: RefCell::default(),
         log: start.log,
     });
@@ -173,6 +177,12 @@ impl Worker {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether idle connections end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     /// The time for a `Date` field.
@@ -249,6 +259,10 @@ impl Worker {
                     waker.wake();
                 }
             }
+            Message::Stop => {
+                self.stopping.set(true);
+                self.clock.wake_all();
+            }
             Message::Resolved(answer) => self.names.answered(answer),
         }
     }
@@ -258,11 +272,7 @@ impl Worker {
     fn reload(&self, settings: &Settings) {
         let new = prepare(settings);
         let old = self.gateway();
-        self.pool.reindex(|index| {
-            let provider = old.config.providers.get(index)?;
-            let mut providers = new.config.providers.iter();
-            providers.position(|other| other.name == provider.name && other.base == provider.base)
-        });
+        self.pool.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
         *self.tls.borrow_mut() = settings.tls.clone();
         self.prefetch();
@@ -296,9 +306,10 @@ impl Worker {
                     self.clone(),
                 ));
             }
-            Err(error) => self
-                .log
-                .warn("cannot take a connection", &[("error", &error)]),
+            Err(error) => self.log.warn(
+                "cannot take a connection",
+                &[("error", Value::Text(&error))],
+            ),
         }
     }
 }
@@ -312,7 +323,9 @@ async fn accept(worker: Rc<Worker>, mut listener: Socket) {
             Ok(false) if draining => return,
             Ok(false) => {}
             Err(error) => {
-                worker.log.warn("accepting rests", &[("error", &error)]);
+                worker
+                    .log
+                    .warn("accepting rests", &[("error", Value::Text(&error))]);
                 monoio::time::sleep(ACCEPT_REST).await;
             }
         }
@@ -352,6 +365,22 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket) -> io::Result<bool> {
     Ok(true)
 }
 
+/// A client connection that is open.
+struct Open(Rc<Worker>);
+
+impl Open {
+    fn new(worker: Rc<Worker>) -> Self {
+        worker.counters().open.fetch_add(1, Ordering::Relaxed);
+        Self(worker)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters().open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A request under way.
 pub struct Busy(Rc<Worker>);
 
@@ -363,6 +392,7 @@ impl Drop for Busy {
 
 /// Catches a panic of one task and logs it.
 async fn fenced(task: impl Future<Output = ()>, worker: Rc<Worker>) {
+    let _open = Open::new(worker.clone());
     let mut task = pin!(task);
     poll_fn(|cx| {
         // What the task shares with others is left consistent: cells are written whole, and the scratch

@@ -1,318 +1,376 @@
-//! From start to end: draining on SIGTERM and SIGINT, reloading on SIGHUP.
+//! Signals: drain, end at once, reload; and that one exhausted connection does not end the process.
 
 use std::fs;
 use std::net::TcpStream;
-use std::time::Instant;
 
 use rustix::process::Signal;
-use rustls::ALL_VERSIONS;
 
-use crate::support::tls::{client_config, pki};
-use crate::support::{End, Gateway, KEY, PATIENCE, Scripted, Setup, Upstream, Wire, get, ok, post};
+use crate::support::tls::pki;
+use crate::support::{End, Gateway, Rig, Setup, Sides, Upstream, Wire, get, ok, request};
 
-const MODELS: &str = "/p/anthropic/v1/models";
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
-/// Asks on this connection until the status is the wanted one, which a signal's effect leads to.
-#[track_caller]
-fn until_status(client: &mut Wire, request: &str, wanted: u16) {
-    let begin = Instant::now();
+/// Asks for the health on a kept connection until it is this.
+fn wait_health(client: &mut Wire, status: u16) {
     loop {
-        client.send(request);
-        let answer = client.response();
-        if answer.status() == wanted {
+        client.send(HEALTH);
+        let got = client.response();
+        if got.status() == status {
+            let word = if status == 200 { "ok" } else { "draining" };
+            assert_eq!(got.text(), format!("{{\"status\":\"{word}\"}}"));
             return;
         }
-        assert!(begin.elapsed() < PATIENCE, "still {}", answer.head.start);
     }
 }
 
-fn with_key(key: &str, path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: g\r\nx-api-key: {key}\r\n\r\n")
-}
-
-fn reload(gateway: &Gateway, said: &str) {
-    gateway.signal(Signal::HUP);
-    gateway.wait_log(|line| line.contains(said));
-}
-
-/// Waits until nobody listens there any more.
-fn until_refused(gateway: &Gateway) {
-    let begin = Instant::now();
-    while TcpStream::connect_timeout(&gateway.addr(), PATIENCE).is_ok() {
-        assert!(begin.elapsed() < PATIENCE, "it still listens");
+/// Connects until nobody listens any more.
+fn wait_refused(gateway: &Gateway) {
+    while let Ok(socket) = TcpStream::connect(gateway.addr()) {
+        // One that was still accepted, or sits in a queue that is about to go away.
+        drop(socket);
     }
 }
 
 #[test]
-fn a_stream_in_flight_completes_and_then_the_process_ends() {
+fn an_idle_gateway_ends_with_0_on_sigterm_and_on_sigint() {
     for signal in [Signal::TERM, Signal::INT] {
-        let upstream = Upstream::listen();
-        let mut gateway = Gateway::before(&upstream);
-        let (mut client, mut other) = (gateway.connect(), gateway.connect());
-        other.send(get("/health"));
-        assert_eq!(other.response().status(), 200);
-        client.send(get(MODELS));
-        let mut peer = upstream.accept();
-        peer.request();
-        peer.send(format!("{CHUNKED}1\r\na\r\n"));
-        assert_eq!(client.head().value("connection"), None);
-        client.expect("1\r\na\r\n");
+        let mut gateway = Setup::new().start();
         gateway.signal(signal);
-        until_refused(&gateway);
-        other.send(get("/health"));
-        let health = other.response();
-        assert_eq!(health.status(), 503);
-        assert_eq!(health.text(), "{\"status\":\"draining\"}");
-        assert_eq!(health.value("connection"), Some("close"));
-        assert_eq!(other.expect_end(), End::Clean);
-        for _ in 0..3 {
-            peer.send("1\r\nb\r\n");
-            client.expect("1\r\nb\r\n");
-        }
-        peer.send("0\r\n\r\n");
-        client.expect("0\r\n\r\n");
-        assert_eq!(client.expect_end(), End::Clean);
         assert_eq!(gateway.wait_exit(), Some(0));
     }
 }
 
 #[test]
-fn the_last_answer_on_a_connection_says_close() {
-    let upstream = Upstream::listen();
-    let mut gateway = Gateway::before(&upstream);
-    let (mut client, mut idle) = (gateway.connect(), gateway.connect());
-    idle.send(get("/health"));
-    idle.response();
-    client.send(get(MODELS));
-    let mut peer = upstream.accept();
+fn idle_connections_do_not_hold_up_a_drain() {
+    for sides in [false, true].map(|client| Sides {
+        client,
+        upstream: client,
+    }) {
+        let mut rig = Rig::of(sides);
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        peer.send(ok("done"));
+        client.response();
+        rig.gateway.signal(Signal::TERM);
+        assert_eq!(client.expect_end(), End::Clean, "{sides:?}");
+        assert_eq!(rig.gateway.wait_exit(), Some(0));
+    }
+}
+
+#[test]
+fn what_is_in_flight_goes_on_and_its_response_says_close() {
+    let mut rig = Rig::plain();
+    let mut health = rig.client();
+    wait_health(&mut health, 200);
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    let (mut streaming, mut source, _) = rig.exchange(&get("/p/anthropic/models"));
+    source.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    streaming.head();
+    rig.gateway.signal(Signal::TERM);
+    wait_refused(&rig.gateway);
+    for turn in 0..5 {
+        let event = format!("data: {turn}\n\n");
+        source.send(format!("{:x}\r\n{event}\r\n", event.len()));
+        streaming.expect_chunks(event);
+    }
+    peer.send(ok("in flight"));
+    let got = client.response();
+    assert_eq!(
+        (got.text().as_str(), got.value("connection")),
+        ("in flight", Some("close"))
+    );
+    assert_eq!(client.expect_end(), End::Clean);
+    source.send("0\r\n\r\n");
+    assert_eq!(streaming.chunk().unwrap(), b"");
+    streaming.trailers().unwrap();
+    assert_eq!(streaming.expect_end(), End::Clean);
+    assert_eq!(rig.gateway.wait_exit(), Some(0));
+}
+
+#[test]
+fn health_is_503_at_once_while_requests_are_still_served() {
+    let mut rig = Rig::with(|setup| setup.toml("[timeouts]\ndrain_delay = 2\n"));
+    let mut health = rig.client();
+    wait_health(&mut health, 200);
+    rig.gateway.signal(Signal::TERM);
+    wait_health(&mut health, 503);
+    // New connections and new requests are served until the delay is over.
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    peer.send(ok("still served"));
+    assert_eq!(client.response().text(), "still served");
+    let mut fresh = rig.client();
+    fresh.send(HEALTH);
+    assert_eq!(fresh.response().status(), 503);
+    wait_refused(&rig.gateway);
+    assert_eq!(rig.gateway.wait_exit(), Some(0));
+}
+
+#[test]
+fn drain_has_a_limit() {
+    let mut rig = Rig::with(|setup| setup.toml("[timeouts]\ndrain = 1\n"));
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    rig.gateway.signal(Signal::TERM);
+    rig.gateway.wait_exit();
+    client.wait_for_close();
+    peer.wait_for_close();
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for second in [Signal::TERM, Signal::INT] {
+        let mut rig = Rig::plain();
+        let mut health = rig.client();
+        wait_health(&mut health, 200);
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        rig.gateway.signal(Signal::TERM);
+        wait_refused(&rig.gateway);
+        rig.gateway.signal(second);
+        rig.gateway.wait_exit();
+        client.wait_for_close();
+        peer.wait_for_close();
+    }
+}
+
+/// Rewrites a file in the gateway's directory.
+fn rewrite(gateway: &Gateway, name: &str, content: &str) {
+    fs::write(gateway.setup().dir().join(name), content).unwrap();
+}
+
+fn keyed(key: &str, url: &str) -> String {
+    format!(
+        "[auth]\nmaster_key = \"{key}\"\n[providers.one]\ntype = \"openai\"\nbase_url = \"{url}\"\n\
+         credential = \"none\"\n"
+    )
+}
+
+/// A gateway whose key and provider are in its file.
+fn reloadable(url: &str) -> Gateway {
+    let setup = Setup::new()
+        .without("GOMODEL_MASTER_KEY")
+        .secret("gk-first")
+        .secret("gk-second");
+    setup.toml(&keyed("gk-first", url)).start()
+}
+
+/// The status that a key gets at `/p/one` when the provider would be asked, without asking it.
+fn status_of(client: &mut Wire, key: &str) -> u16 {
+    client.send(request("GET", "/p/one", &[], "").replace("gk-test", key));
+    client.response().status()
+}
+
+#[test]
+fn sighup_rereads_the_configuration_without_dropping_a_connection() {
+    let (one, two) = (Upstream::listen(), Upstream::listen());
+    let gateway = reloadable(&one.url());
+    let mut kept = gateway.connect();
+    assert_eq!(status_of(&mut kept, "gk-first"), 400);
+    // In flight across the reload.
+    let mut client = gateway.connect();
+    client.send(get("/p/one/models").replace("gk-test", "gk-first"));
+    let mut peer = one.accept();
     peer.request();
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+    client.head();
+    client.expect("first");
+    rewrite(&gateway, "sluicegate.toml", &keyed("gk-second", &two.url()));
+    gateway.signal(Signal::HUP);
+    while status_of(&mut kept, "gk-second") != 400 {}
+    assert_eq!(status_of(&mut kept, "gk-first"), 401);
+    peer.send(" half");
+    client.expect(" half");
+    // The same connection now reaches the new provider, with the new key.
+    client.send(get("/p/one/models").replace("gk-test", "gk-second"));
+    let mut fresh = two.accept();
+    fresh.request();
+    fresh.send(ok("new"));
+    assert_eq!(client.response().text(), "new");
+}
+
+#[test]
+fn after_a_reload_no_request_reaches_what_was_another_providers_connection() {
+    let (one, two) = (Upstream::listen(), Upstream::listen());
+    let provider = |name: &str, upstream: &Upstream| {
+        format!(
+            "[providers.{name}]\ntype = \"openai\"\nbase_url = \"{}\"\napi_key = \"sk-of-{name}\"\n",
+            upstream.url()
+        )
+    };
+    let gateway = Setup::new().toml(&provider("b", &one)).start();
+    let mut client = gateway.connect();
+    // Two connections to the provider: one idle, one in use across the reload.
+    client.send(get("/p/b/models"));
+    let mut in_use = one.accept();
+    in_use.request();
+    let mut other = gateway.connect();
+    other.send(get("/p/b/models"));
+    let mut idle = one.accept();
+    idle.request();
+    idle.send(ok("idle now"));
+    other.response();
+    // A new one comes before it, whatever order the gateway keeps them in.
+    let content = ["a", "aa", "c"].map(|name| provider(name, &two)).concat() + &provider("b", &one);
+    rewrite(&gateway, "sluicegate.toml", &content);
+    gateway.signal(Signal::HUP);
+    loop {
+        other.send(get("/p/c"));
+        if !other.response().text().contains("provider_not_enabled") {
+            break;
+        }
+    }
+    in_use.send(ok("done"));
+    assert_eq!(client.response().text(), "done");
+    for name in ["a", "aa", "c"] {
+        client.send(get(&format!("/p/{name}/models")));
+        let mut peer = two.accept();
+        let seen = peer.request();
+        assert_eq!(
+            seen.value("authorization"),
+            Some(format!("Bearer sk-of-{name}").as_str())
+        );
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+    }
+    for peer in [in_use, idle] {
+        assert!(!String::from_utf8_lossy(&peer.record().bytes()).contains("sk-of-a"));
+    }
+}
+
+#[test]
+fn a_broken_new_configuration_changes_nothing_and_is_logged() {
+    let upstream = Upstream::listen();
+    let gateway = reloadable(&upstream.url());
+    let mut kept = gateway.connect();
+    for (content, word) in [
+        ("[server]\nno_such_key = 1\n", "no_such_key"),
+        ("not toml", "sluicegate.toml"),
+    ] {
+        rewrite(&gateway, "sluicegate.toml", content);
+        gateway.signal(Signal::HUP);
+        let line = gateway.wait_log(|line| line.contains(word) && line.contains("\"error\""));
+        assert!(line.contains("sluicegate.toml"), "{line}");
+        assert_eq!(status_of(&mut kept, "gk-first"), 400);
+    }
+    // It still listens to the next, good one.
+    rewrite(
+        &gateway,
+        "sluicegate.toml",
+        &keyed("gk-second", &upstream.url()),
+    );
+    gateway.signal(Signal::HUP);
+    while status_of(&mut kept, "gk-second") != 400 {}
+}
+
+#[test]
+fn sighup_rereads_the_certificate() {
+    let gateway = Setup::new().tls().start();
+    let config = std::sync::Arc::new(crate::support::tls::client_config(rustls::ALL_VERSIONS));
+    let mut kept = gateway.connect_tls(&config);
+    kept.send(HEALTH);
+    assert_eq!(kept.response().status(), 200);
+    rewrite(&gateway, "cert.pem", &pki().elsewhere.cert);
+    rewrite(&gateway, "key.pem", &pki().elsewhere.key);
+    gateway.signal(Signal::HUP);
+    // From now on another name is shown, which this client refuses.
+    loop {
+        let fresh = std::sync::Arc::new(crate::support::tls::client_config(rustls::ALL_VERSIONS));
+        if matches!(gateway.connect_tls(&fresh).handshake(), Err(End::Tls(_))) {
+            break;
+        }
+    }
+    kept.send(HEALTH);
+    assert_eq!(kept.response().status(), 200);
+    // A certificate that cannot be read changes nothing.
+    rewrite(&gateway, "cert.pem", "broken");
+    gateway.signal(Signal::HUP);
+    gateway.wait_log(|line| line.contains("cert.pem") && line.contains("\"error\""));
+    kept.send(HEALTH);
+    assert_eq!(kept.response().status(), 200);
+}
+
+#[test]
+fn a_reload_while_draining_does_not_undo_the_drain() {
+    let mut rig = Rig::plain();
+    let mut health = rig.client();
+    wait_health(&mut health, 200);
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    rig.gateway.signal(Signal::TERM);
+    wait_refused(&rig.gateway);
+    rig.gateway.signal(Signal::HUP);
+    peer.send(ok("in flight"));
+    assert_eq!(client.response().value("connection"), Some("close"));
+    assert_eq!(rig.gateway.wait_exit(), Some(0));
+}
+
+#[test]
+fn connections_open_while_draining_still_get_the_503() {
+    let mut rig = Rig::plain();
+    let mut health = rig.client();
+    wait_health(&mut health, 200);
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    // A second connection whose request is under way when the listeners close.
+    let mut other = rig.client();
+    other.send("GET /health HTTP/1.1\r\nHost: g\r\n");
+    rig.settle();
+    rig.gateway.signal(Signal::TERM);
+    wait_refused(&rig.gateway);
+    other.send("\r\n");
+    let got = other.response();
+    assert_eq!(
+        (got.status(), got.value("connection")),
+        (503, Some("close"))
+    );
+    peer.send(ok(""));
+    client.response();
+    assert_eq!(rig.gateway.wait_exit(), Some(0));
+}
+
+#[test]
+fn more_workers_than_one_serve_and_drain() {
+    let upstream = crate::support::Scripted::echo();
+    let mut gateway = Setup::new()
+        .base(&upstream.url())
+        .env("SLUICEGATE_WORKERS", "3")
+        .start();
+    let mut clients: Vec<Wire> = (0..30).map(|_| gateway.connect()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.send(request(
+            "POST",
+            "/p/anthropic/x",
+            &[],
+            &format!("content {index}"),
+        ));
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.response().text(), format!("content {index}"));
+    }
     gateway.signal(Signal::TERM);
-    until_refused(&gateway);
-    idle.send(get(MODELS));
-    let mut second = upstream.accept();
-    second.request();
-    for (peer, client) in [(&mut peer, &mut client), (&mut second, &mut idle)] {
-        peer.send(ok("hi"));
-        let answer = client.response();
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "hi"));
-        assert_eq!(answer.value("connection"), Some("close"));
-        assert_eq!(answer.value("keep-alive"), None);
+    for client in &mut clients {
         assert_eq!(client.expect_end(), End::Clean);
     }
     assert_eq!(gateway.wait_exit(), Some(0));
 }
 
 #[test]
-fn an_idle_gateway_ends_at_once() {
-    let mut gateway = Setup::new().start();
-    let mut idle = gateway.connect();
-    idle.send(get("/health"));
-    idle.response();
-    gateway.signal(Signal::TERM);
-    assert_eq!(gateway.wait_exit(), Some(0));
-    idle.expect_end();
-}
-
-#[test]
-fn requests_are_served_during_the_drain_delay_while_health_says_503() {
-    let upstream = Scripted::echo();
-    let mut gateway = Setup::new()
-        .base(&format!("{}/v1", upstream.url()))
-        .toml("[timeouts]\ndrain_delay = 60\n")
-        .start();
-    let mut client = gateway.connect();
-    gateway.signal(Signal::TERM);
-    until_status(&mut client, &get("/health"), 503);
-    client.send(get(MODELS));
-    let answer = client.response();
-    assert_eq!((answer.status(), answer.value("connection")), (200, None));
-    let mut new = gateway.connect();
-    new.send(get(MODELS));
-    assert_eq!(new.response().status(), 200);
-    new.send(get("/health"));
-    assert_eq!(new.response().status(), 503);
-    gateway.signal(Signal::TERM);
-    gateway.wait_exit();
-}
-
-#[test]
-fn the_drain_delay_ends_by_itself() {
-    let mut gateway = Setup::new()
-        .toml("[timeouts]\ndrain_delay = \"200ms\"\ndrain = 9223372036854775807\n")
-        .start();
-    let begin = Instant::now();
-    gateway.signal(Signal::TERM);
-    assert_eq!(gateway.wait_exit(), Some(0));
-    assert!(begin.elapsed().as_millis() >= 200);
-}
-
-#[test]
-fn a_second_signal_ends_at_once() {
-    for (first, second) in [(Signal::TERM, Signal::INT), (Signal::INT, Signal::INT)] {
-        let upstream = Upstream::listen();
-        let mut gateway = Gateway::before(&upstream);
-        let mut client = gateway.connect();
-        client.send(get(MODELS));
-        let mut peer = upstream.accept();
-        peer.request();
-        peer.send(format!("{CHUNKED}1\r\na\r\n"));
-        client.head();
-        client.expect("1\r\na\r\n");
-        gateway.signal(first);
-        gateway.wait_log(|line| line.contains("draining"));
-        gateway.signal(second);
-        assert_ne!(gateway.wait_exit(), Some(0));
-        client.expect_end();
-    }
-}
-
-#[test]
-fn what_outlasts_the_drain_time_is_cut() {
-    let upstream = Upstream::listen();
-    let mut gateway = Setup::new()
-        .base(&upstream.url())
-        .toml("[timeouts]\ndrain = \"200ms\"\n")
-        .start();
-    let mut client = gateway.connect();
-    client.send(get(MODELS));
-    let mut peer = upstream.accept();
-    peer.request();
-    peer.send(format!("{CHUNKED}1\r\na\r\n"));
-    client.head();
-    client.expect("1\r\na\r\n");
-    gateway.signal(Signal::TERM);
-    assert_eq!(gateway.wait_exit(), Some(0));
-    client.expect_end();
-}
-
-#[test]
-fn a_reload_puts_a_new_key_in_force_and_drops_no_connection() {
-    let upstream = Upstream::listen();
-    let toml = |key: &str| format!("[auth]\nmaster_key = \"{key}\"\n");
-    let gateway = Setup::new()
-        .without("GOMODEL_MASTER_KEY")
-        .base(&format!("{}/v1", upstream.url()))
-        .toml(&toml(KEY))
-        .secret("gk-second")
-        .start();
-    let (mut client, mut idle) = (gateway.connect(), gateway.connect());
-    idle.send(get("/health"));
-    idle.response();
-    client.send(get(MODELS));
-    let mut peer = upstream.accept();
-    peer.request();
-    peer.send(format!("{CHUNKED}1\r\na\r\n"));
-    client.head();
-    client.expect("1\r\na\r\n");
-    fs::write(
-        gateway.setup().dir().join("sluicegate.toml"),
-        toml("gk-second"),
-    )
-    .unwrap();
-    gateway.signal(Signal::HUP);
-    until_status(&mut idle, &get("/p/nobody/x"), 401);
-    idle.send(with_key("gk-second", "/p/nobody/x"));
-    assert_eq!(idle.response().status(), 400, "the new key is in force");
-    peer.send("1\r\nb\r\n0\r\n\r\n");
-    client.expect("1\r\nb\r\n0\r\n\r\n");
-    client.send(get(MODELS));
-    assert_eq!(client.response().status(), 401);
-    client.send(with_key("gk-second", MODELS));
-    peer.request();
-    peer.send(ok("the upstream connection stays too"));
-    assert_eq!(client.response().status(), 200);
-}
-
-#[test]
-fn a_reload_puts_providers_and_limits_in_force() {
-    let (old, new) = (Scripted::echo(), Scripted::echo());
-    let toml = |base: &str, more: &str| {
-        format!(
-            "[providers.here]\ntype = \"openai\"\napi_key = \"sk-here\"\nbase_url = \"{base}\"\n{more}"
-        )
+fn out_of_file_descriptors_the_process_lives_and_serves_again() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let rig = Rig::plain();
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    peer.send(ok("before"));
+    assert_eq!(client.response().text(), "before");
+    let limit = Rlimit {
+        current: Some(40),
+        maximum: Some(40),
     };
-    let gateway = Setup::new()
-        .toml(&toml(&old.url(), ""))
-        .secret("sk-here")
-        .start();
-    let mut client = gateway.connect();
-    client.send(get("/p/here/x"));
-    assert_eq!(client.response().status(), 200);
-    let more = "[providers.added]\ntype = \"vllm\"\nbase_url = \"http://127.0.0.1:1\"\n[limits]\nbody = 1\n";
-    fs::write(
-        gateway.setup().dir().join("sluicegate.toml"),
-        toml(&new.url(), more),
-    )
-    .unwrap();
-    reload(&gateway, "configuration reloaded");
-    until_status(&mut client, &get("/p/added/x"), 502);
-    client.send(get("/p/here/x"));
-    assert_eq!(client.response().status(), 200);
-    assert_eq!((old.connections(), new.connections()), (1, 1));
-    client.send(post("/p/here/x", "long"));
-    assert_eq!(client.response().status(), 413);
-}
-
-#[test]
-fn a_broken_new_configuration_changes_nothing() {
-    let upstream = Scripted::echo();
-    let gateway = Setup::new()
-        .base(&upstream.url())
-        .toml("[limits]\nbody = 1000\n")
-        .start();
-    let mut client = gateway.connect();
-    let file = gateway.setup().dir().join("sluicegate.toml");
-    for (broken, named) in [
-        ("[limits]\nbody = \"x\"\n", "limits.body"),
-        ("[limit]\n", "unknown field"),
-        ("[[[", "line 1: unquoted"),
-        (
-            "[server.tls]\ncert = \"gone.pem\"\nkey = \"b\"\n",
-            "gone.pem",
-        ),
-    ] {
-        fs::write(&file, broken).unwrap();
-        gateway.signal(Signal::HUP);
-        gateway.wait_log(|line| line.contains("\"error\"") && line.contains(named));
-    }
-    client.send(get("/p/anthropic/x"));
-    assert_eq!(client.response().status(), 200);
-    client.send(post("/p/anthropic/x", &"b".repeat(1001)));
-    assert_eq!(client.response().status(), 413);
-}
-
-#[test]
-fn a_reload_puts_new_certificates_in_force() {
-    let upstream = Scripted::echo();
-    let gateway = Setup::new()
-        .base(&upstream.url())
-        .file("cert.pem", &pki().elsewhere.cert)
-        .file("key.pem", &pki().elsewhere.key)
-        .env("SLUICEGATE_TLS_CERT", "cert.pem")
-        .env("SLUICEGATE_TLS_KEY", "key.pem")
-        .start();
-    let config = client_config(ALL_VERSIONS).into();
-    let refused = gateway.connect_tls(&config).handshake().unwrap_err();
-    assert!(matches!(refused, End::Tls(_)), "{refused:?}");
-    let dir = gateway.setup().dir();
-    fs::write(dir.join("cert.pem"), &pki().server.cert).unwrap();
-    reload(&gateway, "do not fit");
-    fs::write(dir.join("key.pem"), &pki().server.key).unwrap();
-    reload(&gateway, "configuration reloaded");
-    let begin = Instant::now();
-    let mut client = loop {
-        let mut client = gateway.connect_tls(&config);
-        if client.handshake().is_ok() {
-            break client;
-        }
-        assert!(begin.elapsed() < PATIENCE, "still the old certificate");
-    };
-    client.send(get("/p/anthropic/x"));
-    assert_eq!(client.response().status(), 200);
-    fs::write(dir.join("cert.pem"), &pki().elsewhere.cert).unwrap();
-    fs::write(dir.join("key.pem"), &pki().elsewhere.key).unwrap();
-    gateway.signal(Signal::HUP);
-    client.send(get("/p/anthropic/x"));
-    assert_eq!(client.response().status(), 200, "connections stay open");
+    prlimit(Some(rig.gateway.pid()), Resource::Nofile, limit).unwrap();
+    let crowd: Vec<Wire> = (0..60).map(|_| rig.client()).collect();
+    rig.gateway
+        .wait_log(|line| line.contains("\"error\"") || line.contains("\"warn"));
+    // Those that were there before are still served.
+    client.send(get("/p/anthropic/models"));
+    peer.request();
+    peer.send(ok("during"));
+    assert_eq!(client.response().text(), "during");
+    drop(crowd);
+    let mut later = rig.client();
+    later.send(HEALTH);
+    assert_eq!(later.response().status(), 200);
 }

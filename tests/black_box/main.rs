@@ -13,25 +13,35 @@
     clippy::print_stderr,
     clippy::cast_possible_truncation,
     clippy::disallowed_types,
-    reason = "a test fails by panicking, and its helpers share state between plain threads"
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and its helpers share state between plain threads; tables are long"
 )]
 
 mod support;
 
 mod auth;
+mod bulk;
 mod config;
 mod counterpart;
 mod disconnects;
 mod errors;
 mod framing;
+mod handshakes;
 mod heads;
 mod in_force;
+mod interim;
 mod keys_file;
 mod lifecycle;
 mod misconfiguration;
+mod observe;
+mod persistence;
 mod pool;
+mod providers;
+mod reload;
+mod responses;
 mod routes;
 mod sequence;
+mod settings;
 mod smuggling;
 mod streaming;
 mod timeouts;

@@ -1,6 +1,6 @@
 //! Configuration that cannot be used: what is said about it, and that nothing starts.
 
-use crate::config::bare;
+use crate::settings::bare;
 use crate::support::Setup;
 
 #[test]
@@ -70,7 +70,7 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
         (
             "ENABLED_PASSTHROUGH_PROVIDERS",
             "openai,gemini",
-            &["ENABLED_PASSTHROUGH_PROVIDERS", "expected types"],
+            &["ENABLED_PASSTHROUGH_PROVIDERS", "expected one of"],
         ),
         (
             "BODY_SIZE_LIMIT",
@@ -188,7 +188,7 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         ),
         (
             "[passthrough]\nproviders = [\"gemini\"]\n",
-            &["passthrough.providers", "expected types"],
+            &["passthrough.providers", "expected one of"],
         ),
         (
             "[auth]\nmaster_key = \"${NOT_SET}\"\n",

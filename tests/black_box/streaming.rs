@@ -145,6 +145,26 @@ fn parts_of_a_chunked_request_are_delivered_at_once() {
     assert_eq!(client.response().text(), "done");
 }
 
+/// One piece in is one piece out; two writes would be seen as two sooner or later.
+#[test]
+fn head_and_first_content_go_on_in_one_write() {
+    let rig = Rig::plain();
+    let (mut client, mut peer) = (rig.client(), None);
+    for _ in 0..50 {
+        client.send(request("POST", "/p/anthropic/messages", &[], "content"));
+        let peer = peer.get_or_insert_with(|| rig.upstream.accept());
+        peer.fill().unwrap();
+        assert!(peer.unread().ends_with(b"\r\n\r\ncontent"));
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        client.fill().unwrap();
+        assert!(client.unread().ends_with(b"first\r\n"));
+        peer.send("6\r\nsecond\r\n0\r\n\r\n");
+        client.fill().unwrap();
+        assert_eq!(client.response().text(), "firstsecond");
+    }
+}
+
 fn chunked_post() -> String {
     request(
         "POST",

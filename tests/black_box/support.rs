@@ -11,7 +11,7 @@ pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
 pub(crate) use rig::{ALL_SIDES, Rig, Sides};
 pub(crate) use upstream::{Scripted, Upstream};
-pub(crate) use wire::{End, PATIENCE, Wire, lossy};
+pub(crate) use wire::{End, PATIENCE, Wire};
 
 /// A GET with the gateway key.
 pub(crate) fn get(path: &str) -> String {
@@ -49,4 +49,9 @@ pub(crate) fn response(status: &str, lines: &[&str], body: &str) -> String {
 /// A 200 with this content.
 pub(crate) fn ok(body: &str) -> String {
     response("200 OK", &[], body)
+}
+
+/// A request of HTTP/1.0 with the gateway key.
+pub(crate) fn get_1_0(lines: &str) -> String {
+    format!("GET /p/anthropic/models HTTP/1.0\r\nx-api-key: {KEY}\r\n{lines}\r\n")
 }

@@ -1,113 +1,94 @@
-//! TLS on both sides: versions, certificates, resumption, and what is not TLS.
+//! TLS towards clients and towards providers: versions, names, certificates, resumption, good and bad ends.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
-use rustls::{ALL_VERSIONS, ClientConfig, HandshakeKind, ProtocolVersion};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use serde_json::Value;
 
 use crate::support::tls::{client_config, client_config_as, pki, server_config, server_config_of};
-use crate::support::{End, Gateway, Scripted, Setup, Upstream, Wire, get, ok, post};
+use crate::support::{
+    ALL_SIDES, End, Gateway, Rig, Scripted, Setup, Sides, Upstream, Wire, get, ok, request,
+};
 
-const MODELS: &str = "/p/anthropic/v1/models";
+const CLIENT_SIDE: Sides = Sides {
+    client: true,
+    upstream: false,
+};
+const UPSTREAM_SIDE: Sides = Sides {
+    client: false,
+    upstream: true,
+};
 
-/// A gateway on TLS in front of this provider.
-fn before(upstream: &Scripted) -> Gateway {
-    Setup::new().base(&upstream.url()).tls().start()
-}
-
-#[track_caller]
-fn assert_served(client: &mut Wire) {
-    client.send(get(MODELS));
-    assert_eq!(client.response().status(), 200);
+fn trusting(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    Arc::new(client_config(versions))
 }
 
 #[test]
-fn clients_speak_tls_1_2_and_1_3_and_http_1_1() {
-    let upstream = Scripted::echo();
-    let gateway = before(&upstream);
+fn a_request_passes_with_tls_on_any_side() {
+    for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
+        let body = "b".repeat(100_000);
+        let mut client = rig.client();
+        client.send(request("POST", "/p/anthropic/messages", &[], &body));
+        let mut peer = rig.upstream.accept();
+        assert_eq!(peer.request().body.len(), body.len(), "{sides:?}");
+        peer.send(ok(&body));
+        assert_eq!(client.response().body.len(), body.len(), "{sides:?}");
+    }
+}
+
+#[test]
+fn clients_may_speak_tls_1_2_and_1_3_with_alpn_http_1_1() {
+    let rig = Rig::of(CLIENT_SIDE);
     for (version, expected) in [
         (&TLS12, ProtocolVersion::TLSv1_2),
         (&TLS13, ProtocolVersion::TLSv1_3),
     ] {
-        let config = Arc::new(client_config(&[version]));
-        let mut client = gateway.connect_tls(&config);
-        for body in ["", "small", &"l".repeat(300_000)] {
-            client.send(post(MODELS, body));
-            assert_eq!(client.response().text(), body);
-        }
+        let mut client = rig.gateway.connect_tls(&trusting(&[version]));
+        client.send(get("/health"));
+        assert_eq!(client.response().status(), 200);
         assert_eq!(client.tls().protocol_version(), Some(expected));
-        assert_eq!(client.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
-        client.send(crate::support::request(
-            "GET",
-            MODELS,
-            &["Connection: close"],
-            "",
-        ));
-        client.response();
-        assert_eq!(client.expect_end(), End::Clean, "with close_notify");
+        assert_eq!(client.tls().alpn_protocol(), Some(b"http/1.1".as_slice()));
     }
 }
 
 #[test]
-fn a_client_without_alpn_is_served_and_one_that_wants_only_h2_is_refused() {
-    let upstream = Scripted::echo();
-    let gateway = before(&upstream);
-    let mut config = client_config(ALL_VERSIONS);
-    config.alpn_protocols.clear();
-    assert_served(&mut gateway.connect_tls(&Arc::new(config)));
-    let mut config = client_config(ALL_VERSIONS);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = gateway.connect_tls(&Arc::new(config));
-    assert_served(&mut client);
-    assert_eq!(client.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
-    let mut config = client_config(ALL_VERSIONS);
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let mut client = gateway.connect_tls(&Arc::new(config));
-    assert!(matches!(client.handshake(), Err(End::Tls(_))));
+fn a_client_without_alpn_and_one_that_prefers_h2_are_served_http_1_1() {
+    let rig = Rig::of(CLIENT_SIDE);
+    for offered in [vec![], vec![b"h2".to_vec(), b"http/1.1".to_vec()]] {
+        let mut config = client_config(rustls::ALL_VERSIONS);
+        config.alpn_protocols = offered;
+        let mut client = rig.gateway.connect_tls(&Arc::new(config));
+        client.send(get("/health"));
+        assert_eq!(client.response().status(), 200);
+        assert_ne!(client.tls().alpn_protocol(), Some(b"h2".as_slice()));
+    }
 }
 
 #[test]
-fn a_second_handshake_is_resumed() {
-    let upstream = Scripted::echo();
-    let gateway = before(&upstream);
+fn a_client_that_comes_again_resumes_its_session() {
+    let rig = Rig::of(CLIENT_SIDE);
     for version in [&TLS12, &TLS13] {
-        let config: Arc<ClientConfig> = client_config(&[version]).into();
-        for expected in [
-            HandshakeKind::Full,
-            HandshakeKind::Resumed,
-            HandshakeKind::Resumed,
-        ] {
-            let mut client = gateway.connect_tls(&config);
-            assert_served(&mut client);
-            assert_eq!(client.tls().handshake_kind(), Some(expected), "{version:?}");
-        }
+        let config = trusting(&[version]);
+        let kinds: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = rig.gateway.connect_tls(&config);
+                client.send(get("/health"));
+                assert_eq!(client.response().status(), 200);
+                let kind = client.tls().handshake_kind();
+                client.close();
+                kind
+            })
+            .collect();
+        assert_eq!(kinds[0], Some(HandshakeKind::Full));
+        assert_eq!(kinds[1], Some(HandshakeKind::Resumed), "{version:?}");
+        assert_eq!(kinds[2], Some(HandshakeKind::Resumed), "{version:?}");
     }
 }
 
 #[test]
-fn events_arrive_one_by_one_through_tls_on_both_sides() {
-    let upstream = Upstream::listen_tls(server_config(&pki().server));
-    let gateway = Setup::new().base(&upstream.url()).tls().start();
-    let mut client = gateway.connect_tls(&client_config(ALL_VERSIONS).into());
-    client.send(get(MODELS));
-    let mut peer = upstream.accept();
-    peer.request();
-    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.head();
-    for index in 0..100 {
-        let event = format!("8\r\ndata: {}\n\r\n", index % 10);
-        peer.send(&event);
-        client.expect(&event);
-    }
-    peer.send("0\r\n\r\n");
-    client.expect("0\r\n\r\n");
-    client.send(get(MODELS));
-    assert_eq!(peer.request().head.method(), "GET", "both connections stay");
-}
-
-#[test]
-fn a_client_certificate_is_demanded_where_configured() {
+fn a_client_certificate_is_demanded_where_a_ca_is_configured() {
     let upstream = Scripted::echo();
     let gateway = Setup::new()
         .base(&upstream.url())
@@ -116,158 +97,228 @@ fn a_client_certificate_is_demanded_where_configured() {
         .toml("[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\nclient_ca = \"ca.pem\"\n")
         .start();
     for version in [&TLS12, &TLS13] {
-        let known = client_config_as(&[version], Some(&pki().client));
-        assert_served(&mut gateway.connect_tls(&known.into()));
-        let rows = [("none", None), ("stranger", Some(&pki().stranger))];
-        for (name, identity) in rows {
-            let mut client = gateway.connect_tls(&client_config_as(&[version], identity).into());
-            // With TLS 1.3 the refusal comes only behind the client's own end of the handshake.
-            let refused = client
-                .handshake()
-                .and_then(|()| client.try_send(get(MODELS)))
-                .and_then(|()| client.fill());
-            assert!(refused.is_err(), "{name} {version:?}");
-            assert!(client.unread().is_empty());
+        let shown = client_config_as(&[version], Some(&pki().client));
+        let mut client = gateway.connect_tls(&Arc::new(shown));
+        client.send(get("/p/anthropic/x"));
+        assert_eq!(client.response().status(), 200);
+        for identity in [None, Some(&pki().stranger)] {
+            let config = client_config_as(&[version], identity);
+            let mut client = gateway.connect_tls(&Arc::new(config));
+            let refused =
+                client.try_send(get("/p/anthropic/evil")).is_err() || client.try_head().is_err();
+            assert!(refused, "{version:?}");
         }
     }
-    let received = upstream.received();
+    assert!(!upstream.received().concat().contains("evil"));
+}
+
+#[test]
+fn plain_http_on_a_tls_port_reaches_nobody() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let mut client = rig.gateway.connect();
+    client.send(get("/p/anthropic/x"));
+    let (answer, _) = client.take_all();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    rig.upstream.expect_untouched();
+}
+
+#[test]
+fn noise_in_a_tls_connection_ends_it_and_others_are_served() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let mut client = rig.client();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+    use std::io::Write as _;
+    client
+        .socket()
+        .write_all(&[0x17, 3, 3, 0, 32].repeat(20))
+        .unwrap();
+    client.wait_for_close();
+    let mut client = rig.client();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+}
+
+#[test]
+fn a_closed_connection_ends_with_close_notify() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let mut client = rig.client();
+    client.send(request("GET", "/health", &["Connection: close"], ""));
+    assert_eq!(client.response().status(), 200);
+    assert_eq!(client.expect_end(), End::Clean);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\n bad\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+    assert_eq!(client.expect_end(), End::Clean);
+}
+
+#[test]
+fn a_close_delimited_response_ends_with_close_notify() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let (mut client, mut peer, _) =
+        rig.exchange("GET /p/anthropic/x HTTP/1.0\r\nx-api-key: gk-test\r\n\r\n");
+    peer.send("HTTP/1.1 200 OK\r\n\r\nall of it");
+    peer.close();
+    let got = client.response();
     assert_eq!(
-        received.len(),
-        1,
-        "only those with a certificate: {received:?}"
+        (got.text().as_str(), got.end.clone()),
+        ("all of it", Some(End::Clean))
     );
 }
 
 #[test]
-fn plain_http_on_the_tls_port_ends_that_connection_only() {
-    let upstream = Scripted::echo();
-    let gateway = before(&upstream);
-    for bytes in [
-        get(MODELS),
-        "\0\0\0".into(),
-        "\x16\x03\x01\0\0".into(),
-        "x".repeat(20_000),
-    ] {
-        let mut client = gateway.connect();
-        let _ = client.socket().write_all(bytes.as_bytes());
-        let (_, took) = client.wait_for_close();
-        assert!(took.as_secs() < 9, "{bytes:?}");
-    }
-    assert_served(&mut gateway.connect_tls(&client_config(ALL_VERSIONS).into()));
-}
-
-#[test]
-fn a_slow_handshake_is_ended_in_time() {
-    let gateway = Setup::new()
-        .tls()
-        .toml("[timeouts]\nrequest_header = \"300ms\"\n")
-        .start();
-    // A record that announces 512 bytes and brings a few, or nothing at all.
-    for bytes in ["", "\x16\x03\x01\x02\0\x01\0\x01"] {
-        let mut client = gateway.connect();
-        let _ = client.socket().write_all(bytes.as_bytes());
-        let (_, took) = client.wait_for_close();
-        assert!(took.as_millis() >= 250 && took.as_secs() < 5, "{took:?}");
-    }
-}
-
-#[test]
-fn the_upstream_is_asked_for_by_its_name() {
-    for version in [&TLS12, &TLS13] {
-        let upstream = Upstream::listen_tls(server_config_of(&pki().server, &[version], false));
-        let gateway = Setup::new().base(&upstream.url()).start();
-        let mut client = gateway.connect();
-        client.send(get(MODELS));
-        let mut peer = upstream.accept();
-        let sent = peer.request();
-        let port = upstream.addr().port();
-        assert_eq!(sent.value("host"), Some(&*format!("localhost:{port}")));
-        let rustls::Connection::Server(tls) = peer.tls() else {
-            unreachable!();
-        };
-        assert_eq!(tls.server_name(), Some("localhost"));
-        assert_eq!(tls.alpn_protocol(), Some(&b"http/1.1"[..]));
-        peer.send(ok("hi"));
-        assert_eq!(client.response().text(), "hi");
-    }
-}
-
-#[test]
-fn an_upstream_without_a_name_is_known_by_its_address() {
-    let upstream = Upstream::listen_tls(server_config(&pki().server));
-    let url = format!("https://127.0.0.1:{}", upstream.addr().port());
-    let gateway = Setup::new().base(&url).start();
-    let mut client = gateway.connect();
-    client.send(get(MODELS));
-    let mut peer = upstream.accept();
-    peer.request();
+fn the_provider_gets_its_name_as_sni_and_alpn_http_1_1() {
+    let rig = Rig::of(UPSTREAM_SIDE);
+    let (_, peer, seen) = rig.exchange(&get("/p/anthropic/x"));
     let rustls::Connection::Server(tls) = peer.tls() else {
-        unreachable!();
+        unreachable!()
     };
-    assert_eq!(tls.server_name(), None, "an address is no server name");
-    peer.send(ok("hi"));
-    assert_eq!(client.response().text(), "hi");
+    assert_eq!(tls.server_name(), Some("localhost"));
+    assert!(matches!(tls.alpn_protocol(), None | Some(b"http/1.1")));
+    let port = rig.upstream.addr().port();
+    assert_eq!(seen.value("host").unwrap(), format!("localhost:{port}"));
 }
 
 #[test]
-fn an_upstream_that_cannot_be_trusted_is_a_502() {
-    let identities = [&pki().stranger, &pki().elsewhere];
-    for identity in identities {
-        let upstream = Scripted::echo_as(Some(server_config(identity)));
-        let gateway = Setup::new().base(&upstream.url()).start();
+fn a_provider_may_be_an_ip_address() {
+    let upstream = Upstream::listen_tls(server_config(&pki().server));
+    let url = upstream.url().replace("localhost", "127.0.0.1");
+    let gateway = Setup::new().base(&url).start();
+    let mut client = gateway.connect();
+    client.send(get("/p/anthropic/x"));
+    let mut peer = upstream.accept();
+    assert_eq!(
+        peer.request().value("host").unwrap(),
+        upstream.addr().to_string()
+    );
+    let rustls::Connection::Server(tls) = peer.tls() else {
+        unreachable!()
+    };
+    assert_eq!(tls.server_name(), None);
+    peer.send(ok("by address"));
+    assert_eq!(client.response().text(), "by address");
+}
+
+#[test]
+fn a_provider_may_speak_tls_1_2_or_1_3_only() {
+    for version in [&TLS12, &TLS13] {
+        let upstream = Scripted::echo_as(Some(server_config_of(&pki().server, &[version], false)));
+        let gateway = Gateway::before_scripted(&upstream);
         let mut client = gateway.connect();
-        client.send(get(MODELS));
-        let answer = client.response();
-        assert_eq!(answer.status(), 502);
-        assert!(
-            answer.text().contains("\"code\":\"upstream_tls\""),
-            "{}",
-            answer.text()
-        );
-        assert_eq!(upstream.received().concat(), "", "nothing was sent");
-        client.send(get("/health"));
-        assert_eq!(client.response().status(), 200, "the connection stays");
+        client.send(request("POST", "/p/anthropic/x", &[], "content"));
+        assert_eq!(client.response().text(), "content", "{version:?}");
+    }
+}
+
+/// The code of the 502 that a request gets.
+fn refused(gateway: &Gateway) -> (String, Option<String>) {
+    let mut client = gateway.connect();
+    client.send(request("POST", "/p/anthropic/x", &[], "content"));
+    let got = client.response();
+    assert_eq!(got.status(), 502, "{}", got.text());
+    let body: Value = serde_json::from_slice(&got.body).unwrap();
+    let retry = got.value("x-should-retry").map(str::to_owned);
+    (body["error"]["code"].as_str().unwrap().to_owned(), retry)
+}
+
+#[test]
+fn a_certificate_of_an_unknown_authority_is_502_upstream_tls() {
+    let upstream = Scripted::echo_as(Some(server_config(&pki().stranger)));
+    let gateway = Gateway::before_scripted(&upstream);
+    assert_eq!(
+        refused(&gateway),
+        ("upstream_tls".to_owned(), Some("true".to_owned()))
+    );
+    assert_eq!(upstream.received().concat(), "");
+}
+
+#[test]
+fn a_provider_that_demands_a_certificate_is_502() {
+    // With TLS 1.3 the refusal may come after the request went out.
+    for version in [&TLS12, &TLS13] {
+        let config = server_config_of(&pki().server, &[version], true);
+        let upstream = Scripted::echo_as(Some(config));
+        let gateway = Gateway::before_scripted(&upstream);
+        let (code, _) = refused(&gateway);
+        assert!(code.starts_with("upstream_"), "{version:?}: {code}");
+        assert_eq!(upstream.received().concat(), "");
     }
 }
 
 #[test]
-fn an_upstream_that_does_not_speak_tls_is_a_502() {
-    let upstream = Scripted::start(|wire, _| {
-        let _ = wire.try_send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-        wire.take_all();
-    });
-    let url = upstream
-        .url()
-        .replace("http://127.0.0.1", "https://localhost");
-    let gateway = Setup::new().base(&url).start();
-    let mut client = gateway.connect();
-    client.send(get(MODELS));
-    let answer = client.response();
-    assert_eq!(answer.status(), 502);
-    assert!(
-        answer.text().contains("\"code\":\"upstream_tls\""),
-        "{}",
-        answer.text()
-    );
+fn a_wrong_name_is_502_upstream_tls_with_nothing_sent() {
+    let upstream = Scripted::echo_as(Some(server_config(&pki().elsewhere)));
+    let gateway = Gateway::before_scripted(&upstream);
+    for _ in 0..2 {
+        assert_eq!(refused(&gateway).0, "upstream_tls");
+    }
+    assert_eq!(upstream.received().concat(), "");
 }
 
 #[test]
-fn a_slow_upstream_handshake_is_a_504() {
-    let upstream = Upstream::listen();
-    let url = format!("https://localhost:{}", upstream.addr().port());
+fn without_the_ca_in_the_trust_store_the_provider_is_not_trusted() {
+    let upstream = Scripted::echo_as(Some(server_config(&pki().server)));
     let gateway = Setup::new()
-        .base(&url)
-        .toml("[timeouts]\nconnect = \"300ms\"\n")
+        .base(&upstream.url())
+        .file("other.pem", &pki().stranger.cert)
+        .env("SSL_CERT_FILE", "other.pem")
+        .start();
+    assert_eq!(refused(&gateway).0, "upstream_tls");
+}
+
+#[test]
+fn the_trust_store_can_be_named_in_the_file_too() {
+    let upstream = Scripted::echo_as(Some(server_config(&pki().server)));
+    let gateway = Setup::new()
+        .base(&upstream.url())
+        .without("SSL_CERT_FILE")
+        .toml("[upstream]\nca_file = \"ca.pem\"\n")
         .start();
     let mut client = gateway.connect();
-    client.send(get(MODELS));
-    let answer = client.response();
-    assert_eq!(answer.status(), 504);
-    assert!(
-        answer
-            .text()
-            .contains("\"code\":\"upstream_connect_timeout\""),
-        "{}",
-        answer.text()
-    );
+    client.send(request("POST", "/p/anthropic/x", &[], "trusted"));
+    assert_eq!(client.response().text(), "trusted");
+}
+
+#[test]
+fn sessions_with_the_provider_are_resumed() {
+    for version in [&TLS12, &TLS13] {
+        let config = server_config_of(&pki().server, &[version], false);
+        let upstream = Upstream::listen_tls(config);
+        let gateway = Setup::new().base(&upstream.url()).start();
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let mut client = gateway.connect();
+            client.send(get("/p/anthropic/x"));
+            let mut peer: Wire = upstream.accept();
+            peer.request();
+            kinds.push(peer.tls().handshake_kind());
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+            peer.close();
+            assert_eq!(client.response().text(), "hi");
+        }
+        assert_eq!(
+            kinds,
+            [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)],
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn records_of_any_size_make_no_difference() {
+    let rig = Rig::of(Sides {
+        client: true,
+        upstream: true,
+    });
+    let mut client = rig.client();
+    let text = request("POST", "/p/anthropic/x", &[], "0123456789");
+    for byte in text.bytes() {
+        client.send([byte]);
+    }
+    let mut peer = rig.upstream.accept();
+    assert_eq!(peer.request().text(), "0123456789");
+    for byte in ok("answer").bytes() {
+        peer.send([byte]);
+    }
+    assert_eq!(client.response().text(), "answer");
 }

@@ -67,14 +67,6 @@ impl Upstream {
         }
     }
 
-    /// A new provider at the same address.
-    pub(crate) fn reopen(addr: SocketAddr) -> Self {
-        Self {
-            listener: TcpListener::bind(addr).unwrap(),
-            tls: None,
-        }
-    }
-
     fn waiting(&self, secs: u64) -> bool {
         let timeout = Timespec {
             tv_sec: secs.try_into().unwrap(),

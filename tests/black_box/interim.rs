@@ -1,0 +1,132 @@
+//! `Expect: 100-continue`, and responses that come before the response.
+
+use crate::support::{Rig, get, get_1_0, ok, request, response};
+
+#[test]
+fn expect_100_continue_is_honoured_end_to_end() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    let text = request(
+        "POST",
+        "/p/anthropic/messages",
+        &["Expect: 100-continue"],
+        "0123456789",
+    );
+    let (head, body) = text.split_at(text.len() - 10);
+    client.send(head);
+    let mut peer = rig.upstream.accept();
+    let seen = peer.head();
+    assert_eq!(seen.value("expect"), Some("100-continue"));
+    // Nothing but the provider says that it goes on.
+    assert!(!client.readable_now());
+    peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(client.response().status(), 100);
+    client.send(body);
+    peer.expect("0123456789");
+    peer.send(ok("done"));
+    assert_eq!(client.response().text(), "done");
+}
+
+#[test]
+fn an_expectation_may_be_refused_with_a_final_answer() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    let text = request(
+        "POST",
+        "/p/anthropic/messages",
+        &["Expect: 100-continue"],
+        "0123456789",
+    );
+    client.send(&text[..text.len() - 10]);
+    let mut peer = rig.upstream.accept();
+    peer.head();
+    peer.send(response("413 Content Too Large", &[], "too large"));
+    let got = client.response();
+    assert_eq!((got.status(), got.text().as_str()), (413, "too large"));
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_100_may_send_its_content() {
+    let rig = Rig::plain();
+    let text = request(
+        "POST",
+        "/p/anthropic/messages",
+        &["Expect: 100-continue"],
+        "0123456789",
+    );
+    let (mut client, mut peer, seen) = rig.exchange(&text);
+    assert_eq!(seen.text(), "0123456789");
+    peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+    peer.send(ok("done"));
+    assert_eq!(client.response().status(), 100);
+    assert_eq!(client.response().text(), "done");
+}
+
+#[test]
+fn an_error_of_the_gateway_answers_an_expectation_at_once() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    client.send(
+        "POST /p/anthropic/messages HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\n\
+         Content-Length: 10\r\n\r\n",
+    );
+    assert_eq!(client.response().status(), 401);
+    rig.upstream.expect_untouched();
+}
+
+#[test]
+fn another_expectation_is_relayed() {
+    let rig = Rig::plain();
+    let line = "Expect: something-else";
+    let (_, _, seen) = rig.exchange(&request("POST", "/p/anthropic/messages", &[line], "x"));
+    assert_eq!(seen.value("expect"), Some("something-else"));
+}
+
+#[test]
+fn interim_responses_are_relayed_to_http_1_1_clients() {
+    let rig = Rig::plain();
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nlink: </b>\r\n\r\n");
+    let got = client.response();
+    assert_eq!(got.head.start, "HTTP/1.1 103 Early Hints");
+    assert_eq!(got.head.values("link"), ["</a>; rel=preload", "</b>"]);
+    peer.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 199 Odd\r\n\r\n");
+    assert_eq!(client.response().status(), 102);
+    assert_eq!(client.response().status(), 199);
+    peer.send(ok("final"));
+    assert_eq!(client.response().text(), "final");
+}
+
+#[test]
+fn interim_responses_are_dropped_for_http_1_0_clients() {
+    let rig = Rig::plain();
+    let (mut client, mut peer, _) = rig.exchange(&get_1_0(""));
+    peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+    peer.send(ok("final"));
+    let got = client.response();
+    assert_eq!((got.status(), got.text().as_str()), (200, "final"));
+}
+
+#[test]
+fn sixteen_interim_responses_pass_and_one_more_is_502() {
+    let rig = Rig::plain();
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    peer.send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(16) + &ok("final"));
+    for _ in 0..16 {
+        assert_eq!(client.response().status(), 103);
+    }
+    assert_eq!(client.response().text(), "final");
+    client.send(get("/p/anthropic/models"));
+    peer.request();
+    peer.send("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(17) + &ok("final"));
+    let got = loop {
+        let got = client.response();
+        if got.status() != 103 {
+            break got;
+        }
+    };
+    assert_eq!(got.status(), 502);
+    assert_eq!(got.value("x-should-retry"), Some("false"));
+    peer.wait_for_close();
+}

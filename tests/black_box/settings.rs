@@ -1,0 +1,374 @@
+//! Every variable and every key of the file, as `sluicegate check` shows them.
+
+use crate::support::tls::pki;
+use crate::support::{KEY, Setup};
+
+/// What `sluicegate check` says about a setup that it accepts.
+#[track_caller]
+fn check(setup: Setup) -> String {
+    let finished = setup.arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(finished.stderr, "");
+    finished.stdout
+}
+
+/// A setup whose `check` needs nothing of the system.
+pub(crate) fn bare() -> Setup {
+    Setup::bare()
+        .file("ca.pem", &pki().ca)
+        .file("cert.pem", &pki().server.cert)
+        .file("key.pem", &pki().server.key)
+        .file("keys.toml", "")
+        .file("secret.txt", "sk-from-file\n")
+        .secret("sk-from-file")
+        .env("SSL_CERT_FILE", "ca.pem")
+}
+
+#[track_caller]
+fn assert_line(described: &str, line: &str) {
+    let found = described.lines().any(|found| found == line);
+    assert!(found, "no line {line:?} in\n{described}");
+}
+
+#[test]
+fn defaults_are_as_documented() {
+    let described = check(bare().without("SSL_CERT_FILE"));
+    for line in [
+        "# configuration file: none",
+        "listen = [\"0.0.0.0:8080\", \"[::]:8080\"]",
+        "base_path = \"/\"",
+        "workers = 0 # one per usable core",
+        "driver = \"auto\"",
+        "[auth] # none: this gateway is open",
+        "providers = [\"openai\", \"anthropic\", \"openrouter\", \"zai\", \"vllm\", \"deepseek\"]",
+        "v1_alias = true",
+        "request = 0",
+        "response_header = 600",
+        "connect = 5",
+        "request_header = 10",
+        "idle_client = 120",
+        "body_idle = 600",
+        "tunnel_idle = 3600",
+        "drain_delay = 0",
+        "drain = 300",
+        "enabled = false",
+        "endpoint = \"/metrics\"",
+        "format = \"json\"",
+        "level = \"info\"",
+        "access = true",
+    ] {
+        assert_line(&described, line);
+    }
+    assert!(!described.contains("body ="), "{described}");
+    assert!(!described.contains("[providers."), "{described}");
+}
+
+#[test]
+fn every_variable_takes_effect() {
+    let rows: &[(&[(&str, &str)], &str)] = &[
+        (&[("PORT", "9")], "listen = [\"0.0.0.0:9\", \"[::]:9\"]"),
+        (
+            &[
+                ("SLUICEGATE_LISTEN", "127.0.0.1:1, unix:/run/g.sock"),
+                ("PORT", "9"),
+            ],
+            "listen = [\"127.0.0.1:1\", \"unix:/run/g.sock\"]",
+        ),
+        (&[("BASE_PATH", "/g/")], "base_path = \"/g\""),
+        (&[("SLUICEGATE_WORKERS", "3")], "workers = 3"),
+        (&[("SLUICEGATE_DRIVER", "epoll")], "driver = \"epoll\""),
+        (
+            &[
+                ("SLUICEGATE_TLS_CERT", "cert.pem"),
+                ("SLUICEGATE_TLS_KEY", "key.pem"),
+            ],
+            "tls.cert = \"cert.pem\"",
+        ),
+        (
+            &[
+                ("SLUICEGATE_TLS_CERT", "cert.pem"),
+                ("SLUICEGATE_TLS_KEY", "key.pem"),
+            ],
+            "tls.key = \"key.pem\"",
+        ),
+        (
+            &[("GOMODEL_MASTER_KEY", "gk-marker")],
+            "master_key = \"[redacted]\"",
+        ),
+        (
+            &[("SLUICEGATE_MASTER_KEY", "gk-marker")],
+            "master_key = \"[redacted]\"",
+        ),
+        (
+            &[("GOMODEL_MASTER_KEY_FILE", "secret.txt")],
+            "master_key = \"[redacted]\"",
+        ),
+        (
+            &[("SLUICEGATE_MASTER_KEY_FILE", "secret.txt")],
+            "master_key = \"[redacted]\"",
+        ),
+        (
+            &[("SLUICEGATE_KEYS_FILE", "keys.toml")],
+            "keys_file = \"keys.toml\"",
+        ),
+        (&[("ENABLE_PASSTHROUGH_ROUTES", "false")], "enabled = false"),
+        (
+            &[("ALLOW_PASSTHROUGH_V1_ALIAS", "false")],
+            "v1_alias = false",
+        ),
+        (
+            &[("ENABLED_PASSTHROUGH_PROVIDERS", "vllm, openai")],
+            "providers = [\"vllm\", \"openai\"]",
+        ),
+        (&[("BODY_SIZE_LIMIT", "10M")], "body = 10485760"),
+        (&[("BODY_SIZE_LIMIT", "500K")], "body = 512000"),
+        (&[("BODY_SIZE_LIMIT", "1G")], "body = 1073741824"),
+        (&[("HTTP_TIMEOUT", "90")], "request = 90"),
+        (&[("HTTP_TIMEOUT", "1h30m")], "request = 5400"),
+        (
+            &[("HTTP_RESPONSE_HEADER_TIMEOUT", "10m")],
+            "response_header = 600",
+        ),
+        (
+            &[
+                ("METRICS_ENABLED", "true"),
+                ("ENABLE_PASSTHROUGH_ROUTES", "false"),
+            ],
+            "enabled = true",
+        ),
+        (&[("METRICS_ENDPOINT", "/m")], "endpoint = \"/m\""),
+        (&[("LOG_FORMAT", "text")], "format = \"text\""),
+        (&[("LOG_LEVEL", "debug")], "level = \"debug\""),
+        (&[], "ca_file = \"ca.pem\""),
+        (&[("OPENAI_API_KEY", "sk-marker")], "[providers.\"openai\"]"),
+        (
+            &[("OPENAI_API_KEY", "sk-marker")],
+            "base_url = \"https://api.openai.com/v1\"",
+        ),
+        (
+            &[("OPENAI_API_KEY_FILE", "secret.txt")],
+            "api_key = \"[redacted]\"",
+        ),
+        (
+            &[("ANTHROPIC_API_KEY", "sk-marker")],
+            "credential = \"x-api-key\"",
+        ),
+        (
+            &[("ANTHROPIC_API_KEY", "sk-marker")],
+            "base_url = \"https://api.anthropic.com/v1\"",
+        ),
+        (
+            &[("OPENROUTER_API_KEY", "sk-marker")],
+            "base_url = \"https://openrouter.ai/api/v1\"",
+        ),
+        (
+            &[("ZAI_API_KEY", "sk-marker")],
+            "base_url = \"https://api.z.ai/api/paas/v4\"",
+        ),
+        (
+            &[("DEEPSEEK_API_KEY", "sk-marker")],
+            "base_url = \"https://api.deepseek.com\"",
+        ),
+        (
+            &[("VLLM_API_KEY", "sk-marker")],
+            "base_url = \"http://localhost:8000/v1\"",
+        ),
+        (
+            &[("VLLM_BASE_URL", "http://gpu:1/v1/")],
+            "base_url = \"http://gpu:1/v1\"",
+        ),
+        (
+            &[("VLLM_BASE_URL", "http://gpu:1/v1/")],
+            "credential = \"none\"",
+        ),
+        (
+            &[("VLLM_BASE_URL", "http://gpu:1/v1/")],
+            "idle_upstream = 4",
+        ),
+        (
+            &[("OPENAI_EAST_API_KEY", "sk-marker")],
+            "[providers.\"openai-east\"]",
+        ),
+        (
+            &[("OPENAI_US_EAST_1_API_KEY", "sk-marker")],
+            "[providers.\"openai-us-east-1\"]",
+        ),
+        (
+            &[
+                ("OPENROUTER_API_KEY", "sk-marker"),
+                ("OPENROUTER_SITE_URL", "https://me.test"),
+            ],
+            "# sent unless the client does: HTTP-Referer: https://me.test",
+        ),
+        (
+            &[
+                ("OPENROUTER_API_KEY", "sk-marker"),
+                ("OPENROUTER_APP_NAME", "me"),
+            ],
+            "# sent unless the client does: X-OpenRouter-Title: me",
+        ),
+    ];
+    for (variables, line) in rows {
+        let mut setup = bare();
+        for (name, value) in *variables {
+            setup = setup.env(name, value);
+        }
+        assert_line(&check(setup), line);
+    }
+}
+
+#[test]
+fn trusted_folders_are_shown() {
+    let described = check(bare().without("SSL_CERT_FILE").env("SSL_CERT_DIR", "."));
+    assert!(described.contains("SSL_CERT_DIR"), "{described}");
+}
+
+#[test]
+fn every_key_of_the_file_takes_effect() {
+    let toml = r#"
+        [server]
+        listen = ["127.0.0.1:7", "[::1]:7"]
+        base_path = "/gate"
+        workers = 5
+        driver = "io_uring"
+        tls = { cert = "cert.pem", key = "key.pem", client_ca = "ca.pem" }
+        [auth]
+        master_key = "gk-marker"
+        keys_file = "keys.toml"
+        [passthrough]
+        enabled = false
+        v1_alias = false
+        providers = ["openai", "openrouter", "vllm"]
+        [limits]
+        body = "3K"
+        [timeouts]
+        request = "1h30m"
+        response_header = 21
+        connect = "22s"
+        request_header = 23
+        idle_client = "1m"
+        body_idle = 25
+        tunnel_idle = 26
+        drain_delay = "250ms"
+        drain = 28
+        [metrics]
+        enabled = true
+        endpoint = "/m"
+        [log]
+        format = "text"
+        level = "warn"
+        access = false
+        [upstream]
+        ca_file = "ca.pem"
+        [providers.openrouter]
+        api_key_file = "secret.txt"
+        site_url = "https://me.test"
+        app_name = "me"
+        [providers.here]
+        type = "vllm"
+        base_url = "http://gpu:8000"
+        credential = "client"
+        idle_upstream = "9s"
+        headers = { X-Team = "team-marker" }
+    "#;
+    let setup = bare().without("SSL_CERT_FILE").toml(toml);
+    let described = check(setup.secret("gk-marker").secret("team-marker"));
+    for line in [
+        "# configuration file: sluicegate.toml",
+        "listen = [\"127.0.0.1:7\", \"[::1]:7\"]",
+        "base_path = \"/gate\"",
+        "workers = 5",
+        "driver = \"io_uring\"",
+        "tls.cert = \"cert.pem\"",
+        "tls.key = \"key.pem\"",
+        "tls.client_ca = \"ca.pem\"",
+        "[auth]",
+        "master_key = \"[redacted]\"",
+        "keys_file = \"keys.toml\"",
+        "enabled = false",
+        "v1_alias = false",
+        "providers = [\"openai\", \"openrouter\", \"vllm\"]",
+        "body = 3072",
+        "request = 5400",
+        "response_header = 21",
+        "connect = 22",
+        "request_header = 23",
+        "idle_client = 60",
+        "body_idle = 25",
+        "tunnel_idle = 26",
+        "drain_delay = \"250ms\"",
+        "drain = 28",
+        "enabled = true",
+        "endpoint = \"/m\"",
+        "format = \"text\"",
+        "level = \"warn\"",
+        "access = false",
+        "ca_file = \"ca.pem\"",
+        "api_key = \"[redacted]\"",
+        "# sent unless the client does: HTTP-Referer: https://me.test",
+        "# sent unless the client does: X-OpenRouter-Title: me",
+        "[providers.\"here\"]",
+        "base_url = \"http://gpu:8000\"",
+        "credential = \"client\"",
+        "idle_upstream = 9",
+        "headers.\"X-Team\" = \"[redacted]\"",
+    ] {
+        assert_line(&described, line);
+    }
+}
+
+#[test]
+fn the_environment_wins_over_dotenv_over_the_file_over_the_default() {
+    let setup = bare().toml("[server]\nworkers = 2\n");
+    assert_line(&check(setup), "workers = 2");
+    let setup = || {
+        bare()
+            .toml("[server]\nworkers = 2\nlisten = [\"127.0.0.1:2\"]\n[providers.openai]\napi_key = \"sk-marker\"\nbase_url = \"http://file\"\n")
+            .secret("sk-marker")
+            .file(".env", "# c\nexport SLUICEGATE_WORKERS='3'\nPORT=3\nOPENAI_BASE_URL=\"http://dotenv\" # c\n")
+    };
+    let described = check(setup());
+    assert_line(&described, "workers = 3");
+    assert_line(&described, "listen = [\"0.0.0.0:3\", \"[::]:3\"]");
+    assert_line(&described, "base_url = \"http://dotenv\"");
+    let described = check(
+        setup()
+            .env("SLUICEGATE_WORKERS", "4")
+            .env("PORT", "4")
+            .env("OPENAI_BASE_URL", "http://environment"),
+    );
+    assert_line(&described, "workers = 4");
+    assert_line(&described, "listen = [\"0.0.0.0:4\", \"[::]:4\"]");
+    assert_line(&described, "base_url = \"http://environment\"");
+}
+
+#[test]
+fn a_secret_of_the_environment_wins_over_a_secret_file_of_dotenv() {
+    let setup = bare()
+        .file(
+            ".env",
+            "GOMODEL_MASTER_KEY_FILE=nowhere\nOPENAI_API_KEY_FILE=nowhere\n",
+        )
+        .env("GOMODEL_MASTER_KEY", "gk-marker")
+        .env("OPENAI_API_KEY", "sk-marker");
+    assert_line(&check(setup), "[providers.\"openai\"]");
+}
+
+#[test]
+fn variables_expand_inside_strings_of_the_file() {
+    let toml = "[auth]\nmaster_key = \"${TEAM_KEY}\"\n[providers.openai]\napi_key = \"${TEAM_KEY}\"\n\
+                base_url = \"http://${HOST_NAME:-fall.back}:${BACK_PORT:-81}${EMPTY:-}\"\n";
+    let setup = bare()
+        .toml(toml)
+        .env("TEAM_KEY", "gk-marker")
+        .file(".env", "BACK_PORT=82\n");
+    assert_line(&check(setup), "base_url = \"http://fall.back:82\"");
+}
+
+#[test]
+fn an_open_gateway_says_so() {
+    let gateway = Setup::new().without("GOMODEL_MASTER_KEY").start();
+    gateway.wait_log(|line| line.contains("\"warn\"") && line.contains("no gateway key"));
+    let gateway = Setup::new().start();
+    assert!(!gateway.log().contains("no gateway key"), "{KEY} is set");
+}
