@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::route::ProviderKind;
 
+pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
 pub use source::Sources;
@@ -223,7 +224,6 @@ pub struct UpstreamTls {
 }
 
 /// One instance.
-#[derive(Debug)]
 pub struct Provider {
     /// Its name in paths.
     pub name: String,
@@ -239,6 +239,22 @@ pub struct Provider {
     pub headers: Vec<(String, String)>,
     /// How long an idle connection is kept.
     pub idle_upstream: Duration,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A configured header may be a credential.
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("base", &self.base)
+            .field("credential", &self.credential)
+            .field("defaults", &self.defaults)
+            .field("headers", &headers)
+            .field("idle_upstream", &self.idle_upstream)
+            .finish()
+    }
 }
 
 /// A provider's address.

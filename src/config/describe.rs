@@ -1,7 +1,7 @@
 //! What `sluicegate check` prints: everything in force, as a configuration file would say it.
 
 use std::fmt::{Display, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Config, Credential, Driver, LogFormat, Provider};
@@ -29,7 +29,7 @@ impl Config {
             .server
             .listen
             .iter()
-            .map(|l| format!("{:?}", l.to_string()))
+            .map(|address| quoted(&address.to_string()))
             .collect();
         let driver = match self.server.driver {
             Driver::Auto => "auto",
@@ -52,7 +52,8 @@ impl Config {
         };
         let _ = writeln!(out, "driver = {driver:?}");
         if let Some(tls) = &self.server.tls {
-            let _ = writeln!(out, "tls.cert = {:?}\ntls.key = {:?}", tls.cert, tls.key);
+            let (cert, key) = (quoted_path(&tls.cert), quoted_path(&tls.key));
+            let _ = writeln!(out, "tls.cert = {cert}\ntls.key = {key}");
             optional(
                 out,
                 "tls.client_ca",
@@ -118,8 +119,11 @@ impl Config {
         };
         let _ = writeln!(
             out,
-            "\n[metrics]\nenabled = {}\nendpoint = {:?}\n\n[log]\nformat = {format:?}\nlevel = \"{}\"\naccess = {}",
-            self.metrics.enabled, self.metrics.endpoint, self.log.level, self.log.access
+            "\n[metrics]\nenabled = {}\nendpoint = {}\n\n[log]\nformat = {format:?}\nlevel = \"{}\"\naccess = {}",
+            self.metrics.enabled,
+            quoted(&self.metrics.endpoint),
+            self.log.level,
+            self.log.access
         );
         let _ = writeln!(out, "\n[upstream]");
         optional(
@@ -128,13 +132,15 @@ impl Config {
             self.upstream.ca_file.as_ref().map(quoted_path),
         );
         if let Some(dir) = &self.upstream.ca_dir {
-            let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", dir.display());
+            let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", quoted_path(dir));
         }
     }
 }
 
 fn describe_provider(out: &mut String, provider: &Provider) {
-    let scheme = if provider.base.tls { "https" } else { "http" };
+    let base = &provider.base;
+    let scheme = if base.tls { "https" } else { "http" };
+    let base_url = format!("{scheme}://{}{}", base.authority, base.path);
     let (credential, key) = match &provider.credential {
         Credential::Bearer(key) => ("bearer", Some(key)),
         Credential::XApiKey(key) => ("x-api-key", Some(key)),
@@ -143,11 +149,10 @@ fn describe_provider(out: &mut String, provider: &Provider) {
     };
     let _ = writeln!(
         out,
-        "\n[providers.{:?}]\ntype = {:?}\nbase_url = \"{scheme}://{}{}\"\ncredential = {credential:?}",
+        "\n[providers.{:?}]\ntype = {:?}\nbase_url = {}\ncredential = {credential:?}",
         provider.name,
         provider.kind.as_str(),
-        provider.base.authority,
-        provider.base.path
+        quoted(&base_url)
     );
     optional(out, "api_key", key.map(|key| format!("\"{key}\"")));
     let _ = writeln!(out, "idle_upstream = {}", seconds(provider.idle_upstream));
@@ -166,8 +171,24 @@ fn optional(out: &mut String, key: &str, value: Option<impl Display>) {
     }
 }
 
-fn quoted_path(path: &PathBuf) -> String {
-    format!("{path:?}")
+fn quoted_path(path: impl AsRef<Path>) -> String {
+    quoted(&path.as_ref().to_string_lossy())
+}
+
+/// A basic string of TOML, which has other escapes than Rust.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn seconds(time: Duration) -> String {

@@ -1,4 +1,5 @@
-//! The TOML file as it is written: every key optional, unknown ones refused.
+//! The TOML file as it is written: every key optional, unknown ones refused. Secrets are still plain text here,
+//! so none of these types can be printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use super::ConfigError;
 
 /// A whole file.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub server: ServerTable,
@@ -22,7 +23,7 @@ pub(super) struct File {
     pub providers: BTreeMap<String, ProviderTable>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ServerTable {
     pub listen: Option<Vec<String>>,
@@ -32,7 +33,7 @@ pub(super) struct ServerTable {
     pub tls: Option<TlsTable>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TlsTable {
     pub cert: Option<String>,
@@ -40,7 +41,7 @@ pub(super) struct TlsTable {
     pub client_ca: Option<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AuthTable {
     pub master_key: Option<String>,
@@ -48,7 +49,7 @@ pub(super) struct AuthTable {
     pub keys_file: Option<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PassthroughTable {
     pub enabled: Option<Scalar>,
@@ -56,13 +57,13 @@ pub(super) struct PassthroughTable {
     pub providers: Option<Vec<String>>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsTable {
     pub body: Option<Scalar>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TimeoutsTable {
     pub request: Option<Scalar>,
@@ -76,14 +77,14 @@ pub(super) struct TimeoutsTable {
     pub drain: Option<Scalar>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct MetricsTable {
     pub enabled: Option<Scalar>,
     pub endpoint: Option<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LogTable {
     pub format: Option<String>,
@@ -91,13 +92,13 @@ pub(super) struct LogTable {
     pub access: Option<Scalar>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UpstreamTable {
     pub ca_file: Option<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ProviderTable {
     pub r#type: Option<String>,
@@ -112,7 +113,7 @@ pub(super) struct ProviderTable {
 }
 
 /// A number, a switch or a string; which of them is right is decided where it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Scalar(pub String);
 
 impl<'de> Deserialize<'de> for Scalar {

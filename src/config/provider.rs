@@ -15,15 +15,6 @@ use super::file::ProviderTable;
 use super::source::{Env, Sources, secret_file};
 use super::{BaseUrl, ConfigError, Credential, Host, Provider, Secret, value};
 
-const KINDS: [ProviderKind; 6] = [
-    ProviderKind::OpenAi,
-    ProviderKind::Anthropic,
-    ProviderKind::OpenRouter,
-    ProviderKind::Zai,
-    ProviderKind::Vllm,
-    ProviderKind::DeepSeek,
-];
-
 /// Every instance that environment and file define and whose type is enabled, by name.
 pub(super) fn resolve(
     sources: &Sources<'_>,
@@ -73,15 +64,26 @@ fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
 
 /// The type that a variable's prefix begins with: all of it, or up to an underscore.
 fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
-    KINDS.into_iter().find(|kind| {
-        let name = kind.as_str().to_ascii_uppercase();
-        prefix.strip_prefix(&*name).is_some_and(|rest| {
-            rest.is_empty()
-                || rest
-                    .strip_prefix('_')
-                    .is_some_and(|suffix| !suffix.is_empty())
-        })
-    })
+    ProviderKind::ALL
+        .into_iter()
+        .find(|kind| is_instance(prefix, &kind.as_str().to_ascii_uppercase(), '_'))
+}
+
+/// The type that an instance's name begins with: all of it, or up to a hyphen.
+fn kind_of_name(name: &str) -> Option<ProviderKind> {
+    ProviderKind::ALL
+        .into_iter()
+        .find(|kind| is_instance(name, kind.as_str(), '-'))
+}
+
+fn is_instance(text: &str, kind: &str, separator: char) -> bool {
+    let Some(rest) = text.strip_prefix(kind) else {
+        return false;
+    };
+    rest.is_empty()
+        || rest
+            .strip_prefix(separator)
+            .is_some_and(|suffix| !suffix.is_empty())
 }
 
 struct Instance<'a> {
@@ -97,15 +99,10 @@ impl Instance<'_> {
     fn resolve(self, table: Option<ProviderTable>) -> Result<Option<Provider>, ConfigError> {
         let in_file = table.is_some();
         let table = table.unwrap_or_default();
-        if self.name.is_empty()
-            || !self
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        {
+        if !is_segment(&self.name) {
             return Err(self.error(
                 "",
-                "expected a provider name of letters, digits, -, _ and .",
+                "expected a provider name of letters, digits, -, _ and ., not . or ..",
             ));
         }
         let kind = self.kind(&table)?;
@@ -117,10 +114,7 @@ impl Instance<'_> {
             || matches!(table.credential.as_deref(), Some("none" | "client"));
         match credential {
             Credential::None if !keyless && in_file => {
-                return Err(self.error(
-                    "api_key",
-                    "expected api_key, api_key_file or credential = \"none\"",
-                ));
+                return Err(self.error("api_key", KEY_EXPECTED));
             }
             Credential::None if !keyless => return Ok(None),
             Credential::None if base_url.is_none() && !in_file => return Ok(None),
@@ -132,15 +126,30 @@ impl Instance<'_> {
                 base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
             }
         };
+        let headers = self.headers(&table, &credential)?;
+        let mut defaults = self.defaults(&table, kind)?;
+        // A configured header replaces the client's, so there is nothing left to default.
+        defaults.retain(|(name, _)| {
+            !headers
+                .iter()
+                .any(|(set, _)| set.eq_ignore_ascii_case(name))
+        });
+        let idle_upstream = self.idle_upstream(&table, kind)?;
         let provider = Provider {
-            idle_upstream: self.idle_upstream(&table, kind)?,
-            defaults: self.defaults(&table, kind)?,
-            headers: self.headers(&table)?,
-            name: self.name,
+            name: self.name.clone(),
             kind,
             base,
             credential,
+            defaults,
+            headers,
+            idle_upstream,
         };
+        if head_bytes_added(&provider) > HEAD_ADDED_BYTES_MAX {
+            let message = format!(
+                "expected at most {HEAD_ADDED_BYTES_MAX} bytes of base_url, api_key and headers in all"
+            );
+            return Err(self.error("", message));
+        }
         Ok(Some(provider))
     }
 
@@ -165,13 +174,12 @@ impl Instance<'_> {
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
         const EXPECTED: &str = "expected one of openai, anthropic, openrouter, zai, vllm, deepseek";
-        match (&table.r#type, self.prefix) {
-            (Some(kind), _) => kind.parse().map_err(|_| self.error("type", EXPECTED)),
-            (None, Some(prefix)) => {
-                kind_of_prefix(prefix).ok_or_else(|| self.error("type", EXPECTED))
-            }
-            (None, None) => self.name.parse().map_err(|_| self.error("type", EXPECTED)),
-        }
+        let kind = match (&table.r#type, self.prefix) {
+            (Some(kind), _) => kind.parse().ok(),
+            (None, Some(prefix)) => kind_of_prefix(prefix),
+            (None, None) => kind_of_name(&self.name),
+        };
+        kind.ok_or_else(|| self.error("type", EXPECTED))
     }
 
     fn api_key(&self, table: &ProviderTable) -> Result<Option<Secret>, ConfigError> {
@@ -212,6 +220,9 @@ impl Instance<'_> {
             ("client", _) => Ok(Credential::Client),
             ("bearer", Some(key)) => Ok(Credential::Bearer(key)),
             ("x-api-key", Some(key)) => Ok(Credential::XApiKey(key)),
+            ("bearer" | "x-api-key", None) if table.credential.is_some() => {
+                Err(self.error("api_key", KEY_EXPECTED))
+            }
             ("bearer" | "x-api-key", None) => Ok(Credential::None),
             _ => Err(self.error("credential", "expected bearer, x-api-key, none or client")),
         }
@@ -271,19 +282,32 @@ impl Instance<'_> {
         Ok(defaults)
     }
 
-    fn headers(&self, table: &ProviderTable) -> Result<Vec<(String, String)>, ConfigError> {
+    fn headers(
+        &self,
+        table: &ProviderTable,
+        credential: &Credential,
+    ) -> Result<Vec<(String, String)>, ConfigError> {
+        let mut headers: Vec<(String, String)> = Vec::new();
         let mut bytes = 0;
         for (name, value) in &table.headers {
-            let key = format!("headers.{name}");
-            let token = !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-            if !token || !may_configure(name.as_bytes()) {
-                return Err(self.error(&key, "expected an end-to-end header name"));
+            let refuse = |expected: &str| Err(self.error(&format!("headers.{name}"), expected));
+            if !is_token(name) || !may_configure(name.as_bytes()) {
+                return refuse("expected an end-to-end header name");
             }
-            field_value(value).map_err(|expected| self.error(&key, expected))?;
-            bytes += name.len() + value.len() + 4;
+            if credential_field(credential).is_some_and(|field| field.eq_ignore_ascii_case(name)) {
+                return refuse("expected another header, since the credential is sent in this one");
+            }
+            if headers
+                .iter()
+                .any(|(set, _)| set.eq_ignore_ascii_case(name))
+            {
+                return refuse("expected each header once; their case does not matter");
+            }
+            if let Err(expected) = field_value(value) {
+                return refuse(expected);
+            }
+            bytes += line_bytes(name, value);
+            headers.push((name.clone(), value.clone()));
         }
         if bytes > HEADER_BYTES_MAX {
             return Err(self.error(
@@ -291,11 +315,55 @@ impl Instance<'_> {
                 format!("expected at most {HEADER_BYTES_MAX} bytes in all"),
             ));
         }
-        Ok(table.headers.clone().into_iter().collect())
+        Ok(headers)
     }
 }
 
-/// What configured headers may add to a head: they have to fit the buffer's headroom.
+const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"none\"";
+
+/// Whether a name can be a path segment as it is.
+fn is_segment(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    !matches!(name, "" | "." | "..") && name.bytes().all(plain)
+}
+
+fn is_token(name: &str) -> bool {
+    let tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(tchar)
+}
+
+/// The field that the gateway writes the credential into.
+fn credential_field(credential: &Credential) -> Option<&'static str> {
+    match credential {
+        Credential::Bearer(_) => Some("authorization"),
+        Credential::XApiKey(_) => Some("x-api-key"),
+        Credential::None | Credential::Client => None,
+    }
+}
+
+/// Most bytes that a provider's settings can make a head longer by.
+fn head_bytes_added(provider: &Provider) -> usize {
+    let host = line_bytes("host", &provider.base.authority);
+    let credential = match &provider.credential {
+        Credential::Bearer(key) | Credential::XApiKey(key) => {
+            line_bytes("authorization", "bearer ") + key.expose().len()
+        }
+        Credential::None | Credential::Client => 0,
+    };
+    let lines = provider.defaults.iter().chain(&provider.headers);
+    let lines: usize = lines.map(|(name, value)| line_bytes(name, value)).sum();
+    provider.base.path.len() + host + credential + lines
+}
+
+/// Bytes of `name: value` and its line end.
+fn line_bytes(name: &str, value: &str) -> usize {
+    name.len() + value.len() + 4
+}
+
+/// Most bytes that a provider's settings may make a head longer by: they have to fit the room in front of it.
+pub const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
+
+/// Most bytes of configured headers, and of any one value or path.
 const HEADER_BYTES_MAX: usize = 4096;
 
 fn field_value(value: &str) -> Result<(), &'static str> {

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::http::target::{self, Target};
 use crate::route::ProviderKind;
 
 use super::file::{self, File, Scalar};
@@ -375,17 +376,22 @@ fn base_path(text: &str) -> Result<String, &'static str> {
     let plain = prefix
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b));
-    if !plain || crate::http::target::parse(format!("{prefix}/").as_bytes()).is_err() {
+    if !plain || target::parse(format!("{prefix}/").as_bytes()).is_err() {
         return Err("expected a path of letters, digits and - . _ ~ such as /g");
     }
     Ok(prefix)
 }
 
 fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
+    const EXPECTED: &str = "expected a path such as /metrics, not below /p/ and not /health";
     if !text.starts_with('/') || text == "/p" || text.starts_with("/p/") || text == "/health" {
-        return Err("expected a path such as /metrics, not below /p/ and not /health");
+        return Err(EXPECTED);
     }
-    Ok(text.to_owned())
+    // What no request can ask for would never be served.
+    match target::parse(text.as_bytes()) {
+        Ok(Target::Path { query: None, .. }) => Ok(text.to_owned()),
+        _ => Err(EXPECTED),
+    }
 }
 
 fn positive_duration(text: &str) -> Result<Duration, &'static str> {

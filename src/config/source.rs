@@ -160,21 +160,25 @@ fn dotenv(content: &str) -> Result<Vec<(String, String)>, ConfigError> {
         {
             return Err(expected());
         }
-        pairs.push((key.to_owned(), unquoted(value.trim()).ok_or_else(expected)?));
+        pairs.push((key.to_owned(), unquoted(value).ok_or_else(expected)?));
     }
     Ok(pairs)
 }
 
 fn unquoted(value: &str) -> Option<String> {
+    let trimmed = value.trim();
     for quote in ['"', '\''] {
-        if let Some(rest) = value.strip_prefix(quote) {
+        if let Some(rest) = trimmed.strip_prefix(quote) {
             let (inner, behind) = rest.split_once(quote)?;
             let behind = behind.trim();
             return (behind.is_empty() || behind.starts_with('#')).then(|| inner.to_owned());
         }
     }
-    let bare = value.split_once(" #").map_or(value, |(value, _)| value);
-    Some(bare.trim_end().to_owned())
+    // A comment begins behind a blank, also where there is nothing before it: `KEY= # not yet`.
+    let pairs = value.bytes().zip(value.bytes().skip(1));
+    let comment = { pairs }.position(|pair| matches!(pair, (b' ' | b'\t', b'#')));
+    let bare = comment.map_or(value, |at| value.get(..at).unwrap_or_default());
+    Some(bare.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -259,6 +259,45 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
     }
 }
 
+#[test]
+fn metrics_endpoints_can_be_asked_for() {
+    let rows = [
+        ("/metrics", true),
+        ("/internal/metrics", true),
+        ("/p", false),
+        ("/p/metrics", false),
+        ("/health", false),
+        ("metrics", false),
+        ("/metrics?a", false),
+        ("/metrics#a", false),
+        ("/a/../metrics", false),
+        ("/a b", false),
+        ("/caf\u{e9}", false),
+        ("/a\u{7}", false),
+    ];
+    for (text, usable) in rows {
+        let config = load_from(&[("METRICS_ENDPOINT", text)], "", "");
+        assert_eq!(config.is_ok(), usable, "{text}");
+    }
+}
+
+#[test]
+fn a_comment_is_no_value() {
+    let rows = [
+        ("GOMODEL_MASTER_KEY= # set me", None),
+        ("GOMODEL_MASTER_KEY=\t#todo", None),
+        ("GOMODEL_MASTER_KEY=a # b", Some("a")),
+        ("GOMODEL_MASTER_KEY=a#b", Some("a#b")),
+        ("GOMODEL_MASTER_KEY=#b", Some("#b")),
+        ("GOMODEL_MASTER_KEY='#b' # c", Some("#b")),
+    ];
+    for (line, expected) in rows {
+        let config = load_from(&[], &format!("{line}\n"), "").unwrap();
+        let key = config.auth.master_key.as_ref().map(Secret::expose);
+        assert_eq!(key, expected.map(str::as_bytes), "{line}");
+    }
+}
+
 fn value() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "",
@@ -399,7 +438,75 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Without comments: they hold what a file cannot say.
+fn settings(described: &str) -> String {
+    let code = |line: &&str| !line.starts_with('#');
+    described
+        .lines()
+        .filter(code)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn what_is_described_is_quoted_as_toml() {
+    let rows = [
+        ("/a b", "\"/a b\""),
+        ("/a\"b\\c", "\"/a\\\"b\\\\c\""),
+        ("/\u{1b}[2J\n", "\"/\\u001b[2J\\u000a\""),
+        ("/\u{7f}\u{9b}", "\"/\\u007f\\u009b\""),
+        ("/\u{2603}\u{e0100}", "\"/\u{2603}\u{e0100}\""),
+    ];
+    for (path, quoted) in rows {
+        let config = load_from(&[("SLUICEGATE_KEYS_FILE", path)], "", "").unwrap();
+        let described = config.describe();
+        assert!(
+            described.contains(&format!("\nkeys_file = {quoted}\n")),
+            "{described}"
+        );
+        let again = load_from(&[], "", &described).unwrap();
+        assert_eq!(again.auth.keys_file.as_deref(), Some(path.as_ref()));
+    }
+    let config = load_from(&[("VLLM_BASE_URL", "http://h/a\"b")], "", "").unwrap();
+    let described = config.describe();
+    assert!(
+        described.contains("\nbase_url = \"http://h/a\\\"b\"\n"),
+        "{described}"
+    );
+    assert!(load_from(&[], "", &described).is_ok());
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for deep in [
+        format!("a = {}", "[".repeat(50_000)),
+        format!("a = {}", "{a=".repeat(50_000)),
+        format!("{}a = 1", "a.".repeat(50_000)),
+        format!("[{}a]", "a.".repeat(50_000)),
+        format!("providers.{}a = 1", "a.".repeat(50_000)),
+    ] {
+        holds(deep.as_bytes());
+        assert!(load_from(&[], "", &deep).is_err());
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_description_is_a_configuration_that_is_described_alike(
+        env in prop::collection::vec(variable(), 0..6),
+        lines in prop::collection::vec(line(), 0..10),
+    ) {
+        let env: Vec<_> = env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        if let Ok(config) = load_from(&env, "", &lines.join("\n")) {
+            let described = config.describe();
+            // A reference cannot be escaped.
+            prop_assume!(!described.contains("${"));
+            let again = load_from(&[], "", &described).map_err(|error| error.to_string());
+            let again = again.map(|config| settings(&config.describe()));
+            prop_assert_eq!(again, Ok(settings(&described)), "{}", described);
+        }
+    }
+
     #[test]
     fn no_configuration_panics_or_shows_a_secret(
         env in prop::collection::vec(variable(), 0..6),

@@ -4,6 +4,7 @@
 //! It is borrowed only between two waits, never across one (clippy's `await_holding_refcell_ref` checks
 //! it). It stays in the core's cache however many connections there are.
 
+use crate::config::HEAD_ADDED_BYTES_MAX;
 use crate::http::head::{Field, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
 /// Most bytes received at once.
@@ -11,6 +12,8 @@ pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 /// Room in front of a received head, into which the rewritten one grows; configuration is refused when
 /// what it adds to a head could need more.
 pub const HEADROOM: usize = 16 * 1024;
+/// The rest is for what does not depend on the configuration: request id, upgrade, transfer coding.
+const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
 /// What a TLS record can hold beyond what its last received part brought.
 pub const RECORD_BYTES_MAX: usize = 17 * 1024;
 

@@ -288,3 +288,122 @@ fn defaults_and_headers() {
     assert_eq!(provider.idle_upstream, Duration::from_secs(60));
     assert!(!config.describe().contains(MARKER));
 }
+
+/// The only instance that `toml` makes, or why there is none.
+fn only(toml: &str) -> Result<Provider, String> {
+    let config = load_from(&[], "", toml).map_err(|error| error.to_string())?;
+    Ok(config.providers.into_iter().next().unwrap())
+}
+
+#[test]
+fn a_field_is_never_sent_twice() {
+    let refused = [
+        ("openai", "headers.Authorization = 'Bearer b'"),
+        ("openai", "headers.authorization = 'Bearer b'"),
+        ("anthropic", "headers.X-Api-Key = 'b'"),
+        (
+            "openai",
+            "credential = 'x-api-key'\nheaders.X-API-Key = 'b'",
+        ),
+        ("openai", "headers.X-A = 'a'\nheaders.x-a = 'b'"),
+    ];
+    for (name, lines) in refused {
+        let error = only(&format!("[providers.{name}]\napi_key = 'a'\n{lines}\n")).unwrap_err();
+        let key = format!("sluicegate.toml: providers.{name}.headers.");
+        assert!(error.starts_with(&key), "{lines}: {error}");
+    }
+    let accepted = [
+        ("openai", "api_key = 'a'\nheaders.X-Api-Key = 'b'"),
+        ("anthropic", "api_key = 'a'\nheaders.Authorization = 'b'"),
+        (
+            "openai",
+            "credential = 'none'\nheaders.Authorization = 'Basic b'",
+        ),
+        ("vllm", "headers.Authorization = 'Basic b'"),
+    ];
+    for (name, lines) in accepted {
+        assert!(
+            only(&format!("[providers.{name}]\n{lines}\n")).is_ok(),
+            "{name}: {lines}"
+        );
+    }
+}
+
+#[test]
+fn a_configured_header_takes_the_place_of_a_default() {
+    let toml = "[providers.anthropic]\napi_key = 'a'\nheaders.Anthropic-Version = '2026-01-01'\n";
+    let provider = only(toml).unwrap();
+    assert_eq!(provider.defaults, []);
+    let expected = [("Anthropic-Version".to_owned(), "2026-01-01".to_owned())];
+    assert_eq!(provider.headers, expected);
+}
+
+#[test]
+fn what_a_provider_adds_fits_the_headroom() {
+    let refused = [
+        format!("api_key = '{}'", "k".repeat(20_000)),
+        format!("api_key = '{}'", "k".repeat(HEAD_ADDED_BYTES_MAX)),
+        format!(
+            "api_key = '{0}'\nsite_url = '{0}'\napp_name = '{0}'\nheaders.X-A = '{0}'\n\
+             base_url = 'http://h/{0}'",
+            "k".repeat(4000)
+        ),
+    ];
+    for lines in refused {
+        let error = only(&format!("[providers.openrouter]\n{lines}\n")).unwrap_err();
+        assert!(error.contains("expected at most"), "{error}");
+        assert!(!error.contains("kkkk"), "{error}");
+    }
+    let long = format!("api_key = '{}'", "k".repeat(4096));
+    assert!(only(&format!("[providers.openrouter]\n{long}\n")).is_ok());
+}
+
+#[test]
+fn a_name_that_no_path_can_hold_is_refused() {
+    for name in [".", "..", "", "a/b", "a b", "a%2e"] {
+        let toml = format!("[providers.\"{name}\"]\ntype = 'openai'\napi_key = 'a'\n");
+        assert!(only(&toml).is_err(), "{name}");
+    }
+    for name in ["...", "a.b", ".a", "A_1-b"] {
+        let toml = format!("[providers.\"{name}\"]\ntype = 'openai'\napi_key = 'a'\n");
+        assert_eq!(only(&toml).unwrap().name, name);
+    }
+}
+
+#[test]
+fn a_suffixed_name_tells_the_type() {
+    let rows = [
+        ("openai-east", Some(ProviderKind::OpenAi)),
+        ("vllm-2", Some(ProviderKind::Vllm)),
+        ("openrouter-a-b", Some(ProviderKind::OpenRouter)),
+        ("openai-", None),
+        ("openaix", None),
+        ("east-openai", None),
+        ("openai_east", None),
+    ];
+    for (name, kind) in rows {
+        let found = only(&format!("[providers.{name}]\napi_key = 'a'\n")).ok();
+        assert_eq!(found.map(|provider| provider.kind), kind, "{name}");
+    }
+}
+
+#[test]
+fn a_credential_that_is_asked_for_needs_a_key() {
+    for credential in ["bearer", "x-api-key"] {
+        let error = only(&format!("[providers.vllm]\ncredential = '{credential}'\n")).unwrap_err();
+        let expected = "sluicegate.toml: providers.vllm.api_key: expected api_key";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn debugging_shows_no_configured_header() {
+    let toml = format!(
+        "[auth]\nmaster_key = '{MARKER}'\n[providers.openai]\napi_key = '{MARKER}'\n\
+         headers.X-Proxy-Key = '{MARKER}'\n"
+    );
+    let config = load_from(&[], "", &toml).unwrap();
+    let debugged = format!("{config:?} {config:#?}");
+    assert!(!debugged.contains(MARKER), "{debugged}");
+    assert!(debugged.contains("X-Proxy-Key"), "{debugged}");
+}
