@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "what the command is for")]
 
+mod answers;
 mod client;
 mod mock;
 
@@ -54,6 +55,8 @@ pub fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
     if once {
         return Ok(ExitCode::SUCCESS);
     }
+    // Nobody reads the mock's reports from here on.
+    drop(seen);
     println!("Serving until Ctrl-C.");
     Ok(server.run())
 }
@@ -145,9 +148,10 @@ fn show_events(exchange: &Exchange, provider: &Seen) {
             .unwrap_or_default();
         // The end of the line is what differs from event to event.
         let skipped = line.chars().count().saturating_sub(EVENT_COLUMNS);
+        let cut = if skipped > 0 { "…" } else { "" };
         let text: String = line.chars().skip(skipped).collect();
         println!(
-            "{:>7.1} ms {:>7.1} ms {:>5} us  …{text}",
+            "{:>7.1} ms {:>7.1} ms {:>5} us  {cut}{text}",
             millis(exchange.began, *written),
             millis(exchange.began, *read),
             read.saturating_duration_since(*written).as_micros(),

@@ -72,7 +72,7 @@ impl Client {
             return Err(io::Error::other(format!("unexpected answer: {answer}")));
         }
         let mut events = Vec::new();
-        while let Some(event) = self.chunk()? {
+        while let Some(event) = chunk(&mut self.input)? {
             events.push((Instant::now(), event));
         }
         Ok(Exchange {
@@ -82,19 +82,24 @@ impl Client {
             events,
         })
     }
+}
 
-    /// One chunk, or `None` behind the last.
-    fn chunk(&mut self) -> io::Result<Option<String>> {
-        let mut line = String::new();
-        self.input.read_line(&mut line)?;
-        let size = line.trim_end().chars().try_fold(0_usize, |size, digit| {
-            let digit = usize::try_from(digit.to_digit(16)?).ok()?;
-            size.checked_mul(16)?.checked_add(digit)
-        });
-        let size = size.ok_or_else(|| io::Error::other("malformed chunk size"))?;
-        let mut chunk = vec![0; size + 2];
-        self.input.read_exact(&mut chunk)?;
-        chunk.truncate(size);
-        Ok((size > 0).then(|| String::from_utf8_lossy(&chunk).into_owned()))
-    }
+/// One chunk, or `None` behind the last; there are no trailers and no extensions in a demo.
+///
+/// # Errors
+/// What the system says, or that it is not a chunk.
+pub(super) fn chunk(input: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let size = line.trim_end().chars().try_fold(0_u64, |size, digit| {
+        size.checked_mul(16)?
+            .checked_add(digit.to_digit(16)?.into())
+    });
+    let size = size.filter(|_| line.ends_with("\r\n"));
+    let size = size.ok_or_else(|| io::Error::other("malformed chunk size"))?;
+    // Grows with what arrives: a size alone allocates nothing.
+    let mut data = Vec::new();
+    input.by_ref().take(size).read_to_end(&mut data)?;
+    input.read_exact(&mut [0; 2])?;
+    Ok((size > 0).then(|| String::from_utf8_lossy(&data).into_owned()))
 }

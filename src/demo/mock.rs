@@ -6,6 +6,9 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::answers::{Answer, answer};
+use super::client::chunk;
+
 /// What the provider's side saw of one request.
 pub(super) struct Seen {
     /// The head as it arrived.
@@ -15,11 +18,6 @@ pub(super) struct Seen {
     /// When each event of the answer was written.
     pub events: Vec<Instant>,
 }
-
-/// Events of a streamed answer.
-pub(super) const EVENTS: [&str; 8] = [
-    "Requests", " in,", " tokens", " out:", " nothing", " lost,", " nothing", " added.",
-];
 
 /// Serves on a port of its own; what it saw of `POST` requests goes to `report`.
 ///
@@ -48,11 +46,13 @@ fn serve(stream: TcpStream, report: &Sender<Seen>) -> io::Result<()> {
         let streamed = body.contains("\"stream\":true") || body.contains("\"stream\": true");
         let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let path = target.split('?').next().unwrap_or_default();
-        let events = match (path.contains("/models"), streamed) {
-            (true, _) => json(&mut output, MODELS)?,
-            (false, false) => json(&mut output, message(path))?,
+        let events = match answer(path, streamed) {
+            Answer::Document(status, json) => {
+                let content = if head.starts_with("HEAD ") { "" } else { json };
+                document(&mut output, status, json.len(), content)?
+            }
             // `x-demo-pace` is this demo's own: how long the model takes for an event.
-            (false, true) => stream_events(&mut output, path, pace(&head))?,
+            Answer::Events(events) => stream_events(&mut output, &events, pace(&head))?,
         };
         let _ = report.send(Seen { head, at, events });
     }
@@ -71,12 +71,22 @@ fn read_request(input: &mut BufReader<TcpStream>) -> io::Result<Option<(String, 
             break;
         }
     }
-    let length = field(&head, "content-length")
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0);
-    let mut body = vec![0; length];
-    input.read_exact(&mut body)?;
-    Ok(Some((head, String::from_utf8_lossy(&body).into_owned())))
+    let mut body = String::new();
+    if field(&head, "transfer-encoding").is_some() {
+        while let Some(part) = chunk(input)? {
+            body.push_str(&part);
+        }
+    } else {
+        let length = field(&head, "content-length").and_then(|value| value.parse().ok());
+        let mut content = Vec::new();
+        // Grows with what arrives: a length alone allocates nothing.
+        input
+            .by_ref()
+            .take(length.unwrap_or(0))
+            .read_to_end(&mut content)?;
+        body.push_str(&String::from_utf8_lossy(&content));
+    }
+    Ok(Some((head, body)))
 }
 
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
@@ -94,23 +104,31 @@ fn pace(head: &str) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn json(output: &mut TcpStream, body: &str) -> io::Result<Vec<Instant>> {
-    let length = body.len();
+/// Writes a head that announces `length` bytes, and `content`, which is nothing for a `HEAD`.
+fn document(
+    output: &mut TcpStream,
+    status: &str,
+    length: usize,
+    content: &str,
+) -> io::Result<Vec<Instant>> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
-    output.write_all(format!("{head}{body}").as_bytes())?;
+    output.write_all(format!("{head}{content}").as_bytes())?;
     Ok(Vec::new())
 }
 
-fn stream_events(output: &mut TcpStream, path: &str, pace: Duration) -> io::Result<Vec<Instant>> {
+fn stream_events(
+    output: &mut TcpStream,
+    events: &[String],
+    pace: Duration,
+) -> io::Result<Vec<Instant>> {
     output.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
     )?;
-    let mut written = Vec::new();
-    for text in EVENTS {
+    let mut written = Vec::with_capacity(events.len());
+    for event in events {
         rest(pace);
-        let event = event(path, text);
         let chunk = format!("{:x}\r\n{event}\r\n", event.len());
         written.push(Instant::now());
         output.write_all(chunk.as_bytes())?;
@@ -125,40 +143,4 @@ fn stream_events(output: &mut TcpStream, path: &str, pace: Duration) -> io::Resu
 )]
 fn rest(time: Duration) {
     thread::sleep(time);
-}
-
-fn event(path: &str, text: &str) -> String {
-    if path.ends_with("/messages") {
-        format!(
-            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\
-             \"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
-        )
-    } else if path.ends_with("/responses") {
-        format!(
-            "event: response.output_text.delta\n\
-             data: {{\"type\":\"response.output_text.delta\",\"delta\":\"{text}\"}}\n\n"
-        )
-    } else {
-        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
-    }
-}
-
-const MODELS: &str = "{\"object\":\"list\",\"data\":[{\"id\":\"demo-model\",\"object\":\"model\",\
-                      \"type\":\"model\",\"display_name\":\"Demo\"}],\"has_more\":false}";
-
-fn message(path: &str) -> &'static str {
-    if path.ends_with("/messages") {
-        "{\"id\":\"msg_demo\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"demo-model\",\
-         \"content\":[{\"type\":\"text\",\"text\":\"Hello from the demo.\"}],\"stop_reason\":\"end_turn\",\
-         \"stop_sequence\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":5}}"
-    } else if path.ends_with("/responses") {
-        "{\"id\":\"resp_demo\",\"object\":\"response\",\"created_at\":0,\"status\":\"completed\",\
-         \"model\":\"demo-model\",\"output\":[{\"type\":\"message\",\"id\":\"msg_demo\",\"status\":\"completed\",\
-         \"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"Hello from the demo.\",\
-         \"annotations\":[]}]}],\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[]}"
-    } else {
-        "{\"id\":\"chatcmpl-demo\",\"object\":\"chat.completion\",\"created\":0,\"model\":\"demo-model\",\
-         \"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hello from the demo.\"},\
-         \"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5,\"total_tokens\":8}}"
-    }
 }
