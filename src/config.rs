@@ -56,6 +56,26 @@ pub struct Config {
     pub providers: Vec<Provider>,
 }
 
+impl Config {
+    /// What only a new start puts in force.
+    #[must_use]
+    pub fn fixed(&self) -> impl PartialEq {
+        let Server {
+            listen,
+            workers,
+            driver,
+            ..
+        } = &self.server;
+        (
+            listen.clone(),
+            *workers,
+            *driver,
+            self.log.format,
+            self.log.level,
+        )
+    }
+}
+
 /// Listening.
 #[derive(Debug)]
 pub struct Server {

@@ -159,13 +159,6 @@ impl Lines {
         }
         missing
     }
-
-    /// Most bytes that these lines can add to a head.
-    #[must_use]
-    pub fn bytes_max(&self) -> usize {
-        let defaults: usize = self.defaults.iter().map(|default| default.line.len()).sum();
-        self.always.len() + defaults
-    }
 }
 
 fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

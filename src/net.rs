@@ -1,7 +1,7 @@
 //! The I/O shell: moves bytes between sockets, decides nothing about HTTP.
 //!
 //! In the order in which a byte meets them: [`worker`] accepts, [`connection`] reads heads, [`exchange`]
-//! relays one request and its response over an [`upstream`] connection taken from the [`pool`]. Below
+//! relays one request and its [`response`] over an upstream connection taken from the [`pool`]. Below
 //! them [`stream`] (plain or [`tls`]), [`socket`] (readiness and system calls) and [`deadline`].
 //!
 //! I/O is readiness based: a task waits until a socket is readable or writable and then makes the system

@@ -43,7 +43,8 @@ pub struct Server {
     pub addresses: Vec<Listen>,
     log: Log,
     load: Load,
-    timeouts: (Duration, Duration),
+    /// In force; a reload replaces it.
+    config: Arc<Config>,
     signals: Signals,
 }
 
@@ -95,7 +96,7 @@ impl Server {
             addresses,
             log,
             load,
-            timeouts: (config.timeouts.drain_delay, config.timeouts.drain),
+            config,
             signals,
         };
         for (index, listeners) in per_worker.into_iter().enumerate() {
@@ -161,9 +162,16 @@ impl Server {
         }
     }
 
-    fn reload(&self) {
+    fn reload(&mut self) {
         match settings(&self.load) {
             Ok(settings) => {
+                if self.config.fixed() != settings.config.fixed() {
+                    self.log.warn(
+                        "server.listen, workers, driver and log take effect with the next start",
+                        &[],
+                    );
+                }
+                self.config = settings.config.clone();
                 for worker in &self.workers {
                     worker.send(Message::Reload(settings.clone()));
                 }
@@ -179,7 +187,7 @@ impl Server {
     }
 
     fn drain(&mut self) -> ExitCode {
-        let (delay, limit) = self.timeouts;
+        let (delay, limit) = (self.config.timeouts.drain_delay, self.config.timeouts.drain);
         self.log.info("draining", &[]);
         self.tell_all(|| Message::Unhealthy);
         if self.second_signal(delay, |_| false) {

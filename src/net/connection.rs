@@ -352,19 +352,15 @@ impl Connection {
         match after {
             After::Drop => false,
             After::Persist => self.flushed().await,
-            After::Discard(cursor) => self.flushed().await && self.discard(cursor).await,
+            After::Discard(cursor) => {
+                if self.flushed().await && self.discard(cursor).await {
+                    return true;
+                }
+                self.close(true).await;
+                false
+            }
             After::Close { linger } => {
-                if !self.sent().await {
-                    return false;
-                }
-                // Under TLS the last record has to be with the kernel before the FIN.
-                self.client.close_notify();
-                if self.sent().await {
-                    self.client.shutdown();
-                    if linger || self.client.has_unread() {
-                        self.linger().await;
-                    }
-                }
+                self.close(linger).await;
                 false
             }
             After::Truncate { reset } => {
@@ -372,6 +368,21 @@ impl Connection {
                     self.client.fail();
                 }
                 false
+            }
+        }
+    }
+
+    /// Ends the connection in order; see [`After::Close`].
+    async fn close(&mut self, linger: bool) {
+        if !self.sent().await {
+            return;
+        }
+        // Under TLS the last record has to be with the kernel before the FIN.
+        self.client.close_notify();
+        if self.sent().await {
+            self.client.shutdown();
+            if linger || self.client.has_unread() {
+                self.linger().await;
             }
         }
     }
@@ -414,13 +425,14 @@ impl Connection {
         while !cursor.is_done() {
             match self.discard_once(&mut cursor) {
                 Ok(0) if !self.readable_in_time().await => return false,
-                Ok(n) if n <= left => left -= n,
+                Ok(taken) if taken <= left => left -= taken,
                 _ => return false,
             }
         }
         true
     }
 
+    /// One receive; how much of it was unwanted content.
     fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
         let worker = self.worker.clone();
         let scratch = &mut *worker.scratch.borrow_mut();
@@ -432,7 +444,7 @@ impl Connection {
                 let advance = cursor.advance(bytes).map_err(|_| ())?;
                 self.carry
                     .extend_from_slice(bytes.get(advance.taken..).unwrap_or_default());
-                Ok(n)
+                Ok(advance.taken)
             }
             Ok(Received::Eof) | Err(_) => Err(()),
         }

@@ -1,7 +1,7 @@
 //! One request and its response: the request goes out, content flows both ways at once, the upstream
 //! connection is given back or closed.
 //!
-//! [`Exchange::run`] alternates between [`pump`](Exchange::pump), which moves whatever can be moved and never
+//! [`Exchange::run`] alternates between `pump`, which moves whatever can be moved and never
 //! waits, and one wait for everything that could let it move more. Nothing is in flight while it waits, so
 //! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
 

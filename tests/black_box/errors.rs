@@ -246,6 +246,31 @@ fn a_request_that_could_be_framed_leaves_the_connection_usable() {
 }
 
 #[test]
+fn a_request_behind_64_kib_of_unread_content_does_not_count_towards_them() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    client.send(request("PUT", "/nowhere", &["Content-Length: 65536"], ""));
+    let got = client.response();
+    checked(&got, 404, "not_found_error", false);
+    assert_eq!(got.value("keep-alive"), Some("timeout=119"));
+    // In one piece, so that the end of the content and the next request can arrive together.
+    client.send("b".repeat(65_536) + &get("/health"));
+    assert_eq!(client.response().text(), "{\"status\":\"ok\"}");
+}
+
+#[test]
+fn a_short_request_whose_client_waits_for_a_100_closes_the_connection() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    let lines = ["Content-Length: 5", "Expect: 100-continue"];
+    client.send(request("PUT", "/nowhere", &lines, ""));
+    let got = client.response();
+    checked(&got, 404, "not_found_error", false);
+    assert_eq!(got.value("connection"), Some("close"));
+    client.wait_for_close();
+}
+
+#[test]
 fn more_unread_content_than_64_kib_closes_the_connection() {
     let rig = Rig::plain();
     for lines in [
