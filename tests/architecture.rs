@@ -123,3 +123,19 @@ fn files_say_what_they_own_and_fit_in_the_head() {
         }
     }
 }
+
+#[test]
+fn nothing_names_a_place_of_one_machine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Written in two parts, so that this file does not name them.
+    let places = ["home/", "root/", "Users/", "work/"].map(|place| format!("/{place}"));
+    let mut texts = sources();
+    for name in ["README.md", "CHANGELOG.md", "Cargo.toml", ".ci/run"] {
+        texts.push((name.into(), fs::read_to_string(root.join(name)).unwrap()));
+    }
+    for (path, text) in texts {
+        for place in &places {
+            assert!(!text.contains(place), "{}: {place}", path.display());
+        }
+    }
+}
