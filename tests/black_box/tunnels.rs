@@ -1,7 +1,5 @@
 //! `Upgrade: websocket`: what goes upstream, what a 101 opens, and how a tunnel ends.
 
-use std::net::Shutdown;
-
 use crate::support::sides::Sides;
 use crate::support::wire::lossy;
 use crate::support::{End, Gateway, KEY, Upstream, Wire, get, ok, request};
@@ -288,20 +286,6 @@ fn a_reset_client_cuts_an_upstream_that_is_held_back() {
         |sides| {
             let (mut client, peer) = tunnel(sides);
             client.stuff();
-            client.reset();
-            assert!(peer.is_cut_unread(), "{}: never cut", sides.name);
-        },
-    );
-}
-
-#[test]
-fn a_reset_behind_a_half_close_cuts_an_upstream_that_is_held_back() {
-    Sides::each(
-        |setup| setup,
-        |sides| {
-            let (mut client, peer) = tunnel(sides);
-            client.stuff();
-            let _ = client.socket().shutdown(Shutdown::Write);
             client.reset();
             assert!(peer.is_cut_unread(), "{}: never cut", sides.name);
         },
