@@ -179,6 +179,12 @@ impl Scripted {
         self.shared.records.lock().unwrap().len()
     }
 
+    /// What came on each connection, byte by byte.
+    pub(crate) fn received_bytes(&self) -> Vec<Vec<u8>> {
+        let records = self.shared.records.lock().unwrap();
+        records.iter().map(|record| record.bytes()).collect()
+    }
+
     /// What came on each connection.
     pub(crate) fn received(&self) -> Vec<String> {
         let records = self.shared.records.lock().unwrap();
