@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -245,5 +246,69 @@ fn many_small_responses_are_all_whole() {
         assert_eq!(peer.request().body.len(), body.len());
         peer.send(ok(&body));
         assert_eq!(client.response().body.len(), body.len());
+    }
+}
+
+#[test]
+fn hundreds_of_open_streams_fit_in_little_memory() {
+    for sides in [PLAIN, TLS] {
+        let rig = Rig::of(sides);
+        let before = rig.gateway.resident_kib();
+        let mut streams: Vec<_> = (0..200)
+            .map(|_| {
+                let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+                peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+                client.head();
+                client.expect_chunks("hello");
+                (client, peer)
+            })
+            .collect();
+        let each = (rig.gateway.resident_kib() - before) / 200;
+        eprintln!("{sides:?}: {each} KiB for each of 200 open streams");
+        assert!(each < 128, "{sides:?}: {each} KiB for each open stream");
+        for (client, peer) in &mut streams {
+            peer.send("5\r\nagain\r\n0\r\n\r\n");
+            client.expect_chunks("again");
+        }
+    }
+}
+
+/// Bytes of a flood; the test's own TLS is slow in a debug build.
+const FLOOD: usize = 16 << 20;
+
+#[test]
+fn a_flood_does_not_keep_others_waiting() {
+    for sides in [PLAIN, TLS] {
+        let rig = Rig::of(sides);
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+        client.head();
+        let source = thread::spawn(move || {
+            let piece = piece();
+            while peer.try_send(&piece).is_ok() {}
+        });
+        let moved = AtomicUsize::new(0);
+        let slowest = thread::scope(|scope| {
+            let sink = scope.spawn(|| {
+                let mut room = vec![0; 1 << 18];
+                while moved.load(Ordering::SeqCst) < FLOOD {
+                    let taken = client.read(&mut room).unwrap();
+                    moved.fetch_add(taken, Ordering::SeqCst);
+                }
+            });
+            let mut other = rig.client();
+            let mut slowest = Duration::ZERO;
+            while !sink.is_finished() {
+                let begin = Instant::now();
+                other.send(get("/health"));
+                assert_eq!(other.response().status(), 200);
+                slowest = slowest.max(begin.elapsed());
+            }
+            slowest
+        });
+        client.reset();
+        source.join().unwrap();
+        eprintln!("{sides:?}: the slowest answer beside a flood took {slowest:?}");
+        assert!(slowest < Duration::from_secs(2), "{sides:?}: {slowest:?}");
     }
 }

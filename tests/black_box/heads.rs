@@ -264,6 +264,29 @@ fn hop_by_hop_and_cookie_lines_of_a_response_are_removed() {
 }
 
 #[test]
+fn connection_of_a_response_cannot_take_away_its_framing() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    let line = "Connection: content-length, Transfer-Encoding, x-request-id";
+    for framed in [
+        response("200 OK", &[line], "hello"),
+        format!(
+            "HTTP/1.1 200 OK\r\n{line}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        ),
+    ] {
+        client.send(get("/p/anthropic/models"));
+        let mut peer = rig.upstream.accept();
+        peer.request();
+        peer.send(framed);
+        let got = client.response();
+        assert_ne!(got.framing, crate::support::Framing::Close);
+        assert_eq!(got.text(), "hello");
+        assert!(got.value("x-request-id").is_some());
+        peer.close();
+    }
+}
+
+#[test]
 fn keep_alive_says_idle_client_less_one_second() {
     let rig = Rig::with(|setup| setup.toml("[timeouts]\nidle_client = 30\n"));
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));

@@ -130,3 +130,23 @@ fn sixteen_interim_responses_pass_and_one_more_is_502() {
     assert_eq!(got.value("x-should-retry"), Some("false"));
     peer.wait_for_close();
 }
+
+#[test]
+fn an_interim_response_has_no_content_whatever_its_lines_say() {
+    let rig = Rig::plain();
+    for line in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        peer.send(format!("HTTP/1.1 103 Early Hints\r\n{line}\r\n\r\n"));
+        peer.send(response("200 OK", &["Connection: close"], "final"));
+        let mut got = client.response();
+        if got.status() == 103 {
+            got = client.response();
+        }
+        // Refusing it is as safe.
+        assert!(
+            got.status() == 502 || got.text() == "final",
+            "{line}: {}",
+            got.text()
+        );
+    }
+}

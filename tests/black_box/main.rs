@@ -35,6 +35,7 @@ mod keys_file;
 mod leaving;
 mod lifecycle;
 mod misconfiguration;
+mod mutations;
 mod observe;
 mod persistence;
 mod pool;

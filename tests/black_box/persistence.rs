@@ -123,3 +123,17 @@ fn pipelined_requests_are_answered_in_order_among_the_gateways_own_answers() {
     assert_eq!(client.response().text(), "third");
     assert_eq!(client.response().text(), "{\"status\":\"ok\"}");
 }
+
+#[test]
+fn an_http_1_0_client_may_send_content_with_a_length() {
+    let rig = Rig::plain();
+    let text = get_1_0("Content-Length: 5\r\n").replace("GET", "POST") + "hello";
+    let (mut client, mut peer, seen) = rig.exchange(&text);
+    assert_eq!(
+        (seen.value("content-length"), seen.text().as_str()),
+        (Some("5"), "hello")
+    );
+    peer.send(ok("fine"));
+    assert_eq!(client.response().text(), "fine");
+    assert_eq!(client.expect_end(), End::Clean);
+}

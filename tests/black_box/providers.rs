@@ -179,3 +179,42 @@ fn credential_and_headers_of_a_provider_can_be_chosen() {
         (None, None)
     );
 }
+
+#[test]
+fn a_provider_may_have_an_ipv6_address() {
+    let Some(upstream) = Upstream::listen_v6() else {
+        return;
+    };
+    let gateway = Setup::new()
+        .base(&format!("http://{}/v1", upstream.addr()))
+        .start();
+    let mut client = gateway.connect();
+    client.send(get("/p/anthropic/models"));
+    let mut peer = upstream.accept();
+    assert_eq!(
+        peer.request().value("host").unwrap(),
+        upstream.addr().to_string()
+    );
+    peer.send(ok("six"));
+    assert_eq!(client.response().text(), "six");
+}
+
+#[test]
+fn every_address_of_a_name_is_tried() {
+    // The name stands for both families on most systems; the provider listens on one of them.
+    let four = Upstream::listen();
+    let six = Upstream::listen_v6();
+    for upstream in [Some(four), six].into_iter().flatten() {
+        if !upstream.named_localhost() {
+            continue;
+        }
+        let url = format!("http://localhost:{}/v1", upstream.addr().port());
+        let gateway = Setup::new().base(&url).start();
+        let mut client = gateway.connect();
+        client.send(get("/p/anthropic/models"));
+        let mut peer = upstream.accept();
+        peer.request();
+        peer.send(ok("found"));
+        assert_eq!(client.response().text(), "found");
+    }
+}

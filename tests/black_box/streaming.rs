@@ -283,3 +283,50 @@ fn an_early_error_reaches_a_client_that_is_still_sending() {
     assert_eq!((got.status(), got.text().as_str()), (413, "big"));
     assert_eq!(got.framing, Framing::Length);
 }
+
+/// An echo of a large body while it is being sent: neither direction waits for the other.
+#[test]
+fn much_goes_both_ways_at_once() {
+    use std::io::Write as _;
+    let total = 20 << 20;
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    client.send(request(
+        "PUT",
+        "/p/anthropic/echo",
+        &[&format!("Content-Length: {total}")],
+        "",
+    ));
+    let mut peer = rig.upstream.accept();
+    peer.head();
+    peer.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n"
+    ));
+    client.head();
+    let mut writer = client.socket().try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let piece: Vec<u8> = (0..1 << 16).map(|i| (i % 253) as u8).collect();
+        for _ in 0..total >> 16 {
+            writer.write_all(&piece).unwrap();
+        }
+    });
+    let echo = std::thread::spawn(move || {
+        let mut left = total;
+        while left > 0 {
+            let data = peer.take(1 << 14).unwrap();
+            peer.send(&data);
+            left -= data.len();
+        }
+        peer
+    });
+    let piece: Vec<u8> = (0..1 << 16).map(|i| (i % 253) as u8).collect();
+    for turn in 0..total >> 16 {
+        assert!(client.take(1 << 16).unwrap() == piece, "piece {turn}");
+    }
+    sender.join().unwrap();
+    let mut peer = echo.join().unwrap();
+    client.send(get("/p/anthropic/models"));
+    peer.request();
+    peer.send(ok("next"));
+    assert_eq!(client.response().text(), "next");
+}

@@ -99,6 +99,44 @@ fn after_a_101_both_directions_are_raw() {
     }
 }
 
+/// Sends a pattern from one thread of its own, while the other direction moves too.
+fn pour(wire: &Wire, total: usize) -> std::thread::JoinHandle<()> {
+    use std::io::Write as _;
+    let mut socket = wire.socket().try_clone().unwrap();
+    std::thread::spawn(move || {
+        let piece: Vec<u8> = (0..PERIOD).map(|i| (i % 251) as u8).collect();
+        for _ in 0..total / PERIOD {
+            socket.write_all(&piece).unwrap();
+        }
+    })
+}
+
+/// A multiple of the pattern's length, so that every piece looks the same.
+const PERIOD: usize = 251 * 257;
+
+#[test]
+fn much_goes_through_a_tunnel_in_both_directions_at_once() {
+    let rig = Rig::plain();
+    let (mut client, mut peer) = tunnel(&rig);
+    let total = PERIOD * 400;
+    let pouring = [pour(&client, total), pour(&peer, total)];
+    std::thread::scope(|scope| {
+        for wire in [&mut client, &mut peer] {
+            scope.spawn(move || {
+                let piece: Vec<u8> = (0..PERIOD).map(|i| (i % 251) as u8).collect();
+                for turn in 0..total / PERIOD {
+                    assert!(wire.take(PERIOD).unwrap() == piece, "piece {turn}");
+                }
+            });
+        }
+    });
+    for thread in pouring {
+        thread.join().unwrap();
+    }
+    client.send("the end");
+    peer.expect("the end");
+}
+
 #[test]
 fn bytes_behind_the_head_wait_for_the_101() {
     for sides in ALL_SIDES {

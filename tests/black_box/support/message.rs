@@ -287,7 +287,7 @@ fn framing(head: &Head) -> Option<Framing> {
         lossy(&head.raw)
     );
     if let Some(coding) = coding {
-        assert_eq!(coding, "chunked");
+        assert!(coding.eq_ignore_ascii_case("chunked"), "{coding}");
         return Some(Framing::Chunked);
     }
     length.map(|_| Framing::Length)

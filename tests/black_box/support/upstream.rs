@@ -26,6 +26,23 @@ impl Upstream {
         }
     }
 
+    /// On IPv6, where the system has it.
+    pub(crate) fn listen_v6() -> Option<Self> {
+        let listener = TcpListener::bind("[::1]:0").ok()?;
+        Some(Self {
+            listener,
+            tls: None,
+        })
+    }
+
+    /// Whether `localhost` stands for its address, among others.
+    #[expect(clippy::disallowed_methods, reason = "a test may block")]
+    pub(crate) fn named_localhost(&self) -> bool {
+        use std::net::ToSocketAddrs as _;
+        let names = ("localhost", self.addr().port()).to_socket_addrs();
+        names.is_ok_and(|mut all| all.any(|addr| addr == self.addr()))
+    }
+
     pub(crate) fn listen_tls(tls: Arc<ServerConfig>) -> Self {
         Self {
             tls: Some(tls),
@@ -160,6 +177,12 @@ impl Scripted {
     /// How many connections there were.
     pub(crate) fn connections(&self) -> usize {
         self.shared.records.lock().unwrap().len()
+    }
+
+    /// What came on each connection, byte by byte.
+    pub(crate) fn received_bytes(&self) -> Vec<Vec<u8>> {
+        let records = self.shared.records.lock().unwrap();
+        records.iter().map(|record| record.bytes()).collect()
     }
 
     /// What came on each connection.
