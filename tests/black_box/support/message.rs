@@ -185,7 +185,11 @@ impl Wire {
     pub(crate) fn chunk(&mut self) -> Result<Vec<u8>, End> {
         let line = self.take_until(b"\r\n")?;
         let line = lossy(&line);
-        let digits = line.trim_end_matches("\r\n").split(';').next().unwrap();
+        // RFC 9112, section 7.1.1 lets blanks stand before the semicolon of an extension, nowhere else.
+        let digits = match line.trim_end_matches("\r\n").split_once(';') {
+            Some((digits, _)) => digits.trim_end_matches([' ', '\t']),
+            None => line.trim_end_matches("\r\n"),
+        };
         assert!(
             !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()),
             "chunk size {line:?}"
