@@ -168,7 +168,13 @@ impl Exchange {
     /// the request may go out once more on a fresh one.
     fn send_pooled(&mut self, mut upstream: Box<Upstream>, request: &[u8], idempotent: bool) {
         if upstream.stream.send(request).is_err() {
-            self.unsent.extend_from_slice(request);
+            // A plain send that fails has sent nothing; under TLS a first record may be out.
+            if idempotent || !upstream.stream.is_tls() {
+                self.unsent.extend_from_slice(request);
+            } else {
+                self.up.refused = true;
+                self.upstream = Some(upstream);
+            }
             return;
         }
         if idempotent && self.up.cursor.is_done() {
@@ -197,7 +203,7 @@ impl Exchange {
                 }
                 match poll_fn(|cx| self.poll_wake(connection, cx)).await {
                     Wake::Progress => {}
-                    Wake::ClientLeft => return self.left(),
+                    Wake::ClientLeft => return self.left(self.upstream.as_deref()),
                     Wake::Deadline => return self.timed_out(connection),
                 }
             }
@@ -323,7 +329,7 @@ impl Exchange {
                 return Flow::Over(After::Close { linger: false });
             }
             // Half-closed is gone: the two cannot be told apart.
-            Ok(Received::Eof) | Err(_) => return Flow::Over(self.left()),
+            Ok(Received::Eof) | Err(_) => return Flow::Over(self.left(Some(upstream))),
         };
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
@@ -383,8 +389,15 @@ impl Exchange {
         After::Close { linger: true }
     }
 
-    /// The client has left, or closed its half and still reads: then the cut must not look like the end.
-    fn left(&self) -> After {
+    /// The client has left, or closed its half and still reads: then the cut must not look like the end. An
+    /// upstream that was still to receive something may have stopped reading: a FIN would wait behind what the
+    /// kernel holds for it, a reset does not.
+    fn left(&self, upstream: Option<&Upstream>) -> After {
+        if (self.response.is_tunnel() || !self.up.cursor.is_done())
+            && let Some(upstream) = upstream
+        {
+            upstream.stream.abort();
+        }
         match self.response.is_answered() && self.response.ends_with_connection() {
             true => After::Truncate { reset: true },
             false => After::Drop,

@@ -119,6 +119,12 @@ impl Stream {
         self.socket_mut().poll_readable(cx)
     }
 
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether a TLS handshake is still under way.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
