@@ -147,18 +147,6 @@ impl Pool {
         *self.idle.borrow_mut() = idle;
     }
 
-    /// How many connections are idle.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.idle.borrow().iter().map(Vec::len).sum()
-    }
-
-    /// Whether none is idle.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The keeper: closes idle connections that end or speak. The worker spawns it once.
     ///
     /// # Cancel safety

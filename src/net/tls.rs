@@ -84,12 +84,6 @@ impl TlsStream {
         self.tls.is_handshaking()
     }
 
-    /// Whether this connection's handshake used a session of an earlier one.
-    #[must_use]
-    pub fn resumed(&self) -> bool {
-        self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
-    }
-
     /// See [`Stream::recv`](super::stream::Stream::recv). Whatever rustls wants to answer (a key update, a
     /// ticket, an alert) is flushed before it returns.
     ///
