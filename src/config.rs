@@ -151,11 +151,17 @@ pub struct Passthrough {
     pub kinds: Vec<ProviderKind>,
 }
 
-/// Limits.
+/// Limits. What goes beyond one of the last three is answered 503.
 #[derive(Debug)]
 pub struct Limits {
     /// Most bytes of request content.
     pub body: Option<u64>,
+    /// Client connections per worker; `None` is as many as there are descriptors for.
+    pub connections: Option<NonZeroUsize>,
+    /// Requests under way per worker.
+    pub in_flight: Option<NonZeroUsize>,
+    /// Connections per provider and worker.
+    pub upstream_connections: Option<NonZeroUsize>,
 }
 
 /// Time limits.

@@ -37,6 +37,8 @@ pub enum Fault {
     RequestBodyTimeout,
     /// A step before the request could be sent failed: code and message.
     Unreached(&'static str, String),
+    /// At a configured limit, or out of descriptors.
+    Overloaded(Scarce),
     /// No connection in time.
     UpstreamConnectTimeout,
     /// No response head in time.
@@ -47,6 +49,19 @@ pub enum Fault {
     UpstreamReset,
     /// Bytes that are no unambiguous response.
     UpstreamInvalidResponse,
+}
+
+/// What there is too little of to serve one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarce {
+    /// `limits.connections`
+    Connections,
+    /// `limits.in_flight`
+    InFlight,
+    /// `limits.upstream_connections`
+    UpstreamConnections,
+    /// Descriptors or memory of the system.
+    System,
 }
 
 /// One row of the table.
@@ -109,6 +124,15 @@ impl Fault {
         self.row().status
     }
 
+    /// Seconds after which trying again is worth it.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            // What is scarce comes and goes with requests, which are short.
+            Self::Overloaded(_) => Some(1),
+            _ => None,
+        }
+    }
+
     fn row(&self) -> Row {
         let row = |status, code, message: &'static str| Row {
             status,
@@ -149,6 +173,7 @@ impl Fault {
                 message: Cow::Owned(message.clone()),
                 retry: true,
             },
+            Self::Overloaded(scarce) => overloaded(*scarce),
             Self::UpstreamConnectTimeout => Row {
                 retry: true,
                 ..row(
@@ -301,6 +326,27 @@ fn auth(error: AuthError) -> Row {
     }
 }
 
+fn overloaded(scarce: Scarce) -> Row {
+    let (code, message) = match scarce {
+        Scarce::Connections => ("connection_limit", "too many connections to the gateway"),
+        Scarce::InFlight => ("in_flight_limit", "too many requests under way"),
+        Scarce::UpstreamConnections => (
+            "upstream_connection_limit",
+            "too many connections to the provider",
+        ),
+        Scarce::System => (
+            "out_of_resources",
+            "the gateway is out of descriptors or memory",
+        ),
+    };
+    Row {
+        status: 503,
+        code,
+        message: Cow::Borrowed(message),
+        retry: true,
+    }
+}
+
 impl From<HeadError> for Fault {
     fn from(error: HeadError) -> Self {
         Self::Head(error)
@@ -394,6 +440,9 @@ impl ErrorResponse<'_> {
         );
         if row.status == 401 {
             head.push_str("WWW-Authenticate: Bearer\r\n");
+        }
+        if let Some(seconds) = self.fault.retry_after() {
+            let _ = write!(head, "Retry-After: {seconds}\r\n");
         }
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(b"Date: ");

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod config;
 pub mod date;
 pub mod demo;
+pub mod descriptors;
 pub mod error;
 pub mod gateway;
 pub mod http;

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::keys::ManagedKey;
 use crate::config::{Config, Listen};
+use crate::descriptors;
 use crate::listen::{self, Bound};
 use crate::log::{Log, Value};
 use crate::net::driver::{self, Rung};
@@ -63,11 +64,12 @@ impl Server {
         // Watched before anyone can know that it runs: so none of them kills it in between.
         let signals =
             Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| system("signals", &error))?;
+        descriptors::raise();
         let settings = settings(&load).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
         let log = Log::start(config.log.format, config.log.level).map_err(|e| system("log", &e))?;
         let (rung, why) = driver::choose(config.server.driver).map_err(|e| system("driver", &e))?;
-        let count = config.server.workers.map_or_else(usable_cores, Into::into);
+        let count = workers(&config);
         log.info(
             "starting",
             &[
@@ -253,7 +255,10 @@ impl Server {
 fn settings(load: &Load) -> Result<Settings, String> {
     let (config, keys) = load()?;
     let tls = tls_config::load(&config)?;
+    let workers = workers(&config);
+    let connections = config.limits.connections;
     Ok(Settings {
+        connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
         config: Arc::new(config),
         keys,
         tls,
@@ -262,6 +267,10 @@ fn settings(load: &Load) -> Result<Settings, String> {
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
     StartError::System(format!("{what}: {error}"))
+}
+
+fn workers(config: &Config) -> usize {
+    config.server.workers.map_or_else(usable_cores, Into::into)
 }
 
 /// Cores that this process may run on: the affinity mask and the cgroup's quota count.

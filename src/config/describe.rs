@@ -97,6 +97,13 @@ impl Config {
     fn describe_limits(&self, out: &mut String) {
         let _ = writeln!(out, "\n[limits]");
         optional(out, "body", self.limits.body);
+        optional(out, "connections", self.limits.connections);
+        optional(out, "in_flight", self.limits.in_flight);
+        optional(
+            out,
+            "upstream_connections",
+            self.limits.upstream_connections,
+        );
         let t = &self.timeouts;
         let _ = writeln!(out, "\n[timeouts]");
         for (key, time) in [

@@ -61,6 +61,9 @@ pub(super) struct PassthroughTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LimitsTable {
     pub body: Option<Scalar>,
+    pub connections: Option<Scalar>,
+    pub in_flight: Option<Scalar>,
+    pub upstream_connections: Option<Scalar>,
 }
 
 #[derive(Default, serde::Deserialize)]

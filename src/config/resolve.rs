@@ -36,14 +36,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
         server: resolver.server(&file.server)?,
         auth: resolver.auth(sources, &file.auth)?,
         passthrough,
-        limits: Limits {
-            body: resolver.scalar(
-                "BODY_SIZE_LIMIT",
-                "limits.body",
-                &file.limits.body,
-                value::size,
-            )?,
-        },
+        limits: resolver.limits(&file.limits)?,
         timeouts: resolver.timeouts(&file.timeouts)?,
         metrics: resolver.metrics(file.metrics)?,
         log: resolver.log(sources, &file.log)?,
@@ -288,6 +281,23 @@ impl Resolver<'_> {
                 true,
             )?,
             kinds,
+        })
+    }
+
+    fn limits(&self, table: &file::LimitsTable) -> Result<Limits, ConfigError> {
+        let body = "BODY_SIZE_LIMIT";
+        let count = |key: &str, written: &Option<Scalar>| {
+            let count = self.scalar("", &format!("limits.{key}"), written, |text| {
+                let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+                count.ok_or("expected a number, 0 for the default")
+            })?;
+            Ok(count.and_then(NonZeroUsize::new))
+        };
+        Ok(Limits {
+            body: self.scalar(body, "limits.body", &table.body, value::size)?,
+            connections: count("connections", &table.connections)?,
+            in_flight: count("in_flight", &table.in_flight)?,
+            upstream_connections: count("upstream_connections", &table.upstream_connections)?,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 22] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 24] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -72,6 +72,20 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 22] = [
         "invalid_request_error",
         "invalid_target",
         false,
+    ),
+    (
+        Fault::Overloaded(Scarce::InFlight),
+        503,
+        "overloaded_error",
+        "in_flight_limit",
+        true,
+    ),
+    (
+        Fault::Overloaded(Scarce::System),
+        503,
+        "overloaded_error",
+        "out_of_resources",
+        true,
     ),
     (
         Fault::Auth(AuthError::MissingKey),

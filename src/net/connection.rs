@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::admission::{self, Admission, Request};
-use crate::error::{ErrorResponse, Fault, Persistence};
+use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, Cursor};
 use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
 use crate::observe::Ending;
@@ -31,6 +31,8 @@ pub struct Connection {
     scan: HeadScan,
     pub(super) deadline: Deadline,
     hangup: Hangup,
+    /// Accepted beyond `limits.connections`: only told so, or asked for the health.
+    surplus: bool,
     /// Held from a request's arrival until its answer is with the kernel.
     busy: Option<Busy>,
     /// The request under way.
@@ -77,13 +79,14 @@ const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 ///
 /// # Cancel safety
 /// Dropped, the connection and its exchange are closed.
-pub async fn serve(worker: Rc<Worker>, client: Stream) {
+pub async fn serve(worker: Rc<Worker>, client: Stream, surplus: bool) {
     let mut connection = Connection {
         client,
         carry: Vec::new(),
         scan: HeadScan::default(),
         deadline: worker.clock.register(),
         hangup: Hangup::new(worker.hangups.clone()),
+        surplus,
         busy: None,
         access: Access::default(),
         worker,
@@ -123,7 +126,7 @@ impl Connection {
             let now_begun = !self.carry.is_empty() || self.client.is_handshaking();
             if begun != Some(now_begun) {
                 begun = Some(now_begun);
-                let wait = if now_begun {
+                let wait = if now_begun || self.surplus {
                     timeouts.request_header
                 } else {
                     timeouts.idle_client
@@ -230,19 +233,21 @@ impl Connection {
         let id = request_id(&worker, &scratch.fields, message);
         self.access = Access::begin(&gateway, head, message, &id);
         self.access.received = taken as u64;
-        let asker = Asker::new(head, &scratch.fields, message, id);
-        let over = gateway
-            .config
-            .limits
-            .body
-            .is_some_and(|limit| cursor.content_bytes() > limit);
-        let admission =
-            admission::admit(&gateway, request, unix_seconds()).and_then(
-                |admission| match admission {
-                    Admission::Forward(_) if over => Err(Fault::BodyTooLarge),
-                    admission => Ok(admission),
-                },
-            );
+        let mut asker = Asker::new(head, &scratch.fields, message, id);
+        let crowded = worker.crowded().filter(|_| self.surplus);
+        self.surplus = crowded.is_some();
+        asker.persists &= !self.surplus;
+        let limits = &gateway.config.limits;
+        let over = |limit| cursor.content_bytes() > limit;
+        let admission = admission::admit(&gateway, request, unix_seconds());
+        let admission = admission.and_then(|admission| match (&admission, crowded) {
+            (Admission::Forward(_), _) if limits.body.is_some_and(over) => Err(Fault::BodyTooLarge),
+            (Admission::Forward(_), Some(scarce)) => Err(Fault::Overloaded(scarce)),
+            (Admission::Forward(_), None) if worker.is_busier_than(limits.in_flight) => {
+                Err(Fault::Overloaded(Scarce::InFlight))
+            }
+            _ => Ok(admission),
+        });
         match admission {
             Ok(Admission::Forward(forward)) => {
                 let opening = Opening {

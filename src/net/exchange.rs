@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::admission::Forward;
-use crate::error::Fault;
+use crate::error::{Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead};
@@ -24,7 +24,7 @@ use super::ids::IdLine;
 use super::pool::Upstream;
 use super::response::Response;
 use super::scratch::{HEADROOM, Scratch};
-use super::socket::Received;
+use super::socket::{Received, is_scarce};
 
 /// An admitted request that lies in the scratch buffer.
 pub struct Opening<'a> {
@@ -218,6 +218,13 @@ impl Exchange {
             return Err(After::Drop);
         };
         connection.deadline.clear();
+        // After a reload the same number may mean another provider, and this one may be gone.
+        let current = worker.gateway().index_of(&gateway, self.provider);
+        let limit = gateway.config.limits.upstream_connections;
+        let Some(seat) = worker.pool.seat(current.unwrap_or(self.provider), limit) else {
+            let fault = Fault::Overloaded(Scarce::UpstreamConnections);
+            return Err(self.give_up(connection, &fault));
+        };
         let connected = {
             let limit = gateway.config.timeouts.connect;
             let mut connect = pin!(connect::connect(&worker, provider, limit));
@@ -241,6 +248,9 @@ impl Exchange {
             Some(Ok(stream)) => stream,
             Some(Err(error)) => {
                 let fault = connect_fault(&provider.name, error);
+                if fault == Fault::Overloaded(Scarce::System) {
+                    worker.pool.shed();
+                }
                 return Err(self.give_up(connection, &fault));
             }
         };
@@ -248,7 +258,7 @@ impl Exchange {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
         observe::add(&worker.counters().upstream_connects, 1);
-        self.upstream = Some(Upstream::fresh(stream, self.provider));
+        self.upstream = Some(Upstream::fresh(stream, self.provider, seat));
         Ok(())
     }
 
@@ -559,6 +569,7 @@ fn sent_to_upstream(sent: bool) -> Flow {
 
 fn connect_fault(provider: &str, error: ConnectError) -> Fault {
     match error {
+        ConnectError::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
         ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
         ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
         ConnectError::Tls(error) => Fault::upstream_tls(provider, &error),

@@ -3,8 +3,9 @@
 //! Every idle connection keeps its readiness wait armed, with the keeper task's waker: its end, or a byte
 //! that nobody asked for, is noticed when it happens and closes it. [`Pool::take`] looks once more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -28,18 +29,29 @@ pub struct Upstream {
     idle_until: Option<Tick>,
     /// What was sent is to arrive before the end.
     finished: bool,
+    _seat: Seat,
+}
+
+/// A place among a provider's connections, taken before connecting and given back on drop.
+pub struct Seat(Rc<Cell<usize>>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Upstream {
     /// A connection that has carried nothing yet.
     #[must_use]
-    pub fn fresh(stream: Stream, provider: usize) -> Box<Self> {
+    pub fn fresh(stream: Stream, provider: usize, seat: Seat) -> Box<Self> {
         Box::new(Self {
             stream,
             provider,
             reused: false,
             idle_until: None,
             finished: false,
+            _seat: seat,
         })
     }
 
@@ -68,6 +80,8 @@ type Stack = Vec<Box<Upstream>>;
 pub struct Pool {
     clock: Rc<Clock>,
     idle: RefCell<Vec<Stack>>,
+    /// Connections per provider, idle and busy ones.
+    open: RefCell<Vec<Rc<Cell<usize>>>>,
     keeper: RefCell<Option<Waker>>,
 }
 
@@ -78,7 +92,32 @@ impl Pool {
         Self {
             clock,
             idle: RefCell::default(),
+            open: RefCell::default(),
             keeper: RefCell::new(None),
+        }
+    }
+
+    /// A place for one more connection to `provider`; `None` when it has `limit` already.
+    pub fn seat(&self, provider: usize, limit: Option<NonZeroUsize>) -> Option<Seat> {
+        let mut open = self.open.borrow_mut();
+        if open.len() <= provider {
+            open.resize_with(provider + 1, Rc::default);
+        }
+        let count = open.get(provider)?;
+        if limit.is_some_and(|limit| count.get() >= limit.get()) {
+            return None;
+        }
+        count.set(count.get() + 1);
+        Some(Seat(count.clone()))
+    }
+
+    /// Closes the oldest idle connection of whichever provider has most: descriptors have run out.
+    pub fn shed(&self) {
+        let mut idle = self.idle.borrow_mut();
+        if let Some(stack) = idle.iter_mut().max_by_key(|stack| stack.len())
+            && !stack.is_empty()
+        {
+            stack.remove(0);
         }
     }
 
@@ -128,23 +167,15 @@ impl Pool {
 
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
     pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
-        let old = self.idle.take();
-        let mut idle: Vec<Stack> = Vec::new();
-        for (provider, mut stack) in old.into_iter().enumerate() {
-            let Some(index) = new_index(provider) else {
-                continue;
-            };
-            for upstream in &mut stack {
+        let mut idle = moved(self.idle.take(), &new_index);
+        for (index, stack) in idle.iter_mut().enumerate() {
+            for upstream in stack {
                 upstream.provider = index;
-            }
-            if idle.len() <= index {
-                idle.resize_with(index + 1, Vec::new);
-            }
-            if let Some(slot) = idle.get_mut(index) {
-                *slot = stack;
             }
         }
         *self.idle.borrow_mut() = idle;
+        let open = moved(self.open.take(), &new_index);
+        *self.open.borrow_mut() = open;
     }
 
     /// The keeper: closes idle connections that end or speak. The worker spawns it once.
@@ -169,6 +200,23 @@ impl Pool {
         })
         .await;
     }
+}
+
+/// The same entries at their new indices.
+fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option<usize>) -> Vec<T> {
+    let mut new = Vec::new();
+    for (index, entry) in old.into_iter().enumerate() {
+        let Some(index) = new_index(index) else {
+            continue;
+        };
+        if new.len() <= index {
+            new.resize_with(index + 1, T::default);
+        }
+        if let Some(slot) = new.get_mut(index) {
+            *slot = entry;
+        }
+    }
+    new
 }
 
 /// Whether a connection is open and has said nothing but what TLS says on its own.

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -12,10 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
+use rustix::net::{SendFlags, Shutdown, SocketFlags};
 use rustls::{ClientConfig, Connection, ServerConnection};
 
 use crate::admission::Admission;
@@ -23,6 +25,7 @@ use crate::auth::Keys;
 use crate::config::keys::ManagedKey;
 use crate::config::{Config, Host, value};
 use crate::date::imf_fixdate;
+use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::{self, Counters};
@@ -36,7 +39,7 @@ use super::mailbox::{Inbox, Mailbox};
 use super::pool::Pool;
 use super::resolve::{self, Names};
 use super::scratch::Scratch;
-use super::socket::Socket;
+use super::socket::{Socket, is_scarce};
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
@@ -50,6 +53,8 @@ pub struct Settings {
     pub keys: Option<Arc<[ManagedKey]>>,
     /// Certificates and roots.
     pub tls: TlsConfigs,
+    /// Most client connections per worker.
+    pub connections: usize,
 }
 
 /// What other threads tell a worker.
@@ -100,6 +105,10 @@ pub struct Worker {
     pub ids: Ids,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
+    /// `limits.connections`, or what stands in for it.
+    connections: Cell<usize>,
+    /// The last attempt to accept found no descriptor.
+    starving: Cell<bool>,
     index: usize,
     counters: Arc<[Counters]>,
     healthy: Cell<bool>,
@@ -112,6 +121,10 @@ pub struct Worker {
 
 static SPARE: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
 
+/// Connections beyond the limit that are read from, to answer `/health` and to say 503 in order.
+const SURPLUS_MAX: usize = 64;
+/// How often the log says that accepting rests.
+const WARN_EVERY: Duration = Duration::from_secs(5);
 /// How long accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Connections accepted before others get their turn.
@@ -133,6 +146,8 @@ pub async fn run(start: Start) -> io::Result<()> {
         ids: Ids::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
+        connections: Cell::new(start.settings.connections),
+        starving: Cell::new(false),
         index: start.index,
         counters: start.counters,
         healthy: Cell::new(true),
@@ -205,6 +220,23 @@ impl Worker {
         Busy(self.clone())
     }
 
+    /// Why one client more is too many, if that is so.
+    #[must_use]
+    pub fn crowded(&self) -> Option<Scarce> {
+        if self.starving.get() {
+            return Some(Scarce::System);
+        }
+        let open = self.counters().open.load(Ordering::Relaxed);
+        (open > self.connections.get()).then_some(Scarce::Connections)
+    }
+
+    /// Whether more requests are under way, the one that asks included.
+    #[must_use]
+    pub fn is_busier_than(&self, limit: Option<NonZeroUsize>) -> bool {
+        let busy = self.counters().in_flight.load(Ordering::Relaxed);
+        limit.is_some_and(|limit| busy > limit.get())
+    }
+
     /// Where messages for people go.
     #[must_use]
     pub fn log(&self) -> &Log {
@@ -275,6 +307,7 @@ impl Worker {
         self.pool.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
         *self.tls.borrow_mut() = settings.tls.clone();
+        self.connections.set(settings.connections);
         self.prefetch();
     }
 
@@ -288,23 +321,17 @@ impl Worker {
 
     /// A new client: its task is fenced, so that a defect ends one connection and not the worker.
     fn welcome(self: &Rc<Self>, fd: OwnedFd) {
-        let stream = Socket::from_fd(fd).and_then(|socket| {
-            let Some(config) = self.tls.borrow().server.clone() else {
-                return Ok(Stream::plain(socket));
-            };
-            let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-            Ok(Stream::Tls(Box::new(TlsStream::new(
-                socket,
-                Connection::Server(tls),
-            ))))
-        });
-        match stream {
+        let open = Open::new(self.clone());
+        let surplus = self.crowded().is_some();
+        let most = self.connections.get().saturating_add(SURPLUS_MAX);
+        if self.counters().open.load(Ordering::Relaxed) > most {
+            return self.turn_away(&fd);
+        }
+        match self.stream(fd) {
             Ok(stream) => {
                 observe::add(&self.counters().connections, 1);
-                monoio::spawn(fenced(
-                    connection::serve(self.clone(), stream),
-                    self.clone(),
-                ));
+                let serve = connection::serve(self.clone(), stream, surplus);
+                monoio::spawn(fenced(serve, self.clone(), open));
             }
             Err(error) => self.log.warn(
                 "cannot take a connection",
@@ -312,25 +339,78 @@ impl Worker {
             ),
         }
     }
+
+    fn stream(&self, fd: OwnedFd) -> io::Result<Stream> {
+        let socket = Socket::from_fd(fd)?;
+        let Some(config) = self.tls.borrow().server.clone() else {
+            return Ok(Stream::plain(socket));
+        };
+        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        let tls = TlsStream::new(socket, Connection::Server(tls));
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    /// Says 503 without having been asked, which costs two system calls. A TLS client is only closed.
+    fn turn_away(&self, fd: &OwnedFd) {
+        if self.tls.borrow().server.is_some() {
+            return;
+        }
+        let mut out = Vec::with_capacity(512);
+        ErrorResponse {
+            fault: &Fault::Overloaded(Scarce::Connections),
+            request_id: self.ids.next().as_bytes(),
+            date: self.http_date().as_bytes(),
+            head_only: false,
+            connection: Persistence::Close,
+            http10: false,
+        }
+        .write(&mut out);
+        // A client that is gone need not be told.
+        let _ = rustix::net::send(fd, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = rustix::net::shutdown(fd, Shutdown::Write);
+    }
 }
 
 /// Accepts until the worker drains, then empties the queue and closes the listener.
 async fn accept(worker: Rc<Worker>, mut listener: Socket) {
+    let mut spare = Spare::default();
+    let mut warned: Option<Instant> = None;
     loop {
         let draining = worker.draining.get();
-        match accept_some(&worker, &listener) {
+        match accept_some(&worker, &listener, &mut spare) {
             Ok(true) => {}
             Ok(false) if draining => return,
             Ok(false) => {}
             Err(error) => {
-                worker
-                    .log
-                    .warn("accepting rests", &[("error", Value::Text(&error))]);
+                if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    let error = Value::Text(&error);
+                    worker.log.warn("accepting rests", &[("error", error)]);
+                }
+                worker.pool.shed();
                 monoio::time::sleep(ACCEPT_REST).await;
+                spare.hold();
             }
         }
         listener.rest();
         poll_fn(|cx| poll_accept(&worker, &mut listener, cx)).await;
+    }
+}
+
+/// A descriptor held back: when there is no other, one client can still be told so, or ask for the health.
+#[derive(Default)]
+struct Spare(Option<OwnedFd>);
+
+impl Spare {
+    fn hold(&mut self) {
+        if self.0.is_none() {
+            self.0 = eventfd(0, EventfdFlags::CLOEXEC).ok();
+        }
+    }
+
+    /// Whether it was there to be given up.
+    fn give_up(&mut self) -> bool {
+        self.0.take().is_some()
     }
 }
 
@@ -349,20 +429,39 @@ fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> 
 }
 
 /// Accepts a few; whether there may be more.
-fn accept_some(worker: &Rc<Worker>, listener: &Socket) -> io::Result<bool> {
+fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io::Result<bool> {
+    spare.hold();
     for _ in 0..ACCEPTS_MAX {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        match rustix::net::accept_with(listener.fd(), flags) {
-            Ok(fd) => worker.welcome(fd),
-            Err(Errno::AGAIN) => return Ok(false),
-            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                return Err(error.into());
+        match accept_one(listener) {
+            Ok(Some(fd)) => {
+                worker.starving.set(false);
+                worker.welcome(fd);
+            }
+            Ok(None) => return Ok(false),
+            Err(error) if is_scarce(&error) => {
+                worker.starving.set(true);
+                if spare.give_up()
+                    && let Ok(Some(fd)) = accept_one(listener)
+                {
+                    worker.welcome(fd);
+                }
+                return Err(error);
             }
             // The connection that was next is gone already; there may be others behind it.
             Err(_) => {}
         }
     }
     Ok(true)
+}
+
+/// The next connection, `None` when the queue is empty.
+fn accept_one(listener: &Socket) -> io::Result<Option<OwnedFd>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match rustix::net::accept_with(listener.fd(), flags) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A client connection that is open.
@@ -391,8 +490,7 @@ impl Drop for Busy {
 }
 
 /// Catches a panic of one task and logs it.
-async fn fenced(task: impl Future<Output = ()>, worker: Rc<Worker>) {
-    let _open = Open::new(worker.clone());
+async fn fenced(task: impl Future<Output = ()>, worker: Rc<Worker>, _open: Open) {
     let mut task = pin!(task);
     poll_fn(|cx| {
         // What the task shares with others is left consistent: cells are written whole, and the scratch

@@ -37,6 +37,7 @@ mod lifecycle;
 mod misconfiguration;
 mod mutations;
 mod observe;
+mod overload;
 mod persistence;
 mod pool;
 mod pool_tls;
