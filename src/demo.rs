@@ -38,7 +38,7 @@ pub fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
     let (report, seen) = channel();
     let mock = mock::start(report)?;
     let server = start_gateway(mock)?;
-    let Some(Listen::Tcp(gateway)) = server.addresses.first().cloned() else {
+    let Some(Listen::Tcp(gateway)) = server.addresses().next().cloned() else {
         return Err("the gateway has no address".into());
     };
     println!(
@@ -91,7 +91,7 @@ fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
             .map(|config| (config, None))
             .map_err(|error| error.to_string())
     };
-    Server::start(Box::new(load)).map_err(|error| match error {
+    Server::start(Box::new(load), Vec::new()).map_err(|error| match error {
         StartError::Configuration(message) | StartError::System(message) => message.into(),
     })
 }

@@ -1,52 +1,111 @@
-//! Listening sockets: one per worker and address, so that the kernel spreads connections over the cores.
+//! Listening sockets: one per worker and address, so that the kernel spreads connections over the cores; or
+//! those that a service manager or a predecessor has left to this process.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
 use crate::config::Listen;
 
-/// What [`bind`] has bound.
-pub struct Bound {
-    /// Addresses with the ports that were really taken.
-    pub addresses: Vec<Listen>,
-    /// Listening sockets, a list for each worker.
-    pub per_worker: Vec<Vec<OwnedFd>>,
+/// An address that is listened on.
+pub struct Listener {
+    /// As it was configured; `None` where a service manager chose it.
+    pub asked: Option<Listen>,
+    /// With the port that was really taken.
+    pub address: Listen,
+    /// All of them listen; they are different sockets.
+    pub sockets: Vec<OwnedFd>,
+}
+
+impl Listener {
+    /// The sockets that one worker accepts from: every one has a worker, every worker one.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn of_worker(&self, index: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
+        let shared = self.sockets.len().min(workers).max(1);
+        let mine = self.sockets.iter().skip(index % shared).step_by(workers);
+        mine.map(OwnedFd::try_clone).collect()
+    }
 }
 
 /// Connections that may wait to be accepted; the system's own limit may be lower.
 const BACKLOG: i32 = 4096;
 
-/// Binds every address for every worker.
+/// Listens on every address. What was inherited is taken over where it was asked for the same address; what a
+/// service manager has opened stands in for the configured addresses altogether.
 ///
 /// # Errors
 /// A message that names the address. An address family that the system does not have is left out as long as
 /// another address remains.
-pub fn bind(listen: &[Listen], workers: usize) -> Result<Bound, String> {
-    let mut bound = Bound {
-        addresses: Vec::new(),
-        per_worker: (0..workers).map(|_| Vec::new()).collect(),
-    };
+pub fn open(
+    listen: &[Listen],
+    mut inherited: Vec<Listener>,
+    workers: usize,
+) -> Result<Vec<Listener>, String> {
+    if inherited.iter().any(|listener| listener.asked.is_none()) {
+        return Ok(inherited);
+    }
+    let mut open = Vec::new();
     for address in listen {
-        match bind_one(address, workers) {
-            Ok((actual, sockets)) => {
-                bound.addresses.push(actual);
-                for (list, socket) in bound.per_worker.iter_mut().zip(sockets) {
-                    list.push(socket);
-                }
-            }
+        let same = |listener: &Listener| listener.asked.as_ref() == Some(address);
+        if let Some(at) = inherited.iter().position(same) {
+            open.push(inherited.swap_remove(at));
+            continue;
+        }
+        match bind(address, workers) {
+            Ok(listener) => open.push(listener),
             Err(error) if family_is_missing(&error) && listen.len() > 1 => {}
             Err(error) => return Err(format!("cannot listen on {address}: {error}")),
         }
     }
-    if bound.addresses.is_empty() {
+    if open.is_empty() {
         return Err("cannot listen: no address of the configured families is available".into());
     }
-    Ok(bound)
+    Ok(open)
+}
+
+/// What a service manager has opened for this process (`LISTEN_FDS`). To be called before there are threads,
+/// since it changes the environment.
+///
+/// # Errors
+/// A descriptor that is no listening stream socket.
+pub fn from_service_manager() -> Result<Vec<Listener>, String> {
+    let mut passed = ListenFd::from_env();
+    let count = passed.len();
+    let take = |index| {
+        adopt(&mut passed, index)
+            .map_err(|error| format!("LISTEN_FDS: socket {index} cannot be used: {error}"))
+    };
+    (0..count).map(take).collect()
+}
+
+fn adopt(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
+    let (address, socket) = if let Ok(Some(tcp)) = passed.take_tcp_listener(index) {
+        tcp.set_nonblocking(true)?;
+        sockopt::set_tcp_nodelay(&tcp, true)?;
+        (Listen::Tcp(tcp.local_addr()?), OwnedFd::from(tcp))
+    } else {
+        let unix = passed.take_unix_listener(index)?;
+        let unix = unix.ok_or(io::ErrorKind::NotFound)?;
+        unix.set_nonblocking(true)?;
+        let address = unix.local_addr()?;
+        let path = address.as_pathname().map_or_else(PathBuf::new, Into::into);
+        (Listen::Unix(path), OwnedFd::from(unix))
+    };
+    if !sockopt::socket_acceptconn(&socket)? {
+        return Err(io::Error::other("it does not listen"));
+    }
+    Ok(Listener {
+        asked: None,
+        address,
+        sockets: vec![socket],
+    })
 }
 
 fn family_is_missing(error: &io::Error) -> bool {
@@ -55,19 +114,20 @@ fn family_is_missing(error: &io::Error) -> bool {
         || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
 }
 
-fn bind_one(address: &Listen, workers: usize) -> io::Result<(Listen, Vec<OwnedFd>)> {
-    match address {
+fn bind(address: &Listen, workers: usize) -> io::Result<Listener> {
+    let (actual, sockets) = match address {
         Listen::Tcp(address) => {
             let (actual, sockets) = bind_tcp(*address, workers)?;
-            Ok((Listen::Tcp(actual), sockets))
+            (Listen::Tcp(actual), sockets)
         }
-        Listen::Unix(path) => {
-            let socket = bind_unix(path)?;
-            // One queue for all: whoever is free takes the next.
-            let sockets: io::Result<_> = (0..workers).map(|_| socket.try_clone()).collect();
-            Ok((address.clone(), sockets?))
-        }
-    }
+        // One queue for all: whoever is free takes the next.
+        Listen::Unix(path) => (address.clone(), vec![bind_unix(path)?]),
+    };
+    Ok(Listener {
+        asked: Some(address.clone()),
+        address: actual,
+        sockets,
+    })
 }
 
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use sluicegate::config::keys::{self, ManagedKey};
 use sluicegate::config::{self, Sources};
+use sluicegate::handover::Predecessor;
+use sluicegate::listen::{self, Listener};
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
 
@@ -47,11 +49,30 @@ fn main() -> ExitCode {
 }
 
 fn serve(file: Option<PathBuf>) -> ExitCode {
-    match Server::start(Box::new(move || load(file.as_deref()))) {
-        Ok(server) => server.run(),
+    let (predecessor, inherited) = match inherit() {
+        Ok(inherited) => inherited,
+        Err(message) => return fail(&message, ExitCode::FAILURE),
+    };
+    match Server::start(Box::new(move || load(file.as_deref())), inherited) {
+        Ok(server) => {
+            if let Some(predecessor) = predecessor {
+                predecessor.ready();
+            }
+            server.run()
+        }
         Err(StartError::Configuration(message)) => fail(&message, BAD_CONFIGURATION.into()),
         Err(StartError::System(message)) => fail(&message, ExitCode::FAILURE),
     }
+}
+
+/// Listening sockets from a predecessor or a service manager.
+fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
+    let met = Predecessor::meet().map_err(|error| format!("cannot take over: {error}"))?;
+    let passed = listen::from_service_manager()?;
+    Ok(match met {
+        Some((predecessor, listeners)) => (Some(predecessor), listeners),
+        None => (None, passed),
+    })
 }
 
 /// Reads environment and files.

@@ -1,24 +1,27 @@
-//! The process: listeners, workers, signals, reload and drain.
+//! The process: listeners, workers, signals, reload, hand-over and drain.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::config::keys::ManagedKey;
 use crate::config::{Config, Listen};
 use crate::descriptors;
-use crate::listen::{self, Bound};
+use crate::handover::Successor;
+use crate::listen::{self, Listener};
 use crate::log::{Log, Value};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
+use crate::notify;
 use crate::observe::Counters;
 
 /// Reads the configuration; called at the start and on every SIGHUP.
@@ -40,13 +43,30 @@ pub enum StartError {
 pub struct Server {
     workers: Vec<Mailbox<Message>>,
     counters: Arc<[Counters]>,
-    /// Where it listens.
-    pub addresses: Vec<Listen>,
+    /// Where it listens. Kept to be handed over; the workers accept from clones.
+    listeners: Arc<[Listener]>,
     log: Log,
     load: Load,
     /// In force; a reload replaces it.
     config: Arc<Config>,
-    signals: Signals,
+    /// Where a hand-over reports.
+    events: Sender<Event>,
+    arrived: Receiver<Event>,
+}
+
+/// What the main thread waits for.
+enum Event {
+    Signal(i32),
+    /// A successor accepts, or never will.
+    Succession(io::Result<Successor>),
+}
+
+/// Why a drain begins.
+enum Leaving {
+    /// Nobody comes after.
+    ForGood,
+    /// A successor has the listening sockets.
+    Succeeded,
 }
 
 /// How long idle connections have for their end when the process stops.
@@ -56,14 +76,15 @@ const GOODBYE: Duration = Duration::from_millis(500);
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 impl Server {
-    /// Loads the configuration, binds and starts the workers.
+    /// Loads the configuration, listens, on sockets that were `inherited` where they fit, and starts the
+    /// workers.
     ///
     /// # Errors
     /// Nothing is left running then.
-    pub fn start(load: Load) -> Result<Self, StartError> {
+    pub fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
         // Watched before anyone can know that it runs: so none of them kills it in between.
-        let signals =
-            Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| system("signals", &error))?;
+        let (events, arrived) = channel();
+        watch_signals(events.clone()).map_err(|error| system("signals", &error))?;
         descriptors::raise();
         let settings = settings(&load).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
@@ -88,38 +109,45 @@ impl Server {
         if config.providers.is_empty() {
             log.warn("no provider is configured", &[]);
         }
-        let Bound {
-            addresses,
-            per_worker,
-        } = listen::bind(&config.server.listen, count).map_err(StartError::System)?;
+        let listeners = listen::open(&config.server.listen, inherited, count);
+        let listeners: Arc<[_]> = listeners.map_err(StartError::System)?.into();
         let mut server = Self {
             workers: Vec::new(),
             counters: (0..count).map(|_| Counters::default()).collect(),
-            addresses,
+            listeners,
             log,
             load,
             config,
-            signals,
+            events,
+            arrived,
         };
-        for (index, listeners) in per_worker.into_iter().enumerate() {
-            let started = server.start_worker(index, listeners, rung, &settings);
+        for index in 0..count {
+            let started = server.start_worker(index, count, rung, &settings);
             started.map_err(|error| system("worker", &error))?;
         }
-        for address in &server.addresses {
-            server
-                .log
-                .info("listening", &[("addr", Value::Text(address))]);
+        for listener in server.listeners.iter() {
+            let addr = Value::Text(&listener.address);
+            server.log.info("listening", &[("addr", addr)]);
         }
         Ok(server)
+    }
+
+    /// The addresses that it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = &Listen> {
+        self.listeners.iter().map(|listener| &listener.address)
     }
 
     fn start_worker(
         &mut self,
         index: usize,
-        listeners: Vec<OwnedFd>,
+        count: usize,
         rung: Rung,
         settings: &Settings,
     ) -> io::Result<()> {
+        let mut listeners: Vec<OwnedFd> = Vec::new();
+        for listener in self.listeners.iter() {
+            listeners.extend(listener.of_worker(index, count)?);
+        }
         let (mailbox, inbox) = mailbox()?;
         let start = Start {
             listeners,
@@ -147,24 +175,82 @@ impl Server {
     }
 
     /// Handles signals until one ends the process: SIGTERM and SIGINT drain, a second one ends at once,
-    /// SIGHUP reloads.
+    /// SIGHUP reloads, SIGUSR2 starts a successor and drains once that accepts.
     #[must_use]
     pub fn run(mut self) -> ExitCode {
-        loop {
-            let arrived: Vec<_> = self.signals.wait().collect();
-            for signal in arrived {
-                if signal == SIGHUP {
+        notify::ready();
+        let mut succession = false;
+        // The sender is kept here, so there is always a next event.
+        while let Ok(event) = self.arrived.recv() {
+            let leaving = match event {
+                Event::Signal(SIGHUP) => {
                     self.reload();
-                } else {
-                    let code = self.drain();
-                    self.log.flush();
-                    return code;
+                    continue;
                 }
+                Event::Signal(SIGUSR2) => {
+                    succession = succession || self.start_successor();
+                    continue;
+                }
+                Event::Signal(_) => Leaving::ForGood,
+                Event::Succession(Ok(successor)) => {
+                    self.announce(&successor);
+                    Leaving::Succeeded
+                }
+                Event::Succession(Err(error)) => {
+                    succession = false;
+                    self.succession_failed(&error);
+                    continue;
+                }
+            };
+            let code = self.drain(&leaving);
+            self.log.flush();
+            return code;
+        }
+        ExitCode::FAILURE
+    }
+
+    /// Whether there is one now; an event says what became of it.
+    fn start_successor(&self) -> bool {
+        let started = Successor::start().and_then(|mut successor| {
+            let pid = u64::from(successor.pid());
+            let (events, listeners) = (self.events.clone(), self.listeners.clone());
+            std::thread::Builder::new()
+                .name("hand-over".into())
+                .spawn(move || {
+                    let handed = successor.hand_over(&listeners);
+                    let _ = events.send(Event::Succession(handed.map(|()| successor)));
+                })?;
+            Ok(pid)
+        });
+        match started {
+            Ok(pid) => {
+                let fields = [("successor", Value::Number(pid))];
+                self.log.info("handing over", &fields);
+                true
+            }
+            Err(error) => {
+                self.succession_failed(&error);
+                false
             }
         }
     }
 
+    fn succession_failed(&self, error: &io::Error) {
+        self.log.error(
+            "the successor did not start; this process goes on",
+            &[("error", Value::Text(error))],
+        );
+    }
+
+    fn announce(&self, successor: &Successor) {
+        notify::succeeded_by(successor.pid());
+        let pid = Value::Number(successor.pid().into());
+        self.log
+            .info("the successor accepts", &[("successor", pid)]);
+    }
+
     fn reload(&mut self) {
+        notify::reloading();
         match settings(&self.load) {
             Ok(settings) => {
                 if self.config.fixed() != settings.config.fixed() {
@@ -186,16 +272,23 @@ impl Server {
                 );
             }
         }
+        notify::ready();
     }
 
-    fn drain(&mut self) -> ExitCode {
+    fn drain(&mut self, leaving: &Leaving) -> ExitCode {
         let (delay, limit) = (self.config.timeouts.drain_delay, self.config.timeouts.drain);
         self.log.info("draining", &[]);
-        self.tell_all(|| Message::Unhealthy);
-        if self.second_signal(delay, |_| false) {
-            return ExitCode::FAILURE;
+        if let Leaving::ForGood = leaving {
+            notify::stopping();
+            self.tell_all(|| Message::Unhealthy);
+            if self.second_signal(delay, |_| false) {
+                return ExitCode::FAILURE;
+            }
         }
-        self.tell_all(|| Message::Drain);
+        // The queues end with their last descriptor, unless a successor has them too.
+        self.listeners = Arc::new([]);
+        let empty_queues = matches!(leaving, Leaving::ForGood);
+        self.tell_all(|| Message::Drain { empty_queues });
         // One turn more than none: connections in the accept queue are requests to come.
         if self.second_signal(DRAIN_POLL, |_| false) {
             return ExitCode::FAILURE;
@@ -236,8 +329,9 @@ impl Server {
         while let Some(left) = time.checked_sub(begin.elapsed())
             && !done(self)
         {
-            pause(DRAIN_POLL.min(left));
-            if self.signals.pending().any(|signal| signal != SIGHUP) {
+            // Too late for a reload or a successor.
+            let event = self.arrived.recv_timeout(DRAIN_POLL.min(left));
+            if let Ok(Event::Signal(SIGTERM | SIGINT)) = event {
                 self.log.warn("second signal: ending at once", &[]);
                 return true;
             }
@@ -278,9 +372,19 @@ fn usable_cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the main thread serves nobody")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
+/// Turns signals into events, from a thread of their own.
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if events.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(())
 }
 
 /// Ends the process when a worker ends, which none should: half a gateway is worse than none.

@@ -432,20 +432,10 @@ fn all_addresses(port: u16) -> Vec<Listen> {
 }
 
 fn listen_addresses<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Listen>, &'static str> {
-    let list: Vec<Listen> = texts.map(listen_address).collect::<Result<_, _>>()?;
+    let list: Vec<Listen> = texts.map(str::parse).collect::<Result<_, _>>()?;
     if list.is_empty() {
         Err("expected at least one address")
     } else {
         Ok(list)
-    }
-}
-
-fn listen_address(text: &str) -> Result<Listen, &'static str> {
-    const EXPECTED: &str =
-        "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
-    match text.trim().strip_prefix("unix:") {
-        Some(path) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
-        Some(_) => Err(EXPECTED),
-        None => text.trim().parse().map(Listen::Tcp).map_err(|_| EXPECTED),
     }
 }

@@ -63,8 +63,11 @@ pub enum Message {
     Reload(Settings),
     /// `/health` says 503 from now on.
     Unhealthy,
-    /// Accept what is queued, close the listeners, end connections with their next answer.
-    Drain,
+    /// Close the listeners, end connections with their next answer.
+    Drain {
+        /// Accept what is queued before: nobody else will.
+        empty_queues: bool,
+    },
     /// Nothing is under way any more: end idle connections.
     Stop,
     /// A host name was resolved.
@@ -113,6 +116,8 @@ pub struct Worker {
     counters: Arc<[Counters]>,
     healthy: Cell<bool>,
     draining: Cell<bool>,
+    /// Clients that wait to be accepted are still let in when the worker drains.
+    empty_queues: Cell<bool>,
     stopping: Cell<bool>,
     /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
@@ -152,6 +157,7 @@ pub async fn run(start: Start) -> io::Result<()> {
         counters: start.counters,
         healthy: Cell::new(true),
         draining: Cell::new(false),
+        empty_queues: Cell::new(true),
         stopping: Cell::new(false),
         woken_by_drain: RefCell::default(),
         log: start.log,
@@ -285,8 +291,9 @@ impl Worker {
         match message {
             Message::Reload(settings) => self.reload(&settings),
             Message::Unhealthy => self.healthy.set(false),
-            Message::Drain => {
+            Message::Drain { empty_queues } => {
                 self.draining.set(true);
+                self.empty_queues.set(empty_queues);
                 for waker in self.woken_by_drain.borrow_mut().drain(..) {
                     waker.wake();
                 }
@@ -377,6 +384,9 @@ async fn accept(worker: Rc<Worker>, mut listener: Socket) {
     let mut warned: Option<Instant> = None;
     loop {
         let draining = worker.draining.get();
+        if draining && !worker.empty_queues.get() {
+            return;
+        }
         match accept_some(&worker, &listener, &mut spare) {
             Ok(true) => {}
             Ok(false) if draining => return,
@@ -387,7 +397,6 @@ async fn accept(worker: Rc<Worker>, mut listener: Socket) {
                     let error = Value::Text(&error);
                     worker.log.warn("accepting rests", &[("error", error)]);
                 }
-                worker.pool.shed();
                 monoio::time::sleep(ACCEPT_REST).await;
                 spare.hold();
             }

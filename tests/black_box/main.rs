@@ -50,6 +50,7 @@ mod settings;
 mod smuggling;
 mod soak;
 mod streaming;
+mod succession;
 mod timeouts;
 mod tls;
 mod truncation;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ use rustls::ClientConfig;
 use super::tls::{self, pki};
 use super::upstream::{Scripted, Upstream};
 use super::wire::{PATIENCE, Wire};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 /// The gateway key of every test that does not say otherwise.
 pub(crate) const KEY: &str = "gk-test";
@@ -126,12 +129,17 @@ impl Setup {
     }
 
     fn spawn(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        self.spawn_by(Command::new(PROGRAM), Stdio::null())
+    }
+
+    /// `command` runs the program with the arguments that follow.
+    fn spawn_by(&self, mut command: Command, stdin: Stdio) -> Child {
+        command
             .args(&self.args)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -140,7 +148,24 @@ impl Setup {
 
     /// Starts it, and waits until it listens.
     pub(crate) fn start(self) -> Gateway {
-        let mut child = self.spawn();
+        let child = self.spawn();
+        self.started(child)
+    }
+
+    /// Starts it as a service manager does that has opened this socket for it.
+    pub(crate) fn start_with_socket(self, socket: OwnedFd) -> Gateway {
+        let child = self.spawn_activated(socket);
+        self.started(child)
+    }
+
+    fn spawn_activated(&self, socket: OwnedFd) -> Child {
+        let mut command = Command::new("/bin/sh");
+        let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null";
+        command.args(["-c", script, PROGRAM]);
+        self.spawn_by(command, socket.into())
+    }
+
+    fn started(self, mut child: Child) -> Gateway {
         let output = Arc::new(Output::default());
         let stdout = output.collect(child.stdout.take().unwrap());
         let stderr = output.collect(child.stderr.take().unwrap());
@@ -151,6 +176,7 @@ impl Setup {
             addr: SocketAddr::from(([0, 0, 0, 0], 0)),
             setup: self,
             over: false,
+            successors: Mutex::default(),
         };
         gateway.addr = gateway.wait_listening();
         gateway
@@ -158,7 +184,17 @@ impl Setup {
 
     /// Runs it to its end, which has to come by itself.
     pub(crate) fn run(self) -> Finished {
-        let mut child = self.spawn();
+        let child = self.spawn();
+        self.finished(child)
+    }
+
+    /// As [`start_with_socket`](Self::start_with_socket), to its end.
+    pub(crate) fn run_with_socket(self, socket: OwnedFd) -> Finished {
+        let child = self.spawn_activated(socket);
+        self.finished(child)
+    }
+
+    fn finished(self, mut child: Child) -> Finished {
         let (stdout, stderr) = (Arc::new(Output::default()), Arc::new(Output::default()));
         let out = stdout.collect(child.stdout.take().unwrap());
         let err = stderr.collect(child.stderr.take().unwrap());
@@ -264,6 +300,7 @@ pub(crate) struct Gateway {
     addr: SocketAddr,
     setup: Setup,
     over: bool,
+    successors: Mutex<Vec<Pid>>,
 }
 
 impl Gateway {
@@ -322,6 +359,28 @@ impl Gateway {
         self.child.wait().unwrap().code()
     }
 
+    /// Waits until its `nth` successor accepts.
+    #[track_caller]
+    pub(crate) fn successor(&self, nth: usize) -> Pid {
+        let accepts = |line: &&String| line.contains("the successor accepts");
+        let line = self.output.wait(|lines| {
+            let mut lines = lines.lines.iter().filter(accepts);
+            lines.nth(nth).cloned()
+        });
+        let line = line.unwrap_or_else(|| panic!("no successor: {}", self.log()));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let pid = line["successor"].as_i64().unwrap();
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        self.successors.lock().unwrap().push(pid);
+        pid
+    }
+
+    /// Waits until the first process has ended, while its successor goes on; its exit code.
+    pub(crate) fn wait_succeeded(&mut self) -> Option<i32> {
+        self.over = true;
+        self.child.wait().unwrap().code()
+    }
+
     /// The most memory it ever had resident, in KiB.
     pub(crate) fn resident_peak_kib(&self) -> u64 {
         self.memory("VmHWM:")
@@ -374,6 +433,9 @@ impl Drop for Gateway {
         let alive = self.over || self.child.try_wait().unwrap().is_none();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for successor in self.successors.lock().unwrap().drain(..) {
+            let _ = kill_process(successor, Signal::KILL);
+        }
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
