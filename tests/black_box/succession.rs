@@ -89,35 +89,83 @@ fn stream(gateway: &Gateway, upstream: &Upstream) -> (Wire, Wire) {
     (client, peer)
 }
 
+/// How many streams are open across a change.
+const STREAMS: usize = 200;
+
+/// A gateway under load, with streams open that the test feeds.
+struct Busy {
+    gateway: Gateway,
+    load: Load,
+    streams: Vec<(Wire, Wire)>,
+    _upstream: Scripted,
+}
+
+impl Busy {
+    fn start() -> Self {
+        let (upstream, streams) = (served(), Upstream::listen());
+        let setup = two_workers(Setup::new()).base(&format!("{}/v1", upstream.url()));
+        let gateway = setup.env("ANTHROPIC_BASE_URL", &streams.url()).start();
+        let streams = (0..STREAMS).map(|_| stream(&gateway, &streams)).collect();
+        let load = Load::on(&gateway);
+        load.pass(500);
+        Self {
+            gateway,
+            load,
+            streams,
+            _upstream: upstream,
+        }
+    }
+
+    /// Every stream goes on.
+    fn event(&mut self) {
+        for (_, peer) in &mut self.streams {
+            peer.send("5\r\nevent\r\n");
+        }
+        for (client, _) in &mut self.streams {
+            client.expect("5\r\nevent\r\n");
+        }
+    }
+
+    /// Every stream comes to its end.
+    fn finish_streams(&mut self) {
+        for (mut client, mut peer) in self.streams.drain(..) {
+            peer.send("0\r\n\r\n");
+            client.expect("0\r\n\r\n");
+        }
+    }
+}
+
 #[test]
 fn an_upgrade_under_load_loses_nothing() {
-    let (upstream, streams) = (served(), Upstream::listen());
-    let setup = two_workers(Setup::new()).base(&format!("{}/v1", upstream.url()));
-    let setup = setup.env("ANTHROPIC_BASE_URL", &streams.url());
-    let mut gateway = setup.start();
-    let mut open: Vec<_> = (0..20).map(|_| stream(&gateway, &streams)).collect();
-    let load = Load::on(&gateway);
-    load.pass(100);
-    gateway.signal(Signal::USR2);
-    let mut successor = gateway.successor(0);
-    load.pass(200);
-    for (client, peer) in &mut open {
-        peer.send("5\r\nevent\r\n");
-        client.expect("5\r\nevent\r\n");
-    }
-    for (mut client, mut peer) in open {
-        peer.send("0\r\n\r\n");
-        client.expect("0\r\n\r\n");
-    }
-    assert_eq!(gateway.wait_succeeded(), Some(0));
-    load.pass(100);
+    let mut busy = Busy::start();
+    busy.gateway.signal(Signal::USR2);
+    let mut successor = busy.gateway.successor(0);
+    busy.load.pass(500);
+    busy.event();
+    busy.finish_streams();
+    assert_eq!(busy.gateway.wait_succeeded(), Some(0));
+    busy.load.pass(100);
     // The successor can have one too.
     for nth in 1..3 {
         kill_process(successor, Signal::USR2).unwrap();
-        successor = gateway.successor(nth);
-        load.pass(200);
+        successor = busy.gateway.successor(nth);
+        busy.load.pass(200);
     }
-    load.end();
+    busy.load.end();
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let mut busy = Busy::start();
+    for _ in 0..10 {
+        busy.gateway.signal(Signal::HUP);
+        busy.load.pass(200);
+        busy.event();
+    }
+    busy.finish_streams();
+    let reloads = busy.gateway.log();
+    assert_eq!(reloads.matches("configuration reloaded").count(), 10);
+    busy.load.end();
 }
 
 #[test]
