@@ -7,7 +7,6 @@
 
 use std::future::{Future, poll_fn};
 use std::ops::Range;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -227,7 +226,8 @@ impl Exchange {
         };
         let connected = {
             let limit = gateway.config.timeouts.connect;
-            let mut connect = pin!(connect::connect(&worker, provider, limit));
+            // Boxed, for it is large and every exchange would carry room for it.
+            let mut connect = Box::pin(connect::connect(&worker, provider, limit));
             // A connect that is dropped has sent no request; what the client sends stays with the kernel.
             poll_fn(|cx| {
                 if let Poll::Ready(connected) = connect.as_mut().poll(cx) {

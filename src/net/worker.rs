@@ -8,7 +8,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -337,8 +337,11 @@ impl Worker {
         match self.stream(fd) {
             Ok(stream) => {
                 observe::add(&self.counters().connections, 1);
-                let serve = connection::serve(self.clone(), stream, surplus);
-                monoio::spawn(fenced(serve, self.clone(), open));
+                monoio::spawn(Fenced {
+                    task: Box::pin(connection::serve(self.clone(), stream, surplus)),
+                    worker: self.clone(),
+                    _open: open,
+                });
             }
             Err(error) => self.log.warn(
                 "cannot take a connection",
@@ -498,24 +501,28 @@ impl Drop for Busy {
     }
 }
 
-/// Catches a panic of one task and logs it.
-async fn fenced(task: impl Future<Output = ()>, worker: Rc<Worker>, _open: Open) {
-    let mut task = pin!(task);
-    poll_fn(|cx| {
+/// A connection's task, behind a fence: a panic in it is logged and ends it alone.
+struct Fenced<F> {
+    // Boxed, for it would be held twice here: as an argument and as what is awaited.
+    task: Pin<Box<F>>,
+    worker: Rc<Worker>,
+    _open: Open,
+}
+
+impl<F: Future<Output = ()>> Future for Fenced<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // What the task shares with others is left consistent: cells are written whole, and the scratch
         // buffer's content means nothing between two borrows.
-        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                observe::add(&worker.counters().panics, 1);
-                worker
-                    .log
-                    .error("a connection's task panicked; this is a defect", &[]);
-                Poll::Ready(())
-            }
-        }
-    })
-    .await;
+        let polled = catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| {
+            observe::add(&self.worker.counters().panics, 1);
+            let message = "a connection's task panicked; this is a defect";
+            self.worker.log.error(message, &[]);
+            Poll::Ready(())
+        })
+    }
 }
 
 /// Seconds since 1970.
