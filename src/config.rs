@@ -88,6 +88,8 @@ pub struct Server {
     pub workers: Option<NonZeroUsize>,
     /// Event loop.
     pub driver: Driver,
+    /// How long a worker polls after traffic before it sleeps; zero is not at all.
+    pub spin: Duration,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
 }

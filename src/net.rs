@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod response;
 pub mod scratch;
 pub mod socket;
+pub mod spin;
 pub mod stream;
 pub mod tls;
 pub mod tls_config;

@@ -50,7 +50,8 @@ impl Config {
             Some(count) => writeln!(out, "workers = {count}"),
             None => writeln!(out, "workers = 0 # one per usable core"),
         };
-        let _ = writeln!(out, "driver = {driver:?}");
+        let spin = seconds(self.server.spin);
+        let _ = writeln!(out, "driver = {driver:?}\nspin = {spin}");
         if let Some(tls) = &self.server.tls {
             let (cert, key) = (quoted_path(&tls.cert), quoted_path(&tls.key));
             let _ = writeln!(out, "tls.cert = {cert}\ntls.key = {key}");
@@ -199,8 +200,9 @@ fn quoted(text: &str) -> String {
 }
 
 fn seconds(time: Duration) -> String {
-    match time.subsec_millis() {
-        0 => time.as_secs().to_string(),
-        _ => format!("\"{}ms\"", time.as_millis()),
+    match (time.subsec_millis(), time.subsec_micros() % 1000) {
+        (0, 0) => time.as_secs().to_string(),
+        (_, 0) => format!("\"{}ms\"", time.as_millis()),
+        _ => format!("\"{}us\"", time.as_micros()),
     }
 }

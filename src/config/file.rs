@@ -30,6 +30,7 @@ pub(super) struct ServerTable {
     pub base_path: Option<String>,
     pub workers: Option<Scalar>,
     pub driver: Option<String>,
+    pub spin: Option<Scalar>,
     pub tls: Option<TlsTable>,
 }
 

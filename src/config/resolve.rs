@@ -16,6 +16,9 @@ use super::{
     Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, value,
 };
 
+/// Longer than that, polling is a core burnt for nothing.
+const SPIN_MAX: Duration = Duration::from_millis(10);
+
 /// Reads and resolves a configuration.
 ///
 /// # Errors
@@ -152,6 +155,9 @@ impl Resolver<'_> {
             base_path: self.base_path(table)?,
             workers: workers.and_then(NonZeroUsize::new),
             driver: driver.unwrap_or(Driver::Auto),
+            spin: self
+                .scalar("", "server.spin", &table.spin, spin)?
+                .unwrap_or_default(),
             tls: self.tls(table.tls.as_ref())?,
         })
     }
@@ -402,6 +408,14 @@ fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
         Ok(Target::Path { query: None, .. }) => Ok(text.to_owned()),
         _ => Err(EXPECTED),
     }
+}
+
+fn spin(text: &str) -> Result<Duration, &'static str> {
+    let time = value::duration(text)?;
+    if time > SPIN_MAX {
+        return Err("expected at most \"10ms\", such as \"50us\"; 0 is none");
+    }
+    Ok(time)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, &'static str> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Whole seconds, or numbers with units, largest first: `90`, `1h30m`, `250ms`.
+/// Whole seconds, or numbers with units, largest first: `90`, `1h30m`, `250ms`, `50us`.
 ///
 /// # Errors
 /// What was expected.
@@ -20,20 +20,21 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         let (count, behind) = rest.split_at_checked(digits).ok_or(EXPECTED)?;
         let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, behind) = behind.split_at_checked(letters).ok_or(EXPECTED)?;
-        let millis = match unit {
-            "d" => 86_400_000,
-            "h" => 3_600_000,
-            "m" => 60_000,
-            "s" => 1000,
-            "ms" => 1,
+        let micros = match unit {
+            "d" => 86_400_000_000,
+            "h" => 3_600_000_000,
+            "m" => 60_000_000,
+            "s" => 1_000_000,
+            "ms" => 1000,
+            "us" => 1,
             _ => return Err(EXPECTED),
         };
-        if millis >= last_unit {
+        if micros >= last_unit {
             return Err(EXPECTED);
         }
-        last_unit = millis;
+        last_unit = micros;
         let count = number(count).ok_or(EXPECTED)?;
-        let part = Duration::from_millis(count.checked_mul(millis).ok_or(EXPECTED)?);
+        let part = Duration::from_micros(count.checked_mul(micros).ok_or(EXPECTED)?);
         total = total.checked_add(part).ok_or(EXPECTED)?;
         rest = behind;
     }

@@ -1,10 +1,9 @@
 //! A connection to a provider: addresses, TCP to the first of them that answers, TLS.
 
-use std::future::Future;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,13 +12,14 @@ use rustls::{ClientConnection, Connection};
 
 use crate::config::{Host, Provider};
 
+use super::deadline::Clock;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::worker::Worker;
 
-/// How long one address is given before the next is tried beside it (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(250);
+/// How long one address is given at least before the next is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(200);
 
 /// Why there is no connection: the step that failed and what was said.
 #[derive(Debug)]
@@ -30,36 +30,16 @@ pub enum ConnectError {
     Connect(io::Error),
     /// The TLS handshake failed.
     Tls(io::Error),
-    /// Not done in time.
-    TimedOut,
 }
 
-/// Connects to `provider`, TLS included, within its time.
+/// Connects to `provider`, TLS included.
 ///
 /// # Errors
 /// The step that failed.
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub async fn connect(
-    worker: &Worker,
-    provider: &Provider,
-    limit: Duration,
-) -> Result<Stream, ConnectError> {
-    let mut attempt = pin!(attempt(worker, provider));
-    let mut timeout = pin!(monoio::time::sleep(limit));
-    // Whichever is dropped owns sockets without requests on them, or a timer.
-    poll_fn(|cx| match attempt.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => timeout
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(ConnectError::TimedOut)),
-    })
-    .await
-}
-
-async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
+pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
     let base = &provider.base;
     let addresses = match &base.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
@@ -69,7 +49,7 @@ async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, Connect
             .await
             .map_err(ConnectError::Resolve)?,
     };
-    let socket = first_to_answer(&addresses)
+    let socket = first_to_answer(&worker.clock, &addresses)
         .await
         .map_err(ConnectError::Connect)?;
     if !base.tls {
@@ -92,7 +72,7 @@ async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, Connect
 }
 
 /// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.
-async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<Socket> {
+async fn first_to_answer(clock: &Rc<Clock>, addresses: &[SocketAddr]) -> io::Result<Socket> {
     let mut waiting = addresses.iter();
     let mut attempts: Vec<Socket> = Vec::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
@@ -106,7 +86,8 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<Socket> {
             None if attempts.is_empty() => return Err(failure),
             None => {}
         }
-        let mut stagger = pin!(monoio::time::sleep(STAGGER));
+        let stagger = clock.register();
+        stagger.set(STAGGER);
         let event = poll_fn(|cx| {
             for (index, socket) in attempts.iter_mut().enumerate() {
                 if socket.poll_writable(cx).is_ready() {
@@ -116,7 +97,7 @@ async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<Socket> {
             if waiting.len() == 0 {
                 return Poll::Pending;
             }
-            stagger.as_mut().poll(cx).map(|()| None)
+            stagger.poll(cx).map(|()| None)
         })
         .await;
         match event {

@@ -177,6 +177,7 @@ impl Connection {
             Ok(Received::Eof) => return Some(Step::After(After::Close { linger: false })),
             Err(_) => return Some(Step::After(After::Drop)),
         };
+        worker.spin.traffic();
         let bytes = room.get(..received).unwrap_or_default();
         if !self.carry.is_empty() {
             self.carry.extend_from_slice(bytes);

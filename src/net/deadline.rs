@@ -103,14 +103,32 @@ impl Clock {
     ///
     /// # Cancel safety
     /// Dropped, no deadline fires any more.
-    pub async fn sweep(self: Rc<Self>, mut each: impl FnMut(Tick)) {
+    pub async fn sweep(self: Rc<Self>, each: impl Fn(Tick)) {
         loop {
             poll_fn(|cx| self.poll_any(cx)).await;
             monoio::time::sleep(TICK).await;
-            self.refresh();
+            self.turn(&each);
+        }
+    }
+
+    /// Wakes what has expired if a new tick has begun, and runs `each` then.
+    pub fn turn(&self, each: impl Fn(Tick)) {
+        let before = self.now();
+        self.refresh();
+        if self.now() > before {
             self.wake_expired();
             each(self.now());
         }
+    }
+
+    /// Waits this long.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn sleep(self: &Rc<Self>, wait: Duration) {
+        let deadline = self.register();
+        deadline.set(wait);
+        poll_fn(|cx| deadline.poll(cx)).await;
     }
 
     /// Wakes every task that waits with a deadline, so that it looks around.

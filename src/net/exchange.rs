@@ -216,7 +216,7 @@ impl Exchange {
         let Some((provider, _)) = gateway.provider(self.provider) else {
             return Err(After::Drop);
         };
-        connection.deadline.clear();
+        connection.deadline.set(gateway.config.timeouts.connect);
         // After a reload the same number may mean another provider, and this one may be gone.
         let current = worker.gateway().index_of(&gateway, self.provider);
         let limit = gateway.config.limits.upstream_connections;
@@ -225,29 +225,25 @@ impl Exchange {
             return Err(self.give_up(connection, &fault));
         };
         let connected = {
-            let limit = gateway.config.timeouts.connect;
             // Boxed, for it is large and every exchange would carry room for it.
-            let mut connect = Box::pin(connect::connect(&worker, provider, limit));
+            let mut connect = Box::pin(connect::connect(&worker, provider));
             // A connect that is dropped has sent no request; what the client sends stays with the kernel.
             poll_fn(|cx| {
                 if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
-                    return Poll::Ready(Some(connected));
+                    let fault = |error| connect_fault(&provider.name, error);
+                    return Poll::Ready(Ok(connected.map_err(fault)));
                 }
                 if connection.poll_left(cx).is_ready() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Err(After::Drop));
                 }
-                connection
-                    .deadline
-                    .poll(cx)
-                    .map(|()| Some(Err(ConnectError::TimedOut)))
+                let late = connection.deadline.poll(cx);
+                late.map(|()| Ok(Err(Fault::UpstreamConnectTimeout)))
             })
             .await
         };
-        let mut stream = match connected {
-            None => return Err(After::Drop),
-            Some(Ok(stream)) => stream,
-            Some(Err(error)) => {
-                let fault = connect_fault(&provider.name, error);
+        let mut stream = match connected? {
+            Ok(stream) => stream,
+            Err(fault) => {
                 if fault == Fault::Overloaded(Scarce::System) {
                     worker.pool.shed();
                 }
@@ -265,6 +261,7 @@ impl Exchange {
     /// Moves what can be moved, both ways, without waiting.
     fn pump(&mut self, connection: &mut Connection) -> Turn {
         let worker = connection.worker.clone();
+        worker.spin.traffic();
         let scratch = &mut *worker.scratch.borrow_mut();
         let Some(mut upstream) = self.upstream.take() else {
             return Turn::Again;
@@ -573,7 +570,6 @@ fn connect_fault(provider: &str, error: ConnectError) -> Fault {
         ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
         ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
         ConnectError::Tls(error) => Fault::upstream_tls(provider, &error),
-        ConnectError::TimedOut => Fault::UpstreamConnectTimeout,
     }
 }
 

@@ -40,6 +40,7 @@ use super::pool::Pool;
 use super::resolve::{self, Names};
 use super::scratch::Scratch;
 use super::socket::{Socket, is_scarce};
+use super::spin::Spin;
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
@@ -106,6 +107,8 @@ pub struct Worker {
     pub names: Names,
     /// Request ids.
     pub ids: Ids,
+    /// Polling before sleeping.
+    pub spin: Rc<Spin>,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
     /// `limits.connections`, or what stands in for it.
@@ -149,6 +152,7 @@ pub async fn run(start: Start) -> io::Result<()> {
         hangups: Hangups::new()?,
         names: Names::new(start.mailbox, Message::Resolved),
         ids: Ids::default(),
+        spin: Rc::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
         connections: Cell::new(start.settings.connections),
@@ -163,8 +167,11 @@ pub async fn run(start: Start) -> io::Result<()> {
         log: start.log,
     });
     worker.prefetch();
+    worker.spin.set(start.settings.config.server.spin);
     let pool = worker.pool.clone();
-    monoio::spawn(worker.clock.clone().sweep(move |now| pool.expire(now)));
+    let each = move |now| pool.expire(now);
+    monoio::spawn(worker.spin.clone().run(worker.clock.clone(), each.clone()));
+    monoio::spawn(worker.clock.clone().sweep(each));
     monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
     monoio::spawn(worker.hangups.clone().run());
     for listener in start.listeners {
@@ -315,6 +322,7 @@ impl Worker {
         *self.gateway.borrow_mut() = new;
         *self.tls.borrow_mut() = settings.tls.clone();
         self.connections.set(settings.connections);
+        self.spin.set(settings.config.server.spin);
         self.prefetch();
     }
 
@@ -337,6 +345,7 @@ impl Worker {
         match self.stream(fd) {
             Ok(stream) => {
                 observe::add(&self.counters().connections, 1);
+                self.spin.traffic();
                 monoio::spawn(Fenced {
                     task: Box::pin(connection::serve(self.clone(), stream, surplus)),
                     worker: self.clone(),
@@ -400,7 +409,7 @@ async fn accept(worker: Rc<Worker>, mut listener: Socket) {
                     let error = Value::Text(&error);
                     worker.log.warn("accepting rests", &[("error", error)]);
                 }
-                monoio::time::sleep(ACCEPT_REST).await;
+                worker.clock.sleep(ACCEPT_REST).await;
                 spare.hold();
             }
         }

@@ -315,3 +315,31 @@ fn a_client_that_reads_nothing_is_cut_after_body_idle() {
     while peer.try_send(&piece).is_ok() {}
     drop(client);
 }
+
+#[test]
+fn a_worker_that_spins_keeps_time() {
+    let rig = Rig::with(|setup| {
+        setup.toml(
+            "[server]\nspin = \"10ms\"\n[timeouts]\nrequest_header = 1\nresponse_header = 1\n",
+        )
+    });
+    let (mut silent, _peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    let mut slow = rig.client();
+    slow.send("GET /");
+    let about = About::now();
+    // Never a moment without traffic.
+    let mut busy = rig.client();
+    while !slow.readable_now() || !silent.readable_now() {
+        busy.send(get("/health"));
+        assert_eq!(busy.response().status(), 200);
+    }
+    about.a_second();
+    assert_eq!(
+        code(&slow.response(), 408, "invalid_request_error", false),
+        "request_timeout"
+    );
+    assert_eq!(
+        code(&silent.response(), 504, "timeout_error", false),
+        "upstream_timeout"
+    );
+}
