@@ -282,6 +282,8 @@ pub struct Provider {
     pub headers: Vec<(String, String)>,
     /// How long an idle connection is kept.
     pub idle_upstream: Duration,
+    /// Connections made ahead of requests, per worker.
+    pub warm: usize,
 }
 
 impl fmt::Debug for Provider {
@@ -296,6 +298,7 @@ impl fmt::Debug for Provider {
             .field("defaults", &self.defaults)
             .field("headers", &headers)
             .field("idle_upstream", &self.idle_upstream)
+            .field("warm", &self.warm)
             .finish()
     }
 }

@@ -26,4 +26,5 @@ pub mod spin;
 pub mod stream;
 pub mod tls;
 pub mod tls_config;
+pub mod warm;
 pub mod worker;

@@ -20,6 +20,12 @@ pub struct Counters {
     pub upstream_connects: AtomicU64,
     /// Requests sent on a connection that had carried one before.
     pub upstream_reuses: AtomicU64,
+    /// Requests whose connection was made ahead of them.
+    pub warm_hits: AtomicU64,
+    /// Requests that had to wait for a connection although some are made ahead.
+    pub warm_misses: AtomicU64,
+    /// Connections made ahead that no request took.
+    pub warm_retired: AtomicU64,
     /// Requests sent again on a fresh connection.
     pub upstream_retries: AtomicU64,
     /// Clients that left before their answer was whole.
@@ -91,7 +97,7 @@ pub fn prometheus<'a>(workers: impl Iterator<Item = &'a Counters> + Clone) -> St
 
 type Get = fn(&Counters) -> &AtomicU64;
 
-const COUNTERS: [(&str, &str, Get); 9] = [
+const COUNTERS: [(&str, &str, Get); 12] = [
     (
         "request_body_bytes_total",
         "Content received from clients.",
@@ -111,6 +117,21 @@ const COUNTERS: [(&str, &str, Get); 9] = [
         "upstream_reuses_total",
         "Requests on a reused connection.",
         |c| &c.upstream_reuses,
+    ),
+    (
+        "upstream_warm_hits_total",
+        "Requests that found a connection made ahead of them.",
+        |c| &c.warm_hits,
+    ),
+    (
+        "upstream_warm_misses_total",
+        "Requests that found none although some are made ahead.",
+        |c| &c.warm_misses,
+    ),
+    (
+        "upstream_warm_retired_total",
+        "Connections made ahead that no request took.",
+        |c| &c.warm_retired,
     ),
     ("upstream_retries_total", "Requests sent again.", |c| {
         &c.upstream_retries

@@ -163,7 +163,8 @@ fn describe_provider(out: &mut String, provider: &Provider) {
         quoted(&base_url)
     );
     optional(out, "api_key", key.map(|key| format!("\"{key}\"")));
-    let _ = writeln!(out, "idle_upstream = {}", seconds(provider.idle_upstream));
+    let idle = seconds(provider.idle_upstream);
+    let _ = writeln!(out, "idle_upstream = {idle}\nwarm = {}", provider.warm);
     for (name, value) in &provider.defaults {
         let _ = writeln!(out, "# sent unless the client does: {name}: {value}");
     }

@@ -112,6 +112,7 @@ pub(super) struct ProviderTable {
     pub credential: Option<String>,
     pub headers: BTreeMap<String, String>,
     pub idle_upstream: Option<Scalar>,
+    pub warm: Option<Scalar>,
     pub site_url: Option<String>,
     pub app_name: Option<String>,
 }

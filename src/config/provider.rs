@@ -86,6 +86,9 @@ fn is_instance(text: &str, kind: &str, separator: char) -> bool {
             .is_some_and(|suffix| !suffix.is_empty())
 }
 
+/// Most connections made ahead per provider and worker.
+const WARM_MAX: usize = 64;
+
 struct Instance<'a> {
     sources: &'a Sources<'a>,
     env: &'a Env<'a>,
@@ -135,6 +138,7 @@ impl Instance<'_> {
                 .any(|(set, _)| set.eq_ignore_ascii_case(name))
         });
         let idle_upstream = self.idle_upstream(&table, kind)?;
+        let warm = self.warm(&table, base.tls)?;
         let provider = Provider {
             name: self.name.clone(),
             kind,
@@ -143,6 +147,7 @@ impl Instance<'_> {
             defaults,
             headers,
             idle_upstream,
+            warm,
         };
         if head_bytes_added(&provider) > HEAD_ADDED_BYTES_MAX {
             let message = format!(
@@ -241,6 +246,21 @@ impl Instance<'_> {
             None if kind == ProviderKind::Vllm => Ok(Duration::from_secs(4)),
             None => Ok(Duration::from_secs(60)),
         }
+    }
+
+    /// One where a handshake is saved; without TLS there is little to gain.
+    fn warm(&self, table: &ProviderTable, tls: bool) -> Result<usize, ConfigError> {
+        let parse = |text: &str| {
+            let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+            count
+                .filter(|count| *count <= WARM_MAX)
+                .ok_or("expected a number of connections, at most 64")
+        };
+        if let Some(scalar) = &table.warm {
+            return parse(&scalar.0).map_err(|expected| self.error("warm", expected));
+        }
+        let everywhere = self.env.parsed("SLUICEGATE_WARM", parse)?;
+        Ok(everywhere.unwrap_or(usize::from(tls)))
     }
 
     fn defaults(

@@ -39,6 +39,8 @@ pub struct Clock {
     start: Instant,
     now: Cell<u32>,
     slots: RefCell<Slots>,
+    /// There is something to do at the next tick whatever is registered.
+    goes_on: Cell<bool>,
     /// The sweeper, while it rests because nothing is registered.
     sweeper: RefCell<Option<Waker>>,
 }
@@ -61,6 +63,7 @@ impl Clock {
         Rc::new(Self {
             start: Instant::now(),
             now: Cell::new(0),
+            goes_on: Cell::new(false),
             slots: RefCell::default(),
             sweeper: RefCell::new(None),
         })
@@ -99,11 +102,12 @@ impl Clock {
         }
     }
 
-    /// Sweeps for ever; `each` runs at every tick. The worker spawns it once.
+    /// Sweeps for ever; `each` runs at every tick and says whether it has more to do, so that the clock goes on
+    /// although nothing is registered. The worker spawns it once.
     ///
     /// # Cancel safety
     /// Dropped, no deadline fires any more.
-    pub async fn sweep(self: Rc<Self>, each: impl Fn(Tick)) {
+    pub async fn sweep(self: Rc<Self>, each: impl Fn(Tick) -> bool) {
         loop {
             poll_fn(|cx| self.poll_any(cx)).await;
             monoio::time::sleep(TICK).await;
@@ -112,12 +116,12 @@ impl Clock {
     }
 
     /// Wakes what has expired if a new tick has begun, and runs `each` then.
-    pub fn turn(&self, each: impl Fn(Tick)) {
+    pub fn turn(&self, each: impl Fn(Tick) -> bool) {
         let before = self.now();
         self.refresh();
         if self.now() > before {
             self.wake_expired();
-            each(self.now());
+            self.goes_on.set(each(self.now()));
         }
     }
 
@@ -142,7 +146,7 @@ impl Clock {
 
     fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         let slots = self.slots.borrow();
-        if slots.entries.len() > slots.free.len() {
+        if self.goes_on.get() || slots.entries.len() > slots.free.len() {
             return Poll::Ready(());
         }
         *self.sweeper.borrow_mut() = Some(cx.waker().clone());

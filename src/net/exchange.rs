@@ -151,14 +151,28 @@ impl Exchange {
             head_awaited: false,
         });
         exchange.response.expects_continue = forward.expects_continue;
+        worker.warm.used(exchange.provider, worker.clock.now());
         let pooled = worker.pool.take(exchange.provider, scratch);
         let request = scratch.plain.get(start..content.end).unwrap_or_default();
         match pooled {
-            Some(upstream) => {
-                observe::add(&worker.counters().upstream_reuses, 1);
+            Some(mut upstream) => {
+                let counters = worker.counters();
+                let first = upstream.first_use();
+                let counter = if first {
+                    &counters.warm_hits
+                } else {
+                    &counters.upstream_reuses
+                };
+                observe::add(counter, 1);
                 exchange.send_pooled(upstream, request, idempotent);
             }
-            None => exchange.unsent.extend_from_slice(request),
+            None => {
+                let warm = gateway.config.providers.get(exchange.provider);
+                if warm.is_some_and(|provider| provider.warm > 0) {
+                    observe::add(&worker.counters().warm_misses, 1);
+                }
+                exchange.unsent.extend_from_slice(request);
+            }
         }
         Ok(exchange)
     }
@@ -254,7 +268,9 @@ impl Exchange {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
         observe::add(&worker.counters().upstream_connects, 1);
-        self.upstream = Some(Upstream::fresh(stream, self.provider, seat));
+        let mut upstream = Upstream::fresh(stream, self.provider, seat);
+        upstream.first_use();
+        self.upstream = Some(upstream);
         Ok(())
     }
 

@@ -23,8 +23,10 @@ pub struct Upstream {
     pub stream: Stream,
     /// Which provider it leads to.
     pub provider: usize,
-    /// It came out of the pool: it has carried a request before.
+    /// It came out of the pool.
     pub reused: bool,
+    /// It has carried a request.
+    used: bool,
     /// When it was put back.
     idle_until: Option<Tick>,
     /// What was sent is to arrive before the end.
@@ -49,10 +51,16 @@ impl Upstream {
             stream,
             provider,
             reused: false,
+            used: false,
             idle_until: None,
             finished: false,
             _seat: seat,
         })
+    }
+
+    /// Whether no request went out on it before; one has now.
+    pub fn first_use(&mut self) -> bool {
+        !std::mem::replace(&mut self.used, true)
     }
 
     /// Ends our direction in order, behind what was sent; under TLS as far as the kernel takes it at once.
@@ -158,11 +166,27 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long. Runs at every tick.
-    pub fn expire(&self, now: Tick) {
+    /// Idle connections to `provider`.
+    #[must_use]
+    pub fn idle_count(&self, provider: usize) -> usize {
+        self.idle.borrow().get(provider).map_or(0, Vec::len)
+    }
+
+    /// Closes what has been idle for too long; whether there is still something idle. `retired` is called for
+    /// every connection closed without use. Runs at every tick.
+    pub fn expire(&self, now: Tick, mut retired: impl FnMut()) -> bool {
+        let mut any = false;
         for stack in self.idle.borrow_mut().iter_mut() {
-            stack.retain(|upstream| upstream.idle_until.is_none_or(|until| until > now));
+            stack.retain(|upstream| {
+                let keep = upstream.idle_until.is_none_or(|until| until > now);
+                if !keep && !upstream.used {
+                    retired();
+                }
+                keep
+            });
+            any |= !stack.is_empty();
         }
+        any
     }
 
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
@@ -203,7 +227,7 @@ impl Pool {
 }
 
 /// The same entries at their new indices.
-fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option<usize>) -> Vec<T> {
+pub(super) fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option<usize>) -> Vec<T> {
     let mut new = Vec::new();
     for (index, entry) in old.into_iter().enumerate() {
         let Some(index) = new_index(index) else {

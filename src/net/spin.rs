@@ -45,7 +45,7 @@ impl Spin {
     ///
     /// # Cancel safety
     /// Dropped, the worker sleeps at once again.
-    pub async fn run(self: Rc<Self>, clock: Rc<Clock>, each: impl Fn(Tick)) {
+    pub async fn run(self: Rc<Self>, clock: Rc<Clock>, each: impl Fn(Tick) -> bool) {
         let mut until = Instant::now();
         poll_fn(|cx| -> Poll<()> {
             let now = Instant::now();

@@ -31,7 +31,7 @@ use crate::log::{Log, Value};
 use crate::observe::{self, Counters};
 
 use super::connection::{self, Asker};
-use super::deadline::Clock;
+use super::deadline::{Clock, Tick};
 use super::hangup::Hangups;
 use super::ids::Ids;
 use super::local::Answer;
@@ -44,6 +44,7 @@ use super::spin::Spin;
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
+use super::warm::Warm;
 
 /// One configuration as workers get it.
 #[derive(Clone)]
@@ -107,6 +108,8 @@ pub struct Worker {
     pub names: Names,
     /// Request ids.
     pub ids: Ids,
+    /// Connections made ahead of need.
+    pub warm: Warm,
     /// Polling before sleeping.
     pub spin: Rc<Spin>,
     gateway: RefCell<Rc<Gateway>>,
@@ -152,6 +155,7 @@ pub async fn run(start: Start) -> io::Result<()> {
         hangups: Hangups::new()?,
         names: Names::new(start.mailbox, Message::Resolved),
         ids: Ids::default(),
+        warm: Warm::default(),
         spin: Rc::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
@@ -168,8 +172,8 @@ pub async fn run(start: Start) -> io::Result<()> {
     });
     worker.prefetch();
     worker.spin.set(start.settings.config.server.spin);
-    let pool = worker.pool.clone();
-    let each = move |now| pool.expire(now);
+    let upkeep = worker.clone();
+    let each = move |now| upkeep.look_after_upstreams(now);
     monoio::spawn(worker.spin.clone().run(worker.clock.clone(), each.clone()));
     monoio::spawn(worker.clock.clone().sweep(each));
     monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
@@ -319,11 +323,20 @@ impl Worker {
         let new = prepare(settings);
         let old = self.gateway();
         self.pool.reindex(|index| new.index_of(&old, index));
+        self.warm.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
         *self.tls.borrow_mut() = settings.tls.clone();
         self.connections.set(settings.connections);
         self.spin.set(settings.config.server.spin);
         self.prefetch();
+    }
+
+    /// Runs at every tick; whether the next one is wanted.
+    fn look_after_upstreams(self: &Rc<Self>, now: Tick) -> bool {
+        let retired = || observe::add(&self.counters().warm_retired, 1);
+        let idle = self.pool.expire(now, retired);
+        let warm = !self.draining.get() && Warm::look(self, now);
+        idle || warm
     }
 
     fn prefetch(&self) {

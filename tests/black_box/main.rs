@@ -57,3 +57,4 @@ mod truncation;
 mod tunnels;
 mod upgrade;
 mod uploads;
+mod warm;

@@ -405,3 +405,19 @@ fn answers_never_cross_between_clients() {
         assert_eq!(client.response().text(), format!("for {i}"));
     }
 }
+
+#[test]
+fn an_idle_connection_is_closed_also_when_no_client_is_there() {
+    let rig = Rig::with(|setup| {
+        let url = setup.var("ANTHROPIC_BASE_URL");
+        setup.toml(&format!(
+            "[providers.short]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n\
+             idle_upstream = \"1s\"\n"
+        ))
+    });
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/short/models"));
+    peer.send(ok("first"));
+    client.response();
+    client.close();
+    peer.wait_for_close();
+}

@@ -38,6 +38,8 @@ impl Setup {
             .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
             .env("SLUICEGATE_WORKERS", "1")
             .env("LOG_FORMAT", "json")
+            // A connection that no test asked for would come in between.
+            .env("SLUICEGATE_WARM", "0")
             .env("GOMODEL_MASTER_KEY", KEY)
             .file("ca.pem", &pki().ca)
             .env("SSL_CERT_FILE", "ca.pem");

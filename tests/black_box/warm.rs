@@ -1,0 +1,202 @@
+//! Connections made ahead of the requests that need them.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Rig, Sides, Wire, get, ok};
+
+const TLS: Sides = Sides {
+    client: false,
+    upstream: true,
+};
+
+/// A provider that is kept warm.
+fn warm(sides: Sides, count: usize) -> Rig {
+    Rig::on(sides, |setup| {
+        let url = setup.var("ANTHROPIC_BASE_URL");
+        setup.env("METRICS_ENABLED", "true").toml(&format!(
+            "[providers.warm]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n\
+             warm = {count}\nidle_upstream = \"1s\"\n"
+        ))
+    })
+}
+
+fn metric(rig: &Rig, name: &str) -> u64 {
+    let mut client = rig.client();
+    client.send(get("/metrics"));
+    let text = client.response().text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_connection_is_ready_for_the_next_request() {
+    for sides in [
+        TLS,
+        Sides {
+            client: false,
+            upstream: false,
+        },
+    ] {
+        let rig = warm(sides, 2);
+        let (_busy, _peer, _) = rig.exchange(&get("/p/warm/first"));
+        // Nobody asked for these; they come because the first one is in use.
+        let ready = [(); 2].map(|()| {
+            let mut wire = rig.upstream.accept();
+            if sides.upstream {
+                wire.handshake().unwrap();
+            }
+            wire
+        });
+        let misses = "sluicegate_upstream_warm_misses_total";
+        assert_eq!(metric(&rig, misses), 1);
+        // They are in the pool once the gateway has nothing more to do for them.
+        let hits = "sluicegate_upstream_warm_hits_total";
+        let mut client = rig.client();
+        client.send(get("/p/warm/second"));
+        let (tell, told) = channel();
+        for mut wire in ready {
+            let tell = tell.clone();
+            thread::spawn(move || {
+                // The one that is not used closes when the gateway goes.
+                if let Ok(request) = wire.try_request() {
+                    wire.send(ok(request.head.target()));
+                    tell.send(()).unwrap();
+                    let _ = wire.try_request();
+                }
+            });
+        }
+        assert_eq!(client.response().text(), "/v1/second");
+        told.recv().unwrap();
+        assert_eq!(
+            (metric(&rig, misses), metric(&rig, hits)),
+            (1, 1),
+            "{sides:?}"
+        );
+    }
+}
+
+#[test]
+fn an_unused_one_is_retired_and_replaced() {
+    let rig = warm(TLS, 1);
+    let (_busy, _peer, _) = rig.exchange(&get("/p/warm/first"));
+    let begin = Instant::now();
+    let mut ready = rig.upstream.accept();
+    ready.handshake().unwrap();
+    // Closed after 10 s, and another one takes its place; not a byte was sent on it.
+    let mut next = loop {
+        if rig.upstream.has_connection() {
+            break rig.upstream.accept();
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "it is kept");
+        thread::yield_now();
+    };
+    assert!(
+        begin.elapsed() > Duration::from_secs(8),
+        "{:?}",
+        begin.elapsed()
+    );
+    next.handshake().unwrap();
+    assert_eq!(ready.take_all().0, b"");
+    assert_eq!(metric(&rig, "sluicegate_upstream_warm_retired_total"), 1);
+}
+
+#[test]
+fn without_traffic_or_wish_there_is_none() {
+    for count in [0, 1] {
+        let rig = warm(TLS, count);
+        if count == 0 {
+            let (_busy, _peer, _) = rig.exchange(&get("/p/warm/first"));
+        }
+        // A few ticks of its clock, told by a client that is cut for its silence.
+        thread::yield_now();
+        let mut idle = rig.client();
+        idle.send("GET /");
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(1) {
+            assert!(!rig.upstream.has_connection(), "warm = {count}");
+            thread::yield_now();
+        }
+    }
+}
+
+/// Passes bytes on after this long, both ways.
+fn delayed(to: SocketAddr, delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            thread::spawn(move || {
+                // The far end answers the SYN.
+                wait(2 * delay);
+                let server = TcpStream::connect(to).unwrap();
+                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || late(back.0, back.1, delay));
+                late(client, server, delay);
+            });
+        }
+    });
+    addr
+}
+
+fn late(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (queue, due) = channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        for (at, bytes) in due {
+            wait(at.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    let mut room = vec![0; 65536];
+    while let Ok(n @ 1..) = from.read(&mut room) {
+        let _ = queue.send((Instant::now() + delay, room[..n].to_vec()));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test may block")]
+fn wait(time: Duration) {
+    thread::sleep(time);
+}
+
+/// Shows what is saved with a provider 40 ms away: `cargo test --test black_box distant -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn a_distant_provider_is_near_after_a_pause() {
+    let took = [0, 1].map(|count| {
+        let upstream = crate::support::Scripted::echo_as(Some(crate::support::tls::server_config(
+            &crate::support::tls::pki().server,
+        )));
+        let url = upstream.url();
+        let (_, port) = url.rsplit_once(':').unwrap();
+        let port: u16 = port.split('/').next().unwrap().parse().unwrap();
+        let near = SocketAddr::from(([127, 0, 0, 1], port));
+        let far = delayed(near, Duration::from_millis(20));
+        let gateway = crate::support::Setup::new()
+            .toml(&format!(
+                "[providers.far]\ntype = \"openai\"\nbase_url = \"https://localhost:{}\"\n\
+                 credential = \"none\"\nwarm = {count}\nidle_upstream = \"1s\"\n",
+                far.port()
+            ))
+            .start();
+        let mut client: Wire = gateway.connect();
+        let mut ask = || {
+            let begin = Instant::now();
+            client.send(get("/p/far/x"));
+            client.response();
+            begin.elapsed()
+        };
+        let first = ask();
+        wait(Duration::from_secs(4));
+        let later = ask();
+        println!("warm = {count}: first {first:?}, after a pause {later:?}");
+        later
+    });
+    assert!(took[1] < took[0]);
+}
