@@ -337,6 +337,11 @@ impl Gateway {
         self.output.text()
     }
 
+    /// Takes the lines that it has written since the last call.
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.output.lines.lock().unwrap().lines)
+    }
+
     /// Waits for a line of its output.
     #[track_caller]
     pub(crate) fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
@@ -389,6 +394,12 @@ impl Gateway {
     /// The memory it has resident now, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.memory("VmRSS:")
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        listed.unwrap().count()
     }
 
     fn memory(&self, field: &str) -> u64 {

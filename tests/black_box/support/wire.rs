@@ -54,7 +54,7 @@ pub(crate) struct Wire {
     socket: TcpStream,
     tls: Option<Box<Connection>>,
     unread: Vec<u8>,
-    record: Arc<Record>,
+    record: Option<Arc<Record>>,
 }
 
 impl Wire {
@@ -67,8 +67,14 @@ impl Wire {
             socket,
             tls: tls.map(Box::new),
             unread: Vec::new(),
-            record: Arc::default(),
+            record: Some(Arc::default()),
         }
+    }
+
+    /// Keeps no record of what arrives.
+    pub(crate) fn without_record(mut self) -> Self {
+        self.record = None;
+        self
     }
 
     pub(crate) fn connect(addr: SocketAddr) -> Self {
@@ -91,7 +97,7 @@ impl Wire {
     }
 
     pub(crate) fn record(&self) -> Arc<Record> {
-        Arc::clone(&self.record)
+        Arc::clone(self.record.as_ref().unwrap())
     }
 
     /// Sends all of it.
@@ -174,7 +180,9 @@ impl Wire {
             },
             Some(tls) => read_tls(tls, &mut self.socket, into)?,
         };
-        self.record.add(&into[..taken]);
+        if let Some(record) = &self.record {
+            record.add(&into[..taken]);
+        }
         Ok(taken)
     }
 
@@ -207,11 +215,32 @@ impl Wire {
         }
     }
 
+    /// Whether bytes can be taken without asking the socket.
+    pub(crate) fn has_plain(&mut self) -> bool {
+        let tls = self.tls.as_mut();
+        let held = tls.and_then(|tls| tls.process_new_packets().ok());
+        !self.unread.is_empty() || held.is_some_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
     /// Takes `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Result<Vec<u8>, End> {
         while self.unread.len() < len {
             self.fill()?;
         }
+        Ok(self.unread.drain(..len).collect())
+    }
+
+    /// Takes what arrived and was not yet taken.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Takes what there is, `len` bytes at most; waits for the first.
+    pub(crate) fn take_some(&mut self, len: usize) -> Result<Vec<u8>, End> {
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        let len = len.min(self.unread.len());
         Ok(self.unread.drain(..len).collect())
     }
 
