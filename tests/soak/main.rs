@@ -3,9 +3,10 @@
 //! One gateway, many clients, four providers and an operator, on threads of their own. What happens
 //! in an exchange is a function of its id (`plan`), so each side knows what the other must have
 //! sent. `SLUICEGATE_SOAK_SECONDS=3600 SLUICEGATE_SOAK_SEED=7 cargo test --release --test soak`
-//! runs it for an hour; half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says `plain`
-//! or `tls`. `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_SOAK_CLIENTS` the number of
-//! clients, `SLUICEGATE_SOAK_CLIENT` one of them, whose exchanges are the same as among the others.
+//! runs it for an hour; half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says
+//! `plain` or `tls`. `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_SOAK_CLIENTS` the
+//! number of clients, `SLUICEGATE_SOAK_CLIENT` one of them, whose exchanges are the same as among
+//! the others.
 
 #![allow(
     clippy::unwrap_used,

@@ -337,11 +337,6 @@ impl Gateway {
         self.output.text()
     }
 
-    /// Takes the lines that it has written since the last call.
-    pub(crate) fn take_log(&self) -> Vec<String> {
-        std::mem::take(&mut self.output.lines.lock().unwrap().lines)
-    }
-
     /// Waits for a line of its output.
     #[track_caller]
     pub(crate) fn wait_log(&self, wanted: impl Fn(&str) -> bool) -> String {
@@ -396,12 +391,6 @@ impl Gateway {
         self.memory("VmRSS:")
     }
 
-    /// How many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        listed.unwrap().count()
-    }
-
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
@@ -424,6 +413,20 @@ impl Gateway {
             Some(Ok(addr)) => addr,
             _ => panic!("it does not listen: {}", self.log()),
         }
+    }
+}
+
+#[allow(dead_code, reason = "only the soak calls them")]
+impl Gateway {
+    /// Takes the lines that it has written since the last call.
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.output.lines.lock().unwrap().lines)
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        listed.unwrap().count()
     }
 }
 

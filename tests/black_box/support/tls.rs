@@ -24,6 +24,7 @@ pub(crate) struct Pki {
     /// For `localhost`, `127.0.0.1` and `::1`.
     pub(crate) server: Identity,
     /// The same with a new key.
+    #[allow(dead_code, reason = "only the soak renews it")]
     pub(crate) renewed: Identity,
     /// For another host name.
     pub(crate) elsewhere: Identity,

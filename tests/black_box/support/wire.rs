@@ -71,12 +71,6 @@ impl Wire {
         }
     }
 
-    /// Keeps no record of what arrives.
-    pub(crate) fn without_record(mut self) -> Self {
-        self.record = None;
-        self
-    }
-
     pub(crate) fn connect(addr: SocketAddr) -> Self {
         Self::new(TcpStream::connect_timeout(&addr, PATIENCE).unwrap(), None)
     }
@@ -215,32 +209,11 @@ impl Wire {
         }
     }
 
-    /// Whether bytes can be taken without asking the socket.
-    pub(crate) fn has_plain(&mut self) -> bool {
-        let tls = self.tls.as_mut();
-        let held = tls.and_then(|tls| tls.process_new_packets().ok());
-        !self.unread.is_empty() || held.is_some_and(|state| state.plaintext_bytes_to_read() > 0)
-    }
-
     /// Takes `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Result<Vec<u8>, End> {
         while self.unread.len() < len {
             self.fill()?;
         }
-        Ok(self.unread.drain(..len).collect())
-    }
-
-    /// Takes what arrived and was not yet taken.
-    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.unread)
-    }
-
-    /// Takes what there is, `len` bytes at most; waits for the first.
-    pub(crate) fn take_some(&mut self, len: usize) -> Result<Vec<u8>, End> {
-        if self.unread.is_empty() {
-            self.fill()?;
-        }
-        let len = len.min(self.unread.len());
         Ok(self.unread.drain(..len).collect())
     }
 
@@ -329,6 +302,36 @@ impl Wire {
     /// Ends with RST.
     pub(crate) fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[allow(dead_code, reason = "only the soak calls them")]
+impl Wire {
+    /// Keeps no record of what arrives.
+    pub(crate) fn without_record(mut self) -> Self {
+        self.record = None;
+        self
+    }
+
+    /// Whether bytes can be taken without asking the socket.
+    pub(crate) fn has_plain(&mut self) -> bool {
+        let tls = self.tls.as_mut();
+        let held = tls.and_then(|tls| tls.process_new_packets().ok());
+        !self.unread.is_empty() || held.is_some_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Takes what arrived and was not yet taken.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Takes what there is, `len` bytes at most; waits for the first.
+    pub(crate) fn take_some(&mut self, len: usize) -> Result<Vec<u8>, End> {
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        let len = len.min(self.unread.len());
+        Ok(self.unread.drain(..len).collect())
     }
 }
 
