@@ -64,11 +64,18 @@ pub fn prometheus<'a>(workers: impl Iterator<Item = &'a Counters> + Clone) -> St
          # HELP sluicegate_requests_in_flight Requests under way.\n\
          # TYPE sluicegate_requests_in_flight gauge\n\
          sluicegate_requests_in_flight {}\n\
+         # HELP sluicegate_client_connections_open Client connections that are open.\n\
+         # TYPE sluicegate_client_connections_open gauge\n\
+         sluicegate_client_connections_open {}\n\
          # HELP sluicegate_responses_total Answers to clients by status class.\n\
          # TYPE sluicegate_responses_total counter\n",
         workers
             .clone()
             .map(|worker| worker.in_flight.load(Ordering::Relaxed))
+            .sum::<usize>(),
+        workers
+            .clone()
+            .map(|worker| worker.open.load(Ordering::Relaxed))
             .sum::<usize>()
     );
     for class in 1..6 {

@@ -404,8 +404,9 @@ impl Exchange {
     ) -> Flow {
         let reset = self.response.ends_with_connection();
         match &self.response.state {
-            State::Head if !self.response.begun => {
-                if upstream.reused && self.may_repeat() {
+            // Behind whole interim responses there is no answer either.
+            State::Head if self.response.carry.is_empty() => {
+                if !self.response.begun && upstream.reused && self.may_repeat() {
                     return Flow::Again;
                 }
                 let fault = if orderly {

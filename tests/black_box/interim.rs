@@ -28,6 +28,24 @@ fn expect_100_continue_is_honoured_end_to_end() {
 }
 
 #[test]
+fn an_end_behind_an_interim_response_is_an_end_without_an_answer() {
+    for (begun, code) in [
+        ("", "upstream_closed"),
+        ("HTTP/1.1 200 O", "upstream_invalid_response"),
+    ] {
+        let rig = Rig::plain();
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert_eq!(client.response().status(), 103);
+        peer.send(begun);
+        peer.close();
+        let got = client.response();
+        assert_eq!(got.status(), 502);
+        assert!(got.text().contains(code), "{}", got.text());
+    }
+}
+
+#[test]
 fn an_expectation_may_be_refused_with_a_final_answer() {
     let rig = Rig::plain();
     let mut client = rig.client();

@@ -48,7 +48,6 @@ mod routes;
 mod sequence;
 mod settings;
 mod smuggling;
-mod soak;
 mod streaming;
 mod succession;
 mod timeouts;

@@ -418,6 +418,20 @@ impl Gateway {
     }
 }
 
+#[allow(dead_code, reason = "only the soak calls them")]
+impl Gateway {
+    /// Takes the lines that it has written since the last call.
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.output.lines.lock().unwrap().lines)
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        listed.unwrap().count()
+    }
+}
+
 /// The address in a line that announces one.
 fn listening(line: &str) -> Option<SocketAddr> {
     if !line.contains("listening") {

@@ -23,6 +23,9 @@ pub(crate) struct Pki {
     pub(crate) ca: String,
     /// For `localhost`, `127.0.0.1` and `::1`.
     pub(crate) server: Identity,
+    /// The same with a new key.
+    #[allow(dead_code, reason = "only the soak renews it")]
+    pub(crate) renewed: Identity,
     /// For another host name.
     pub(crate) elsewhere: Identity,
     /// A client's.
@@ -36,6 +39,7 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| {
     Pki {
         ca: ca.pem(),
         server: ca.sign(&["localhost", "127.0.0.1", "::1"]),
+        renewed: ca.sign(&["localhost", "127.0.0.1", "::1"]),
         elsewhere: ca.sign(&["elsewhere.test"]),
         client: ca.sign(&["client.test"]),
         stranger: authority().sign(&["localhost", "127.0.0.1"]),

@@ -54,7 +54,7 @@ pub(crate) struct Wire {
     socket: TcpStream,
     tls: Option<Box<Connection>>,
     unread: Vec<u8>,
-    record: Arc<Record>,
+    record: Option<Arc<Record>>,
 }
 
 impl Wire {
@@ -67,7 +67,7 @@ impl Wire {
             socket,
             tls: tls.map(Box::new),
             unread: Vec::new(),
-            record: Arc::default(),
+            record: Some(Arc::default()),
         }
     }
 
@@ -91,7 +91,7 @@ impl Wire {
     }
 
     pub(crate) fn record(&self) -> Arc<Record> {
-        Arc::clone(&self.record)
+        Arc::clone(self.record.as_ref().unwrap())
     }
 
     /// Sends all of it.
@@ -174,7 +174,9 @@ impl Wire {
             },
             Some(tls) => read_tls(tls, &mut self.socket, into)?,
         };
-        self.record.add(&into[..taken]);
+        if let Some(record) = &self.record {
+            record.add(&into[..taken]);
+        }
         Ok(taken)
     }
 
@@ -300,6 +302,36 @@ impl Wire {
     /// Ends with RST.
     pub(crate) fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[allow(dead_code, reason = "only the soak calls them")]
+impl Wire {
+    /// Keeps no record of what arrives.
+    pub(crate) fn without_record(mut self) -> Self {
+        self.record = None;
+        self
+    }
+
+    /// Whether bytes can be taken without asking the socket.
+    pub(crate) fn has_plain(&mut self) -> bool {
+        let tls = self.tls.as_mut();
+        let held = tls.and_then(|tls| tls.process_new_packets().ok());
+        !self.unread.is_empty() || held.is_some_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Takes what arrived and was not yet taken.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Takes what there is, `len` bytes at most; waits for the first.
+    pub(crate) fn take_some(&mut self, len: usize) -> Result<Vec<u8>, End> {
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        let len = len.min(self.unread.len());
+        Ok(self.unread.drain(..len).collect())
     }
 }
 

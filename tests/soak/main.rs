@@ -1,0 +1,199 @@
+//! Mixed traffic for a given time: every byte that anyone gets is compared with what has to come.
+//!
+//! One gateway, many clients, four providers and an operator, on threads of their own. What happens
+//! in an exchange is a function of its id (`plan`), so each side knows what the other must have
+//! sent. `SLUICEGATE_SOAK_SECONDS=3600 SLUICEGATE_SOAK_SEED=7 cargo test --release --test soak`
+//! runs it for an hour; half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says
+//! `plain` or `tls`. `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_SOAK_CLIENTS` the
+//! number of clients, `SLUICEGATE_SOAK_CLIENT` one of them, whose exchanges are the same as among
+//! the others.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, its threads share state, and its clients rest now and then"
+)]
+
+mod client;
+mod judge;
+mod operator;
+mod plan;
+mod port;
+mod provider;
+mod random;
+mod receive;
+#[path = "../black_box/support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the black-box tests use the rest of it"
+)]
+mod support;
+mod table;
+mod text;
+mod unusual;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use client::Client;
+use operator::{Figures, Operator, write_configuration};
+use plan::PROVIDERS;
+use port::Port;
+use support::Setup;
+use support::tls::client_config;
+use world::World;
+
+/// What the environment asks for.
+struct Asked {
+    time: Duration,
+    seed: u64,
+    clients: std::ops::Range<u64>,
+    listen: Option<String>,
+}
+
+/// Under plain `cargo test`.
+const SECONDS: u64 = 6;
+const CLIENTS: u64 = 24;
+
+/// What resident memory may grow by: buffers that the allocator keeps for the next peak.
+const SLACK_KIB: u64 = 24 * 1024;
+
+/// The longest rest of a client between two exchanges.
+const REST: Duration = Duration::from_millis(12);
+
+fn main() -> ExitCode {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap())
+    };
+    let asked = Asked {
+        time: Duration::from_secs(number("SLUICEGATE_SOAK_SECONDS").unwrap_or(SECONDS)),
+        seed: number("SLUICEGATE_SOAK_SEED").unwrap_or(1),
+        clients: match number("SLUICEGATE_SOAK_CLIENT") {
+            Some(one) => one..one + 1,
+            None => 0..number("SLUICEGATE_SOAK_CLIENTS").unwrap_or(CLIENTS),
+        },
+        listen: std::env::var("SLUICEGATE_SOAK_LISTEN").ok(),
+    };
+    let sides = match asked.listen.as_deref() {
+        Some("plain") => vec![false],
+        Some("tls") => vec![true],
+        _ => vec![false, true],
+    };
+    let time = asked.time / sides.len() as u32;
+    let passed = sides.into_iter().all(|tls| soak(&asked, time, tls));
+    match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// One gateway from its start to its end; says if all went well.
+fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
+    let ports: Vec<Port> = (0..PROVIDERS).map(|_| Port::bind()).collect();
+    let setup = Setup::new()
+        .env("SLUICEGATE_WORKERS", "2")
+        .env("GOMODEL_MASTER_KEY", &client::stable_key());
+    let setup = if tls { setup.tls() } else { setup };
+    write_configuration(setup.dir(), &ports, 0);
+    let mut gateway = setup.start();
+    let config = tls.then(|| Arc::new(client_config(rustls::ALL_VERSIONS)));
+    let world = Arc::new(World::new(asked.seed, gateway.addr(), config));
+    let over = Arc::new(AtomicBool::new(false));
+    let servers: Vec<_> = ports
+        .iter()
+        .enumerate()
+        .map(|(index, port)| port.serve(&world, index, &over))
+        .collect();
+    let mut operator = Operator::new(&world, &gateway, &ports);
+    let before = baseline(&operator);
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        for index in asked.clients.clone() {
+            let client = Client::new(&world, index);
+            scope.spawn(move || client.run(REST));
+        }
+        operator.run(time);
+        world.stop.store(true, Ordering::SeqCst);
+    });
+    let took = begin.elapsed();
+    let after = let_go(&world, &operator, &before);
+    let peak = operator.peak;
+    operator.read_log();
+    let mut tail = operator.tail();
+    gateway.signal(Signal::TERM);
+    let code = gateway.wait_exit();
+    if code != Some(0) {
+        world.fail(format!("exit code {code:?}"));
+    }
+    let mut operator = Operator::new(&world, &gateway, &ports);
+    operator.read_log();
+    tail.push_str(&operator.tail());
+    over.store(true, Ordering::SeqCst);
+    for server in servers {
+        server.join().unwrap();
+    }
+    let listen = if tls { "TLS" } else { "plain" };
+    table::print(&world, listen, took, &[before, peak, after]);
+    let failures = world.failures();
+    if !failures.is_empty() {
+        println!("the end of the log:\n{tail}");
+        println!("seed {}, clients on {listen}:", asked.seed);
+        for failure in &failures {
+            println!("  FAILED: {failure}");
+        }
+    }
+    failures.is_empty()
+}
+
+/// What it holds while nobody but the operator asks, whose last connection may still be ending.
+fn baseline(operator: &Operator<'_>) -> Figures {
+    loop {
+        let figures = operator.figures();
+        if figures.open == 1 {
+            return figures;
+        }
+    }
+}
+
+/// How long the gateway may take to let everything go: longer than any connection may idle.
+const LETTING_GO: Duration = Duration::from_secs(20);
+
+/// Waits until the gateway holds no more than before, memory excepted; what it then holds.
+fn let_go(world: &World, operator: &Operator<'_>, before: &Figures) -> Figures {
+    let begin = Instant::now();
+    let holds = |figures: &Figures| (figures.in_flight, figures.open, figures.descriptors);
+    let after = loop {
+        let figures = operator.figures();
+        if holds(&figures) == holds(before) || begin.elapsed() > LETTING_GO {
+            break figures;
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    if holds(&after) != holds(before) {
+        world.fail(format!("still held: {after:?}, before: {before:?}"));
+    }
+    if after.resident_kib > before.resident_kib + SLACK_KIB {
+        world.fail(format!("memory: {after:?}, before: {before:?}"));
+    }
+    if after.panics > 0 {
+        world.fail(format!("{} panics", after.panics));
+    }
+    after
+}
