@@ -61,6 +61,10 @@ pub async fn connect(
 
 async fn attempt(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
     let base = &provider.base;
+    #[cfg(fuzzing)]
+    if let Some(answer) = super::harness::dialled(base.port).await {
+        return answer.map_err(ConnectError::Connect);
+    }
     let addresses = match &base.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
         Host::Name(name) => worker
