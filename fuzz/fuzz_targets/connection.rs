@@ -46,9 +46,8 @@ thread_local! {
 }
 
 fuzz_target!(|script: Script| {
-    let record = HARNESS.with_borrow_mut(|harness| {
-        harness.run(async |session| play::play(&script, session).await)
-    });
+    let record = HARNESS
+        .with_borrow_mut(|harness| harness.run(async |session| play::play(&script, session).await));
     if std::env::var_os("SHOW").is_some() {
         eprintln!("{record:#?}");
     }

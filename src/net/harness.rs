@@ -108,8 +108,8 @@ thread_local! {
     static DIALS: RefCell<Option<Vec<Dial>>> = const { RefCell::new(None) };
 }
 
-/// Turns without a poll after which nothing moves any more: what wakes a connection may take one itself.
-const QUIET_TURNS: u32 = 2;
+/// Turns without a poll of a connection after which nothing moves any more.
+const QUIET_TURNS: u32 = 1;
 /// More turns than any script can make use of.
 const TURNS_MAX: u32 = 100_000;
 

@@ -1,6 +1,8 @@
 //! Messages read the slow way: only what is clearly valid is understood, about everything else the reader
 //! is unsure. Shares no code with the gateway.
 
+use memchr::memmem;
+
 /// What was found at the front of some bytes.
 #[derive(Debug)]
 pub enum Found<T> {
@@ -50,13 +52,17 @@ pub struct Content {
 
 /// Reads a head, strictly: visible characters only, names of letters, digits and hyphens.
 pub fn head(bytes: &[u8]) -> Found<Head> {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = memmem::find(bytes, b"\r\n\r\n");
     let text = &bytes[..end.unwrap_or(bytes.len())];
     if text.len() > 60_000 {
         return Found::Unsure;
     }
     let clear = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-    let Some(text) = text.iter().all(clear).then(|| String::from_utf8_lossy(text)) else {
+    let Some(text) = text
+        .iter()
+        .all(clear)
+        .then(|| String::from_utf8_lossy(text))
+    else {
         return Found::Unsure;
     };
     let Some(end) = end else {
@@ -67,7 +73,11 @@ pub fn head(bytes: &[u8]) -> Found<Head> {
     let fields: Option<Vec<Field>> = lines.map(field).collect();
     match fields {
         Some(fields) if fields.len() <= 90 && !start.contains(['\r', '\n', '\t']) => {
-            Found::Whole(Head { start, fields, len: end + 4 })
+            Found::Whole(Head {
+                start,
+                fields,
+                len: end + 4,
+            })
         }
         _ => Found::Unsure,
     }
@@ -76,10 +86,12 @@ pub fn head(bytes: &[u8]) -> Found<Head> {
 fn field(line: &str) -> Option<Field> {
     let (name, value) = line.split_once(':')?;
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    (!name.is_empty() && name.chars().all(letters) && !value.contains(['\r', '\n'])).then(|| Field {
-        name: name.to_ascii_lowercase(),
-        value: value.trim_matches([' ', '\t']).to_owned(),
-        line: format!("{line}\r\n"),
+    (!name.is_empty() && name.chars().all(letters) && !value.contains(['\r', '\n'])).then(|| {
+        Field {
+            name: name.to_ascii_lowercase(),
+            value: value.trim_matches([' ', '\t']).to_owned(),
+            line: format!("{line}\r\n"),
+        }
     })
 }
 
@@ -110,7 +122,10 @@ impl Head {
 
     /// What the framing fields clearly say; `None` is unclear.
     pub fn framing(&self, otherwise: Framing) -> Option<Framing> {
-        match (&*self.all("content-length"), &*self.all("transfer-encoding")) {
+        match (
+            &*self.all("content-length"),
+            &*self.all("transfer-encoding"),
+        ) {
             ([], []) => Some(otherwise),
             ([digits], []) if (1..=7).contains(&digits.len()) => {
                 let valid = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -144,7 +159,11 @@ pub fn content(bytes: &[u8], framing: Framing) -> Content {
         Framing::Chunked => {
             let mut plain = Vec::new();
             let (used, state) = chunks(bytes, &mut plain);
-            Content { raw: take(used), plain, state }
+            Content {
+                raw: take(used),
+                plain,
+                state,
+            }
         }
     }
 }
@@ -199,7 +218,7 @@ fn trailers(bytes: &[u8], mut at: usize) -> (usize, Found<()>) {
 /// The line at `at` and where the next one begins. Part of a line may still become anything.
 fn line(bytes: &[u8], at: usize) -> Found<(String, usize)> {
     let rest = &bytes[at.min(bytes.len())..];
-    let end = rest.windows(2).position(|two| two == b"\r\n");
+    let end = memmem::find(rest, b"\r\n");
     let text = match (end, rest) {
         (Some(end), _) => &rest[..end],
         (None, [text @ .., b'\r']) => text,

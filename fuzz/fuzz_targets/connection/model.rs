@@ -2,6 +2,8 @@
 //!
 //! Where the messages are not clearly valid the model is unsure and checks less; it never guesses.
 
+use memchr::memmem;
+
 use crate::message::{self, Content, Field, Found, Framing, Head};
 use crate::play::{End, Record, Side, Upstream};
 
@@ -47,16 +49,40 @@ struct Visit<'a> {
 
 /// What a provider has answered to one request.
 #[derive(Debug)]
-enum Answer {
-    Clear {
-        interim: Vec<Head>,
-        last: Head,
-        framing: Framing,
-        content: Content,
-    },
-    /// Not a whole head yet.
+struct Answer {
+    interim: Vec<Head>,
+    last: Last,
+}
+
+/// A final response.
+#[derive(Debug)]
+enum Last {
+    Clear(Clear),
+    /// Nothing yet.
+    Nothing,
+    /// Not a whole head yet; it may be bad already.
     Part,
     Unsure,
+}
+
+#[derive(Debug)]
+struct Clear {
+    head: Head,
+    framing: Framing,
+    content: Content,
+}
+
+impl Answer {
+    fn unsure() -> Self {
+        Self {
+            interim: Vec::new(),
+            last: Last::Unsure,
+        }
+    }
+
+    fn is_unsure(&self) -> bool {
+        matches!(self.last, Last::Unsure)
+    }
 }
 
 /// How received bytes compare with what was expected.
@@ -85,9 +111,9 @@ const CREDENTIAL_NAMES: [&str; 5] = [
 /// Panics when a side has not received what it should have.
 pub fn check(record: &Record) {
     for upstream in &record.upstreams {
-        let text = String::from_utf8_lossy(&upstream.side.received);
         let other = ["key-of-b", "key-of-a"][upstream.provider];
-        let leaked = text.contains(other) && !sent_by(&record.client, other);
+        let has = |bytes: &[u8]| memmem::find(bytes, other.as_bytes()).is_some();
+        let leaked = has(&upstream.side.received) && !has(&record.client.sent);
         assert!(!leaked, "a provider's key went to another one");
     }
     let (requests, tail) = requests(&record.client.sent);
@@ -95,10 +121,6 @@ pub fn check(record: &Record) {
         return;
     };
     responses(record, &requests, &tail, &visits);
-}
-
-fn sent_by(side: &Side, text: &str) -> bool {
-    String::from_utf8_lossy(&side.sent).contains(text)
 }
 
 /// The requests that are clear, in order. Nothing is looked at behind one that may become a tunnel.
@@ -155,7 +177,9 @@ fn clear_request(head: Head, sent: &[u8], at: usize) -> Option<Request> {
         [] => http10,
         _ => false,
     };
-    let once = CREDENTIAL_NAMES.iter().all(|name| head.all(name).len() <= 1);
+    let once = CREDENTIAL_NAMES
+        .iter()
+        .all(|name| head.all(name).len() <= 1);
     if !known || !host || !once || head.has("sec-websocket-protocol") {
         return None;
     }
@@ -202,7 +226,7 @@ fn endpoint(target: &str) -> Option<(usize, &str)> {
 
 /// Whether a head has a fault that nobody may overlook.
 fn has_to_be_refused(bytes: &[u8]) -> bool {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = memmem::find(bytes, b"\r\n\r\n");
     let Some(end) = end else { return false };
     let head = &bytes[..end + 2];
     let bare_lf = |at: usize| head[at] == b'\n' && (at == 0 || head[at - 1] != b'\r');
@@ -245,12 +269,8 @@ fn is_removed(request: &Request, field: &Field) -> bool {
 
 /// Reads what every provider has received as whole requests, the last one perhaps broken off. `None`: the
 /// model cannot tell which request is which.
-fn visits<'a>(
-    record: &'a Record,
-    requests: &[Request],
-    tail: &Tail,
-) -> Option<Vec<Visit<'a>>> {
-    let same = |a: &Request, b: &Request| a.line == b.line && a.head.fields == b.head.fields;
+fn visits<'a>(record: &'a Record, requests: &[Request], tail: &Tail) -> Option<Vec<Visit<'a>>> {
+    let same = |a: &Request, b: &Request| a.line == b.line;
     let twins = (1..requests.len()).any(|b| (0..b).any(|a| same(&requests[a], &requests[b])));
     if twins && record.upstreams.len() > 1 {
         return None;
@@ -260,7 +280,10 @@ fn visits<'a>(
         visits_of(upstream, requests, tail, &mut visits)?;
     }
     for index in 0..requests.len() {
-        let on: Vec<&Visit> = visits.iter().filter(|visit| visit.request == index).collect();
+        let on: Vec<&Visit> = visits
+            .iter()
+            .filter(|visit| visit.request == index)
+            .collect();
         assert!(on.len() <= 2, "request {index} went out {} times", on.len());
         if on.len() == 2 {
             let idempotent = ["GET", "HEAD", "PUT", "DELETE"].contains(&&*requests[index].method);
@@ -299,14 +322,20 @@ fn visits_of<'a>(
             panic!("a provider received what nobody sent, at {at}: {why}");
         };
         let request = &requests[index];
-        let head = received[at..].windows(4).position(|four| four == b"\r\n\r\n");
+        let head = memmem::find(&received[at..], b"\r\n\r\n");
         let content_at = head.map_or(received.len(), |head| at + head + 4);
         let (answer, end) = match answered {
             Some(from) => answer(&upstream.side, from, request),
-            None => (Answer::Unsure, None),
+            None => (Answer::unsure(), None),
         };
         let whole = matches!(found, Match::Full(_));
-        visits.push(Visit { request: index, upstream, answer, content_at, whole });
+        visits.push(Visit {
+            request: index,
+            upstream,
+            answer,
+            content_at,
+            whole,
+        });
         let Match::Full(len) = found else { break };
         at += len;
         answered = end;
@@ -349,7 +378,7 @@ fn arrived(received: &[u8], request: &Request) -> Match {
 
 /// Whether received bytes begin with this start line, these fields in order, and those added anywhere.
 fn same_head(got: &[u8], start: &str, kept: &[&Field], added: &[String], id: bool) -> Match {
-    let Some(end) = got.windows(4).position(|four| four == b"\r\n\r\n") else {
+    let Some(end) = memmem::find(got, b"\r\n\r\n") else {
         let common = got.len().min(start.len());
         return match got[..common] == start.as_bytes()[..common] {
             true => Match::Prefix,
@@ -401,35 +430,42 @@ fn same_content(got: &[u8], len: usize, content: &Content) -> Match {
 fn answer(side: &Side, from: usize, request: &Request) -> (Answer, Option<usize>) {
     let mut at = from;
     let mut interim = Vec::new();
-    loop {
+    let last = loop {
         let head = match message::head(&side.sent[at..]) {
             Found::Whole(head) => head,
-            Found::Part => return (Answer::Part, None),
-            Found::Unsure => return (Answer::Unsure, None),
+            Found::Part if side.sent.len() == at => break Last::Nothing,
+            Found::Part => break Last::Part,
+            Found::Unsure => break Last::Unsure,
         };
-        let (Some((code, http10)), true) = (status(&head), interim.len() <= 16) else {
-            return (Answer::Unsure, None);
+        let Some((code, http10)) = status(&head) else {
+            break Last::Unsure;
         };
-        at += head.len;
-        if code == 101 && !request.upgrade {
-            return (Answer::Unsure, None);
-        }
-        if code < 200 && code != 101 {
+        let len = head.len;
+        if (100..200).contains(&code) && code != 101 && interim.len() < 16 {
+            at += len;
             interim.push(head);
             continue;
         }
-        let Some(framing) = response_framing(&head, code, http10, request) else {
-            return (Answer::Unsure, None);
+        let clear = response_framing(&head, code, http10, request);
+        let Some(framing) = clear.filter(|_| code >= 200 || (code == 101 && request.upgrade))
+        else {
+            break Last::Unsure;
         };
+        at += len;
         let mut content = message::content(&side.sent[at..], framing);
         if framing == Framing::Close && side.left == Some(End::Fin) && code != 101 {
             content.state = Found::Whole(());
         }
-        let whole = matches!(content.state, Found::Whole(()));
-        let next = whole.then_some(at + content.raw.len());
-        let answer = Answer::Clear { interim, last: head, framing, content };
-        return (answer, next);
-    }
+        at += content.raw.len();
+        break Last::Clear(Clear {
+            head,
+            framing,
+            content,
+        });
+    };
+    let whole =
+        matches!(&last, Last::Clear(clear) if matches!(clear.content.state, Found::Whole(())));
+    (Answer { interim, last }, whole.then_some(at))
 }
 
 fn status(head: &Head) -> Option<(u16, bool)> {
@@ -465,29 +501,33 @@ fn responses(record: &Record, requests: &[Request], tail: &Tail, visits: &[Visit
             own_error(got, *tail != Tail::Nothing, "behind the requests", client);
             return;
         };
-        let on: Vec<&Visit> = visits.iter().filter(|visit| visit.request == index).collect();
-        let matched = on.iter().find_map(|visit| match relayed(got, request, &visit.answer) {
-            Match::No(_) => None,
-            found => Some((*visit, found)),
-        });
-        match matched {
+        let on: Vec<&Visit> = visits.iter().filter(|v| v.request == index).collect();
+        let compared = on
+            .iter()
+            .map(|visit| (*visit, relayed(got, request, &visit.answer)));
+        let (no, yes): (Vec<_>, Vec<_>) = compared.partition(|(_, m)| matches!(m, Match::No(_)));
+        match yes.first() {
             Some((visit, Match::Full(len))) => {
-                persists = complete(record, request, visit, &got[..len]);
+                persists = complete(record, request, visit, &got[..*len]);
                 at += len;
             }
             Some((visit, _)) => return broken_off(record, request, visit, got),
             None => {
-                let unsure = on.iter().any(|visit| matches!(visit.answer, Answer::Unsure));
-                let reason = || on.iter().map(|v| relayed(got, request, &v.answer));
-                let may = own_error_is_right(record, request, &on);
-                let why = format!("request {index} got neither: {:?}", reason().collect::<Vec<_>>());
-                if unsure && !is_own_error(got) {
+                // An error of the gateway's own may come behind interim responses.
+                let begin = on
+                    .iter()
+                    .map(|visit| interim_len(got, request, &visit.answer));
+                let begin = begin.max().unwrap_or_default();
+                let unsure = on.iter().any(|visit| visit.answer.is_unsure());
+                if unsure && !is_own_error(&got[begin..]) {
                     return;
                 }
-                let Some((len, stays)) = own_error(got, may, &why, client) else {
+                let right = own_error_is_right(record, request, &on);
+                let why = format!("request {index} got no answer of its provider's: {no:?}");
+                let Some((len, stays)) = own_error(&got[begin..], right, &why, client) else {
                     return;
                 };
-                (at, persists) = (at + len, stays);
+                (at, persists) = (at + begin + len, stays);
             }
         }
         index += 1;
@@ -497,10 +537,10 @@ fn responses(record: &Record, requests: &[Request], tail: &Tail, visits: &[Visit
 
 /// Whether a clearly valid request may be answered with an error of the gateway's own.
 fn own_error_is_right(record: &Record, request: &Request, on: &[&Visit<'_>]) -> bool {
-    let unclear = |visit: &&Visit| match &visit.answer {
-        Answer::Clear { content, .. } => matches!(content.state, Found::Unsure),
-        Answer::Part => visit.upstream.side.left.is_some(),
-        Answer::Unsure => true,
+    let unclear = |visit: &&Visit| match &visit.answer.last {
+        Last::Clear(clear) => matches!(clear.content.state, Found::Unsure),
+        Last::Nothing => visit.upstream.side.left.is_some(),
+        Last::Part | Last::Unsure => true,
     };
     let bad = matches!(request.content.state, Found::Unsure);
     record.refused || bad || on.iter().any(|visit| unclear(&visit))
@@ -508,30 +548,25 @@ fn own_error_is_right(record: &Record, request: &Request, on: &[&Visit<'_>]) -> 
 
 /// A response that is complete: whether the connection stays open behind it.
 fn complete(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8]) -> bool {
-    let Answer::Clear { framing, interim, .. } = &visit.answer else {
+    let Last::Clear(clear) = &visit.answer.last else {
         return false;
     };
-    let skip = if request.http10 { 0 } else { interim.len() };
-    let mut at = 0;
-    for _ in 0..skip {
-        if let Found::Whole(head) = message::head(&got[at..]) {
-            at += head.len;
-        }
-    }
-    let Found::Whole(head) = message::head(&got[at..]) else {
+    let begin = interim_len(got, request, &visit.answer);
+    let Found::Whole(head) = message::head(&got[begin..]) else {
         return false;
     };
-    let by_close = *framing == Framing::Close || (request.http10 && *framing == Framing::Chunked);
+    let by_close = clear.ends_with_connection(request);
     if by_close && record.client.left.is_none() && record.closed {
         assert!(!record.reset, "a complete response was reset");
     }
     let persists = head.persists(request.http10) && !by_close;
+    let wished = request.head.persists(request.http10);
     let simple = request.content.raw.is_empty() && !request.http10 && !request.expects;
-    if simple && !by_close && request.head.persists(false) {
+    if simple && !by_close && wished {
         assert!(persists, "the connection was closed without need");
     }
     assert!(
-        request.head.persists(request.http10) || !persists,
+        wished || !persists,
         "the connection was kept against the client's will"
     );
     persists
@@ -540,28 +575,26 @@ fn complete(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8]) -
 /// A response that is not complete.
 fn broken_off(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8]) {
     let side = &visit.upstream.side;
-    let Answer::Clear { content, framing, .. } = &visit.answer else {
+    let Last::Clear(clear) = &visit.answer.last else {
         return;
     };
-    let bad = matches!(request.content.state, Found::Unsure);
+    let Content { raw, plain, state } = &clear.content;
+    let bad = matches!(request.content.state, Found::Unsure) || matches!(state, Found::Unsure);
     if record.client.left.is_some() || bad {
         return;
     }
-    let part = matches!(content.state, Found::Part);
-    if side.left.is_none() && !record.closed {
-        assert!(part, "the rest of a response was withheld");
-        let stripped = request.http10 && *framing == Framing::Chunked;
-        let expected = if stripped { &content.plain } else { &content.raw };
-        assert!(got.ends_with(expected), "a part of a response was withheld");
-    }
-    if matches!(content.state, Found::Unsure) {
-        return;
-    }
+    let part = matches!(state, Found::Part);
     if record.closed {
-        assert!(part && side.left.is_some(), "a response was cut without need");
-        let by_close =
-            *framing == Framing::Close || (request.http10 && *framing == Framing::Chunked);
+        assert!(
+            part && side.left.is_some(),
+            "a response was cut without need"
+        );
+        let by_close = clear.ends_with_connection(request);
         assert!(!by_close || record.reset, "a cut response looks complete");
+    } else if side.left.is_none() {
+        assert!(part, "the rest of a response was withheld");
+        let expected = if request.strips(clear) { plain } else { raw };
+        assert!(got.ends_with(expected), "a part of a response was withheld");
     }
 }
 
@@ -572,42 +605,70 @@ fn withheld(record: &Record, requests: &[Request], index: usize, open: bool, vis
     };
     let disturbed = record.client.left.is_some()
         || record.refused
-        || record.upstreams.iter().any(|upstream| upstream.side.left.is_some());
-    if disturbed || !open || matches!(request.content.state, Found::Unsure) {
-        return;
-    }
-    let unsure = |visit: &Visit| matches!(visit.answer, Answer::Unsure);
-    if visits.iter().any(unsure) {
+        || record
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.side.left.is_some());
+    let unsure = visits.iter().any(|visit| visit.answer.is_unsure());
+    if disturbed || unsure || !open || matches!(request.content.state, Found::Unsure) {
         return;
     }
     assert!(!record.closed, "closed without an answer");
-    let on = visits.iter().find(|visit| visit.request == index);
-    let Some(visit) = on else {
+    let Some(visit) = visits.iter().find(|visit| visit.request == index) else {
         panic!("request {index} was withheld from its provider");
     };
-    assert!(!matches!(visit.answer, Answer::Clear { .. }), "a response was withheld");
+    assert!(
+        !matches!(visit.answer.last, Last::Clear(_)),
+        "a response was withheld"
+    );
     let got = &visit.upstream.side.received[visit.content_at..];
     let all = got.len() >= request.content.raw.len();
     assert!(visit.whole || all, "content was withheld from the provider");
 }
 
+impl Request {
+    /// The chunked coding is taken off for it.
+    fn strips(&self, clear: &Clear) -> bool {
+        self.http10 && clear.framing == Framing::Chunked
+    }
+}
+
+impl Clear {
+    /// Only the end of the client's connection says that it is complete.
+    fn ends_with_connection(&self, request: &Request) -> bool {
+        self.framing == Framing::Close || request.strips(self)
+    }
+}
+
 /// Compares what the client received with what a provider answered.
 fn relayed(got: &[u8], request: &Request, answer: &Answer) -> Match {
-    let Answer::Clear { interim, last, framing, content } = answer else {
-        return Match::No("no clear answer".to_owned());
-    };
+    let begin = interim_len(got, request, answer);
+    match &answer.last {
+        Last::Clear(clear) => relayed_last(got, begin, request, clear),
+        _ if begin == got.len() => Match::Prefix,
+        _ => Match::No("no clear answer".to_owned()),
+    }
+}
+
+/// How many bytes are interim responses that a provider sent.
+fn interim_len(got: &[u8], request: &Request, answer: &Answer) -> usize {
     let mut at = 0;
-    for head in interim.iter().filter(|_| !request.http10) {
+    for head in answer.interim.iter().filter(|_| !request.http10) {
         let mut kept = kept(head, false);
         kept.retain(|f| !["content-length", "transfer-encoding"].contains(&&*f.name));
         match same_head(&got[at..], &status_line(head), &kept, &[], false) {
             Match::Full(len) => at += len,
-            other => return other,
+            _ => break,
         }
     }
-    let tunnel = last.start.split(' ').nth(1) == Some("101");
-    let strip = request.http10 && *framing == Framing::Chunked;
-    let mut kept = kept(last, tunnel);
+    at
+}
+
+fn relayed_last(got: &[u8], at: usize, request: &Request, clear: &Clear) -> Match {
+    let Clear { head, content, .. } = clear;
+    let tunnel = head.start.split(' ').nth(1) == Some("101");
+    let strip = request.strips(clear);
+    let mut kept = kept(head, tunnel);
     kept.retain(|f| !(strip && ["transfer-encoding", "trailer"].contains(&&*f.name)));
     kept.retain(|f| !(tunnel && ["content-length", "transfer-encoding"].contains(&&*f.name)));
     let id = !kept.iter().any(|field| field.name == "x-request-id");
@@ -619,9 +680,9 @@ fn relayed(got: &[u8], request: &Request, answer: &Answer) -> Match {
         (false, false) => vec![vec![stays], vec![ends]],
         (false, true) => vec![vec![said, stays], vec![ends]],
     };
-    let mut last_no = Match::No(String::new());
+    let mut no = Match::No(String::new());
     for added in added {
-        match same_head(&got[at..], &status_line(last), &kept, &added, id) {
+        match same_head(&got[at..], &status_line(head), &kept, &added, id) {
             Match::Full(len) => {
                 let rest = &got[at + len..];
                 return match strip {
@@ -630,10 +691,10 @@ fn relayed(got: &[u8], request: &Request, answer: &Answer) -> Match {
                 };
             }
             Match::Prefix => return Match::Prefix,
-            no => last_no = no,
+            differs => no = differs,
         }
     }
-    last_no
+    no
 }
 
 /// Content without its chunked coding; it ends with the connection.
@@ -655,7 +716,12 @@ fn status_line(head: &Head) -> String {
 /// The fields of a response that go on.
 fn kept(head: &Head, tunnel: bool) -> Vec<&Field> {
     let nominated = if tunnel { Vec::new() } else { head.nominated() };
-    let always = ["keep-alive", "proxy-connection", "proxy-authenticate", "set-cookie"];
+    let always = [
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "set-cookie",
+    ];
     let hop = ["connection", "upgrade"];
     let goes_on = |field: &&Field| {
         let name = &*field.name;
@@ -679,7 +745,10 @@ fn own_error(got: &[u8], right: bool, why: &str, client: &Side) -> Option<(usize
     };
     let own = head.has("request-id") || !head.has("x-request-id");
     let local = head.start == "HTTP/1.1 204 No Content" || head.start == "HTTP/1.1 200 OK";
-    assert!(own || local || right, "not an error of the gateway's own: {why}");
+    assert!(
+        own || local || right,
+        "not an error of the gateway's own: {why}"
+    );
     assert!(right, "the gateway refused: {why}");
     let framing = head.framing(Framing::None)?;
     let content = message::content(&got[head.len..], framing);

@@ -1,8 +1,9 @@
 //! Plays a script against the gateway and writes down what happened.
 
-use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use sluicegate::net::harness::{Dial, Session};
 
@@ -49,8 +50,6 @@ impl std::fmt::Debug for Side {
 #[derive(Debug)]
 pub struct Upstream {
     pub provider: usize,
-    /// It came out of the pool.
-    pub pooled: bool,
     pub side: Side,
 }
 
@@ -82,6 +81,20 @@ struct Player<'a> {
 
 const CLIENT: usize = 0;
 const UPSTREAM: usize = 1;
+
+/// Equal letters of filler in a row: no divisor of a piece, so that what is lost or moved shows.
+const FILLER_RUN: usize = 61;
+/// Most of them in a script.
+const FILLER_RUNS_MAX: usize = 256 * 1024 / FILLER_RUN;
+
+/// Most pieces of a text that is sent bit by bit.
+const PIECES_MAX: usize = 24;
+
+/// What an ordinary socket can hold without anybody having to wait.
+const ROOMY_BYTES_MAX: usize = 16 * 1024;
+
+/// More than a socket can hold.
+const LOOK_BYTES_MAX: usize = 1 << 20;
 
 /// Plays the script, then lets everything still to come come, then closes everything.
 pub async fn play(script: &Script, session: &mut Session) -> Record {
@@ -126,7 +139,10 @@ pub async fn play(script: &Script, session: &mut Session) -> Record {
     }
     player.record.client.close();
     player.settle().await;
-    assert!(served.is_done(), "the client has closed and is still served");
+    assert!(
+        served.is_done(),
+        "the client has closed and is still served"
+    );
     drop(served);
     player.session.empty_pool();
     player.settle().await;
@@ -151,7 +167,7 @@ impl Player<'_> {
             }
             Step::Dribble(size) => {
                 // A long text is not worth a turn a byte.
-                let size = size.max(self.outbox[turn].len() / 256);
+                let size = size.max(self.outbox[turn].len() / PIECES_MAX);
                 for _ in 0..self.outbox[turn].len().div_ceil(size) {
                     self.send(turn, size);
                     self.settle().await;
@@ -170,7 +186,7 @@ impl Player<'_> {
                 // What the gateway is told between two turns of its own.
                 self.settle().await;
                 let theirs = self.session.pool(provider, self.small);
-                self.add(provider, true, theirs.expect("a descriptor"));
+                self.add(provider, theirs.expect("a descriptor"));
             }
             Step::Next => self.current += 1,
             Step::Client | Step::Upstream | Step::Small => {}
@@ -189,9 +205,9 @@ impl Player<'_> {
     /// Filler that shows who sent it and where it belongs.
     fn fill(&mut self, turn: usize, count: usize) {
         let letters = if turn == CLIENT { b'A' } else { b'a' };
-        for _ in 0..count {
-            let letter = u8::try_from(self.filled / 7 % 26).unwrap_or_default();
-            self.outbox[turn].push(letters + letter);
+        for _ in 0..(count / FILLER_RUN).min(FILLER_RUNS_MAX.saturating_sub(self.filled)) {
+            let letter = letters + u8::try_from(self.filled % 26).unwrap_or_default();
+            self.outbox[turn].extend([letter; FILLER_RUN]);
             self.filled += 1;
         }
     }
@@ -202,11 +218,10 @@ impl Player<'_> {
         self.outbox[turn] = outbox;
     }
 
-    fn add(&mut self, provider: usize, pooled: bool, stream: UnixStream) {
+    fn add(&mut self, provider: usize, stream: UnixStream) {
         self.current = self.record.upstreams.len();
         self.record.upstreams.push(Upstream {
             provider,
-            pooled,
             side: Side::new(stream),
         });
     }
@@ -223,18 +238,19 @@ impl Player<'_> {
         }
         let provider = usize::from(dial.port) - 1;
         let theirs = dial.accept(self.small).expect("a descriptor");
-        self.add(provider, false, theirs);
+        self.add(provider, theirs);
     }
 
     /// The gateway acts until nothing moves; those who read, read.
     async fn settle(&mut self) {
         loop {
             self.session.settle().await;
-            let mut moved = self.record.client.receive();
+            let mut moved = self.record.client.receive(self.small);
             for (index, upstream) in self.record.upstreams.iter_mut().enumerate() {
-                if upstream.side.receive() {
+                let before = upstream.side.received.len();
+                moved |= upstream.side.receive(self.small);
+                if upstream.side.received.len() > before {
                     self.current = index;
-                    moved = true;
                 }
             }
             self.dials.extend(self.session.dials());
@@ -284,7 +300,7 @@ impl Side {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match rustix::net::send(stream, &outbox[..count], flags) {
             Ok(taken) => self.sent.extend(outbox.drain(..taken)),
-            Err(rustix::io::Errno::AGAIN) => {}
+            Err(Errno::AGAIN) => {}
             Err(_) => {
                 self.broken = true;
                 outbox.clear();
@@ -292,31 +308,31 @@ impl Side {
         }
     }
 
-    /// Receives what is there, or only looks at it; whether anything was received.
-    fn receive(&mut self) -> bool {
-        let Some(stream) = &mut self.stream else {
+    /// Receives what is there, or only looks at it; whether that may have made room for more.
+    fn receive(&mut self, small: bool) -> bool {
+        let Some(stream) = &self.stream else {
             return false;
         };
-        let mut bytes = [0; 65536];
         self.received.truncate(self.read);
         if self.stalled {
-            if let Ok((count, _)) = rustix::net::recv(&*stream, &mut bytes, RecvFlags::PEEK) {
-                self.received.extend_from_slice(&bytes[..count]);
-            }
+            self.received.reserve(LOOK_BYTES_MAX);
+            let _ = rustix::net::recv(stream, spare_capacity(&mut self.received), RecvFlags::PEEK);
             return false;
         }
-        let mut moved = false;
+        let before = self.received.len();
         while self.end.is_none() {
-            match stream.read(&mut bytes) {
-                Ok(0) => self.end = Some(End::Fin),
-                Ok(count) => self.received.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            self.received.reserve(2048);
+            let spare = spare_capacity(&mut self.received);
+            match rustix::net::recv(stream, spare, RecvFlags::empty()) {
+                Ok((0, _)) => self.end = Some(End::Fin),
+                Ok(_) => {}
+                Err(Errno::AGAIN) => break,
                 Err(_) => self.end = Some(End::Reset),
             }
-            moved = true;
         }
         self.read = self.received.len();
-        moved
+        let received = self.read - before;
+        received > if small { 0 } else { ROOMY_BYTES_MAX }
     }
 
     fn fin(&mut self) {

@@ -28,7 +28,7 @@ pub enum Step {
     Fin,
     /// Closes the connection, which is a reset where something is unread (0x8a).
     Close,
-    /// So much filler behind what the side is about to send (0x8b, count of KiB less one).
+    /// So much filler behind what the side is about to send (0x8b, KiB less one).
     Filler(usize),
     /// Connections are no longer accepted at once (0x8c).
     HoldDials,
@@ -41,6 +41,9 @@ pub enum Step {
     /// All sockets hold a few KiB only (0x91); counts from the beginning.
     Small,
 }
+
+/// Most filler at once.
+const FILLER_KIB_MAX: usize = 64;
 
 /// Kinds of instructions.
 const KINDS: u8 = 18;
@@ -68,7 +71,7 @@ impl<'a> Arbitrary<'a> for Script {
                     8 => Step::Reads(true),
                     9 => Step::Fin,
                     10 => Step::Close,
-                    11 => Step::Filler(1024 * (1 + argument())),
+                    11 => Step::Filler(1024 * (1 + argument() % FILLER_KIB_MAX)),
                     12 => Step::HoldDials,
                     13 => Step::AnswerDial(true),
                     14 => Step::AnswerDial(false),
