@@ -53,6 +53,7 @@ impl Harness {
                 config: Arc::new(config),
                 keys: None,
                 tls,
+                connections: usize::MAX,
             },
             index: 0,
             counters: Arc::from([Counters::default()]),
@@ -135,7 +136,7 @@ impl Session {
         let stream = Stream::plain(Socket::from_fd(ours.try_clone()?)?);
         let done = Rc::new(Cell::new(false));
         let (polls, over) = (self.polls.clone(), done.clone());
-        let mut serve = Box::pin(connection::serve(self.worker.clone(), stream));
+        let mut serve = Box::pin(connection::serve(self.worker.clone(), stream, false));
         let task = poll_fn(move |cx: &mut Context<'_>| {
             polls.set(polls.get() + 1);
             serve.as_mut().poll(cx)
@@ -153,7 +154,11 @@ impl Session {
         for _ in 0..TURNS_MAX {
             let before = self.polls.get();
             self.turn().await;
-            quiet = if self.polls.get() == before { quiet + 1 } else { 0 };
+            quiet = if self.polls.get() == before {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet == QUIET_TURNS {
                 return;
             }
@@ -191,7 +196,9 @@ impl Session {
         let stream = Stream::plain(Socket::from_fd(ours)?);
         let limit = std::time::Duration::from_secs(3600);
         let scratch = &mut *self.worker.scratch.borrow_mut();
-        let upstream = Upstream::fresh(stream, provider);
+        let seat = self.worker.pool.seat(provider, None);
+        let seat = seat.ok_or(io::ErrorKind::Other)?;
+        let upstream = Upstream::fresh(stream, provider, seat);
         self.worker.pool.put(upstream, limit, scratch);
         Ok(theirs)
     }
