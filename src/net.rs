@@ -14,6 +14,9 @@ pub mod deadline;
 pub mod driver;
 pub mod exchange;
 pub mod hangup;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod harness;
 pub mod ids;
 pub mod local;
 pub mod mailbox;

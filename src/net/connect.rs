@@ -41,6 +41,10 @@ pub enum ConnectError {
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
 pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
     let base = &provider.base;
+    #[cfg(fuzzing)]
+    if let Some(answer) = super::harness::dialled(base.port).await {
+        return answer.map_err(ConnectError::Connect);
+    }
     let addresses = match &base.host {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
         Host::Name(name) => worker

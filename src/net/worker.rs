@@ -145,7 +145,20 @@ const ACCEPTS_MAX: usize = 32;
 ///
 /// # Errors
 /// When it cannot get the descriptors that it needs for itself.
-pub async fn run(start: Start) -> io::Result<()> {
+pub async fn run(mut start: Start) -> io::Result<()> {
+    let listeners = std::mem::take(&mut start.listeners);
+    let (worker, inbox) = open(start)?;
+    for listener in listeners {
+        monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
+    }
+    inbox.run(|message| worker.told(message)).await
+}
+
+/// A worker that serves whatever connection it is handed; [`run`] adds the listeners and the messages.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     let clock = Clock::new();
     let tls = start.settings.tls.clone();
     let worker = Rc::new(Worker {
@@ -178,10 +191,7 @@ pub async fn run(start: Start) -> io::Result<()> {
     monoio::spawn(worker.clock.clone().sweep(each));
     monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
     monoio::spawn(worker.hangups.clone().run());
-    for listener in start.listeners {
-        monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
-    }
-    start.inbox.run(|message| worker.told(message)).await
+    Ok((worker, start.inbox))
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {

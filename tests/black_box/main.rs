@@ -2,7 +2,8 @@
 //!
 //! Each module states one side of the contract as raw bytes in and out. Nothing here sleeps: every step waits
 //! for an event, and every wait has a bound that only ever fails a test. `SLUICEGATE_TEST_DRIVER` picks the
-//! event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move.
+//! event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move, `SLUICEGATE_TEST_BIN` another
+//! binary than the one that was built with the tests.
 
 #![allow(
     clippy::unwrap_used,

@@ -143,8 +143,11 @@ fn field_line() -> impl Strategy<Value = String> {
     (name, "[ -~]{0,40}").prop_map(|(name, value)| format!("{name}: {value}\r\n"))
 }
 
+/// Miri takes a thousand times as long.
+const CASES: u32 = if cfg!(miri) { 2 } else { 500 };
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn requests_are_rewritten_as_the_slow_way_does(

@@ -1,5 +1,6 @@
 //! Starts the program, talks to it in signals, and looks at what it wrote when it ends.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -18,7 +19,11 @@ use super::tls::{self, pki};
 use super::upstream::{Scripted, Upstream};
 use super::wire::{PATIENCE, Wire};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
+/// The program: the one built with the tests, unless another one is named.
+fn program() -> OsString {
+    let named = std::env::var_os("SLUICEGATE_TEST_BIN");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_sluicegate").into())
+}
 
 /// The gateway key of every test that does not say otherwise.
 pub(crate) const KEY: &str = "gk-test";
@@ -131,14 +136,17 @@ impl Setup {
     }
 
     fn spawn(&self) -> Child {
-        self.spawn_by(Command::new(PROGRAM), Stdio::null())
+        self.spawn_by(Command::new(program()), Stdio::null())
     }
 
     /// `command` runs the program with the arguments that follow.
     fn spawn_by(&self, mut command: Command, stdin: Stdio) -> Child {
+        // What a sanitizer in the program is told is for the program.
+        let sanitizer = std::env::var_os("ASAN_OPTIONS").map(|options| ("ASAN_OPTIONS", options));
         command
             .args(&self.args)
             .env_clear()
+            .envs(sanitizer)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
             .stdin(stdin)
@@ -163,7 +171,7 @@ impl Setup {
     fn spawn_activated(&self, socket: OwnedFd) -> Child {
         let mut command = Command::new("/bin/sh");
         let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 </dev/null";
-        command.args(["-c", script, PROGRAM]);
+        command.args(["-c", script]).arg(program());
         self.spawn_by(command, socket.into())
     }
 

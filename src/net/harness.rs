@@ -1,0 +1,286 @@
+//! A worker that a fuzz target steps by hand: no listeners, no network, no waiting.
+//!
+//! Its peers are ends of Unix socket pairs, so readiness and bytes come from the kernel as always and come
+//! at once: whatever can happen has happened when [`Session::settle`] returns. One runtime and one worker
+//! serve all executions; each starts with an empty pool.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use monoio::time::TimeDriver;
+use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt;
+
+use crate::config::Config;
+use crate::log::Log;
+use crate::observe::Counters;
+
+use super::connection;
+use super::mailbox::mailbox;
+use super::pool::Upstream;
+use super::socket::Socket;
+use super::stream::Stream;
+use super::tls_config;
+use super::worker::{self, Settings, Start, Worker};
+
+/// The runtime and its worker.
+pub struct Harness {
+    runtime: Runtime<TimeDriver<LegacyDriver>>,
+    session: Session,
+}
+
+impl Harness {
+    /// A worker with this configuration.
+    ///
+    /// # Errors
+    /// When the system gives no thread or descriptor.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let tls = tls_config::load(&config).map_err(io::Error::other)?;
+        let (mailbox, inbox) = mailbox()?;
+        let start = Start {
+            listeners: Vec::new(),
+            mailbox,
+            inbox,
+            log: Log::start(config.log.format, config.log.level)?,
+            settings: Settings {
+                config: Arc::new(config),
+                keys: None,
+                tls,
+                connections: usize::MAX,
+            },
+            index: 0,
+            counters: Arc::from([Counters::default()]),
+        };
+        let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
+            .enable_timer()
+            .build()?;
+        let session = runtime.block_on(async { Session::new(start) })?;
+        Ok(Self { runtime, session })
+    }
+
+    /// Runs `play` to its end; the worker's tasks run whenever it settles.
+    pub fn run<T>(&mut self, play: impl AsyncFnOnce(&mut Session) -> T) -> T {
+        let session = &mut self.session;
+        self.runtime.block_on(async {
+            session.worker.pool.reindex(|_| None);
+            play(session).await
+        })
+    }
+}
+
+/// What a script can do to the worker.
+pub struct Session {
+    worker: Rc<Worker>,
+    /// How often a served connection has been polled.
+    polls: Rc<Cell<u64>>,
+    bell: OwnedFd,
+    rung: Socket,
+}
+
+/// A served client connection, seen from the gateway.
+pub struct Served {
+    /// A second name for the gateway's end, which keeps its options readable and the connection open.
+    ours: OwnedFd,
+    done: Rc<Cell<bool>>,
+}
+
+/// A connection that the worker is trying to make.
+pub struct Dial {
+    /// The port, which tells the provider.
+    pub port: u16,
+    answer: Weak<RefCell<Answer>>,
+}
+
+#[derive(Default)]
+struct Answer {
+    stream: Option<io::Result<Stream>>,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    /// Attempts since they were last looked at; `None` without a harness.
+    static DIALS: RefCell<Option<Vec<Dial>>> = const { RefCell::new(None) };
+}
+
+/// Turns without a poll of a connection after which nothing moves any more.
+const QUIET_TURNS: u32 = 1;
+/// More turns than any script can make use of.
+const TURNS_MAX: u32 = 100_000;
+
+impl Session {
+    fn new(start: Start) -> io::Result<Self> {
+        DIALS.set(Some(Vec::new()));
+        let (worker, _) = worker::open(start)?;
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self {
+            worker,
+            polls: Rc::default(),
+            rung: Socket::from_fd(bell.try_clone()?)?,
+            bell,
+        })
+    }
+
+    /// Serves a new client, whose end is the first part of the result.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn serve(&self, small: bool) -> io::Result<(UnixStream, Served)> {
+        let (client, ours) = pair(small)?;
+        let stream = Stream::plain(Socket::from_fd(ours.try_clone()?)?);
+        let done = Rc::new(Cell::new(false));
+        let (polls, over) = (self.polls.clone(), done.clone());
+        let mut serve = Box::pin(connection::serve(self.worker.clone(), stream, false));
+        let task = poll_fn(move |cx: &mut Context<'_>| {
+            polls.set(polls.get() + 1);
+            serve.as_mut().poll(cx)
+        });
+        monoio::spawn(async move {
+            task.await;
+            over.set(true);
+        });
+        Ok((client, Served { ours, done }))
+    }
+
+    /// Lets everything run that can run.
+    pub async fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..TURNS_MAX {
+            let before = self.polls.get();
+            self.turn().await;
+            quiet = if self.polls.get() == before {
+                quiet + 1
+            } else {
+                0
+            };
+            if quiet == QUIET_TURNS {
+                return;
+            }
+        }
+        unreachable!("the worker keeps itself busy");
+    }
+
+    /// One turn of the event loop: the bell is rung once this task waits for it.
+    async fn turn(&mut self) {
+        self.rung.rest();
+        let mut waits = false;
+        poll_fn(|cx| {
+            let ready = self.rung.poll_readable(cx);
+            if !std::mem::replace(&mut waits, true) {
+                let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            }
+            ready
+        })
+        .await;
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    /// Attempts to connect that have begun since the last call.
+    #[must_use]
+    pub fn dials(&self) -> Vec<Dial> {
+        DIALS.with_borrow_mut(|dials| dials.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// Puts an idle connection to the provider with this index into the pool; the result is its other end.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn pool(&self, provider: usize, small: bool) -> io::Result<UnixStream> {
+        let (theirs, ours) = pair(small)?;
+        let stream = Stream::plain(Socket::from_fd(ours)?);
+        let limit = std::time::Duration::from_secs(3600);
+        let scratch = &mut *self.worker.scratch.borrow_mut();
+        let seat = self.worker.pool.seat(provider, None);
+        let seat = seat.ok_or(io::ErrorKind::Other)?;
+        let upstream = Upstream::fresh(stream, provider, seat);
+        self.worker.pool.put(upstream, limit, scratch);
+        Ok(theirs)
+    }
+
+    /// Closes all idle connections.
+    pub fn empty_pool(&self) {
+        self.worker.pool.reindex(|_| None);
+    }
+}
+
+impl Served {
+    /// Whether the gateway is done with it.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done.get()
+    }
+
+    /// Whether the gateway's close is a reset; Unix sockets do not show it by themselves.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(sockopt::socket_linger(&self.ours), Ok(Some(_)))
+    }
+}
+
+impl Dial {
+    /// Whether somebody still waits for an answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.answer.strong_count() > 0
+    }
+
+    /// Accepts; the result is the provider's end.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn accept(self, small: bool) -> io::Result<UnixStream> {
+        let (theirs, ours) = pair(small)?;
+        self.answer(Ok(Stream::plain(Socket::from_fd(ours)?)));
+        Ok(theirs)
+    }
+
+    /// Refuses.
+    pub fn refuse(self) {
+        self.answer(Err(io::ErrorKind::ConnectionRefused.into()));
+    }
+
+    fn answer(self, stream: io::Result<Stream>) {
+        if let Some(answer) = self.answer.upgrade() {
+            let mut answer = answer.borrow_mut();
+            answer.stream = Some(stream);
+            if let Some(waker) = answer.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Hands an attempt to the script and waits for its answer; `None` where there is no script.
+pub(super) async fn dialled(port: u16) -> Option<io::Result<Stream>> {
+    let answer: Rc<RefCell<Answer>> = Rc::default();
+    let dial = Dial {
+        port,
+        answer: Rc::downgrade(&answer),
+    };
+    DIALS.with_borrow_mut(|dials| Some(dials.as_mut()?.push(dial)))?;
+    let stream = poll_fn(|cx| {
+        let mut answer = answer.borrow_mut();
+        answer.waker = Some(cx.waker().clone());
+        answer.stream.take().map_or(Poll::Pending, Poll::Ready)
+    });
+    Some(stream.await)
+}
+
+/// A connected pair, both ends non-blocking; `small` ones are full after a few KiB.
+fn pair(small: bool) -> io::Result<(UnixStream, OwnedFd)> {
+    let (theirs, ours) = UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    ours.set_nonblocking(true)?;
+    if small {
+        for end in [theirs.as_fd(), ours.as_fd()] {
+            sockopt::set_socket_send_buffer_size(end, 1)?;
+        }
+    }
+    Ok((theirs, ours.into()))
+}
