@@ -202,6 +202,11 @@ impl Socket {
         let _ = sockopt::set_socket_linger(self.fd(), Some(std::time::Duration::ZERO));
     }
 
+    /// Makes the close that follows an orderly end again.
+    pub fn end_on_close(&self) {
+        let _ = sockopt::set_socket_linger(self.fd(), None);
+    }
+
     /// The descriptor, for as long as the socket is borrowed.
     #[must_use]
     #[expect(
