@@ -386,6 +386,7 @@ impl Connection {
         if !self.sent().await {
             return;
         }
+        self.client.succeed();
         // Under TLS the last record has to be with the kernel before the FIN.
         self.client.close_notify();
         if self.sent().await {

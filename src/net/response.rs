@@ -280,6 +280,7 @@ impl Exchange {
             return self.invalid(connection);
         };
         self.response.state = State::Tunnel;
+        connection.client.fail();
         match connection
             .client
             .send(scratch.plain.get(start..end).unwrap_or_default())
@@ -324,6 +325,11 @@ impl Exchange {
             .plain
             .get(start..content + taken.kept)
             .unwrap_or_default();
+        // Where the connection's end is the answer's, only an end that was meant may look like one: not that
+        // of a process that is killed or a task that fails.
+        if self.response.ends_with_connection() {
+            connection.client.fail();
+        }
         let sent = connection.client.send(out);
         self.response.state = State::Content(cursor);
         self.content_sent(connection, sent.is_ok(), &taken, end - content)

@@ -41,6 +41,8 @@ pub struct Socket {
     write: Option<Watch>,
     /// Bytes may be waiting: no receive since the last wake has come up short.
     readable: bool,
+    /// A close would be a reset.
+    resets: Cell<bool>,
 }
 
 impl Socket {
@@ -56,6 +58,7 @@ impl Socket {
             read,
             write: None,
             readable: true,
+            resets: Cell::new(false),
         })
     }
 
@@ -199,7 +202,15 @@ impl Socket {
 
     /// Makes the close that follows a reset: the peer cannot take it for an orderly end.
     pub fn reset_on_close(&self) {
+        self.resets.set(true);
         let _ = sockopt::set_socket_linger(self.fd(), Some(std::time::Duration::ZERO));
+    }
+
+    /// Makes the close that follows an orderly end again.
+    pub fn end_on_close(&self) {
+        if self.resets.take() {
+            let _ = sockopt::set_socket_linger(self.fd(), None);
+        }
     }
 
     /// The descriptor, for as long as the socket is borrowed.

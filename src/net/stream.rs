@@ -181,6 +181,13 @@ impl Stream {
         }
     }
 
+    /// Takes [`fail`](Self::fail) back: the coming close is the orderly end.
+    pub fn succeed(&self) {
+        if let Self::Plain(stream) = self {
+            stream.socket.end_on_close();
+        }
+    }
+
     /// Makes the coming close a reset, under TLS too: what the kernel still holds is thrown away.
     pub fn abort(&self) {
         self.socket().reset_on_close();

@@ -3,7 +3,8 @@
 //! Each module states one side of the contract as raw bytes in and out. Nothing here sleeps: every step waits
 //! for an event, and every wait has a bound that only ever fails a test. `SLUICEGATE_TEST_DRIVER` picks the
 //! event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move, `SLUICEGATE_TEST_BIN` another
-//! binary than the one that was built with the tests.
+//! binary than the one that was built with the tests, `SLUICEGATE_TEST_GOES` how often a side leaves for the
+//! figures of `faults::notice`.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,6 +28,7 @@ mod corners;
 mod counterpart;
 mod disconnects;
 mod errors;
+mod faults;
 mod framing;
 mod handshakes;
 mod heads;

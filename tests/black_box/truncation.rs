@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use rustix::process::Signal;
+
 use crate::support::message::Broken;
 use crate::support::sides::Sides;
-use crate::support::{End, Gateway, Setup, Upstream, Wire, get, tls};
+use crate::support::{ALL_SIDES, End, Gateway, Rig, Setup, Upstream, Wire, get, tls};
 
 /// How a provider breaks off.
 #[derive(Clone, Copy, Debug)]
@@ -281,4 +283,26 @@ fn malformed_chunks_break_the_response_off() {
             let _ = peer.wait_for_close();
         },
     );
+}
+
+#[test]
+fn a_gateway_that_is_killed_ends_no_close_delimited_body_cleanly() {
+    for sides in ALL_SIDES {
+        for gently in [false, true] {
+            let mut rig = Rig::of(sides);
+            let (mut client, mut peer, _) = rig.exchange(&get("/p/openai/models"));
+            peer.send(format!("{UNTIL_CLOSE}part"));
+            client.head();
+            client.expect("part");
+            if gently {
+                rig.gateway.signal(Signal::TERM);
+                rig.gateway.wait_log(|line| line.contains("draining"));
+                rig.gateway.signal(Signal::INT);
+            } else {
+                rig.gateway.signal(Signal::KILL);
+            }
+            rig.gateway.wait_exit();
+            assert_ne!(client.expect_end(), End::Clean, "{sides:?}, {gently}");
+        }
+    }
 }

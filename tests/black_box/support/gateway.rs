@@ -401,6 +401,19 @@ impl Gateway {
         self.memory("VmRSS:")
     }
 
+    /// The descriptors that it has open: number and what stands behind it.
+    pub(crate) fn descriptors(&self) -> Vec<String> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let links = entries.filter_map(|entry| {
+            let path = entry.unwrap().path();
+            // One that was closed meanwhile has no link any more.
+            let behind = fs::read_link(&path).ok()?;
+            let number = path.file_name()?.to_string_lossy().into_owned();
+            Some(format!("{number} {}", behind.display()))
+        });
+        links.collect()
+    }
+
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status

@@ -297,7 +297,8 @@ fn framing(head: &Head) -> Option<Framing> {
     length.map(|_| Framing::Length)
 }
 
-fn hex(digits: &str) -> usize {
+/// The value of hexadecimal digits.
+pub(crate) fn hex(digits: &str) -> usize {
     digits.chars().fold(0, |sum, digit| {
         sum * 16 + digit.to_digit(16).unwrap() as usize
     })

@@ -124,6 +124,12 @@ impl Wire {
     pub(crate) fn stuff(&mut self) -> usize {
         self.handshake().unwrap();
         self.socket.set_write_timeout(Some(STALL)).unwrap();
+        let sent = self.stuff_more();
+        self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    fn stuff_more(&mut self) -> usize {
         let filler = [b'x'; 64 * 1024];
         let mut sent = 0;
         loop {
@@ -158,6 +164,29 @@ impl Wire {
         let tls = self.tls.as_mut().unwrap();
         tls.refresh_traffic_keys().unwrap();
         flush(tls, &mut self.socket).unwrap();
+    }
+
+    /// Sends bytes past TLS, if there is any.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
+    }
+
+    /// Leaves TLS out from here on: what is read and sent is what crosses the network.
+    pub(crate) fn below_tls(&mut self) {
+        self.tls = None;
+    }
+
+    /// Whether there is TLS and its handshake is not over.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Waits until the socket has something to read, and reads nothing.
+    #[track_caller]
+    pub(crate) fn wait_readable(&self) {
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&timeout)).unwrap(), 1, "nothing came");
     }
 
     /// Finishes the TLS handshake.
