@@ -251,7 +251,7 @@ impl<'a> Operator<'a> {
             .time("health and metrics answered", begin.elapsed());
         Figures {
             resident_kib: self.gateway.resident_kib(),
-            descriptors: self.gateway.descriptors(),
+            descriptors: self.gateway.descriptors().len(),
             in_flight: metric(&text, "sluicegate_requests_in_flight"),
             open: metric(&text, "sluicegate_client_connections_open"),
             panics: metric(&text, "sluicegate_panics_total"),

@@ -445,12 +445,6 @@ impl Gateway {
     pub(crate) fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.output.lines.lock().unwrap().lines)
     }
-
-    /// How many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        let listed = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        listed.unwrap().count()
-    }
 }
 
 /// The address in a line that announces one.
