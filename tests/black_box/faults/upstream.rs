@@ -232,7 +232,8 @@ pub(super) const PLACES: &[Place] = &[
             Step::Seen("\r\n\r\n"),
         ],
         &[
-            (ENDS, INVALID, Met::Ended),
+            (BREAKS, RESET, Met::Ended),
+            (CLOSES, CLOSED, Met::Ended),
             (&[Garbage("garbage\r\n\r\n")], INVALID, Met::Ended),
             (&[Stall(Limit::ResponseHeader)], TIMEOUT, Met::Ended),
         ],
