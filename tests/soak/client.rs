@@ -175,7 +175,9 @@ impl<'a> Client<'a> {
         let outcome = judge(self.world, &plan, &answer, epoch, credential.valid)?;
         self.world.outcome(id.kind(), outcome.word());
         let entry = self.world.ledger.get(id);
-        let cut = entry.cut.filter(|_| !outcome.is_whole());
+        let cut = entry
+            .cut
+            .filter(|_| !outcome.is_whole() && !plan.slow_client);
         if let Some(cut) = cut {
             let since = now.saturating_duration_since(cut);
             self.world.time("client sees provider leave", since);

@@ -152,8 +152,16 @@ impl<'a> Operator<'a> {
             self.peak.descriptors = self.peak.descriptors.max(figures.descriptors);
             self.peak.in_flight = self.peak.in_flight.max(figures.in_flight);
             self.peak.open = self.peak.open.max(figures.open);
-            thread::sleep(Duration::from_millis(50));
+            self.rest();
         }
+    }
+
+    /// Rests, and notes by how much longer than it wanted to: what the machine adds to every time.
+    fn rest(&self) {
+        let (begin, rest) = (Instant::now(), Duration::from_millis(50));
+        thread::sleep(rest);
+        self.world
+            .time("the machine is late", begin.elapsed().saturating_sub(rest));
     }
 
     fn within(&mut self, least: usize, most: usize) -> Duration {
