@@ -1,11 +1,14 @@
-//! The fault matrix: every stage of an exchange × every fault × the side it comes from × TLS on either side.
+//! The fault matrix: every stage of an exchange × every fault × the side it comes from × TLS on
+//! either side.
 //!
-//! Each cell says what the client and the provider see; behind each the next exchanges have to be right, and
-//! behind the whole table the gateway has as many descriptors and as much memory as before. What ends by a
-//! time limit is the table of the limits: every one of them is a second there, on a gateway of its own.
+//! Each cell says what the client and the provider see; behind each the next exchanges have to be
+//! right, and behind the whole table the gateway has as many descriptors and as much memory as
+//! before. What ends by a time limit is the table of the limits: each is a second there, on a
+//! gateway of its own.
 
 mod client;
 mod notice;
+mod response;
 mod script;
 mod stage;
 mod upstream;
@@ -38,7 +41,8 @@ const GROWTH_KIB: u64 = 512;
 /// Every cell that exists with TLS on these sides, by the limit that it needs.
 fn cells(sides: Sides) -> BTreeMap<Option<Limit>, Vec<Cell>> {
     let mut cells: BTreeMap<_, Vec<Cell>> = BTreeMap::new();
-    for place in upstream::PLACES.iter().chain(client::PLACES) {
+    let tables = [upstream::PLACES, response::PLACES, client::PLACES];
+    for place in tables.into_iter().flatten() {
         for (faults, seen, met) in place.cells {
             for fault in *faults {
                 let cell = Cell {
@@ -143,8 +147,8 @@ impl Bench {
         failures.into_inner().unwrap()
     }
 
-    /// The descriptors that the gateway has open with one connection. While it is starting it may have others
-    /// for a moment: the lowest of a few counts is right.
+    /// The descriptors that the gateway has open with one connection. While it is starting it may
+    /// have others for a moment: the lowest of a few counts is right.
     fn descriptors_at_rest(&self) -> Vec<String> {
         let mut client = match &self.tls {
             None => self.gateway.connect(),
@@ -158,7 +162,7 @@ impl Bench {
         counts.min_by_key(Vec::len).unwrap_or_default()
     }
 
-    /// Waits until the gateway has as many descriptors open as `at_rest`, but for the connection there.
+    /// Waits until the gateway has open what it has at rest, but for the one connection there.
     #[track_caller]
     fn expect_descriptors(&self, at_rest: &[String]) {
         let until = Instant::now() + PATIENCE;
@@ -173,7 +177,8 @@ impl Bench {
     }
 }
 
-/// Plays the cells of one limit, or of none, twice: the first pass warms up, the second may leave nothing.
+/// Plays the cells of one limit, or of none, twice: the first pass warms up, the second may leave
+/// nothing.
 fn play(sides: Sides, limit: Option<Limit>, cells: &[Cell]) {
     let lanes = match limit {
         None => LANES,

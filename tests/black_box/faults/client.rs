@@ -1,19 +1,11 @@
 //! Faults that come from the client, from its first packet to a tunnel.
 
 use super::script::{
-    BREAKS, CLOSES, ENDS, Fault, LEAVES, Limit, Met, NO_RECORD, On, Place, Seen, Stage, Step, Then,
-    To, client,
+    BREAKS, CHUNKED_PUT, CLOSES, ENDS, Fault, GET, LEAVES, Limit, Met, NO_RECORD, On, POST, PUT,
+    Place, SWITCHED, Seen, Stage, Step, Then, To, UPGRADE, client,
 };
 use Fault::{Close, Garbage, HalfClose, Reset, Stall};
 use Step::{Accept, Ask, Client, ClientRaw, Handshake, Head, Upstream};
-
-const GET: Step = Ask("GET", &[]);
-const POST: Step = Ask("POST", &["Content-Length: 4"]);
-const PUT: Step = Ask("PUT", &["Content-Length: 10"]);
-const CHUNKED_PUT: Step = Ask("PUT", &["Transfer-Encoding: chunked"]);
-const UPGRADE: Step = Ask("GET", &["Connection: Upgrade", "Upgrade: websocket"]);
-const SWITCHED: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 const fn refused(status: u16, code: &'static str) -> Seen {
     Seen::Error(status, code, false, Then::Closed)

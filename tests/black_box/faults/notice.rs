@@ -1,4 +1,5 @@
-//! How soon one side notices that the other has gone: printed, and held to the order of magnitude promised.
+//! How soon one side notices that the other has gone: printed, and held to the order of magnitude
+//! that is promised.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The vocabulary of the matrix: how an exchange is brought to a place, what goes wrong there, and what
-//! either side then sees. Only data; `stage` plays it.
+//! The vocabulary of the matrix: how an exchange is brought to a place, what goes wrong there, and
+//! what either side then sees. Only data; `stage` plays it.
 
 /// Which part of an exchange a place belongs to, in the order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +84,16 @@ pub(super) enum Step {
     Exchanged,
 }
 
+/// Requests that wait for what a script sends behind them.
+pub(super) const GET: Step = Step::Ask("GET", &[]);
+pub(super) const POST: Step = Step::Ask("POST", &["Content-Length: 4"]);
+pub(super) const PUT: Step = Step::Ask("PUT", &["Content-Length: 10"]);
+pub(super) const CHUNKED_PUT: Step = Step::Ask("PUT", &["Transfer-Encoding: chunked"]);
+pub(super) const UPGRADE: Step = Step::Ask("GET", &["Connection: Upgrade", "Upgrade: websocket"]);
+/// What opens a tunnel.
+pub(super) const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
 /// The time limit that ends a stall: each has a gateway of its own where it is one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Limit {
@@ -149,7 +159,8 @@ pub(super) const CLOSES: &[Fault] = &[Fault::Close, Fault::HalfClose];
 /// What the client sees, unless it has gone.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen {
-    /// The gateway's error: status, code (any of several between bars), whether a retry is advised, and the connection afterwards.
+    /// The gateway's error: status, code (any of several between bars), whether a retry is advised,
+    /// and the connection afterwards.
     Error(u16, &'static str, bool, Then),
     /// A whole answer of the provider's.
     Whole(u16, Then),

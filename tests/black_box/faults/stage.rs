@@ -1,5 +1,5 @@
-//! Plays one cell of the matrix: leads the exchange to its place, lets the fault strike, looks at what both
-//! sides got, and asserts that the next exchanges are right.
+//! Plays one cell of the matrix: leads the exchange to its place, lets the fault strike, looks at
+//! what both sides got, and asserts that the next exchanges are right.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::support::{End, Gateway, KEY, Sides, Upstream, Wire, ok};
 use super::script::{Fault, From, Limit, Met, NO_RECORD, On, Place, Seen, Stage, Step, Then, To};
 use super::verdict::judge;
 
-/// Tells "at once" from every time limit on a machine that does a lot else; `notice` measures how soon it is.
+/// Tells "at once" from every time limit on a machine that does a lot else; `notice` measures how
+/// soon it is.
 const AT_ONCE: Duration = Duration::from_secs(4);
 /// When a limit of one second may strike.
 const LIMIT_AT_LEAST: Duration = Duration::from_millis(500);
@@ -121,8 +122,8 @@ impl Lane<'_> {
         scene
     }
 
-    /// Exchanges on the client's connection, if it should be there still, and on a new one: each has to be
-    /// answered for itself, and on the provider's connection that should be there still.
+    /// Exchanges on the client's connection, if it should be there still, and on a new one: each
+    /// has to be answered for itself, and on the provider's connection that should be there still.
     fn go_on(&self, kept: Option<Wire>, peer: Option<Wire>) {
         let clients = kept.into_iter().chain([self.connect()]);
         let last = clients.fold(peer, |peer, mut client| {
@@ -136,7 +137,7 @@ impl Lane<'_> {
 
     fn exchange(&self, client: &mut Wire, peer: Option<Wire>) -> Wire {
         let token = token();
-        client.send(self.head("GET", &token, &[], "1.1"));
+        client.send(self.head(&self.name, "GET", &token, "", "1.1"));
         let mut peer = peer.unwrap_or_else(|| self.upstream.accept());
         assert_eq!(peer.head().target(), format!("/v1/{token}"));
         peer.send(ok(&token));
@@ -151,12 +152,7 @@ impl Lane<'_> {
         }
     }
 
-    fn head(&self, method: &str, token: &str, lines: &[&str], version: &str) -> String {
-        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        self.head_to(&self.name, method, token, &lines, version)
-    }
-
-    fn head_to(
+    fn head(
         &self,
         provider: &str,
         method: &str,
@@ -232,7 +228,7 @@ impl Scene<'_> {
         };
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         let lane = self.lane;
-        let head = lane.head_to(provider, method, &self.token, &lines, version);
+        let head = lane.head(provider, method, &self.token, &lines, version);
         self.client().send(head);
     }
 
@@ -329,7 +325,7 @@ impl Scene<'_> {
         None
     }
 
-    /// Behind an answer: completes the request where the connection goes on, else waits for the end.
+    /// Behind an answer: completes the request where the connection goes on, else awaits its end.
     fn then(&self, mut client: Wire, then: Then) -> Option<Wire> {
         if then == Then::Kept {
             client.send(self.place.rest);

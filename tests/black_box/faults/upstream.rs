@@ -1,29 +1,11 @@
-//! Faults that come from the provider, from the resolver to a tunnel.
+//! Faults that come from the provider before the client has seen anything of its answer.
 
 use super::script::{
-    BREAKS, CLOSES, ENDS, Fault, Limit, Met, NO_RECORD, On, Place, Seen, Stage, Step, Then, To,
-    upstream,
+    BREAKS, CHUNKED_PUT, CLOSES, ENDS, Fault, GET, Limit, Met, NO_RECORD, On, POST, PUT, Place,
+    Seen, Stage, Step, Then, To, upstream,
 };
 use Fault::{Close, Early, Garbage, HalfClose, Reset, Stall, Unreachable};
-use Step::{Accept, Ask, AskHttp10, Client, ClientStuffs, Head, Pooled, Upstream};
-
-const GET: Step = Ask("GET", &[]);
-const POST: Step = Ask("POST", &["Content-Length: 4"]);
-const PUT: Step = Ask("PUT", &["Content-Length: 10"]);
-const CHUNKED_PUT: Step = Ask("PUT", &["Transfer-Encoding: chunked"]);
-const UPGRADE: Step = Ask("GET", &["Connection: Upgrade", "Upgrade: websocket"]);
-const SWITCHED: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-
-/// An answer that begins in chunks and goes on with `$rest`.
-macro_rules! chunked {
-    ($rest:literal) => {
-        Upstream(concat!(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-            $rest
-        ))
-    };
-}
+use Step::{Accept, Ask, Client, ClientStuffs, Head, Pooled, Upstream};
 
 const fn error(status: u16, code: &'static str) -> Seen {
     Seen::Error(status, code, false, Then::Kept)
@@ -41,13 +23,6 @@ const BROKEN_HEAD: Seen = error(502, "upstream_invalid_response|upstream_reset")
 const CLOSED: Seen = error(502, "upstream_closed");
 const RESET: Seen = error(502, "upstream_reset");
 const TIMEOUT: Seen = error(504, "upstream_timeout");
-
-/// The limits that an answer can stall into once it has begun.
-const STALLS: &[Fault] = &[
-    Stall(Limit::BodyIdle),
-    Stall(Limit::Request),
-    Stall(Limit::Drain),
-];
 
 pub(super) const PLACES: &[Place] = &[
     upstream(
@@ -88,11 +63,14 @@ pub(super) const PLACES: &[Place] = &[
         Stage::Connect,
         "no SYN is answered",
         &[POST, Client("body")],
-        &[(
-            &[Stall(Limit::Connect), Stall(Limit::Request)],
-            CONNECT_TIMEOUT,
-            Met::Untouched,
-        )],
+        &[
+            (
+                &[Stall(Limit::Connect), Stall(Limit::Request)],
+                CONNECT_TIMEOUT,
+                Met::Untouched,
+            ),
+            (&[Stall(Limit::Drain)], Seen::Nothing, Met::Untouched),
+        ],
     )
     .to(To::Full),
     upstream(
@@ -118,6 +96,7 @@ pub(super) const PLACES: &[Place] = &[
                 CONNECT_TIMEOUT,
                 Met::Gone,
             ),
+            (&[Stall(Limit::Drain)], Seen::Nothing, Met::Gone),
         ],
     )
     .on(On::TlsUpstream),
@@ -158,6 +137,13 @@ pub(super) const PLACES: &[Place] = &[
                 )],
                 Seen::Whole(200, Then::Kept),
                 Met::Kept,
+            ),
+            (
+                &[Early(
+                    "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+                )],
+                Seen::Whole(413, Then::Closed),
+                Met::CutShort,
             ),
         ],
     )
@@ -267,180 +253,6 @@ pub(super) const PLACES: &[Place] = &[
                 &[Stall(Limit::ResponseHeader), Stall(Limit::Request)],
                 TIMEOUT,
                 Met::Ended,
-            ),
-        ],
-    ),
-    upstream(
-        Stage::AwaitingContent,
-        "behind a head with a length",
-        &[
-            GET,
-            Head,
-            Upstream("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"),
-            Step::Seen("\r\n\r\n"),
-        ],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (STALLS, Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::AwaitingContent,
-        "behind a chunked head",
-        &[
-            GET,
-            Head,
-            Upstream("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            Step::Seen("\r\n\r\n"),
-        ],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("zz\r\n")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::Length,
-        "in content with a length",
-        &[
-            GET,
-            Head,
-            Upstream("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"),
-            Step::Seen("half"),
-        ],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (STALLS, Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::UntilClose,
-        "in content until the end",
-        &[
-            GET,
-            Head,
-            Upstream("HTTP/1.1 200 OK\r\n\r\nhalf"),
-            Step::Seen("half"),
-        ],
-        &[
-            (BREAKS, Seen::CutShort, Met::Ended),
-            (CLOSES, Seen::Whole(200, Then::Closed), Met::Ended),
-            (STALLS, Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::UntilClose,
-        "in chunks for a client of HTTP/1.0",
-        &[AskHttp10, Head, chunked!("4\r\n"), Step::Seen("half")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("data!!")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::ChunkLine,
-        "between chunks",
-        &[GET, Head, chunked!(""), Step::Seen("half\r\n")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("zz\r\n")], Seen::CutShort, Met::Ended),
-            (STALLS, Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::ChunkLine,
-        "in a chunk line",
-        &[GET, Head, chunked!("8"), Step::Seen("half\r\n8")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("\nbody")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::ChunkData,
-        "in a chunk",
-        &[GET, Head, chunked!("8\r\nmore"), Step::Seen("more")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("body\n0\r\n\r\n")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::ChunkData,
-        "behind a chunk's data",
-        &[GET, Head, chunked!("4\r\nmore"), Step::Seen("more")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("xx0\r\n\r\n")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::Trailers,
-        "behind the last chunk",
-        &[GET, Head, chunked!("0\r\n"), Step::Seen("half\r\n0\r\n")],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage(" folded\r\n\r\n")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::Trailers,
-        "in the trailers",
-        &[
-            GET,
-            Head,
-            chunked!("0\r\nX-Sum: 1\r\nX-"),
-            Step::Seen("X-Sum: 1\r\n"),
-        ],
-        &[
-            (ENDS, Seen::CutShort, Met::Ended),
-            (&[Garbage("\0: 1\r\n\r\n")], Seen::CutShort, Met::Ended),
-            (&[Stall(Limit::BodyIdle)], Seen::CutShort, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::Gap,
-        "behind a whole answer",
-        &[Step::Exchanged],
-        &[
-            (ENDS, Seen::Kept, Met::Ended),
-            (
-                &[Garbage(
-                    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nwrong!",
-                )],
-                Seen::Kept,
-                Met::Ended,
-            ),
-            (&[Stall(Limit::IdleUpstream)], Seen::Kept, Met::Ended),
-        ],
-    ),
-    upstream(
-        Stage::Tunnel,
-        "in a tunnel",
-        &[
-            UPGRADE,
-            Head,
-            Upstream(SWITCHED),
-            Step::Seen("\r\n\r\n"),
-            Client("ping"),
-            Step::Met("ping"),
-        ],
-        &[
-            (BREAKS, Seen::CutShort, Met::Gone),
-            (CLOSES, Seen::Clean, Met::Gone),
-            (
-                &[
-                    Stall(Limit::TunnelIdle),
-                    Stall(Limit::Request),
-                    Stall(Limit::Drain),
-                ],
-                Seen::CutShort,
-                Met::Gone,
             ),
         ],
     ),
