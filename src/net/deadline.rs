@@ -38,6 +38,8 @@ impl Tick {
 pub struct Clock {
     start: Instant,
     now: Cell<u32>,
+    /// The tick up to which expired deadlines have been woken.
+    turned: Cell<Tick>,
     slots: RefCell<Slots>,
     /// There is something to do at the next tick whatever is registered.
     goes_on: Cell<bool>,
@@ -63,6 +65,7 @@ impl Clock {
         Rc::new(Self {
             start: Instant::now(),
             now: Cell::new(0),
+            turned: Cell::new(Tick(0)),
             goes_on: Cell::new(false),
             slots: RefCell::default(),
             sweeper: RefCell::new(None),
@@ -117,9 +120,9 @@ impl Clock {
 
     /// Wakes what has expired if a new tick has begun, and runs `each` then.
     pub fn turn(&self, each: impl Fn(Tick) -> bool) {
-        let before = self.now();
         self.refresh();
-        if self.now() > before {
+        // Others refresh the clock too: what counts is when this was last done.
+        if self.now() > self.turned.replace(self.now()) {
             self.wake_expired();
             self.goes_on.set(each(self.now()));
         }
@@ -228,5 +231,38 @@ impl Drop for Deadline {
             };
             slots.free.push(self.index);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may wait for a tick")]
+    fn a_deadline_expires_though_others_look_at_the_clock_first() {
+        let clock = Clock::new();
+        let deadline = clock.register();
+        deadline.set(Duration::ZERO);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        assert!(deadline.poll(&mut Context::from_waker(&waker)).is_pending());
+        std::thread::sleep(TICK);
+        let _other = clock.register();
+        clock.turn(|_| false);
+        assert!(woken.0.load(Ordering::SeqCst));
     }
 }

@@ -1,5 +1,7 @@
 //! Time limits: what they end and what it is answered with. One second each; bounds are loose.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -342,4 +344,28 @@ fn a_worker_that_spins_keeps_time() {
         code(&silent.response(), 504, "timeout_error", false),
         "upstream_timeout"
     );
+}
+
+#[test]
+fn time_goes_on_while_connections_come_and_go() {
+    let rig = limited("request_header");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let mut client = rig.client();
+                    client.send(get("/health"));
+                    client.response();
+                }
+            });
+        }
+        let begin = About::now();
+        let mut slow = rig.client();
+        slow.send("GET /health HTTP/1.1\r\n");
+        let got = slow.try_response();
+        over.store(true, Ordering::SeqCst);
+        assert_eq!(got.unwrap().status(), 408);
+        begin.a_second();
+    });
 }
