@@ -22,6 +22,8 @@ pub struct TlsStream {
     tls: Connection,
     /// Opened bytes wait in rustls because the caller's buffer was full.
     opened: bool,
+    /// A record was invalid: what came before it is still handed out, then the error.
+    failed: bool,
     /// Where received ciphertext stands between record boundaries.
     edge: RecordEdge,
 }
@@ -42,6 +44,7 @@ impl TlsStream {
             socket,
             tls,
             opened: false,
+            failed: false,
             edge: RecordEdge::default(),
         }
     }
@@ -100,6 +103,11 @@ impl TlsStream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.opened = false,
                 Err(error) => return Err(error),
             }
+            if self.failed {
+                // What came before the fault was handed out; rustls keeps saying what it was.
+                let fault = self.tls.process_new_packets().err();
+                return Err(fault.map_or(ErrorKind::InvalidData.into(), invalid));
+            }
             let limit = cipher.len().min(out.len().saturating_sub(RECORD_BYTES_MAX));
             let Some(room) = cipher.get_mut(..limit) else {
                 return Ok(Received::Pending);
@@ -131,9 +139,16 @@ impl TlsStream {
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
+                    self.failed = true;
                     // The alert that tells the peer; it may be gone.
                     let _ = self.flush();
-                    return Err(io::Error::new(ErrorKind::InvalidData, error));
+                    let room = out.get_mut(filled..).unwrap_or_default();
+                    // Records before the bad one count.
+                    filled += self.tls.reader().read(room).unwrap_or_default();
+                    return match filled {
+                        0 => Err(invalid(error)),
+                        filled => Ok(filled),
+                    };
                 }
             };
             if state.plaintext_bytes_to_read() > 0 {
@@ -187,13 +202,13 @@ impl TlsStream {
     /// Whether bytes are there without asking the kernel.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        self.opened || self.socket.is_readable()
+        self.opened || self.failed || self.socket.is_readable()
     }
 
     /// Whether the peer of an idle connection has said nothing but what TLS says on its own, a session
     /// ticket for instance, and that whole.
     pub fn is_quiet(&mut self, cipher: &mut [u8]) -> bool {
-        if self.opened {
+        if self.opened || self.failed {
             return false;
         }
         loop {
@@ -237,6 +252,10 @@ impl TlsStream {
     pub(super) fn socket_mut(&mut self) -> &mut Socket {
         &mut self.socket
     }
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
 }
 
 /// rustls writes its queue of records with one vectored call.

@@ -1,10 +1,9 @@
 //! Idle connections under TLS: what TLS says on its own is no stray byte, part of a record is one.
-//! request that costs money is sent twice.
 
 use std::io::Write as _;
 
 use crate::support::sides::Sides;
-use crate::support::{Gateway, Upstream, Wire, get, ok, post, request};
+use crate::support::{Gateway, Rig, Upstream, Wire, get, ok, post, request};
 
 const CHAT: &str = "/p/openai/chat/completions";
 const MODELS: &str = "/p/openai/models";
@@ -89,4 +88,23 @@ fn an_upstream_that_answers_before_the_upload_ends_is_not_reused_in_its_middle()
     other.send(get(MODELS));
     let mut fresh = upstream.accept();
     assert_eq!(fresh.request().head.method(), "GET");
+}
+
+#[test]
+fn an_answer_counts_although_a_bad_record_follows_at_once() {
+    let rig = Rig::of(crate::support::Sides {
+        client: false,
+        upstream: true,
+    });
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    let mut bytes = peer.seal(ok("whole").as_bytes());
+    bytes.extend_from_slice(b"\x17\x03\x03\x00\x20 thirty-two bytes that are not TLS");
+    peer.socket().write_all(&bytes).unwrap();
+    assert_eq!(client.response().text(), "whole");
+    peer.wait_for_close();
+    client.send(get("/p/anthropic/models"));
+    let mut fresh = rig.upstream.accept();
+    fresh.request();
+    fresh.send(ok("fresh"));
+    assert_eq!(client.response().text(), "fresh");
 }
