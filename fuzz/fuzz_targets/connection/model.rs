@@ -580,7 +580,7 @@ fn broken_off(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8])
     };
     let Content { raw, plain, state } = &clear.content;
     let bad = matches!(request.content.state, Found::Unsure) || matches!(state, Found::Unsure);
-    if record.client.left.is_some() || bad {
+    if record.client.left.is_some() || bad || (clear.is_tunnel() && side.left.is_some()) {
         return;
     }
     let part = matches!(state, Found::Part);
@@ -638,6 +638,11 @@ impl Clear {
     fn ends_with_connection(&self, request: &Request) -> bool {
         self.framing == Framing::Close || request.strips(self)
     }
+
+    /// What follows has no end of its own, so that any end will do.
+    fn is_tunnel(&self) -> bool {
+        self.head.start.split(' ').nth(1) == Some("101")
+    }
 }
 
 /// Compares what the client received with what a provider answered.
@@ -666,7 +671,7 @@ fn interim_len(got: &[u8], request: &Request, answer: &Answer) -> usize {
 
 fn relayed_last(got: &[u8], at: usize, request: &Request, clear: &Clear) -> Match {
     let Clear { head, content, .. } = clear;
-    let tunnel = head.start.split(' ').nth(1) == Some("101");
+    let tunnel = clear.is_tunnel();
     let strip = request.strips(clear);
     let mut kept = kept(head, tunnel);
     kept.retain(|f| !(strip && ["transfer-encoding", "trailer"].contains(&&*f.name)));

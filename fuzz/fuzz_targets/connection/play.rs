@@ -137,7 +137,10 @@ pub async fn play(script: &Script, session: &mut Session) -> Record {
     if served.is_done() {
         player.session.settle().await;
     }
+    // It has not left of its own accord: this is the script's end.
+    let left = player.record.client.left;
     player.record.client.close();
+    player.record.client.left = left;
     player.settle().await;
     assert!(
         served.is_done(),
