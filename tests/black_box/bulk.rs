@@ -312,3 +312,45 @@ fn a_flood_does_not_keep_others_waiting() {
         assert!(slowest < Duration::from_secs(2), "{sides:?}: {slowest:?}");
     }
 }
+
+/// Uploads at a time in the peak, and the content of each.
+const PEAK: usize = 1500;
+const PEAK_BYTES: usize = 150_000;
+
+#[test]
+fn memory_comes_back_after_a_peak_of_uploads() {
+    let rig = Rig::plain();
+    // A provider with little room: most of each upload has to wait somewhere in front of it.
+    rig.upstream.narrow();
+    let before = rig.gateway.resident_kib();
+    let message = request("POST", "/p/anthropic/x", &[], &"u".repeat(PEAK_BYTES));
+    let uploads = (0..PEAK).map(|_| {
+        let client = rig.client();
+        let mut writer = client.socket().try_clone().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let sent = writer.write(message.as_bytes()).unwrap();
+        (client, sent, rig.upstream.accept())
+    });
+    let uploads: Vec<_> = uploads.collect();
+    for (client, sent, mut peer) in uploads {
+        client.socket().set_nonblocking(false).unwrap();
+        let message = message.clone();
+        let writer = thread::spawn(move || {
+            client
+                .socket()
+                .write_all(&message.as_bytes()[sent..])
+                .unwrap();
+            client
+        });
+        assert_eq!(peer.request().body.len(), PEAK_BYTES);
+        peer.send(ok("taken"));
+        assert_eq!(writer.join().unwrap().response().text(), "taken");
+    }
+    let (peak, after) = (rig.gateway.resident_peak_kib(), rig.gateway.resident_kib());
+    println!("resident: {before} KiB before, {peak} at the peak, {after} after");
+    assert!(peak < 100 * 1024, "{peak} KiB at the peak");
+    assert!(
+        after < before + 8 * 1024,
+        "{before} KiB before, {after} after"
+    );
+}

@@ -50,6 +50,11 @@ impl Upstream {
         }
     }
 
+    /// Makes what the kernel takes for a connection small, for all accepted from now on.
+    pub(crate) fn narrow(&self) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.listener, 4096).unwrap();
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
