@@ -5,6 +5,7 @@
 //! waits, and one wait for everything that could let it move more. Nothing is in flight while it waits, so
 //! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::rc::Rc;
@@ -62,6 +63,44 @@ pub(super) struct Upload {
     pub(super) cursor: Cursor,
     /// The upstream takes no more of it.
     pub(super) refused: bool,
+}
+
+/// Boxes of exchanges that have ended, for those to come: so a request allocates nothing.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "boxes move between here and the tasks")]
+pub struct Spares(RefCell<Vec<Box<Exchange>>>);
+
+/// Boxes kept; more exchanges than that at once are worth an allocation.
+const SPARES_MAX: usize = 64;
+
+impl Spares {
+    fn fill(&self, exchange: Exchange) -> Box<Exchange> {
+        match self.0.borrow_mut().pop() {
+            Some(mut spare) => {
+                *spare = exchange;
+                spare
+            }
+            None => Box::new(exchange),
+        }
+    }
+
+    /// What the exchange held is let go; `gateway` is the configuration in force.
+    fn keep(&self, mut exchange: Box<Exchange>, gateway: Rc<Gateway>) {
+        exchange.gateway = gateway;
+        exchange.upstream = None;
+        exchange.unsent = Vec::new();
+        exchange.replay = None;
+        exchange.response = Response::new(false);
+        let mut spares = self.0.borrow_mut();
+        if spares.len() < SPARES_MAX {
+            spares.push(exchange);
+        }
+    }
+
+    /// Lets go of the configuration that they still hold.
+    pub fn clear(&self) {
+        self.0.take();
+    }
 }
 
 /// What trying to move bytes in one direction came to.
@@ -135,7 +174,7 @@ impl Exchange {
         };
         connection.access.routed(forward.provider);
         connection.deadline.limit(gateway.config.timeouts.request);
-        let mut exchange = Box::new(Self {
+        let mut exchange = worker.spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
             upstream: None,
@@ -201,6 +240,13 @@ impl Exchange {
     /// # Cancel safety
     /// Dropped, the upstream connection is closed.
     pub async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
+        let after = self.drive(connection).await;
+        let worker = &connection.worker;
+        worker.spares.keep(self, worker.gateway());
+        after
+    }
+
+    async fn drive(&mut self, connection: &mut Connection) -> After {
         loop {
             if self.upstream.is_none()
                 && let Err(after) = self.establish(connection).await

@@ -32,6 +32,7 @@ use crate::observe::{self, Counters};
 
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
+use super::exchange::Spares;
 use super::hangup::Hangups;
 use super::ids::Ids;
 use super::local::Answer;
@@ -108,6 +109,8 @@ pub struct Worker {
     pub names: Names,
     /// Request ids.
     pub ids: Ids,
+    /// Room for exchanges to come.
+    pub spares: Spares,
     /// Connections made ahead of need.
     pub warm: Warm,
     /// Polling before sleeping.
@@ -168,6 +171,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         hangups: Hangups::new()?,
         names: Names::new(start.mailbox, Message::Resolved),
         ids: Ids::default(),
+        spares: Spares::default(),
         warm: Warm::default(),
         spin: Rc::default(),
         gateway: RefCell::new(prepare(&start.settings)),
@@ -335,6 +339,7 @@ impl Worker {
         self.pool.reindex(|index| new.index_of(&old, index));
         self.warm.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
+        self.spares.clear();
         *self.tls.borrow_mut() = settings.tls.clone();
         self.connections.set(settings.connections);
         self.spin.set(settings.config.server.spin);
