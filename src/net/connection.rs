@@ -151,7 +151,8 @@ impl Connection {
                 return Poll::Ready(true);
             }
             if self.worker.is_stopping() {
-                return Poll::Ready(false);
+                // A request that has arrived is answered, whether readiness was reported yet or not.
+                return Poll::Ready(self.client.look_again());
             }
             self.deadline.poll(cx).map(|()| false)
         })

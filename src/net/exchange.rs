@@ -382,7 +382,8 @@ impl Exchange {
         let tunnel = self.response.is_tunnel();
         if tunnel && !connection.carry.is_empty() && upstream.stream.is_flushed() {
             let early = std::mem::take(&mut connection.carry);
-            return sent_to_upstream(upstream.stream.send(&early).is_ok());
+            self.up.refused = upstream.stream.send(&early).is_err();
+            return Flow::Moved;
         }
         if !self.wants_client(connection, upstream) || !connection.client.is_readable() {
             return Flow::Idle;
@@ -402,7 +403,9 @@ impl Exchange {
         };
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
-            return sent_to_upstream(upstream.stream.send(bytes).is_ok());
+            // One that takes no more may have said its last words: they still go to the client.
+            self.up.refused = upstream.stream.send(bytes).is_err();
+            return Flow::Moved;
         }
         if self.up.cursor.is_done() {
             connection.carry.extend_from_slice(bytes);
@@ -477,7 +480,7 @@ impl Exchange {
     /// whatever shows that the client is there.
     fn wants_client(&self, connection: &Connection, upstream: &Upstream) -> bool {
         if self.response.is_tunnel() {
-            upstream.stream.is_flushed() && connection.carry.is_empty()
+            !self.up.refused && upstream.stream.is_flushed() && connection.carry.is_empty()
         } else if self.up.cursor.is_done() {
             connection.may_carry()
         } else {
@@ -614,15 +617,6 @@ impl Exchange {
             true if !self.response.expects_continue => After::Discard(self.up.cursor),
             _ => After::Close { linger: !done },
         }
-    }
-}
-
-/// A tunnel has no answer that could still come: it ends with its upstream.
-fn sent_to_upstream(sent: bool) -> Flow {
-    if sent {
-        Flow::Moved
-    } else {
-        Flow::Over(After::Truncate { reset: true })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -218,7 +219,12 @@ impl Pool {
             drop(keeper);
             let scratch = &mut *scratch.borrow_mut();
             for stack in self.idle.borrow_mut().iter_mut() {
-                stack.retain_mut(|upstream| still_idle(upstream, cx, scratch));
+                // A defect that a provider's bytes bring out costs their connection, as everywhere else.
+                let fenced = |upstream: &mut Box<Upstream>| {
+                    let look = AssertUnwindSafe(|| still_idle(upstream, cx, scratch));
+                    catch_unwind(look).unwrap_or_default()
+                };
+                stack.retain_mut(fenced);
             }
             Poll::Pending
         })

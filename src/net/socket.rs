@@ -131,6 +131,11 @@ impl Socket {
         self.readable
     }
 
+    /// Bytes wait, as the kernel has said.
+    pub fn wake(&mut self) {
+        self.readable = true;
+    }
+
     /// Makes the next wait ask the kernel again although bytes may be left: how a busy connection yields.
     pub fn rest(&mut self) {
         self.readable = false;

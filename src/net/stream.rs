@@ -160,6 +160,15 @@ impl Stream {
         matches!(self.socket().peek(), Ok(Received::Data(_)))
     }
 
+    /// As [`has_unread`](Self::has_unread), and makes the next receive worth trying if so.
+    pub fn look_again(&mut self) -> bool {
+        let unread = self.has_unread();
+        if unread {
+            self.socket_mut().wake();
+        }
+        unread
+    }
+
     /// Says under TLS that no more will come; it may have to be flushed.
     pub fn close_notify(&mut self) {
         if let Self::Tls(stream) = self {

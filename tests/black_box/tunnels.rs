@@ -1,5 +1,7 @@
 //! `Upgrade: websocket`: what goes upstream, what a 101 opens, and how a tunnel ends.
 
+use rustix::process::Signal;
+
 use crate::support::sides::Sides;
 use crate::support::wire::lossy;
 use crate::support::{End, Gateway, KEY, Upstream, Wire, get, ok, request};
@@ -325,4 +327,20 @@ fn what_the_client_sent_before_its_end_arrives() {
             assert_eq!(got.len(), sent, "{}", sides.name);
         },
     );
+}
+
+#[test]
+fn the_last_bytes_of_an_upstream_that_is_gone_still_arrive() {
+    let rig = crate::support::Rig::plain();
+    let (mut client, mut peer, _) = rig.exchange(&asks());
+    peer.send(SWITCHED);
+    assert_eq!(client.head().status(), 101);
+    // Stopped, so that it finds both sides' bytes at once.
+    rig.gateway.signal(Signal::STOP);
+    peer.send("last words");
+    client.send("more");
+    peer.reset();
+    rig.gateway.signal(Signal::CONT);
+    client.expect("last words");
+    client.expect_end();
 }
