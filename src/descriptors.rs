@@ -18,8 +18,8 @@ pub fn raise() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// Client connections that each of `workers` has descriptors for: a request needs a second one, towards the
-/// provider.
+/// Client connections that there are descriptors for: a request needs a second one, towards the provider. The
+/// kernel may give most of them to one of the `workers`, so each may have as many.
 #[must_use]
 pub fn connections(workers: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current;
@@ -31,9 +31,7 @@ fn share(descriptors: u64, workers: usize) -> usize {
     let left = descriptors
         .saturating_sub(OF_THE_PROCESS)
         .saturating_sub(OF_A_WORKER.saturating_mul(workers));
-    usize::try_from(left / workers / 2)
-        .unwrap_or(usize::MAX)
-        .max(1)
+    usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -44,8 +42,8 @@ mod tests {
     fn half_of_what_the_process_leaves() {
         for (descriptors, workers, connections) in [
             (1024, 1, 488),
-            (1024, 2, 240),
-            (1_048_576, 64, 8183),
+            (1024, 2, 480),
+            (1_048_576, 64, 523_760),
             (10, 2, 1),
             (1024, 0, 488),
         ] {

@@ -175,8 +175,11 @@ impl Connection {
         let received = match self.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return None,
-            Ok(Received::Eof) => return Some(Step::After(After::Close { linger: false })),
-            Err(_) => return Some(Step::After(After::Drop)),
+            // A plain client that has ended needs no more than the close.
+            Ok(Received::Eof) if self.client.is_tls() => {
+                return Some(Step::After(After::Close { linger: false }));
+            }
+            Ok(Received::Eof) | Err(_) => return Some(Step::After(After::Drop)),
         };
         worker.spin.traffic();
         let bytes = room.get(..received).unwrap_or_default();
