@@ -374,3 +374,22 @@ fn out_of_file_descriptors_the_process_lives_and_serves_again() {
     later.send(HEALTH);
     assert_eq!(later.response().status(), 200);
 }
+
+#[test]
+fn a_worker_that_cannot_run_takes_the_process_with_it() {
+    // Enough to start the first worker and not all of them.
+    let ended: Vec<_> = (9..20)
+        .map(|count| {
+            let setup = Setup::new().env("SLUICEGATE_WORKERS", "8");
+            setup.run_with_descriptors(count)
+        })
+        .collect();
+    for finished in &ended {
+        let code = finished.code.unwrap();
+        assert!(code == 1 || code == 70, "{code}: {}", finished.all());
+        assert!(!finished.stderr.is_empty());
+    }
+    assert!(ended.iter().any(|finished| {
+        finished.code == Some(70) && finished.stderr.contains("a worker has ended")
+    }));
+}

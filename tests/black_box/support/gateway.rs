@@ -175,6 +175,15 @@ impl Setup {
         self.spawn_by(command, socket.into())
     }
 
+    /// Runs it with so few descriptors that it has to end by itself.
+    pub(crate) fn run_with_descriptors(self, count: usize) -> Finished {
+        let mut command = Command::new("/bin/sh");
+        let script = format!("ulimit -n {count} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(program());
+        let child = self.spawn_by(command, Stdio::null());
+        self.finished(child)
+    }
+
     fn started(self, mut child: Child) -> Gateway {
         let output = Arc::new(Output::default());
         let stdout = output.collect(child.stdout.take().unwrap());
