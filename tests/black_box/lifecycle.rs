@@ -378,7 +378,8 @@ fn out_of_file_descriptors_the_process_lives_and_serves_again() {
 #[test]
 fn a_worker_that_cannot_run_takes_the_process_with_it() {
     // Enough to start the first worker and not all of them.
-    let ended: Vec<_> = (9..20)
+    let ended: Vec<_> = (10..50)
+        .step_by(4)
         .map(|count| {
             let setup = Setup::new().env("SLUICEGATE_WORKERS", "8");
             setup.run_with_descriptors(count)
