@@ -354,15 +354,20 @@ fn a_stale_pool_costs_one_retry_at_most() {
     assert!(!older.readable_now());
 }
 
-#[test]
-fn an_idle_connection_is_closed_after_its_limit_and_never_used_again() {
-    let rig = Rig::with(|setup| {
+/// A provider `short` whose connections are kept idle for a second.
+fn short() -> Rig {
+    Rig::with(|setup| {
         let url = setup.var("ANTHROPIC_BASE_URL");
         setup.toml(&format!(
             "[providers.short]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n\
              idle_upstream = \"1s\"\n"
         ))
-    });
+    })
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_limit_and_never_used_again() {
+    let rig = short();
     let (mut client, mut peer, _) = rig.exchange(&get("/p/short/models"));
     peer.send(ok("first"));
     assert_eq!(client.response().text(), "first");
@@ -408,13 +413,7 @@ fn answers_never_cross_between_clients() {
 
 #[test]
 fn an_idle_connection_is_closed_also_when_no_client_is_there() {
-    let rig = Rig::with(|setup| {
-        let url = setup.var("ANTHROPIC_BASE_URL");
-        setup.toml(&format!(
-            "[providers.short]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n\
-             idle_upstream = \"1s\"\n"
-        ))
-    });
+    let rig = short();
     let (mut client, mut peer, _) = rig.exchange(&get("/p/short/models"));
     peer.send(ok("first"));
     client.response();
