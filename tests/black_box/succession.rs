@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,6 +21,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<()>>,
+    begun: Instant,
 }
 
 impl Load {
@@ -49,6 +50,7 @@ impl Load {
             stop,
             served,
             clients,
+            begun: Instant::now(),
         }
     }
 
@@ -63,6 +65,8 @@ impl Load {
     }
 
     fn end(self) {
+        let (served, took) = (self.served.load(Ordering::Relaxed), self.begun.elapsed());
+        println!("{served} requests in {took:?}, none failed");
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().unwrap();
