@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""What one request, event, MiB, connection and handshake cost, in counts rather than in time.
+
+    cargo build --release && benches/cost/run.py            # table; fails where a limit is passed
+    cargo build --release && benches/cost/run.py --record   # writes the counts down as limits.toml
+
+The release binary runs between a client and an upstream that are both this one thread: each step
+waits for the one before, so the counts hang on the gateway alone and not on who was scheduled.
+System calls are those strace sees, allocations and copies those count.c sees, instructions those of
+callgrind (user space, on epoll, as valgrind cannot run our rings). A tool that is missing costs its
+columns: "-". Figures are means over the units between two points of a warm run.
+"""
+import argparse, contextlib, os, pathlib, re, shutil, signal, socket, ssl, struct, subprocess, sys
+import tempfile, time, tomllib
+
+HERE = pathlib.Path(__file__).resolve().parent
+BINARY = os.environ.get("SLUICEGATE_BIN", HERE.parents[1] / "target/release/sluicegate")
+GATEWAY_KEY, UPSTREAM_KEY = "gateway-key", "upstream-key"
+MIB = 1 << 20
+PIECE = 64 << 10  # of a large body: what surely fits the sockets' buffers with nobody reading
+KINDS = {
+    "send": "sendto sendmsg write writev", "recv": "recvfrom recvmsg read readv",
+    "wait": "io_uring_enter epoll_wait epoll_pwait epoll_pwait2",
+}
+COLUMNS = ["send", "recv", "wait", "other", "allocs", "bytes", "copies", "copied", "instructions"]
+# How far above its limit a count may be: a part of it, and this much besides.
+SLACK = {"instructions": (0.03, 0), "bytes": (0.01, 1), "copied": (0.01, 1)}
+COUNT_SLACK = (0, 0.05)
+
+
+class Rig:
+    """Both ends of the gateway: what a client and an upstream do, one step at a time."""
+
+    def __init__(self, listener, address, server_tls, client_tls):
+        self.listener, self.address = listener, address
+        self.server_tls, self.client_tls = server_tls, client_tls
+        self.upstream = None
+
+    def client(self, session=None):
+        sock = socket.create_connection(self.address, 20)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self.client_tls.wrap_socket(sock, session=session) if self.client_tls else sock
+
+    def accept(self):
+        sock, _ = self.listener.accept()
+        sock.settimeout(20)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.upstream = self.server_tls.wrap_socket(sock, server_side=True) if self.server_tls else sock
+
+    def ask(self, client, length=1024, content=None):
+        """A request goes up; without `content` only its head."""
+        content = b"x" * length if content is None else content
+        client.sendall(REQUEST % length + content)
+        if self.upstream is None:
+            self.accept()
+        got = read_to(self.upstream, b"\r\n\r\n", len(content))
+        assert b"x-api-key: " + UPSTREAM_KEY.encode() in got, got
+
+    def answer(self, client, head, content=b""):
+        self.upstream.sendall(head + content)
+        assert read_to(client, b"\r\n\r\n", len(content)).startswith(b"HTTP/1.1 200"), "no answer"
+
+    def exchange(self, client, head=None):
+        self.ask(client)
+        self.answer(client, head or ANSWER % 1024, b"y" * 1024)
+
+
+REQUEST = (b"POST /p/anthropic/v1/messages HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer "
+           + GATEWAY_KEY.encode() + b"\r\nuser-agent: cost/1\r\naccept: application/json\r\n"
+           b"anthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n"
+           b"content-length: %d\r\n\r\n")
+ANSWER = (b"HTTP/1.1 200 OK\r\ndate: Mon, 23 Nov 2026 00:00:00 GMT\r\nserver: mock\r\n"
+          b"content-type: application/json\r\nrequest-id: req_0123456789\r\ncontent-length: %d\r\n\r\n")
+LAST_ANSWER = ANSWER.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+STREAM = ANSWER.replace(b"content-length: %d", b"transfer-encoding: chunked")
+EVENT = b"event: content_block_delta\r\ndata: " + b"z" * 86 + b"\n\n"
+CHUNK = b"%x\r\n%s\r\n" % (len(EVENT), EVENT)
+
+
+def read_exactly(sock, length):
+    got = bytearray()
+    while len(got) < length:
+        piece = sock.recv(min(1 << 18, length - len(got)))
+        assert piece, "the gateway closed the connection"
+        got += piece
+    return bytes(got)
+
+
+def read_to(sock, end, beyond):
+    """Reads to the end of a head and so many bytes of content."""
+    got = b""
+    while end not in got:
+        piece = sock.recv(1 << 16)
+        assert piece, "the gateway closed the connection"
+        got += piece
+    missing = got.index(end) + len(end) + beyond - len(got)
+    assert missing >= 0, "more than was asked for"
+    return got + read_exactly(sock, missing)
+
+
+# Scenarios: each step of one of these generators is one unit; up to the first is preparation.
+
+def request(rig):
+    client = rig.client()
+    while True:
+        rig.exchange(client)
+        yield
+
+
+def event(rig):
+    client = rig.client()
+    rig.ask(client)
+    rig.answer(client, STREAM)
+    while True:
+        rig.upstream.sendall(CHUNK)
+        read_exactly(client, len(CHUNK))
+        yield
+
+
+def download(rig):
+    client = rig.client()
+    rig.ask(client)
+    rig.answer(client, ANSWER % (1 << 40))
+    while True:
+        pieces(rig.upstream, client)
+        yield
+
+
+def upload(rig):
+    client = rig.client()
+    rig.ask(client, 1 << 40, b"")
+    while True:
+        pieces(client, rig.upstream)
+        yield
+
+
+def pieces(sender, receiver):
+    for _ in range(MIB // PIECE):
+        sender.sendall(b"\0" * PIECE)
+        read_exactly(receiver, PIECE)
+
+
+def client_connection(rig, resume=False):
+    session = None
+    while True:
+        client = rig.client(session)
+        rig.exchange(client)
+        session = client.session if resume else None
+        client.close()
+        yield
+
+
+def upstream_connection(rig, tickets=0):
+    client = rig.client()
+    if rig.server_tls:
+        rig.server_tls.num_tickets = tickets
+    if rig.upstream:
+        rig.exchange(client, LAST_ANSWER % 1024)
+        rig.upstream.close()
+    while True:
+        rig.upstream = None
+        rig.exchange(client, LAST_ANSWER % 1024)
+        rig.upstream.close()
+        yield
+
+
+BASIC = [("request", request, 100), ("event", event, 200), ("MiB down", download, 8), ("MiB up", upload, 8)]
+MODES = {
+    "plain": BASIC + [("client connection", client_connection, 40), ("upstream connection", upstream_connection, 40)],
+    "TLS up": BASIC + [("upstream handshake", upstream_connection, 20),
+                       ("upstream resumed", lambda rig: upstream_connection(rig, 2), 20)],
+    "TLS both": BASIC + [("client handshake", client_connection, 20),
+                         ("client resumed", lambda rig: client_connection(rig, True), 20)],
+}
+
+
+# Meters: how a run of the gateway is started, and what has been counted so far.
+
+class Calls:
+    """strace, and count.c preloaded."""
+
+    def __init__(self, folder):
+        self.trace = folder / "trace" if shutil.which("strace") else None
+        self.counters = folder / "counters"
+        self.counters.write_bytes(bytes(32))
+        preload = folder / "count.so"
+        flags = ["-O2", "-shared", "-fPIC", "-fno-builtin", "-fno-tree-loop-distribute-patterns"]
+        self.preload = preload if preload.exists() or shutil.which("cc") and subprocess.run(
+            ["cc", *flags, "-o", preload, HERE / "count.c"]).returncode == 0 else None
+        self.driver = "auto"
+
+    def command(self):
+        hooks = [f"LD_PRELOAD={self.preload}", f"COST_COUNTERS={self.counters}"] if self.preload else []
+        if self.trace:
+            self.trace.unlink(missing_ok=True)
+            return ["strace", "-f", "-qq", "-o", str(self.trace)] + [f"-E{hook}" for hook in hooks]
+        return ["env", *hooks]
+
+    def read(self, pid):
+        if not self.trace:
+            time.sleep(0.1)
+        size = None
+        # A line is written when its call has returned; two equal looks mean that everyone waits.
+        while self.trace and size != (size := self.trace.stat().st_size):
+            time.sleep(0.1)
+        found = dict(zip(COLUMNS[4:8], struct.unpack("4Q", self.counters.read_bytes()))) if self.preload else {}
+        if self.trace:
+            names = re.findall(r"^\d+ +(\w+)\(", self.trace.read_text(errors="replace"), re.M)
+            for column, kind in KINDS.items():
+                found[column] = sum(name in kind.split() for name in names)
+            found["other"] = len(names) - sum(found[column] for column in KINDS)
+        return found
+
+
+class Instructions:
+    """callgrind; each look at it dumps what was counted since the last one."""
+
+    def __init__(self, folder):
+        self.folder, self.total = folder, 0
+        self.driver = "epoll"
+
+    def command(self):
+        self.total = 0
+        for old in self.folder.glob("callgrind.*"):
+            old.unlink()
+        return ["valgrind", "--tool=callgrind", "-q", f"--vgdb-prefix={self.folder}/vgdb",
+                f"--callgrind-out-file={self.folder}/callgrind.out"]
+
+    def read(self, pid):
+        time.sleep(0.1)
+        done = len(list(self.folder.glob("callgrind.out.*")))
+        subprocess.run(["vgdb", f"--pid={pid}", f"--vgdb-prefix={self.folder}/vgdb", "dump"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        text = (self.folder / f"callgrind.out.{done + 1}").read_text()
+        self.total += int(re.search(r"^(?:totals|summary): (\d+)", text, re.M)[1])
+        return {"instructions": self.total}
+
+
+@contextlib.contextmanager
+def running(meter, mode, folder):
+    """A gateway under the meter; gives its process id and the rig around it."""
+    server, client = None, None
+    cert = folder / "cert.pem"
+    if mode != "plain":
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(cert, folder / "key.pem")
+    if mode == "TLS both":
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.load_verify_locations(cert)
+        client.check_hostname = False
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(20)
+    scheme = "https" if server else "http"
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    environment = kept | {
+        "GOMODEL_MASTER_KEY": GATEWAY_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY,
+        "ANTHROPIC_BASE_URL": f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1",
+        "SLUICEGATE_LISTEN": "127.0.0.1:0", "SLUICEGATE_WORKERS": "1", "SLUICEGATE_WARM": "0",
+        "SLUICEGATE_DRIVER": meter.driver, "LOG_FORMAT": "json", "SSL_CERT_FILE": str(cert),
+    } | ({"SLUICEGATE_TLS_CERT": str(cert), "SLUICEGATE_TLS_KEY": str(folder / "key.pem")} if client else {})
+    config = folder / "gateway.toml"
+    config.write_text("[log]\naccess = false\n")
+    command = [*meter.command(), str(BINARY), "--config", str(config)]
+    process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, text=True)
+    pid = process.pid
+    try:
+        for line in process.stderr:
+            if found := re.search(r'"listening","addr":"([^"]+):(\d+)"', line):
+                break
+        else:
+            sys.exit(f"the gateway did not start under {command[0]}")
+        if command[0] == "strace":
+            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        yield pid, Rig(listener, (found[1], int(found[2])), server, client)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        listener.close()
+
+
+def measure(meter, mode, folder):
+    rows = {}
+    with running(meter, mode, folder) as (pid, rig):
+        for name, scenario, units in MODES[mode]:
+            steps = scenario(rig)
+            for _ in range(5):
+                next(steps)
+            before = meter.read(pid)
+            for _ in range(units):
+                next(steps)
+            after = meter.read(pid)
+            rows[name] = {key: (after[key] - before[key]) / units for key in after}
+            steps.close()
+            if scenario in (event, download, upload):
+                rig.upstream.close()
+            if scenario in (event, download, upload) or rig.upstream.fileno() < 0:
+                rig.upstream = None
+    return rows
+
+
+def certificate(folder):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, stderr=subprocess.DEVNULL)
+
+
+def text(value):
+    return "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.2f}".removesuffix(".00")
+
+
+def compare(found, limits):
+    """What got worse, and what got so much better that its limit should follow."""
+    worse, better = [], []
+    for row, counts in found.items():
+        for column, limit in limits.get(row, {}).items():
+            part, fixed = SLACK.get(column, COUNT_SLACK)
+            slack, value = limit * part + fixed, counts.get(column)
+            if value is not None and abs(value - limit) > slack:
+                (worse if value > limit else better).append(f"{row}: {column} {text(value)}, limit {text(limit)}")
+    return worse, better
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--record", action="store_true", help="write limits.toml")
+    record = options.parse_args().record
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="cost-") as name:
+        folder = pathlib.Path(name)
+        certificate(folder)
+        for meter in [Calls(folder)] + ([Instructions(folder)] if shutil.which("valgrind") else []):
+            for mode in MODES:
+                for row, counts in measure(meter, mode, folder).items():
+                    found.setdefault(f"{mode}: {row}", {}).update(counts)
+    print("| per unit | " + " | ".join(COLUMNS) + " |\n| --- |" + " ---: |" * len(COLUMNS))
+    for row, counts in found.items():
+        print(f"| {row} | " + " | ".join(text(counts.get(column)) for column in COLUMNS) + " |")
+
+
+if __name__ == "__main__":
+    main()
