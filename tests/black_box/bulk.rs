@@ -347,7 +347,7 @@ fn memory_comes_back_after_a_peak_of_uploads() {
         assert_eq!(writer.join().unwrap().response().text(), "taken");
     }
     let (peak, after) = (rig.gateway.resident_peak_kib(), rig.gateway.resident_kib());
-    println!("resident: {before} KiB before, {peak} at the peak, {after} after");
+    eprintln!("resident: {before} KiB before, {peak} at the peak, {after} after");
     assert!(peak < 100 * 1024, "{peak} KiB at the peak");
     assert!(
         after < before + 8 * 1024,

@@ -66,7 +66,7 @@ impl Load {
 
     fn end(self) {
         let (served, took) = (self.served.load(Ordering::Relaxed), self.begun.elapsed());
-        println!("{served} requests in {took:?}, none failed");
+        eprintln!("{served} requests in {took:?}, none failed");
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().unwrap();

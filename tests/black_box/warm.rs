@@ -195,7 +195,7 @@ fn a_distant_provider_is_near_after_a_pause() {
         let first = ask();
         wait(Duration::from_secs(4));
         let later = ask();
-        println!("warm = {count}: first {first:?}, after a pause {later:?}");
+        eprintln!("warm = {count}: first {first:?}, after a pause {later:?}");
         later
     });
     assert!(took[1] < took[0]);
