@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""nginx, HAProxy and sluicegate side by side, doing a gateway's job on one core each.
+
+    sudo apt install nginx haproxy wrk openssl
+    cargo build --release && benches/compare/run.py
+
+Each one checks a bearer key (401), takes it off, adds the provider's `x-api-key`, and relays to an
+upstream over kept connections, unbuffered and without an access log. wrk sends 1 KiB and gets 1 KiB
+of JSON. Rounds of all proxies alternate; the table has the medians. All of it runs on loopback, as
+any user, in a folder that goes away. The upstream (an nginx) and wrk share the cores that the proxy
+leaves: on a machine with two, they are what limits req/s, and `CPU us` is the figure to compare.
+"""
+import argparse, contextlib, http.client, os, pathlib, platform, re, shutil, signal, socket, statistics
+import subprocess, sys, tempfile, time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("SLUICEGATE_BIN", str(ROOT / "target/release/sluicegate"))
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORE, OTHER_CORES = CORES[0], CORES[1:] or CORES
+GATEWAY_KEY, UPSTREAM_KEY = "gateway-key", "upstream-key"
+PATH = "/p/anthropic/v1/messages"
+CASES = [(tls, connections) for tls in (False, True) for connections in (64, 1)]
+
+NGINX = """daemon off; worker_processes {workers}; {user} pid {name}.pid; error_log {name}.log crit;
+worker_rlimit_nofile {files};
+events {{ worker_connections 1000; multi_accept on; }}
+http {{
+  access_log off; tcp_nodelay on; server_tokens off; keepalive_requests 1000000000;
+  client_body_temp_path {name}-body; proxy_temp_path {name}-proxy; fastcgi_temp_path {name}-fastcgi;
+  uwsgi_temp_path {name}-uwsgi; scgi_temp_path {name}-scgi;
+{http}
+}}
+"""
+UPSTREAM = """  default_type application/json;
+  ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3;
+  ssl_ecdh_curve X25519; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+  server {{
+    listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl;
+    if ($http_x_api_key != "{key}") {{ return 403; }}
+    if ($http_authorization) {{ return 403; }}
+    location = /v1/messages {{ return 200 '{content}'; }}
+    location = /v1/seen {{ return 200 '$request_uri $http_x_api_key'; }}
+  }}"""
+NGINX_PROXY = """
+  upstream up {{ server 127.0.0.1:{to}; keepalive 1000; keepalive_requests 1000000000; }}
+  map $http_authorization $allowed {{ default 0; "Bearer {gateway_key}" 1; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location ^~ /p/anthropic/ {{
+      if ($allowed = 0) {{ return 401; }}
+      proxy_pass {scheme}://up/; proxy_http_version 1.1;
+      proxy_ssl_verify on; proxy_ssl_trusted_certificate cert.pem; proxy_ssl_name localhost;
+      proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.3;
+      proxy_set_header Connection ""; proxy_set_header Host 127.0.0.1:{to};
+      proxy_set_header Authorization ""; proxy_set_header x-api-key {upstream_key};
+      proxy_buffering off; proxy_request_buffering off;
+      proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;
+    }}
+  }}"""
+HAPROXY = """global
+    nbthread 1
+    maxconn 1000
+defaults
+    mode http
+    no log
+    option http-no-delay
+    http-reuse always
+    timeout connect 5s
+    timeout client 600s
+    timeout server 600s
+    timeout http-request 10s
+frontend clients
+    bind 127.0.0.1:{port}
+    http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str "Bearer {gateway_key}" }}
+    http-request deny deny_status 404 unless {{ path_beg /p/anthropic/ }}
+    http-request del-header authorization
+    http-request set-header x-api-key {upstream_key}
+    http-request set-header host 127.0.0.1:{to}
+    http-request set-path %[path,bytes(12)]
+    default_backend up
+backend up
+    server up 127.0.0.1:{to} pool-max-conn -1 pool-purge-delay 60s{server_tls}
+"""
+WRK = """wrk.method, wrk.path, wrk.body = "POST", "%s", '{"content":"' .. string.rep("x", 1010) .. '"}'
+wrk.headers["Content-Type"], wrk.headers["%s"] = "application/json", "%s"
+function done(summary, latency)
+  local bad = summary.errors
+  io.write(string.format("RESULT %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99),
+    bad.connect + bad.read + bad.write + bad.status + bad.timeout))
+end
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+class Process:
+    """A program on its cores; everything it started is its own to end and its own to count."""
+
+    def __init__(self, folder, port, cores, command, environment=None):
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.port, self.log = port, open(folder / "output.log", "ab")
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=kept | (environment or {}), stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=self.log, preexec_fn=lambda: os.sched_setaffinity(0, cores))
+
+    def __enter__(self):
+        for _ in range(1000):
+            if self.process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return self
+            time.sleep(0.01)
+        self.__exit__()
+        sys.exit(f"did not start: {self.process.args}\n{pathlib.Path(self.log.name).read_text()}")
+
+    def __exit__(self, *_):
+        family = self.family()
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            for pid in family:  # still its own: the parent has not been waited for
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        self.log.close()
+
+    def family(self):
+        pids = [self.process.pid]
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                    pids += map(int, children.read_text().split())
+        return pids
+
+    def cpu_seconds(self):
+        """User and system time of all its processes, their ended threads included."""
+        fields = (pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                  for pid in self.family())
+        return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def nginx(folder, name, port, cores, http):
+    text = NGINX.format(name=name, workers=len(cores), http=http, files=4000,
+                        user="user root;" if os.geteuid() == 0 else "")
+    (folder / f"{name}.conf").write_text(text)
+    return Process(folder, port, cores, ["nginx", "-e", f"{name}.log", "-p", str(folder), "-c", f"{name}.conf"])
+
+
+def nginx_proxy(folder, name, port, values):
+    return nginx(folder, name, port, [PROXY_CORE], NGINX_PROXY.format(**values))
+
+
+def haproxy(folder, name, port, values):
+    (folder / f"{name}.cfg").write_text(HAPROXY.format(**values))
+    return Process(folder, port, [PROXY_CORE], ["haproxy", "-db", "-f", f"{name}.cfg"])
+
+
+def sluicegate(folder, name, port, values):
+    return Process(folder, port, [PROXY_CORE], [BINARY], {
+        "SLUICEGATE_LISTEN": f"127.0.0.1:{port}", "SLUICEGATE_WORKERS": "1", "LOG_LEVEL": "warn",
+        "GOMODEL_MASTER_KEY": GATEWAY_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY,
+        "ANTHROPIC_BASE_URL": "{scheme}://127.0.0.1:{to}/v1".format(**values),
+        "SSL_CERT_FILE": str(folder / "cert.pem")})
+
+
+PROXIES = {"nginx": nginx_proxy, "HAProxy": haproxy, "sluicegate": sluicegate}
+
+
+def start_proxies(stack, folder, plain, tls_port):
+    """Each proxy twice, towards the plain and the TLS port; they sleep when it is not their turn."""
+    proxies = {}
+    for tls in (False, True):
+        for name, start in PROXIES.items():
+            port = free_port()
+            server_tls = " ssl verify required ca-file cert.pem sni str(localhost) verifyhost localhost"
+            values = {"port": port, "to": tls_port if tls else plain, "scheme": "https" if tls else "http",
+                      "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY,
+                      "server_tls": server_tls if tls else ""}
+            proxy = stack.enter_context(start(folder, f"{name}-{tls}", port, values))
+            verify(name, port)
+            proxies[name, tls] = proxy
+    return proxies
+
+
+def verify(name, port):
+    """No key, no service; with it, the upstream sees its own key and no other."""
+    for headers, expected in (({}, (401, None)),
+                              ({"Authorization": "Bearer wrong"}, (401, None)),
+                              ({"Authorization": f"Bearer {GATEWAY_KEY}"},
+                               (200, f"/v1/seen {UPSTREAM_KEY}"))):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/p/anthropic/v1/seen", headers=headers)
+        answer = connection.getresponse()
+        content = answer.read().decode()
+        connection.close()
+        if answer.status != expected[0] or expected[1] not in (None, content):
+            sys.exit(f"{name} answers {answer.status} {content!r} to {headers}, not {expected}")
+
+
+def load(folder, script, url, connections, seconds):
+    threads = min(len(OTHER_CORES), 2, connections)
+    command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", script, url]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True,
+                         preexec_fn=lambda: os.sched_setaffinity(0, OTHER_CORES))
+    found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", run.stdout, re.M)
+    if not found or int(found[5]):
+        sys.exit(f"wrk failed at {url}:\n{run.stdout}{run.stderr}")
+    return [int(number) for number in found.groups()]
+
+
+def measure(folder, proxy, script, url, connections, seconds):
+    load(folder, script, url, connections, 1)
+    before = proxy.cpu_seconds() if proxy else 0
+    requests, micros, p50, p99, _ = load(folder, script, url, connections, seconds)
+    cpu = (proxy.cpu_seconds() - before) * 1e6 if proxy else 0
+    return requests / micros * 1e6, p50, p99, cpu / requests, 100 * cpu / micros
+
+
+def versions():
+    print(time.strftime("%Y-%m-%d"), "|", re.search(r"model name\s*: (.*)|$", pathlib.Path("/proc/cpuinfo").read_text())[1],
+          f"| {len(CORES)} cores | Linux {platform.release()}")
+    for command in (["nginx", "-v"], ["haproxy", "-v"], [BINARY, "--version"]):
+        run = subprocess.run(command, capture_output=True, text=True)
+        print((run.stdout + run.stderr).splitlines()[0])
+
+
+def print_table(results):
+    print("\n| upstream, connections | proxy | req/s | p50 us | p99 us | CPU us per request | its core % |")
+    print("| --- | --- |" + " ---: |" * 5)
+    for (tls, connections, name), rounds in results.items():
+        rate, p50, p99, cpu, busy = map(statistics.median, zip(*rounds))
+        costs = "- | -" if name == "none" else f"{cpu:.1f} | {busy:.0f}"
+        print(f"| {'TLS' if tls else 'plain'}, {connections} | {name} "
+              f"| {rate:,.0f} | {p50:.0f} | {p99:.0f} | {costs} |")
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    chosen = options.parse_args()
+    os.environ["PATH"] += ":/usr/sbin"
+    missing = [tool for tool in ("nginx", "haproxy", "wrk", "openssl", BINARY) if not shutil.which(tool)]
+    if missing:
+        sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    versions()
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="compare-") as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", folder / "key.pem",
+             "-addext", "basicConstraints=critical,CA:FALSE", "-out", folder / "cert.pem",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            check=True, stderr=subprocess.DEVNULL)
+        plain, tls_port = free_port(), free_port()
+        content = '{"content":"' + "y" * 1010 + '"}'
+        stack.enter_context(nginx(folder, "upstream", plain, OTHER_CORES, UPSTREAM.format(
+            plain=plain, tls=tls_port, key=UPSTREAM_KEY, content=content)))
+        proxies = start_proxies(stack, folder, plain, tls_port)
+        (folder / "proxy.lua").write_text(WRK % (PATH, "Authorization", f"Bearer {GATEWAY_KEY}"))
+        (folder / "none.lua").write_text(WRK % ("/v1/messages", "x-api-key", UPSTREAM_KEY))
+        for turn in range(chosen.rounds):
+            for tls, connections in CASES:
+                names = ["none", *PROXIES]
+                for name in names[turn % 4:] + names[:turn % 4]:
+                    proxy = proxies.get((name, tls))
+                    url = (f"http://127.0.0.1:{proxy.port}" if proxy else
+                           f"https://localhost:{tls_port}" if tls else f"http://127.0.0.1:{plain}")
+                    script = "proxy.lua" if proxy else "none.lua"
+                    results.setdefault((tls, connections, name), []).append(
+                        measure(folder, proxy, script, url, connections, chosen.seconds))
+            print(f"round {turn + 1} of {chosen.rounds}", file=sys.stderr)
+    print_table(dict(sorted(results.items(), key=lambda row: CASES.index(row[0][:2]))))
+
+
+if __name__ == "__main__":
+    main()
