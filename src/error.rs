@@ -37,6 +37,8 @@ pub enum Fault {
     RequestBodyTimeout,
     /// A step before the request could be sent failed: code and message.
     Unreached(&'static str, String),
+    /// The process ends before the request was whole.
+    Draining,
     /// At a configured limit, or out of descriptors.
     Overloaded(Scarce),
     /// No connection in time.
@@ -128,7 +130,7 @@ impl Fault {
     fn retry_after(&self) -> Option<u64> {
         match self {
             // What is scarce comes and goes with requests, which are short.
-            Self::Overloaded(_) => Some(1),
+            Self::Overloaded(_) | Self::Draining => Some(1),
             _ => None,
         }
     }
@@ -172,6 +174,10 @@ impl Fault {
                 code,
                 message: Cow::Owned(message.clone()),
                 retry: true,
+            },
+            Self::Draining => Row {
+                retry: true,
+                ..row(503, "draining", "the gateway is stopping")
             },
             Self::Overloaded(scarce) => overloaded(*scarce),
             Self::UpstreamConnectTimeout => Row {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 24] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 25] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -73,6 +73,7 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 24] = [
         "invalid_target",
         false,
     ),
+    (Fault::Draining, 503, "overloaded_error", "draining", true),
     (
         Fault::Overloaded(Scarce::InFlight),
         503,

@@ -138,6 +138,7 @@ impl Connection {
             if !self.readable_in_time().await {
                 return Step::After(match self.carry.is_empty() {
                     true => After::Close { linger: false },
+                    false if self.worker.is_stopping() => self.refuse_unframed(Fault::Draining),
                     false => self.refuse_unframed(Fault::RequestHeadTimeout),
                 });
             }

@@ -394,3 +394,20 @@ fn a_worker_that_cannot_run_takes_the_process_with_it() {
         finished.code == Some(70) && finished.stderr.contains("a worker has ended")
     }));
 }
+
+#[test]
+fn a_request_that_is_not_whole_when_the_process_ends_gets_503() {
+    let mut rig = Rig::plain();
+    let mut half = rig.client();
+    half.send("GET /p/anthropic/models HTTP/1.1\r\nHost: g\r\n");
+    rig.settle();
+    rig.gateway.signal(Signal::TERM);
+    let got = half.response();
+    assert_eq!((got.status(), got.value("retry-after")), (503, Some("1")));
+    assert!(
+        got.text().contains("\"code\":\"draining\""),
+        "{}",
+        got.text()
+    );
+    assert_eq!(rig.gateway.wait_exit(), Some(0));
+}
