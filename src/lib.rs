@@ -19,8 +19,10 @@ pub mod log;
 pub mod net;
 pub mod notify;
 pub mod observe;
+pub mod policy;
 pub mod route;
 pub mod server;
+pub mod watch;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,15 +3,14 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use sluicegate::config::keys::{self, ManagedKey};
 use sluicegate::config::{self, Sources};
 use sluicegate::handover::Predecessor;
 use sluicegate::listen::{self, Listener};
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
+use sluicegate::watch;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
 #[derive(Parser)]
@@ -91,17 +90,9 @@ fn load(file: Option<&Path>) -> Result<Loaded, String> {
         .auth
         .keys_file
         .as_deref()
-        .map(load_keys)
+        .map(watch::read_keys)
         .transpose()?;
     Ok((config, keys))
-}
-
-fn load_keys(path: &Path) -> Result<Arc<[ManagedKey]>, String> {
-    let from = path.display().to_string();
-    let content = std::fs::read_to_string(path)
-        .map_err(|error| format!("{from}: cannot read it: {error}"))?;
-    let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
-    Ok(keys.into())
 }
 
 fn check(file: Option<&Path>) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 24] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 31] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -99,6 +99,55 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 24] = [
         401,
         "authentication_error",
         "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::KeyDisabled),
+        401,
+        "authentication_error",
+        "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::KeyExpired),
+        401,
+        "authentication_error",
+        "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::ProviderNotAllowed),
+        403,
+        "permission_error",
+        "provider_not_allowed",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::EndpointNotAllowed),
+        403,
+        "permission_error",
+        "endpoint_not_allowed",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::TooManyStreams),
+        429,
+        "rate_limit_error",
+        "too_many_streams",
+        true,
+    ),
+    (
+        Fault::Auth(AuthError::RateExceeded { retry_after: 7 }),
+        429,
+        "rate_limit_error",
+        "rate_exceeded",
+        true,
+    ),
+    (
+        Fault::EndpointDenied,
+        403,
+        "permission_error",
+        "endpoint_denied",
         false,
     ),
     (
@@ -225,6 +274,7 @@ fn the_table() {
             head.contains("\r\nWWW-Authenticate: Bearer\r\n"),
             status == 401
         );
+        assert_eq!(head.contains("\r\nRetry-After: "), status == 429);
         let message = body["error"]["message"].as_str().unwrap();
         assert!(!message.is_empty());
         let expected = serde_json::json!({
@@ -260,6 +310,13 @@ fn what_never_reached_the_provider_may_be_tried_again() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_rate_says_when_to_come_back() {
+    let fault = Fault::Auth(AuthError::RateExceeded { retry_after: 61 });
+    let (head, _) = written(&fault, "id", Persistence::Close);
+    assert!(head.contains("\r\nRetry-After: 61\r\n"), "{head}");
 }
 
 #[test]

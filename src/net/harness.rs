@@ -51,7 +51,7 @@ impl Harness {
             log: Log::start(config.log.format, config.log.level)?,
             settings: Settings {
                 config: Arc::new(config),
-                keys: None,
+                keys: Arc::new(Keys::new(None, None, None)),
                 tls,
                 connections: usize::MAX,
             },
