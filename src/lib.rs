@@ -14,6 +14,8 @@ pub mod error;
 pub mod gateway;
 pub mod handover;
 pub mod http;
+pub mod key_command;
+pub mod key_file;
 pub mod listen;
 pub mod log;
 pub mod net;
