@@ -150,12 +150,7 @@ impl Fault {
             Self::Target(error) => row(400, "invalid_target", target(*error)),
             Self::Route(error, providers) => route(*error, providers),
             Self::Auth(error) => auth(*error),
-            Self::EndpointDenied => row(
-                403,
-                "endpoint_denied",
-                "this gateway does not pass on this method and endpoint; \
-                 its configuration decides that with providers.NAME.allow and deny",
-            ),
+            Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => row(
                 501,
                 "method_not_implemented",
@@ -215,6 +210,9 @@ impl Fault {
         }
     }
 }
+
+const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
+                               its configuration decides that with providers.NAME.allow and deny";
 
 fn head(error: HeadError) -> Row {
     let (status, code, message) = match error {
