@@ -2,6 +2,10 @@
 //!
 //! A new key goes to standard output, once, and is kept nowhere; what people are told goes to standard error.
 
+mod listing;
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +13,6 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use crate::auth::sha256;
 use crate::config::keys::{self, KEY_PREFIX, ManagedKey, Rate};
@@ -67,7 +70,7 @@ struct New {
     #[arg(value_parser = label)]
     name: String,
     /// The only providers it is good for
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = provider)]
     providers: Vec<String>,
     /// From when on it is worthless: 30d, 12h or 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = expiry)]
@@ -136,8 +139,8 @@ fn perform(
     };
     match command {
         KeyCommand::New(new) => make(&path, new)?,
-        KeyCommand::List { json } => list(&path, json)?,
-        KeyCommand::Show { id, json } => show(&path, &id, json)?,
+        KeyCommand::List { json } => listing::list(&path, json)?,
+        KeyCommand::Show { id, json } => listing::show(&path, &id, json)?,
         KeyCommand::Revoke { id } => revoke(&path, &id)?,
         KeyCommand::Rotate { id, expires } => rotate(&path, &id, expires)?,
     }
@@ -161,6 +164,7 @@ fn make(path: &Path, new: New) -> Result<(), String> {
         None => new_id()?,
     };
     let mut file = open(path, Missing::Create)?;
+    let is_new = file.is_new();
     let expires = new.expires.map(instant);
     file.append(NewEntry {
         id: id.clone(),
@@ -180,6 +184,9 @@ fn make(path: &Path, new: New) -> Result<(), String> {
         new.name,
         path.display()
     ));
+    if is_new {
+        tell("this file is new: only its owner can read it, and the gateway has to");
+    }
     Ok(())
 }
 
@@ -188,7 +195,7 @@ fn rotate(path: &Path, id: &str, expires: Option<u64>) -> Result<(), String> {
     let mut file = open(path, Missing::Refuse)?;
     let entries = file.read()?;
     let entry = find(&entries, id, path)?;
-    match state(entry, now()) {
+    match listing::state(entry, now()) {
         "revoked" => return Err(format!("key {} is revoked; make a new one", entry.id)),
         "expired" if expires.is_none() => {
             return Err(format!(
@@ -223,52 +230,6 @@ fn revoke(path: &Path, id: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn list(path: &Path, as_json: bool) -> Result<(), String> {
-    let (entries, now) = (crate::watch::read_keys(path)?, now());
-    if as_json {
-        let all: Vec<_> = entries.iter().map(|key| as_value(key, now)).collect();
-        return print(&format!("{:#}\n", serde_json::Value::from(all)));
-    }
-    let mut rows = vec![
-        [
-            "ID",
-            "NAME",
-            "STATE",
-            "EXPIRES",
-            "PROVIDERS",
-            "RATE",
-            "STREAMS",
-            "ALLOW",
-        ]
-        .map(str::to_owned),
-    ];
-    rows.extend(entries.iter().map(|key| row(key, now)));
-    print(&table(&rows))
-}
-
-fn show(path: &Path, id: &str, as_json: bool) -> Result<(), String> {
-    let (entries, now) = (crate::watch::read_keys(path)?, now());
-    let key = find(&entries, id, path)?;
-    if as_json {
-        return print(&format!("{:#}\n", as_value(key, now)));
-    }
-    let names = [
-        "id",
-        "name",
-        "state",
-        "expires",
-        "providers",
-        "rate",
-        "streams",
-        "allow",
-    ];
-    let mut text = String::new();
-    for (name, value) in names.iter().zip(row(key, now)) {
-        let _ = writeln!(text, "{name:<10} {value}");
-    }
-    print(&text)
-}
-
 fn open(path: &Path, missing: Missing) -> Result<KeyFile, String> {
     KeyFile::open(path, missing, || {
         tell("waiting for another key command to end")
@@ -290,64 +251,6 @@ fn find<'k>(entries: &'k [ManagedKey], id: &str, path: &Path) -> Result<&'k Mana
         // It may be a key itself, so it is not repeated.
         (None, _) => Err(format!("{}: there is no such key", path.display())),
     }
-}
-
-fn state(key: &ManagedKey, now: u64) -> &'static str {
-    match key.expires {
-        _ if key.disabled => "revoked",
-        Some(expires) if expires <= now => "expired",
-        _ => "active",
-    }
-}
-
-fn row(key: &ManagedKey, now: u64) -> [String; 8] {
-    let all = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let rules = |rules: &Rules| rules.texts().collect::<Vec<_>>().join(", ");
-    [
-        key.id.clone(),
-        all(key.name.clone()),
-        state(key, now).to_owned(),
-        all(key.expires.map(instant)),
-        all(key.providers.as_ref().map(|names| names.join(","))),
-        all(key.rate.map(|rate| rate.to_string())),
-        all(key.streams.map(|streams| streams.to_string())),
-        all(key.allow.as_ref().map(rules)),
-    ]
-    // Names written by hand may hold anything, and a terminal obeys some of it.
-    .map(|text| text.replace(char::is_control, "?"))
-}
-
-fn as_value(key: &ManagedKey, now: u64) -> serde_json::Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "state": state(key, now),
-        "expires": key.expires.map(instant),
-        "providers": key.providers,
-        "rate": key.rate.map(|rate| rate.to_string()),
-        "streams": key.streams,
-        "allow": key.allow.as_ref().map(|rules| rules.texts().collect::<Vec<_>>()),
-    })
-}
-
-/// Columns as wide as they have to be, two blanks between them.
-fn table(rows: &[[String; 8]]) -> String {
-    let mut widths = [0; 8];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// A key and its digest.
@@ -445,6 +348,13 @@ fn label(text: &str) -> Result<String, &'static str> {
     }
 }
 
+fn provider(text: &str) -> Result<String, &'static str> {
+    const EXPECTED: &str = "expected names of letters, digits, - _ and ., with commas between them";
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let good = !text.is_empty() && text.bytes().all(plain);
+    good.then(|| text.to_owned()).ok_or(EXPECTED)
+}
+
 fn rule(text: &str) -> Result<String, String> {
     Rules::parse(&[text]).map(|_| text.trim().to_owned())
 }
@@ -452,65 +362,4 @@ fn rule(text: &str) -> Result<String, String> {
 fn public_id(text: &str) -> Result<String, &'static str> {
     const EXPECTED: &str = "expected at most 64 letters, digits, - _ and ., not master and no key";
     keys::is_id(text).then(|| text.to_owned()).ok_or(EXPECTED)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_in_base_62() {
-        assert_eq!(base62([0; 32]), "0".repeat(43));
-        let mut one = [0; 32];
-        one[31] = 61;
-        assert_eq!(base62(one), "0".repeat(42) + "z");
-        one[30] = 1;
-        // 256 + 61 = 5 * 62 + 7
-        assert_eq!(base62(one), "0".repeat(41) + "57");
-        // 2^256 - 1, as other programs write it.
-        assert_eq!(
-            base62([0xff; 32]),
-            "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
-        );
-    }
-
-    #[test]
-    fn keys_are_all_alike_in_form_and_all_different() {
-        let (one, digest) = new_key().unwrap();
-        let (other, _) = new_key().unwrap();
-        assert_ne!(one, other);
-        assert_eq!((one.len(), digest.len()), (49, 64));
-        let digits = one.strip_prefix("sk_sg_").unwrap();
-        assert!(digits.bytes().all(|b| b.is_ascii_alphanumeric()));
-        let id = new_id().unwrap();
-        assert!(keys::is_id(&id) && !keys::is_id(&one), "{id}");
-    }
-
-    #[test]
-    fn times_to_come() {
-        let now = now();
-        for (text, seconds) in [("30d", 30 * 86_400), ("12h", 43_200), ("1d12h", 129_600)] {
-            let time = expiry(text).unwrap();
-            assert!(
-                (now + seconds..now + seconds + 60).contains(&time),
-                "{text}"
-            );
-        }
-        assert_eq!(
-            expiry("2999-01-31T00:00:00Z").map(instant),
-            Ok("2999-01-31T00:00:00Z".into())
-        );
-        for text in [
-            "",
-            "30",
-            "0d",
-            "-1d",
-            "2020-01-01T00:00:00Z",
-            "soon",
-            "9999999999d",
-            "4000000d",
-        ] {
-            assert!(expiry(text).is_err(), "{text}");
-        }
-    }
 }

@@ -97,6 +97,12 @@ impl KeyFile {
         })
     }
 
+    /// Whether there was no such file before.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.found.is_none()
+    }
+
     /// Appends an entry.
     ///
     /// # Errors
@@ -199,8 +205,11 @@ impl KeyFile {
         self.check_unchanged()?;
         fs::rename(draft, &self.path)?;
         // Without this the new name may be lost with the power, the file's content not.
-        rustix::fs::fsync(&self.folder)?;
-        Ok(())
+        match rustix::fs::fsync(&self.folder) {
+            // Some file systems cannot, and none of them promises anything.
+            Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+            synced => Ok(synced?),
+        }
     }
 
     /// Who edits the file by hand holds no lock.
