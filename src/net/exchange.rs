@@ -201,11 +201,9 @@ impl Exchange {
         match pooled {
             Some(mut upstream) => {
                 let counters = worker.counters();
-                let first = upstream.first_use();
-                let counter = if first {
-                    &counters.warm_hits
-                } else {
-                    &counters.upstream_reuses
+                let counter = match upstream.first_use() {
+                    true => &counters.warm_hits,
+                    false => &counters.upstream_reuses,
                 };
                 observe::add(counter, 1);
                 exchange.send_pooled(upstream, request, idempotent);
