@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use sluicegate::admission::{Admission, Request, admit};
+use sluicegate::admission::{Admission, Now, Request, admit};
 use sluicegate::auth::Keys;
 use sluicegate::config::{self, Sources};
 use sluicegate::gateway::Gateway;
@@ -44,7 +44,7 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
     // An open gateway: a digest per credential would be most of the figure, and is the crypto library's.
     Ok(Gateway::new(
         Arc::new(config::load(&sources)?),
-        Keys::new(None, None),
+        Keys::new(None, None, None).into(),
     ))
 }
 
@@ -59,7 +59,11 @@ fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Vec<Field>) -> Option
         fields,
         length,
     };
-    let Ok(Admission::Forward(forward)) = admit(gateway, parsed, 0) else {
+    let now = Now {
+        unix_seconds: 0,
+        monotonic_nanos: || 0,
+    };
+    let Ok(Admission::Forward(forward)) = admit(gateway, parsed, now).outcome else {
         return None;
     };
     let (_, lines) = gateway.provider(forward.provider)?;

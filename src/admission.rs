@@ -1,6 +1,7 @@
 //! One request head against one configuration: what it asks for, and all that is needed to send it on.
 //! Pure. The order of the checks is the contract's: framing, route, key, provider and endpoint, size.
 
+use crate::auth::{Asked, Lease};
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
 use crate::http::framing::BodyLength;
@@ -22,6 +23,23 @@ pub struct Request<'a> {
     pub length: BodyLength,
 }
 
+/// When a request is looked at.
+#[derive(Clone, Copy)]
+pub struct Now {
+    /// Seconds since 1970.
+    pub unix_seconds: u64,
+    /// Tells nanoseconds since some moment that is the same for all threads; asked where a rate needs them.
+    pub monotonic_nanos: fn() -> u64,
+}
+
+/// Whose a request is, and what becomes of it.
+pub struct Decision<'g> {
+    /// The id of the gateway key, if one was found good.
+    pub key: Option<&'g str>,
+    /// What becomes of it, or the first check that it fails.
+    pub outcome: Result<Admission<'g>, Fault>,
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Admission<'g> {
@@ -40,6 +58,8 @@ pub enum Admission<'g> {
 pub struct Forward<'g> {
     /// Index of the provider.
     pub provider: usize,
+    /// Held until the exchange is over.
+    pub lease: Option<Lease>,
     /// The path in front of the endpoint: one of the provider's roots.
     prefix: &'g [u8],
     /// Endpoint and query, as they were written.
@@ -55,14 +75,18 @@ pub struct Forward<'g> {
     respell_coding: bool,
 }
 
-/// Decides what becomes of a well-framed request; `now` is in seconds since 1970.
-///
-/// # Errors
-/// The first check that it fails.
-pub fn admit<'g>(
+/// Decides what becomes of a well-framed request.
+pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>, now: Now) -> Decision<'g> {
+    let mut key = None;
+    let outcome = decide(gateway, request, now, &mut key);
+    Decision { key, outcome }
+}
+
+fn decide<'g>(
     gateway: &'g Gateway,
     request: Request<'_>,
-    now: u64,
+    now: Now,
+    key: &mut Option<&'g str>,
 ) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
     if matches!(method, b"CONNECT" | b"TRACE") || method.len() > METHOD_BYTES_MAX {
@@ -77,23 +101,37 @@ pub fn admit<'g>(
         Route::NotFound => return Err(Fault::NoSuchRoute),
         Route::Provider(passthrough) => passthrough,
     };
-    let grant = gateway.keys.check(request.fields, request.buf, now)?;
+    let grant = gateway
+        .keys
+        .check(request.fields, request.buf, now.unix_seconds)?;
+    *key = grant.id();
+    let endpoint = passthrough.endpoint.of(target_bytes);
+    grant.permit(Asked {
+        provider: passthrough.provider.of(target_bytes),
+        method,
+        endpoint,
+    })?;
+    let lease = grant.enter(now.monotonic_nanos)?;
     let upstream = gateway
         .table
         .resolve(target_bytes, passthrough)
         .map_err(|error| Fault::from_route(error, gateway.table.provider_names()))?;
+    let Some((provider, lines)) = gateway.provider(upstream.provider) else {
+        return Err(Fault::NoSuchRoute);
+    };
+    if !provider.serves(method, endpoint) {
+        return Err(Fault::EndpointDenied);
+    }
     if let (BodyLength::Length(length), Some(limit)) = (request.length, gateway.config.limits.body)
         && length > limit
     {
         return Err(Fault::BodyTooLarge);
     }
-    let Some((_, lines)) = gateway.provider(upstream.provider) else {
-        return Err(Fault::NoSuchRoute);
-    };
     let start = request.head.target.start;
     let upgrade = asks_for_websocket(request);
     let mut forward = Forward {
         provider: upstream.provider,
+        lease,
         prefix: upstream.prefix,
         rest: Span {
             start: start + upstream.endpoint.start,

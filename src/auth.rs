@@ -1,24 +1,70 @@
-//! Gateway keys: kept as digests, compared in constant time. Pure.
+//! Gateway keys: kept as digests; who holds one, and what it is good for. Pure.
 
-use aws_lc_rs::digest::{Digest, SHA256, digest};
-use subtle::{Choice, ConstantTimeEq as _};
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use subtle::ConstantTimeEq as _;
 
 use crate::admission::KEY_PROTOCOL;
 use crate::config::Secret;
-use crate::config::keys::ManagedKey;
+use crate::config::keys::{ManagedKey, Rate};
 use crate::http::head::{Field, Name, list};
 use crate::http::rewrite::FieldSet;
+use crate::policy::Rules;
 
-/// Every key that opens the gateway.
+pub use usage::{Lease, Usage};
+
+/// Every key that opens the gateway; one for all workers.
 pub struct Keys {
-    digests: Vec<Key>,
+    master: Option<Digest>,
+    /// Indices of `managed`.
+    ///
+    /// A lookup takes as long as the digest's place in the table and what lies beside it have it, and that
+    /// leaks nothing useful: the table's own hash has a random key, so that places say nothing of digests, a
+    /// digest does not lead back to its key, and keys are random. What is found is compared in constant time.
+    by_digest: HashMap<Digest, usize>,
+    managed: Box<[Key]>,
     open: bool,
 }
 
+/// A managed key.
 struct Key {
-    digest: [u8; 32],
+    id: Box<str>,
+    disabled: bool,
     /// Seconds since 1970.
     expires: Option<u64>,
+    providers: Option<Box<[Box<[u8]>]>>,
+    allow: Option<Rules>,
+    rate: Option<Rate>,
+    streams: Option<u32>,
+    usage: Arc<Usage>,
+}
+
+/// SHA-256 of a key.
+#[derive(Clone, Copy)]
+struct Digest([u8; 32]);
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Digest {}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As random as all of it.
+        let (first, _) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        state.write_u64(u64::from_ne_bytes(*first));
+    }
 }
 
 /// Why a request may not pass.
@@ -30,52 +76,194 @@ pub enum AuthError {
     InvalidKey,
     /// Two lines of the same credential field.
     RepeatedCredential,
+    /// The key was revoked.
+    KeyDisabled,
+    /// The key's time is over.
+    KeyExpired,
+    /// The key is not for this provider.
+    ProviderNotAllowed,
+    /// The key is not for this method and endpoint.
+    EndpointNotAllowed,
+    /// As much is under way with this key as may be.
+    TooManyStreams,
+    /// The key's rate is used up.
+    RateExceeded {
+        /// Seconds until the next request passes, if none comes before it.
+        retry_after: u32,
+    },
 }
 
-/// Leave to pass, and which fields carried a gateway key: those never go on.
-#[derive(Debug)]
-pub struct Grant(FieldSet);
+/// What a request asks for, as far as a key may be limited in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// As it is written in the target.
+    pub provider: &'a [u8],
+    /// Method.
+    pub method: &'a [u8],
+    /// As it is written in the target, without a slash before it.
+    pub endpoint: &'a [u8],
+}
 
-impl Grant {
+/// Leave to pass: whose it is, and which fields carried a gateway key; those never go on.
+#[derive(Debug)]
+pub struct Grant<'k> {
+    used: FieldSet,
+    holder: Holder<'k>,
+}
+
+#[derive(Clone, Copy)]
+enum Holder<'k> {
+    /// There are no keys.
+    Anyone,
+    Master,
+    Managed(&'k Key),
+}
+
+impl std::fmt::Debug for Holder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id().unwrap_or("anyone"))
+    }
+}
+
+impl<'k> Holder<'k> {
+    fn id(self) -> Option<&'k str> {
+        match self {
+            Self::Anyone => None,
+            Self::Master => Some("master"),
+            Self::Managed(key) => Some(&key.id),
+        }
+    }
+}
+
+impl<'k> Grant<'k> {
     /// Whether the field with this index carried a gateway key.
     #[must_use]
     pub fn used(&self, index: usize) -> bool {
-        self.0.contains(index)
+        self.used.contains(index)
     }
+
+    /// The id of the key, `master` for the master key; none where the gateway is open.
+    #[must_use]
+    pub fn id(&self) -> Option<&'k str> {
+        self.holder.id()
+    }
+
+    /// Whether the key is good for this.
+    ///
+    /// # Errors
+    /// The limit that it goes beyond.
+    pub fn permit(&self, asked: Asked<'_>) -> Result<(), AuthError> {
+        let Holder::Managed(key) = self.holder else {
+            return Ok(());
+        };
+        if let Some(providers) = &key.providers
+            && !providers.iter().any(|name| **name == *asked.provider)
+        {
+            return Err(AuthError::ProviderNotAllowed);
+        }
+        match &key.allow {
+            Some(rules) if !rules.allow(asked.method, asked.endpoint) => {
+                Err(AuthError::EndpointNotAllowed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a request; what it returns is held until the exchange is over. `now` is asked only for a key with
+    /// a rate, and tells nanoseconds since some moment, the same for all threads.
+    ///
+    /// # Errors
+    /// The limit that is reached. A request that is one stream too many does not count for the rate.
+    pub fn enter(&self, now: impl Fn() -> u64) -> Result<Option<Lease>, AuthError> {
+        let Holder::Managed(key) = self.holder else {
+            return Ok(None);
+        };
+        let lease = match key.streams {
+            Some(most) => Some(key.usage.begin(most).ok_or(AuthError::TooManyStreams)?),
+            None => None,
+        };
+        if let Some(rate) = key.rate {
+            let counted = key.usage.count(rate, now());
+            counted.map_err(|retry_after| AuthError::RateExceeded { retry_after })?;
+        }
+        Ok(lease)
+    }
+}
+
+/// What a credential turned out to be.
+enum Found<'k> {
+    Live(Holder<'k>),
+    /// A key that is worth nothing any more.
+    Dead(AuthError),
+    Unknown,
 }
 
 impl Keys {
     /// The master key and the keys file's entries. Without a master key and without a file the gateway is
-    /// open; a file without a usable key is not that.
+    /// open; a file without a usable key is not that. What was counted for a key of `before` goes on
+    /// under the same id.
     #[must_use]
-    pub fn new(master: Option<&Secret>, managed: Option<&[ManagedKey]>) -> Self {
+    pub fn new(
+        master: Option<&Secret>,
+        managed: Option<&[ManagedKey]>,
+        before: Option<&Self>,
+    ) -> Self {
         let open = master.is_none() && managed.is_none();
-        let master = master.map(|key| Key {
-            digest: sha256(key.expose()),
-            expires: None,
-        });
-        let managed = managed.unwrap_or_default().iter();
-        let managed = managed.map(|key| Key {
-            digest: key.sha256,
+        let before = before.map_or(&[][..], |keys| &*keys.managed).iter();
+        let before: HashMap<&str, &Arc<Usage>> = before.map(|key| (&*key.id, &key.usage)).collect();
+        let managed = managed.unwrap_or_default();
+        let digests = managed.iter().map(|key| Digest(key.sha256));
+        let key = |key: &ManagedKey| Key {
+            id: key.id.as_str().into(),
+            disabled: key.disabled,
             expires: key.expires,
-        });
+            providers: key.providers.as_ref().map(|names| {
+                let names = names.iter().map(|name| name.as_bytes().into());
+                names.collect()
+            }),
+            allow: key.allow.clone(),
+            rate: key.rate,
+            streams: key.streams,
+            usage: before
+                .get(key.id.as_str())
+                .map_or_else(Arc::default, |usage| Arc::clone(usage)),
+        };
         Self {
-            digests: master.into_iter().chain(managed).collect(),
+            master: master.map(|key| Digest(sha256(key.expose()))),
+            by_digest: digests.zip(0..).collect(),
+            managed: managed.iter().map(key).collect(),
             open,
         }
     }
 
-    /// Looks at every credential of a head, whether one before it was right or not. `now` is in seconds since
-    /// 1970.
+    /// Looks at every credential of a head. The first that is a usable key counts, in the order of the field
+    /// lines. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// Why it may not pass.
-    pub fn check(&self, fields: &[Field], buf: &[u8], now: u64) -> Result<Grant, AuthError> {
-        let mut grant = Grant(FieldSet::default());
+    pub fn check(&self, fields: &[Field], buf: &[u8], now: u64) -> Result<Grant<'_>, AuthError> {
+        let mut used = FieldSet::default();
         if self.open {
-            return Ok(grant);
+            let holder = Holder::Anyone;
+            return Ok(Grant { used, holder });
         }
-        let (mut present, mut granted) = (false, false);
+        let (mut holder, mut failed) = (None, AuthError::MissingKey);
+        let mut look = |key: &[u8]| match self.find(key, now) {
+            Found::Live(found) => {
+                holder.get_or_insert(found);
+                true
+            }
+            Found::Dead(why) => {
+                failed = why;
+                true
+            }
+            Found::Unknown => {
+                if failed == AuthError::MissingKey {
+                    failed = AuthError::InvalidKey;
+                }
+                false
+            }
+        };
         let mut seen = [0_u8; 4];
         for (index, field) in fields.iter().enumerate() {
             let value = field.value.of(buf);
@@ -86,8 +274,7 @@ impl Keys {
                 Name::XSluicegateKey => 3,
                 Name::SecWebsocketProtocol => {
                     for key in list(value).filter_map(|entry| entry.strip_prefix(KEY_PROTOCOL)) {
-                        present = true;
-                        granted |= self.holds(key, now);
+                        look(key);
                     }
                     continue;
                 }
@@ -96,36 +283,41 @@ impl Keys {
             if let Some(count) = seen.get_mut(slot) {
                 *count = count.saturating_add(1);
             }
-            present = true;
+            // What is no bearer token is no key either.
             let key = if slot == 0 {
                 bearer(value)
             } else {
                 Some(value)
             };
-            if key.is_some_and(|key| self.holds(key, now)) {
-                granted = true;
-                grant.0.insert(index);
+            if look(key.unwrap_or_default()) {
+                used.insert(index);
             }
         }
         if seen.iter().any(|count| *count > 1) {
             return Err(AuthError::RepeatedCredential);
         }
-        match (granted, present) {
-            (true, _) => Ok(grant),
-            (false, true) => Err(AuthError::InvalidKey),
-            (false, false) => Err(AuthError::MissingKey),
-        }
+        holder.map(|holder| Grant { used, holder }).ok_or(failed)
     }
 
-    /// Compares with every key, so that the time says nothing about which one is near.
-    fn holds(&self, key: &[u8], now: u64) -> bool {
-        let digest = sha256(key);
-        let mut found = Choice::from(0);
-        for key in &self.digests {
-            let valid = key.expires.is_none_or(|expires| now < expires);
-            found |= key.digest.ct_eq(&digest) & Choice::from(u8::from(valid));
+    /// One digest and one lookup, however many keys there are.
+    fn find(&self, key: &[u8], now: u64) -> Found<'_> {
+        if key.is_empty() {
+            return Found::Unknown;
         }
-        found.into()
+        let digest = Digest(sha256(key));
+        if self.master == Some(digest) {
+            return Found::Live(Holder::Master);
+        }
+        let index = self.by_digest.get(&digest);
+        match index.and_then(|index| self.managed.get(*index)) {
+            None => Found::Unknown,
+            Some(key) if key.disabled => Found::Dead(AuthError::KeyDisabled),
+            Some(Key {
+                expires: Some(expires),
+                ..
+            }) if now >= *expires => Found::Dead(AuthError::KeyExpired),
+            Some(key) => Found::Live(Holder::Managed(key)),
+        }
     }
 }
 
@@ -136,155 +328,13 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
         .then(|| rest.trim_ascii_start())
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest: Digest = digest(&SHA256, bytes);
+/// SHA-256 of a key, as keys files have it.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = digest(&SHA256, bytes);
     let mut out = [0; 32];
     for (to, from) in out.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::head::{self, HeadScan};
-
-    const NOW: u64 = 1000;
-
-    fn keys(master: Option<&str>, managed: Option<&[(&str, Option<u64>)]>) -> Keys {
-        let master = master.map(|key| Secret::new(key).unwrap());
-        let managed = managed.map(|list| -> Vec<ManagedKey> {
-            let entry = |(key, expires): &(&str, Option<u64>)| ManagedKey {
-                id: "id".to_owned(),
-                sha256: sha256(key.as_bytes()),
-                expires: *expires,
-            };
-            list.iter().map(entry).collect()
-        });
-        Keys::new(master.as_ref(), managed.as_deref())
-    }
-
-    /// The indices of the fields that carried a key, or why there is no grant.
-    fn check(keys: &Keys, lines: &[&str]) -> Result<Vec<usize>, AuthError> {
-        let text = format!(
-            "GET / HTTP/1.1\r\nHost: g\r\n{}\r\n",
-            lines
-                .iter()
-                .map(|line| format!("{line}\r\n"))
-                .collect::<String>()
-        );
-        let mut fields = Vec::new();
-        head::request(&mut HeadScan::default(), text.as_bytes(), &mut fields)
-            .unwrap()
-            .unwrap();
-        let grant = keys.check(&fields, text.as_bytes(), NOW)?;
-        // `Host` is field 0.
-        Ok((0..fields.len())
-            .filter(|index| grant.used(*index))
-            .map(|index| index - 1)
-            .collect())
-    }
-
-    #[test]
-    fn credential_fields() {
-        let keys = keys(Some("key"), None);
-        let (missing, invalid) = (Err(AuthError::MissingKey), Err(AuthError::InvalidKey));
-        let repeated = Err(AuthError::RepeatedCredential);
-        type Row<'a> = (&'a [&'a str], Result<Vec<usize>, AuthError>);
-        let rows: &[Row<'_>] = &[
-            (&[], missing.clone()),
-            (&["X-Other: key"], missing),
-            (&["Authorization: Bearer key"], Ok(vec![0])),
-            (&["authorization: bEARER   key"], Ok(vec![0])),
-            (&["X-Api-Key: key"], Ok(vec![0])),
-            (&["api-key: key"], Ok(vec![0])),
-            (&["X-Sluicegate-Key: key"], Ok(vec![0])),
-            (&["Authorization: key"], invalid.clone()),
-            (&["Authorization: Basic key"], invalid.clone()),
-            (&["Authorization: Bearer"], invalid.clone()),
-            (&["Authorization: Bearerkey"], invalid.clone()),
-            (&["x-api-key: Bearer key"], invalid.clone()),
-            (&["x-api-key:"], invalid.clone()),
-            (&["x-api-key: KEY"], invalid.clone()),
-            (&["x-api-key: key1"], invalid.clone()),
-            (&["x-api-key: ke"], invalid.clone()),
-            (&["x-goog-api-key: key"], Err(AuthError::MissingKey)),
-            (
-                &["Authorization: Bearer other", "x-api-key: key"],
-                Ok(vec![1]),
-            ),
-            (
-                &["Authorization: Bearer key", "x-api-key: key"],
-                Ok(vec![0, 1]),
-            ),
-            (&["x-api-key: key", "X-API-KEY: key"], repeated.clone()),
-            (&["x-api-key: key", "x-api-key: other"], repeated.clone()),
-            (
-                &["Authorization: Bearer key", "Authorization: Basic x"],
-                repeated,
-            ),
-            (
-                &["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.key"],
-                Ok(vec![]),
-            ),
-            (
-                &["Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.other"],
-                invalid,
-            ),
-            (
-                &["Sec-WebSocket-Protocol: realtime"],
-                Err(AuthError::MissingKey),
-            ),
-        ];
-        for (lines, expected) in rows {
-            assert_eq!(check(&keys, lines), *expected, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn open_only_without_any_key_and_file() {
-        assert_eq!(check(&keys(None, None), &[]), Ok(vec![]));
-        assert_eq!(
-            check(&keys(None, None), &["x-api-key: a", "x-api-key: b"]),
-            Ok(vec![])
-        );
-        assert_eq!(
-            check(&keys(None, Some(&[])), &[]),
-            Err(AuthError::MissingKey)
-        );
-        assert_eq!(
-            check(&keys(None, Some(&[])), &["x-api-key: a"]),
-            Err(AuthError::InvalidKey)
-        );
-        assert_eq!(
-            check(&keys(Some("a"), None), &[]),
-            Err(AuthError::MissingKey)
-        );
-    }
-
-    #[test]
-    fn managed_keys_until_they_expire() {
-        let list = [
-            ("a", None),
-            ("b", Some(NOW + 1)),
-            ("c", Some(NOW)),
-            ("d", Some(0)),
-        ];
-        let keys = keys(Some("m"), Some(&list));
-        for (key, valid) in [
-            ("m", true),
-            ("a", true),
-            ("b", true),
-            ("c", false),
-            ("d", false),
-            ("e", false),
-        ] {
-            assert_eq!(
-                check(&keys, &[&format!("api-key: {key}")]).is_ok(),
-                valid,
-                "{key}"
-            );
-        }
-    }
 }

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::policy::Rules;
 use crate::route::ProviderKind;
 
 pub use provider::HEAD_ADDED_BYTES_MAX;
@@ -284,6 +285,19 @@ pub struct Provider {
     pub idle_upstream: Duration,
     /// Connections made ahead of requests, per worker.
     pub warm: usize,
+    /// The only endpoints it is asked for.
+    pub allow: Option<Rules>,
+    /// Endpoints it is not asked for, on the list above or not.
+    pub deny: Rules,
+}
+
+impl Provider {
+    /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
+    #[must_use]
+    pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {
+        let allowed = |rules: &Rules| rules.allow(method, endpoint);
+        self.allow.as_ref().is_none_or(allowed) && !self.deny.deny(method, endpoint)
+    }
 }
 
 impl fmt::Debug for Provider {
@@ -299,6 +313,8 @@ impl fmt::Debug for Provider {
             .field("headers", &headers)
             .field("idle_upstream", &self.idle_upstream)
             .field("warm", &self.warm)
+            .field("allow", &self.allow)
+            .field("deny", &self.deny)
             .finish()
     }
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     Route(RouteError, String),
     /// No valid gateway key.
     Auth(AuthError),
+    /// The provider is configured not to get requests of this method and endpoint.
+    EndpointDenied,
     /// CONNECT, TRACE, or a method token that is too long.
     MethodNotImplemented,
     /// No such path.
@@ -126,11 +128,13 @@ impl Fault {
         self.row().status
     }
 
-    /// Seconds after which trying again is worth it.
-    fn retry_after(&self) -> Option<u64> {
+    /// Whole seconds after which another try can help, where that is known.
+    fn retry_after(&self) -> Option<u32> {
         match self {
-            // What is scarce comes and goes with requests, which are short.
-            Self::Overloaded(_) | Self::Draining => Some(1),
+            Self::Auth(AuthError::RateExceeded { retry_after }) => Some(*retry_after),
+            // Nobody knows when a stream ends; this keeps clients from trying at once. What else is scarce
+            // comes and goes with requests, which are short.
+            Self::Auth(AuthError::TooManyStreams) | Self::Overloaded(_) | Self::Draining => Some(1),
             _ => None,
         }
     }
@@ -148,6 +152,7 @@ impl Fault {
             Self::Target(error) => row(400, "invalid_target", target(*error)),
             Self::Route(error, providers) => route(*error, providers),
             Self::Auth(error) => auth(*error),
+            Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => row(
                 501,
                 "method_not_implemented",
@@ -211,6 +216,9 @@ impl Fault {
         }
     }
 }
+
+const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
+                               its configuration decides that with providers.NAME.allow and deny";
 
 fn head(error: HeadError) -> Row {
     let (status, code, message) = match error {
@@ -319,16 +327,42 @@ fn route(error: RouteError, providers: &str) -> Row {
 }
 
 fn auth(error: AuthError) -> Row {
-    let (code, message) = match error {
-        AuthError::MissingKey => ("missing_key", "no gateway key in the request"),
-        AuthError::InvalidKey => ("invalid_key", "the gateway key is not valid"),
-        AuthError::RepeatedCredential => ("invalid_key", "the same credential header came twice"),
+    let (status, code, message) = match error {
+        AuthError::MissingKey => (401, "missing_key", "no gateway key in the request"),
+        AuthError::InvalidKey => (401, "invalid_key", "the gateway key is not valid"),
+        AuthError::RepeatedCredential => {
+            let message = "the same credential header came twice";
+            (401, "invalid_key", message)
+        }
+        AuthError::KeyDisabled => (401, "invalid_key", "the gateway key is revoked"),
+        AuthError::KeyExpired => (401, "invalid_key", "the gateway key has expired"),
+        AuthError::ProviderNotAllowed => (
+            403,
+            "provider_not_allowed",
+            "the gateway key is not for this provider",
+        ),
+        AuthError::EndpointNotAllowed => (
+            403,
+            "endpoint_not_allowed",
+            "the gateway key is not for this method and endpoint",
+        ),
+        AuthError::TooManyStreams => (
+            429,
+            "too_many_streams",
+            "as many requests are under way with this gateway key as may be",
+        ),
+        AuthError::RateExceeded { .. } => (
+            429,
+            "rate_exceeded",
+            "the request rate of this gateway key is used up",
+        ),
     };
     Row {
-        status: 401,
+        status,
         code,
         message: Cow::Borrowed(message),
-        retry: false,
+        // Nothing has gone anywhere, and what is used up comes back.
+        retry: status == 429,
     }
 }
 
@@ -444,6 +478,9 @@ impl ErrorResponse<'_> {
             "X-Request-ID: {id}\r\nrequest-id: {id}\r\nx-should-retry: {}\r\n",
             row.retry
         );
+        if let Some(seconds) = self.fault.retry_after() {
+            let _ = write!(head, "Retry-After: {seconds}\r\n");
+        }
         if row.status == 401 {
             head.push_str("WWW-Authenticate: Bearer\r\n");
         }

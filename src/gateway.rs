@@ -17,7 +17,7 @@ pub struct Gateway {
     /// Request target → provider and upstream target.
     pub table: Table,
     /// Gateway keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// In the order of `config.providers`, which is also the table's.
     pub upstreams: Vec<Lines>,
     /// `Keep-Alive` for answers after which the connection stays: a second less than it really does.
@@ -29,7 +29,7 @@ pub struct Gateway {
 impl Gateway {
     /// Prepares `config`; `keys` were read from it and from the keys file.
     #[must_use]
-    pub fn new(config: Arc<Config>, keys: Keys) -> Self {
+    pub fn new(config: Arc<Config>, keys: Arc<Keys>) -> Self {
         let entries = config
             .providers
             .iter()

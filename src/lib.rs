@@ -14,13 +14,17 @@ pub mod error;
 pub mod gateway;
 pub mod handover;
 pub mod http;
+pub mod key_command;
+pub mod key_file;
 pub mod listen;
 pub mod log;
 pub mod net;
 pub mod notify;
 pub mod observe;
+pub mod policy;
 pub mod route;
 pub mod server;
+pub mod watch;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

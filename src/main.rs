@@ -3,15 +3,15 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use sluicegate::config::keys::{self, ManagedKey};
-use sluicegate::config::{self, Sources};
+use sluicegate::config::{self, Config, Sources};
 use sluicegate::handover::Predecessor;
+use sluicegate::key_command::{self, KeyArguments};
 use sluicegate::listen::{self, Listener};
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
+use sluicegate::watch;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Make, list and end managed keys
+    Key(KeyArguments),
 }
 
 /// Exit code for a configuration that cannot be used.
@@ -45,6 +47,9 @@ fn main() -> ExitCode {
         None => serve(arguments.config),
         Some(Command::Check) => check(arguments.config.as_deref()),
         Some(Command::Demo { once }) => demo(once),
+        Some(Command::Key(key)) => {
+            key_command::run(key, || load_config(arguments.config.as_deref()))
+        }
     }
 }
 
@@ -77,6 +82,13 @@ fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
 
 /// Reads environment and files.
 fn load(file: Option<&Path>) -> Result<Loaded, String> {
+    let config = load_config(file)?;
+    let keys = config.auth.keys_file.as_deref();
+    let keys = keys.map(watch::read_keys).transpose()?;
+    Ok((config, keys))
+}
+
+fn load_config(file: Option<&Path>) -> Result<Config, String> {
     let sources = Sources {
         // What is not UTF-8 cannot be a value of ours.
         env: std::env::vars_os()
@@ -86,22 +98,7 @@ fn load(file: Option<&Path>) -> Result<Loaded, String> {
         file: file.map(Into::into),
         terminal: std::io::stderr().is_terminal(),
     };
-    let config = config::load(&sources).map_err(|error| error.to_string())?;
-    let keys = config
-        .auth
-        .keys_file
-        .as_deref()
-        .map(load_keys)
-        .transpose()?;
-    Ok((config, keys))
-}
-
-fn load_keys(path: &Path) -> Result<Arc<[ManagedKey]>, String> {
-    let from = path.display().to_string();
-    let content = std::fs::read_to_string(path)
-        .map_err(|error| format!("{from}: cannot read it: {error}"))?;
-    let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
-    Ok(keys.into())
+    config::load(&sources).map_err(|error| error.to_string())
 }
 
 fn check(file: Option<&Path>) -> ExitCode {

@@ -2,16 +2,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::config::keys::ManagedKey;
+use crate::auth::Keys;
 use crate::config::{Config, Listen};
 use crate::descriptors;
 use crate::handover::Successor;
@@ -23,12 +24,13 @@ use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::Counters;
+use crate::watch::{self, Entries, Watch};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
 pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
 
 /// A configuration and the entries of its keys file, if it names one.
-pub type Loaded = (Config, Option<Arc<[ManagedKey]>>);
+pub type Loaded = (Config, Option<Entries>);
 
 /// Why the process could not start.
 #[derive(Debug)]
@@ -49,6 +51,9 @@ pub struct Server {
     load: Load,
     /// In force; a reload replaces it.
     config: Arc<Config>,
+    /// In force; what is counted for a key goes on with the next ones.
+    keys: Arc<Keys>,
+    watch: Watch,
     /// Where a hand-over reports.
     events: Sender<Event>,
     arrived: Receiver<Event>,
@@ -86,7 +91,7 @@ impl Server {
         let (events, arrived) = channel();
         watch_signals(events.clone()).map_err(|error| system("signals", &error))?;
         descriptors::raise();
-        let settings = settings(&load).map_err(StartError::Configuration)?;
+        let (settings, watch) = settings(&load, None).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
         let log = Log::start(config.log.format, config.log.level).map_err(|e| system("log", &e))?;
         let (rung, why) = driver::choose(config.server.driver).map_err(|e| system("driver", &e))?;
@@ -118,6 +123,8 @@ impl Server {
             log,
             load,
             config,
+            keys: settings.keys.clone(),
+            watch,
             events,
             arrived,
         };
@@ -180,8 +187,7 @@ impl Server {
     pub fn run(mut self) -> ExitCode {
         notify::ready();
         let mut succession = false;
-        // The sender is kept here, so there is always a next event.
-        while let Ok(event) = self.arrived.recv() {
+        while let Ok(event) = self.next_event() {
             let leaving = match event {
                 Event::Signal(SIGHUP) => {
                     self.reload();
@@ -249,10 +255,41 @@ impl Server {
             .info("the successor accepts", &[("successor", pid)]);
     }
 
+    /// Waits for an event, looking at the keys file meanwhile.
+    fn next_event(&mut self) -> Result<Event, RecvTimeoutError> {
+        // The sender is kept here, so there is always a next event.
+        while let Some(path) = self.config.auth.keys_file.clone() {
+            match self.arrived.recv_timeout(watch::LOOK_EVERY) {
+                Err(RecvTimeoutError::Timeout) => self.look_at_keys(&path),
+                event => return event,
+            }
+        }
+        Ok(self.arrived.recv()?)
+    }
+
+    fn look_at_keys(&mut self, path: &Path) {
+        match self.watch.look(path) {
+            None => {}
+            Some(Ok(entries)) => {
+                let master = self.config.auth.master_key.as_ref();
+                self.keys = Arc::new(Keys::new(master, Some(&entries), Some(&self.keys)));
+                self.tell_all(|| Message::Keys(self.keys.clone()));
+                self.log.info(
+                    "keys reloaded",
+                    &[("keys", Value::Number(entries.len() as u64))],
+                );
+            }
+            Some(Err(error)) => self.log.error(
+                "the new keys file is broken; the old keys stay",
+                &[("error", Value::Text(&error))],
+            ),
+        }
+    }
+
     fn reload(&mut self) {
         notify::reloading();
-        match settings(&self.load) {
-            Ok(settings) => {
+        match settings(&self.load, Some(&self.keys)) {
+            Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
                         "server.listen, workers, driver and log take effect with the next start",
@@ -260,6 +297,8 @@ impl Server {
                     );
                 }
                 self.config = settings.config.clone();
+                self.keys = settings.keys.clone();
+                self.watch = watch;
                 for worker in &self.workers {
                     worker.send(Message::Reload(settings.clone()));
                 }
@@ -346,17 +385,19 @@ impl Server {
     }
 }
 
-fn settings(load: &Load) -> Result<Settings, String> {
-    let (config, keys) = load()?;
+fn settings(load: &Load, before: Option<&Keys>) -> Result<(Settings, Watch), String> {
+    let (config, entries) = load()?;
     let tls = tls_config::load(&config)?;
+    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
     let workers = workers(&config);
     let connections = config.limits.connections;
-    Ok(Settings {
+    let settings = Settings {
         connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
         config: Arc::new(config),
-        keys,
+        keys: Arc::new(keys),
         tls,
-    })
+    };
+    Ok((settings, Watch::new(entries)))
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {

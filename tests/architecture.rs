@@ -42,6 +42,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
         "error",
         "gateway",
         "observe",
+        "policy",
         "route",
     ];
     let banned = [

@@ -4,6 +4,9 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::policy::Rules;
+use crate::route::ProviderKind;
+
 use super::{Config, Credential, Driver, LogFormat, Provider};
 
 impl Config {
@@ -165,6 +168,10 @@ fn describe_provider(out: &mut String, provider: &Provider) {
     optional(out, "api_key", key.map(|key| format!("\"{key}\"")));
     let idle = seconds(provider.idle_upstream);
     let _ = writeln!(out, "idle_upstream = {idle}\nwarm = {}", provider.warm);
+    optional(out, "allow", provider.allow.as_ref());
+    if provider.deny != Rules::default() || provider.kind == ProviderKind::Vllm {
+        let _ = writeln!(out, "deny = {}", provider.deny);
+    }
     for (name, value) in &provider.defaults {
         let _ = writeln!(out, "# sent unless the client does: {name}: {value}");
     }

@@ -113,6 +113,8 @@ pub(super) struct ProviderTable {
     pub headers: BTreeMap<String, String>,
     pub idle_upstream: Option<Scalar>,
     pub warm: Option<Scalar>,
+    pub allow: Option<Vec<String>>,
+    pub deny: Option<Vec<String>>,
     pub site_url: Option<String>,
     pub app_name: Option<String>,
 }

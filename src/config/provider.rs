@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::gateway::may_configure;
+use crate::policy::Rules;
 use crate::route::ProviderKind;
 
 use super::file::ProviderTable;
@@ -139,6 +140,7 @@ impl Instance<'_> {
         });
         let idle_upstream = self.idle_upstream(&table, kind)?;
         let warm = self.warm(&table, base.tls)?;
+        let (allow, deny) = self.policy(&table, kind)?;
         let provider = Provider {
             name: self.name.clone(),
             kind,
@@ -148,6 +150,8 @@ impl Instance<'_> {
             headers,
             idle_upstream,
             warm,
+            allow,
+            deny,
         };
         if head_bytes_added(&provider) > HEAD_ADDED_BYTES_MAX {
             let message = format!(
@@ -263,6 +267,27 @@ impl Instance<'_> {
         Ok(everywhere.unwrap_or(usize::from(tls)))
     }
 
+    /// What it may be asked for, and what not.
+    fn policy(
+        &self,
+        table: &ProviderTable,
+        kind: ProviderKind,
+    ) -> Result<(Option<Rules>, Rules), ConfigError> {
+        let rules = |key: &str, list: &[String]| {
+            Rules::parse(list).map_err(|expected| self.error(key, expected))
+        };
+        let allow = table.allow.as_deref().map(|list| rules("allow", list));
+        let deny = match &table.deny {
+            Some(list) => rules("deny", list)?,
+            None if kind == ProviderKind::Vllm => {
+                let control = VLLM_CONTROL.map(|path| format!("* {path}"));
+                rules("deny", &control)?
+            }
+            None => Rules::default(),
+        };
+        Ok((allow.transpose()?, deny))
+    }
+
     fn defaults(
         &self,
         table: &ProviderTable,
@@ -338,6 +363,28 @@ impl Instance<'_> {
         Ok(headers)
     }
 }
+
+/// Endpoints at vllm's root that steer the server or show how it is set up. It asks nobody for a key there, and
+/// whoever may generate text may not therefore stop everybody else. `deny = []` opens them.
+const VLLM_CONTROL: [&str; 17] = [
+    "/pause",
+    "/resume",
+    "/abort_requests",
+    "/sleep",
+    "/wake_up",
+    "/reset_prefix_cache",
+    "/reset_mm_cache",
+    "/reset_encoder_cache",
+    "/collective_rpc",
+    "/init_weight_transfer_engine",
+    "/start_weight_update",
+    "/update_weights",
+    "/finish_weight_update",
+    "/scale_elastic_ep",
+    "/start_profile",
+    "/stop_profile",
+    "/server_info",
+];
 
 const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"none\"";
 

@@ -414,6 +414,8 @@ fn line() -> impl Strategy<Value = String> {
         "idle_upstream",
         "site_url",
         "app_name",
+        "allow",
+        "deny",
         "master_key_file",
         "unknown",
     ]);
@@ -474,6 +476,40 @@ fn what_is_described_is_quoted_as_toml() {
         "{described}"
     );
     assert!(load_from(&[], "", &described).is_ok());
+}
+
+#[test]
+fn control_endpoints_of_vllm_are_closed_unless_they_are_opened() {
+    let serves = |toml: &str, method: &str, endpoint: &str| {
+        let config = load_from(&[("VLLM_BASE_URL", "http://h")], "", toml).unwrap();
+        let served = config.providers[0].serves(method.as_bytes(), endpoint.as_bytes());
+        // What is described is in force again.
+        let again = load_from(&[], "", &config.describe()).unwrap();
+        let again = again.providers[0].serves(method.as_bytes(), endpoint.as_bytes());
+        assert_eq!(served, again, "{toml} {method} {endpoint}");
+        served
+    };
+    let closed =
+        "pause resume abort_requests sleep wake_up collective_rpc update_weights pause/ %70ause";
+    for endpoint in closed.split(' ') {
+        assert!(!serves("", "POST", endpoint), "{endpoint}");
+        assert!(serves("[providers.vllm]\ndeny = []", "POST", endpoint));
+        let allow = "[providers.vllm]\nallow = ['* /*']";
+        assert!(!serves(allow, "POST", endpoint), "deny goes first");
+    }
+    let served = "tokenize pooling rerank health version ping metrics invocations v1/load_lora_adapter \
+                  chat/completions v1/models is_paused";
+    for endpoint in served.split_whitespace() {
+        assert!(serves("", "POST", endpoint), "{endpoint}");
+    }
+    let own = "[providers.vllm]\nallow = ['POST /chat/*']\ndeny = ['* /chat/secret']";
+    assert!(serves(own, "POST", "chat/completions"));
+    assert!(!serves(own, "GET", "chat/completions"));
+    assert!(!serves(own, "POST", "chat/secret"));
+    for broken in ["allow = ['x']", "deny = ['GET x']", "deny = 'GET /x'"] {
+        let toml = format!("[providers.vllm]\n{broken}\n");
+        assert!(load_from(&[], "", &toml).is_err(), "{broken}");
+    }
 }
 
 #[test]

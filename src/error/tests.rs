@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 25] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 32] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -100,6 +100,55 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 25] = [
         401,
         "authentication_error",
         "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::KeyDisabled),
+        401,
+        "authentication_error",
+        "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::KeyExpired),
+        401,
+        "authentication_error",
+        "invalid_key",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::ProviderNotAllowed),
+        403,
+        "permission_error",
+        "provider_not_allowed",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::EndpointNotAllowed),
+        403,
+        "permission_error",
+        "endpoint_not_allowed",
+        false,
+    ),
+    (
+        Fault::Auth(AuthError::TooManyStreams),
+        429,
+        "rate_limit_error",
+        "too_many_streams",
+        true,
+    ),
+    (
+        Fault::Auth(AuthError::RateExceeded { retry_after: 7 }),
+        429,
+        "rate_limit_error",
+        "rate_exceeded",
+        true,
+    ),
+    (
+        Fault::EndpointDenied,
+        403,
+        "permission_error",
+        "endpoint_denied",
         false,
     ),
     (
@@ -226,6 +275,10 @@ fn the_table() {
             head.contains("\r\nWWW-Authenticate: Bearer\r\n"),
             status == 401
         );
+        assert_eq!(
+            head.contains("\r\nRetry-After: "),
+            [429, 503].contains(&status)
+        );
         let message = body["error"]["message"].as_str().unwrap();
         assert!(!message.is_empty());
         let expected = serde_json::json!({
@@ -261,6 +314,13 @@ fn what_never_reached_the_provider_may_be_tried_again() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_rate_says_when_to_come_back() {
+    let fault = Fault::Auth(AuthError::RateExceeded { retry_after: 61 });
+    let (head, _) = written(&fault, "id", Persistence::Close);
+    assert!(head.contains("\r\nRetry-After: 61\r\n"), "{head}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ struct Line {
     method: String,
     path: String,
     provider: Option<usize>,
+    key: Option<String>,
 }
 
 impl Access {
@@ -47,6 +48,7 @@ impl Access {
                 method: String::from_utf8_lossy(head.method.of(buf)).into_owned(),
                 path: String::from_utf8_lossy(path).into_owned(),
                 provider: None,
+                key: None,
             })
         });
         Self {
@@ -59,6 +61,13 @@ impl Access {
     pub fn routed(&mut self, provider: usize) {
         if let Some(line) = &mut self.line {
             line.provider = Some(provider);
+        }
+    }
+
+    /// It came with the gateway key of this id.
+    pub fn by(&mut self, key: Option<&str>) {
+        if let Some(line) = &mut self.line {
+            line.key = key.map(str::to_owned);
         }
     }
 
@@ -80,6 +89,7 @@ impl Access {
                 ("method", Value::Text(&line.method)),
                 ("path", Value::Text(&line.path)),
                 ("provider", Value::Text(&provider)),
+                ("key", Value::Text(&line.key.unwrap_or_default())),
                 ("status", Value::Number(self.status.into())),
                 ("bytes_in", Value::Number(self.received)),
                 ("bytes_out", Value::Number(self.sent)),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::admission::{self, Admission, Request};
+use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, Cursor};
 use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
@@ -20,7 +20,7 @@ use super::ids::RequestId;
 use super::scratch::{HEADROOM, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
-use super::worker::{Busy, Worker, unix_seconds};
+use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 
 /// A client's connection between and during exchanges.
 pub struct Connection {
@@ -247,8 +247,13 @@ impl Connection {
         asker.persists &= !self.surplus;
         let limits = &gateway.config.limits;
         let over = |limit| cursor.content_bytes() > limit;
-        let admission = admission::admit(&gateway, request, unix_seconds());
-        let admission = admission.and_then(|admission| match (&admission, crowded) {
+        let now = Now {
+            unix_seconds: unix_seconds(),
+            monotonic_nanos,
+        };
+        let Decision { key, outcome } = admission::admit(&gateway, request, now);
+        self.access.by(key);
+        let outcome = outcome.and_then(|admission| match (&admission, crowded) {
             (Admission::Forward(_), _) if limits.body.is_some_and(over) => Err(Fault::BodyTooLarge),
             (Admission::Forward(_), Some(scarce)) => Err(Fault::Overloaded(scarce)),
             (Admission::Forward(_), None) if worker.is_busier_than(limits.in_flight) => {
@@ -256,7 +261,7 @@ impl Connection {
             }
             _ => Ok(admission),
         });
-        match admission {
+        match outcome {
             Ok(Admission::Forward(forward)) => {
                 let opening = Opening {
                     forward,

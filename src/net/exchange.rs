@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::admission::Forward;
+use crate::auth::Lease;
 use crate::error::{Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
@@ -56,6 +57,8 @@ pub struct Exchange {
     pub(super) upgrade: bool,
     /// The deadline for the response head has been set.
     head_awaited: bool,
+    /// Counts for the gateway key until the exchange is over.
+    lease: Option<Lease>,
 }
 
 /// Where the request's content stands.
@@ -91,6 +94,7 @@ impl Spares {
         exchange.unsent = Vec::new();
         exchange.replay = None;
         exchange.response = Response::new(false);
+        drop(exchange.lease.take());
         let mut spares = self.0.borrow_mut();
         if spares.len() < SPARES_MAX {
             spares.push(exchange);
@@ -188,6 +192,7 @@ impl Exchange {
             asker,
             upgrade: forward.upgrade,
             head_awaited: false,
+            lease: forward.lease,
         });
         exchange.response.expects_continue = forward.expects_continue;
         worker.warm.used(exchange.provider, worker.clock.now());
@@ -196,11 +201,9 @@ impl Exchange {
         match pooled {
             Some(mut upstream) => {
                 let counters = worker.counters();
-                let first = upstream.first_use();
-                let counter = if first {
-                    &counters.warm_hits
-                } else {
-                    &counters.upstream_reuses
+                let counter = match upstream.first_use() {
+                    true => &counters.warm_hits,
+                    false => &counters.upstream_reuses,
                 };
                 observe::add(counter, 1);
                 exchange.send_pooled(upstream, request, idempotent);

@@ -18,6 +18,7 @@ use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::sockopt;
 
+use crate::auth::Keys;
 use crate::config::Config;
 use crate::log::Log;
 use crate::observe::Counters;
@@ -43,6 +44,7 @@ impl Harness {
     /// When the system gives no thread or descriptor.
     pub fn new(config: Config) -> io::Result<Self> {
         let tls = tls_config::load(&config).map_err(io::Error::other)?;
+        let keys = Keys::new(config.auth.master_key.as_ref(), None, None);
         let (mailbox, inbox) = mailbox()?;
         let start = Start {
             listeners: Vec::new(),
@@ -51,7 +53,7 @@ impl Harness {
             log: Log::start(config.log.format, config.log.level)?,
             settings: Settings {
                 config: Arc::new(config),
-                keys: None,
+                keys: Arc::new(keys),
                 tls,
                 connections: usize::MAX,
             },

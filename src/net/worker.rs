@@ -22,7 +22,6 @@ use rustls::{ClientConfig, Connection, ServerConnection};
 
 use crate::admission::Admission;
 use crate::auth::Keys;
-use crate::config::keys::ManagedKey;
 use crate::config::{Config, Host, value};
 use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
@@ -52,8 +51,8 @@ use super::warm::Warm;
 pub struct Settings {
     /// What was configured.
     pub config: Arc<Config>,
-    /// The keys file's entries, if there is such a file.
-    pub keys: Option<Arc<[ManagedKey]>>,
+    /// Gateway keys, the same for all workers.
+    pub keys: Arc<Keys>,
     /// Certificates and roots.
     pub tls: TlsConfigs,
     /// Most client connections per worker.
@@ -64,6 +63,8 @@ pub struct Settings {
 pub enum Message {
     /// A new configuration.
     Reload(Settings),
+    /// New gateway keys; the configuration stays.
+    Keys(Arc<Keys>),
     /// `/health` says 503 from now on.
     Unhealthy,
     /// Close the listeners, end connections with their next answer.
@@ -199,10 +200,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
-    let keys = Keys::new(
-        settings.config.auth.master_key.as_ref(),
-        settings.keys.as_deref(),
-    );
+    let keys = settings.keys.clone();
     Rc::new(Gateway::new(settings.config.clone(), keys))
 }
 
@@ -315,6 +313,11 @@ impl Worker {
     fn told(&self, message: Message) {
         match message {
             Message::Reload(settings) => self.reload(&settings),
+            Message::Keys(keys) => {
+                let config = self.gateway().config.clone();
+                *self.gateway.borrow_mut() = Rc::new(Gateway::new(config, keys));
+                self.spares.clear();
+            }
             Message::Unhealthy => self.healthy.set(false),
             Message::Drain { empty_queues } => {
                 self.draining.set(true);
@@ -560,6 +563,14 @@ impl<F: Future<Output = ()>> Future for Fenced<F> {
             Poll::Ready(())
         })
     }
+}
+
+/// Nanoseconds since the system started, the same for all threads and never less than before.
+#[must_use]
+pub fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanos = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
+    u64::try_from(nanos).unwrap_or_default()
 }
 
 /// Seconds since 1970.

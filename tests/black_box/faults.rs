@@ -77,6 +77,8 @@ impl Bench {
                 false => Upstream::listen(),
             })
             .collect();
+        // One that does not read is full then and stays so; a window grows of itself else.
+        upstreams.iter().for_each(Upstream::narrow);
         let (refusing, full) = (bound(), bound());
         listen(&full, 0).unwrap();
         let filling = TcpStream::connect(addr(&full)).unwrap();

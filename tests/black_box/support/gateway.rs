@@ -141,19 +141,30 @@ impl Setup {
 
     /// `command` runs the program with the arguments that follow.
     fn spawn_by(&self, mut command: Command, stdin: Stdio) -> Child {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.prepare(&mut command, &args);
+        command.stdin(stdin).spawn().unwrap()
+    }
+
+    /// The program with other arguments, in the same directory and environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        self.prepare(&mut command, args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn prepare(&self, command: &mut Command, args: &[&str]) {
         // What a sanitizer in the program is told is for the program.
         let sanitizer = std::env::var_os("ASAN_OPTIONS").map(|options| ("ASAN_OPTIONS", options));
         command
-            .args(&self.args)
+            .args(args)
             .env_clear()
             .envs(sanitizer)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
-            .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
     }
 
     /// Starts it, and waits until it listens.

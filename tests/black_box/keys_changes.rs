@@ -1,0 +1,122 @@
+//! Changes of the keys file while the gateway runs, without a signal.
+
+use std::fs;
+use std::time::Instant;
+
+use crate::support::{Gateway, PATIENCE, Setup, Upstream, Wire, get, ok};
+
+/// A gateway with the keys file that a first `key new` made, and that key.
+fn with_a_key(configure: impl FnOnce(Setup) -> Setup) -> (Gateway, String) {
+    let setup = configure(Setup::new()).env("SLUICEGATE_KEYS_FILE", "keys.toml");
+    let key = key(&setup, &["new", "first", "--id", "first"]);
+    (setup.secret(&key).start(), key)
+}
+
+/// Runs `sluicegate key`; what it prints.
+#[track_caller]
+fn key(setup: &Setup, args: &[&str]) -> String {
+    let args = [&["key"], args].concat();
+    let output = setup.command(&args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn with_key(key: &str) -> String {
+    format!("GET /p/nobody/x HTTP/1.1\r\nHost: g\r\nx-api-key: {key}\r\n\r\n")
+}
+
+/// The status for a key: 400 where it is valid, since there is no such provider.
+fn status(client: &mut Wire, key: &str) -> u16 {
+    client.send(with_key(key));
+    client.response().status()
+}
+
+#[track_caller]
+fn until(client: &mut Wire, key: &str, wanted: u16) {
+    let begin = Instant::now();
+    while status(client, key) != wanted {
+        assert!(begin.elapsed() < PATIENCE, "not {wanted}");
+    }
+}
+
+#[test]
+fn commands_take_effect_without_a_signal() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let mut client = gateway.connect();
+    assert_eq!(status(&mut client, &first), 400);
+    let second = key(gateway.setup(), &["new", "second", "--id", "second"]);
+    until(&mut client, &second, 400);
+    key(gateway.setup(), &["revoke", "first"]);
+    until(&mut client, &first, 401);
+    let third = key(gateway.setup(), &["rotate", "second"]);
+    until(&mut client, &third, 400);
+    assert_eq!(status(&mut client, &second), 401);
+    for key in [first, second, third] {
+        assert!(!gateway.log().contains(&key), "a key in the log");
+    }
+    assert!(!gateway.log().contains("configuration reloaded"));
+}
+
+#[test]
+fn a_broken_file_leaves_the_old_keys_in_force() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let file = gateway.setup().dir().join("keys.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let mut client = gateway.connect();
+    let complaint = |word: &'static str| {
+        move |line: &str| line.contains("old keys stay") && line.contains(word)
+    };
+    fs::write(&file, "[[key]]\nid = \"x\"\nsha256 = \"\"\n").unwrap();
+    gateway.wait_log(complaint("64 hexadecimal digits"));
+    assert_eq!(status(&mut client, &first), 400);
+    fs::remove_file(&file).unwrap();
+    gateway.wait_log(complaint("cannot read it"));
+    assert_eq!(status(&mut client, &first), 400);
+    // In its place, and by a rename.
+    let entry = "[[key]]\nid = \"b\"\nsha256 = \"\
+                 a30534a53b23547377ddccbd1ac85a8a84c13db43493c16e55a6abc7b0eba634\"\n";
+    fs::write(&file, entry).unwrap();
+    until(&mut client, "key-b", 400);
+    assert_eq!(status(&mut client, &first), 401);
+    let new = file.with_extension("tmp");
+    fs::write(&new, good).unwrap();
+    fs::rename(&new, &file).unwrap();
+    until(&mut client, &first, 400);
+    assert_eq!(status(&mut client, "key-b"), 401);
+    // Said once, not twice a second.
+    let log = gateway.log();
+    assert_eq!(log.matches("cannot read it").count(), 1, "{log}");
+}
+
+#[test]
+fn only_the_keys_are_read_again() {
+    let upstream = Upstream::listen();
+    let toml = format!(
+        "[providers.here]\ntype = \"openai\"\napi_key = \"sk-here\"\nbase_url = \"{}\"\n",
+        upstream.url()
+    );
+    let (gateway, _) = with_a_key(|setup| setup.toml(&toml).secret("sk-here"));
+    let mut client = gateway.connect();
+    client.send(get("/p/here/one"));
+    let mut peer = upstream.accept();
+    peer.request();
+    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    client.head();
+    client.expect("1\r\na\r\n");
+    fs::write(gateway.setup().dir().join("sluicegate.toml"), "broken = ").unwrap();
+    let output = { gateway.setup() }
+        .command(&["key", "new", "second", "--file", "keys.toml"])
+        .output()
+        .unwrap();
+    let second = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let mut other = gateway.connect();
+    until(&mut other, &second, 400);
+    // What was under way goes on, and its upstream connection is used again.
+    peer.send("0\r\n\r\n");
+    client.expect("0\r\n\r\n");
+    client.send(get("/p/here/two"));
+    peer.request();
+    peer.send(ok("again"));
+    assert_eq!(client.response().text(), "again");
+    assert!(!gateway.log().contains("sluicegate.toml"));
+}
