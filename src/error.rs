@@ -478,9 +478,6 @@ impl ErrorResponse<'_> {
             "X-Request-ID: {id}\r\nrequest-id: {id}\r\nx-should-retry: {}\r\n",
             row.retry
         );
-        if let Some(seconds) = self.fault.retry_after() {
-            let _ = write!(head, "Retry-After: {seconds}\r\n");
-        }
         if row.status == 401 {
             head.push_str("WWW-Authenticate: Bearer\r\n");
         }
