@@ -140,12 +140,6 @@ impl Fault {
     }
 
     fn row(&self) -> Row {
-        let row = |status, code, message: &'static str| Row {
-            status,
-            code,
-            message: Cow::Borrowed(message),
-            retry: false,
-        };
         match self {
             Self::Head(error) => head(*error),
             Self::Framing(error) => framing(*error),
@@ -214,6 +208,16 @@ impl Fault {
                 "the provider's answer is not valid HTTP/1.1",
             ),
         }
+    }
+}
+
+/// One that is not worth another try.
+fn row(status: u16, code: &'static str, message: &'static str) -> Row {
+    Row {
+        status,
+        code,
+        message: Cow::Borrowed(message),
+        retry: false,
     }
 }
 
