@@ -10,8 +10,8 @@ of JSON. Rounds of all proxies alternate; the table has the medians. All of it r
 any user, in a folder that goes away. The upstream (an nginx) and wrk share the cores that the proxy
 leaves: on a machine with two, they are what limits req/s, and `CPU us` is the figure to compare.
 """
-import argparse, contextlib, http.client, os, pathlib, platform, re, shutil, signal, socket, statistics
-import subprocess, sys, tempfile, time
+import argparse, contextlib, http.client, os, pathlib, platform, re, shutil, signal, socket
+import statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("SLUICEGATE_BIN", str(ROOT / "target/release/sluicegate"))
@@ -71,7 +71,8 @@ defaults
     timeout http-request 10s
 frontend clients
     bind 127.0.0.1:{port}
-    http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str "Bearer {gateway_key}" }}
+    acl allowed req.hdr(authorization) -m str "Bearer {gateway_key}"
+    http-request deny deny_status 401 unless allowed
     http-request deny deny_status 404 unless {{ path_beg /p/anthropic/ }}
     http-request del-header authorization
     http-request set-header x-api-key {upstream_key}
@@ -81,7 +82,9 @@ frontend clients
 backend up
     server up 127.0.0.1:{to} pool-max-conn -1 pool-purge-delay 60s{server_tls}
 """
-WRK = """wrk.method, wrk.path, wrk.body = "POST", "%s", '{"content":"' .. string.rep("x", 1010) .. '"}'
+HAPROXY_TLS = " ssl verify required ca-file cert.pem sni str(localhost) verifyhost localhost"
+WRK = """wrk.method, wrk.path = "POST", "%s"
+wrk.body = '{"content":"' .. string.rep("x", 1010) .. '"}'
 wrk.headers["Content-Type"], wrk.headers["%s"] = "application/json", "%s"
 function done(summary, latency)
   local bad = summary.errors
@@ -111,7 +114,8 @@ class Process:
         for _ in range(1000):
             if self.process.poll() is not None:
                 break
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return self
             time.sleep(0.01)
         self.__exit__()
@@ -148,7 +152,8 @@ def nginx(folder, name, port, cores, http):
     text = NGINX.format(name=name, workers=len(cores), http=http, files=4000,
                         user="user root;" if os.geteuid() == 0 else "")
     (folder / f"{name}.conf").write_text(text)
-    return Process(folder, port, cores, ["nginx", "-e", f"{name}.log", "-p", str(folder), "-c", f"{name}.conf"])
+    command = ["nginx", "-e", f"{name}.log", "-p", str(folder), "-c", f"{name}.conf"]
+    return Process(folder, port, cores, command)
 
 
 def nginx_proxy(folder, name, port, values):
@@ -172,15 +177,15 @@ PROXIES = {"nginx": nginx_proxy, "HAProxy": haproxy, "sluicegate": sluicegate}
 
 
 def start_proxies(stack, folder, plain, tls_port):
-    """Each proxy twice, towards the plain and the TLS port; they sleep when it is not their turn."""
+    """Each proxy twice, towards the plain and the TLS port; they sleep out of turn."""
     proxies = {}
     for tls in (False, True):
         for name, start in PROXIES.items():
             port = free_port()
-            server_tls = " ssl verify required ca-file cert.pem sni str(localhost) verifyhost localhost"
-            values = {"port": port, "to": tls_port if tls else plain, "scheme": "https" if tls else "http",
-                      "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY,
-                      "server_tls": server_tls if tls else ""}
+            values = {"port": port, "to": tls_port if tls else plain,
+                      "scheme": "https" if tls else "http",
+                      "server_tls": HAPROXY_TLS if tls else "",
+                      "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY}
             proxy = stack.enter_context(start(folder, f"{name}-{tls}", port, values))
             verify(name, port)
             proxies[name, tls] = proxy
@@ -204,7 +209,8 @@ def verify(name, port):
 
 def load(folder, script, url, connections, seconds):
     threads = min(len(OTHER_CORES), 2, connections)
-    command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", script, url]
+    command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", script,
+               url]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True,
                          preexec_fn=lambda: os.sched_setaffinity(0, OTHER_CORES))
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", run.stdout, re.M)
@@ -222,16 +228,16 @@ def measure(folder, proxy, script, url, connections, seconds):
 
 
 def versions():
-    print(time.strftime("%Y-%m-%d"), "|", re.search(r"model name\s*: (.*)|$", pathlib.Path("/proc/cpuinfo").read_text())[1],
-          f"| {len(CORES)} cores | Linux {platform.release()}")
+    processor = re.search(r"model name\s*: (.*)|$", pathlib.Path("/proc/cpuinfo").read_text())[1]
+    print(time.strftime("%Y-%m-%d"), processor, f"{len(CORES)} cores", platform.release(), sep=", ")
     for command in (["nginx", "-v"], ["haproxy", "-v"], [BINARY, "--version"]):
         run = subprocess.run(command, capture_output=True, text=True)
         print((run.stdout + run.stderr).splitlines()[0])
 
 
 def print_table(results):
-    print("\n| upstream, connections | proxy | req/s | p50 us | p99 us | CPU us per request | its core % |")
-    print("| --- | --- |" + " ---: |" * 5)
+    print("\n| upstream, connections | proxy | req/s | p50 us | p99 us | CPU us/request | core % |"
+          "\n| --- | --- |" + " ---: |" * 5)
     for (tls, connections, name), rounds in results.items():
         rate, p50, p99, cpu, busy = map(statistics.median, zip(*rounds))
         costs = "- | -" if name == "none" else f"{cpu:.1f} | {busy:.0f}"
@@ -245,8 +251,8 @@ def main():
     options.add_argument("--seconds", type=int, default=4, help="of each measurement")
     chosen = options.parse_args()
     os.environ["PATH"] += ":/usr/sbin"
-    missing = [tool for tool in ("nginx", "haproxy", "wrk", "openssl", BINARY) if not shutil.which(tool)]
-    if missing:
+    tools = ("nginx", "haproxy", "wrk", "openssl", BINARY)
+    if missing := [tool for tool in tools if not shutil.which(tool)]:
         sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     versions()
