@@ -18,7 +18,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 BINARY = os.environ.get("SLUICEGATE_BIN", HERE.parents[1] / "target/release/sluicegate")
 GATEWAY_KEY, UPSTREAM_KEY = "gateway-key", "upstream-key"
 MIB = 1 << 20
-BATCHES = 5
 LIMITS = HERE / "limits.toml"
 PIECE = 64 << 10  # of a large body: what surely fits the sockets' buffers with nobody reading
 KINDS = {
@@ -196,7 +195,7 @@ MODES = {
 class Calls:
     """strace, and count.c preloaded."""
 
-    driver, patience, rings = "auto", 1, False
+    driver, batches, patience, rings = "auto", 5, 1, False
 
     def __init__(self, folder):
         # Present is not enough: a container may forbid tracing.
@@ -255,7 +254,8 @@ def settle(pid):
 class Instructions:
     """callgrind; each look at it dumps what was counted since the last one."""
 
-    driver, patience, rings = "epoll", 4, False  # a dump lasts, so the clock ticks in every batch
+    # A dump takes long enough for the clock to tick in every batch: longer batches for short units.
+    driver, batches, patience, rings = "epoll", 3, 4, False
 
     def __init__(self, folder):
         self.folder = folder
@@ -333,8 +333,8 @@ def measure(meter, mode, folder):
             for _ in range(5):
                 next(steps)
             before, batches = meter.read(pid), []
-            units *= meter.patience
-            for _ in range(BATCHES):
+            units *= meter.patience if scenario in (request, event) else 1
+            for _ in range(meter.batches):
                 for _ in range(units):
                     next(steps)
                 after = meter.read(pid)
