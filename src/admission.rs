@@ -96,7 +96,9 @@ fn decide<'g>(
     let target: Target = target::parse(target_bytes)?;
     let passthrough = match gateway.table.route(method, target_bytes, target) {
         Route::Health => return Ok(Admission::Health),
-        Route::Metrics => return Ok(Admission::Metrics),
+        Route::Metrics if gateway.config.metrics.enabled => return Ok(Admission::Metrics),
+        // They have a listener of their own.
+        Route::Metrics => return Err(Fault::NoSuchRoute),
         Route::OptionsStar => return Ok(Admission::Options),
         Route::NotFound => return Err(Fault::NoSuchRoute),
         Route::Provider(passthrough) => passthrough,
@@ -149,6 +151,26 @@ fn decide<'g>(
     };
     forward.adjust(request, lines);
     Ok(Admission::Forward(forward))
+}
+
+/// Decides what becomes of a request on a listener of `metrics.listen`: health and metrics, and nothing else.
+#[must_use]
+pub fn admit_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Decision<'g> {
+    Decision {
+        key: None,
+        outcome: decide_operator(gateway, request),
+    }
+}
+
+fn decide_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Result<Admission<'g>, Fault> {
+    let target_bytes = request.head.target.of(request.buf);
+    let target = target::parse(target_bytes)?;
+    let method = request.head.method.of(request.buf);
+    match gateway.table.route(method, target_bytes, target) {
+        Route::Health => Ok(Admission::Health),
+        Route::Metrics => Ok(Admission::Metrics),
+        Route::OptionsStar | Route::NotFound | Route::Provider(_) => Err(Fault::NoSuchRoute),
+    }
 }
 
 impl Forward<'_> {

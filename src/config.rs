@@ -72,8 +72,10 @@ impl Config {
             listen.clone(),
             *workers,
             *driver,
+            self.metrics.listen.clone(),
             self.log.format,
             self.log.level,
+            self.log.file.clone(),
         )
     }
 }
@@ -91,6 +93,8 @@ pub struct Server {
     pub driver: Driver,
     /// How long a worker polls after traffic before it sleeps; zero is not at all.
     pub spin: Duration,
+    /// Responses say in `Server-Timing` what took how long.
+    pub server_timing: bool,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
 }
@@ -208,10 +212,20 @@ pub struct Timeouts {
 /// Metrics.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Whether they are served.
+    /// Whether they are served beside the providers.
     pub enabled: bool,
     /// Their path.
     pub endpoint: String,
+    /// Addresses where they are served, and nothing else but the health.
+    pub listen: Vec<Listen>,
+}
+
+impl Metrics {
+    /// Whether anybody can ask for them, so that it is worth counting.
+    #[must_use]
+    pub fn are_wanted(&self) -> bool {
+        self.enabled || !self.listen.is_empty()
+    }
 }
 
 /// Log lines.
@@ -223,6 +237,27 @@ pub struct LogConfig {
     pub level: Level,
     /// A line per request.
     pub access: bool,
+    /// Where these lines go.
+    pub file: LogFile,
+}
+
+impl LogConfig {
+    /// Whether a line per request is written.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.access && self.level >= Level::Info
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFile {
+    /// To standard error, among the messages.
+    Stderr,
+    /// To standard output.
+    Stdout,
+    /// Into this file.
+    Path(PathBuf),
 }
 
 /// How a log line looks.
@@ -232,6 +267,20 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+    /// `name=value`, for both.
+    Logfmt,
+}
+
+impl LogFormat {
+    /// Its name in configuration files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Logfmt => "logfmt",
+        }
+    }
 }
 
 /// Importance, highest first.

@@ -1,11 +1,30 @@
 //! Dates in the two spellings that the gateway writes. Pure.
 
+use std::fmt;
+
 /// `2026-11-23T01:02:03.004Z` (RFC 3339) from seconds since 1970 and milliseconds.
 #[must_use]
-pub fn rfc3339(seconds: u64, millis: u32) -> String {
-    let (year, month, day) = civil(seconds / DAY);
-    let (hour, minute, second) = clock(seconds);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+pub fn rfc3339(seconds: u64, millis: u32) -> Rfc3339 {
+    Rfc3339 { seconds, millis }
+}
+
+/// See [`rfc3339`]; written out when it is displayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339 {
+    seconds: u64,
+    millis: u32,
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil(self.seconds / DAY);
+        let (hour, minute, second) = clock(self.seconds);
+        let millis = self.millis;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        )
+    }
 }
 
 /// `Mon, 23 Nov 2026 01:02:03 GMT` (RFC 9110, section 5.6.7) from seconds since 1970.
@@ -132,7 +151,7 @@ mod tests {
             ),
         ];
         for (seconds, rfc, imf) in rows {
-            assert_eq!(rfc3339(seconds, 0), rfc);
+            assert_eq!(rfc3339(seconds, 0).to_string(), rfc);
             assert_eq!(imf_fixdate(seconds), imf);
         }
     }

@@ -8,6 +8,7 @@ use crate::auth::Keys;
 use crate::config::{Config, Credential, Provider};
 use crate::http::head::{Field, Name, name};
 use crate::http::rewrite::FieldSet;
+use crate::observe::Slots;
 use crate::route::{RouteEntry, Settings, Table};
 
 /// See the module's documentation.
@@ -20,6 +21,8 @@ pub struct Gateway {
     pub keys: Arc<Keys>,
     /// In the order of `config.providers`, which is also the table's.
     pub upstreams: Vec<Lines>,
+    /// Where each provider is counted.
+    pub slots: Slots,
     /// `Keep-Alive` for answers after which the connection stays: a second less than it really does.
     pub keep_alive: Box<[u8]>,
     /// The same for HTTP/1.0, where staying has to be said.
@@ -38,7 +41,10 @@ impl Gateway {
             base_path: &config.server.base_path,
             passthrough: config.passthrough.enabled,
             v1_alias: config.passthrough.v1_alias,
-            metrics_endpoint: config.metrics.enabled.then_some(&*config.metrics.endpoint),
+            metrics_endpoint: config
+                .metrics
+                .are_wanted()
+                .then_some(&*config.metrics.endpoint),
         };
         let table = Table::new(settings, entries.collect());
         let upstreams = config.providers.iter().map(Lines::new).collect();
@@ -49,6 +55,7 @@ impl Gateway {
             table,
             keys,
             upstreams,
+            slots: Slots::default(),
             keep_alive: keep_alive.into_bytes().into(),
             keep_alive_http10: keep_alive_http10.into_bytes().into(),
             config,

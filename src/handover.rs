@@ -2,9 +2,10 @@
 //!
 //! On SIGUSR2 the process starts its own program again. The successor's standard input is one end of a socket
 //! pair; through it come the listening sockets, a packet per address: the configured address, a NUL, the
-//! actual one, and the descriptors beside them; an empty packet ends the list. The successor says when it
-//! accepts, and the pair's end tells it that it was announced to the service manager. Both accept from the
-//! same queues meanwhile, so no connection is refused or lost.
+//! actual one, the word `metrics` behind another NUL where it is one of `metrics.listen`, and the descriptors
+//! beside them; an empty packet ends the list. The successor says when it accepts, and the pair's end tells it
+//! that it was announced to the service manager. Both accept from the same queues meanwhile, so no connection
+//! is refused or lost.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -23,6 +24,8 @@ use crate::listen::Listener;
 
 /// Set for a successor.
 const VARIABLE: &str = "SLUICEGATE_HANDOVER";
+/// Ends the text of a packet with sockets for metrics.
+const METRICS: &str = "\0metrics";
 /// How long a successor may take until it accepts.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it waits to be announced.
@@ -86,7 +89,12 @@ impl Successor {
     fn try_hand_over(&mut self, listeners: &[Listener]) -> io::Result<()> {
         for listener in listeners {
             let asked = listener.asked.as_ref().map(Listen::to_string);
-            let text = format!("{}\0{}", asked.unwrap_or_default(), listener.address);
+            let purpose = if listener.metrics { METRICS } else { "" };
+            let text = format!(
+                "{}\0{}{purpose}",
+                asked.unwrap_or_default(),
+                listener.address
+            );
             for sockets in listener.sockets.chunks(DESCRIPTORS_MAX) {
                 let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
                 send(&self.socket, text.as_bytes(), &sockets)?;
@@ -145,7 +153,12 @@ impl Predecessor {
 }
 
 fn listener(text: &[u8], sockets: Vec<OwnedFd>) -> Option<Listener> {
-    let (asked, address) = str::from_utf8(text).ok()?.split_once('\0')?;
+    let text = str::from_utf8(text).ok()?;
+    let (text, metrics) = match text.strip_suffix(METRICS) {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (asked, address) = text.split_once('\0')?;
     let asked = match asked {
         "" => None,
         asked => Some(asked.parse().ok()?),
@@ -154,6 +167,7 @@ fn listener(text: &[u8], sockets: Vec<OwnedFd>) -> Option<Listener> {
         asked,
         address: address.parse().ok()?,
         sockets,
+        metrics,
     })
 }
 
@@ -213,6 +227,14 @@ mod tests {
         }
         drop(one);
         assert_eq!(receive(&other).unwrap().0, b"");
+    }
+
+    #[test]
+    fn a_listener_keeps_its_purpose() {
+        let got = listener(b"127.0.0.1:0\x00127.0.0.1:9\0metrics", Vec::new()).unwrap();
+        assert_eq!(got.address, "127.0.0.1:9".parse().unwrap());
+        assert!(got.metrics);
+        assert!(!listener(b"\x00127.0.0.1:9", Vec::new()).unwrap().metrics);
     }
 
     #[test]

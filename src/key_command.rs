@@ -317,7 +317,7 @@ fn now() -> u64 {
 
 /// `2027-01-31T00:00:00Z`
 fn instant(seconds: u64) -> String {
-    date::rfc3339(seconds, 0).replace(".000Z", "Z")
+    date::rfc3339(seconds, 0).to_string().replace(".000Z", "Z")
 }
 
 /// Seconds since 1970 of `30d` from now, or of a time.

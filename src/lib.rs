@@ -22,6 +22,7 @@ pub mod net;
 pub mod notify;
 pub mod observe;
 pub mod policy;
+pub mod process;
 pub mod route;
 pub mod server;
 pub mod watch;

@@ -20,6 +20,8 @@ pub struct Listener {
     pub address: Listen,
     /// All of them listen; they are different sockets.
     pub sockets: Vec<OwnedFd>,
+    /// It is one of `metrics.listen`.
+    pub metrics: bool,
 }
 
 impl Listener {
@@ -70,6 +72,21 @@ pub fn open(
     Ok(open)
 }
 
+/// As [`open`], for `metrics.listen`, which may be empty and which one worker serves.
+///
+/// # Errors
+/// As there.
+pub fn open_metrics(listen: &[Listen], inherited: Vec<Listener>) -> Result<Vec<Listener>, String> {
+    if listen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut listeners = open(listen, inherited, 1)?;
+    for listener in &mut listeners {
+        listener.metrics = true;
+    }
+    Ok(listeners)
+}
+
 /// What a service manager has opened for this process (`LISTEN_FDS`). To be called before there are threads,
 /// since it changes the environment.
 ///
@@ -105,6 +122,7 @@ fn adopt(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
         asked: None,
         address,
         sockets: vec![socket],
+        metrics: false,
     })
 }
 
@@ -127,6 +145,7 @@ fn bind(address: &Listen, workers: usize) -> io::Result<Listener> {
         asked: Some(address.clone()),
         address: actual,
         sockets,
+        metrics: false,
     })
 }
 

@@ -1,17 +1,21 @@
-//! Messages for people and their collectors, one line each, on standard error.
+//! Messages for people and their collectors on standard error, and the access log, one line each.
 //!
 //! Lines are made where something happens and written by a thread of their own, so that a slow reader never
 //! holds up a worker; when the queue is full, lines are dropped and counted.
 
-use std::fmt::{Display, Write as _};
-use std::io::{self, Write as _};
+mod line;
+mod writer;
+
+use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use crate::config::{Level, LogFormat};
-use crate::date::rfc3339;
+use crate::config::{Level, LogConfig, LogFormat};
+
+pub use line::Line;
+use writer::Writer;
 
 /// A handle; clones write to the same place.
 #[derive(Clone)]
@@ -19,7 +23,7 @@ pub struct Log {
     queue: SyncSender<Entry>,
     format: LogFormat,
     level: Level,
-    dropped: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 /// A field's value.
@@ -32,7 +36,10 @@ pub enum Value<'a> {
 }
 
 enum Entry {
-    Line(String),
+    Message(String),
+    Access(String),
+    /// The access log's file may have been moved away.
+    Reopen,
     /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
@@ -41,39 +48,55 @@ enum Entry {
 const QUEUE_LINES: usize = 4096;
 
 impl Log {
-    /// Starts the writing thread.
+    /// Opens the access log and starts the writing thread.
     ///
     /// # Errors
-    /// When there is no thread to be had.
-    pub fn start(format: LogFormat, level: Level) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE_LINES);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counter = dropped.clone();
-        let log = Self {
-            queue,
-            format,
-            level,
-            dropped,
-        };
+    /// When the file cannot be opened, or there is no thread to be had.
+    pub fn start(config: &LogConfig) -> io::Result<Self> {
+        let (queue, entries) = sync_channel(QUEUE_LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let writer = Writer::open(config, lost.clone())?;
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_lines(&lines, &counter))?;
-        Ok(log)
+            .spawn(move || writer.run(&entries))?;
+        Ok(Self {
+            queue,
+            format: config.format,
+            level: config.level,
+            lost,
+        })
     }
 
     /// Something that an operator has to act upon.
     pub fn error(&self, message: &str, fields: &[(&str, Value<'_>)]) {
-        self.line(Level::Error, message, fields);
+        self.message(Level::Error, message, fields);
     }
 
     /// Something that may need looking at.
     pub fn warn(&self, message: &str, fields: &[(&str, Value<'_>)]) {
-        self.line(Level::Warn, message, fields);
+        self.message(Level::Warn, message, fields);
     }
 
     /// Something worth knowing.
     pub fn info(&self, message: &str, fields: &[(&str, Value<'_>)]) {
-        self.line(Level::Info, message, fields);
+        self.message(Level::Info, message, fields);
+    }
+
+    /// A line of the access log, to be filled and given to [`write`](Self::write); its fields are expected to
+    /// take this many bytes.
+    #[must_use]
+    pub fn request(&self, bytes: usize) -> Line {
+        Line::begin(self.format, Level::Info, "request", bytes)
+    }
+
+    /// Writes a line of the access log.
+    pub fn write(&self, line: Line) {
+        self.put(Entry::Access(line.end()));
+    }
+
+    /// Opens the access log's file anew.
+    pub fn reopen(&self) {
+        let _ = self.queue.send(Entry::Reopen);
     }
 
     /// Waits until everything logged so far is written.
@@ -84,80 +107,22 @@ impl Log {
         }
     }
 
-    fn line(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
-        if level > self.level {
-            return;
-        }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let time = rfc3339(now.as_secs(), now.subsec_millis());
-        let line = match self.format {
-            LogFormat::Json => json(&time, level, message, fields),
-            LogFormat::Text => text(&time, level, message, fields),
-        };
-        if self.queue.try_send(Entry::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Lines that were dropped or could not be written so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn message(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
+        if level <= self.level {
+            let line = Line::of(self.format, level, message, fields);
+            self.put(Entry::Message(line.end()));
         }
     }
-}
 
-fn write_lines(lines: &Receiver<Entry>, dropped: &AtomicU64) {
-    let mut out = io::stderr();
-    for entry in lines {
-        // Nobody is left to be told when standard error is closed.
-        match entry {
-            Entry::Line(line) => {
-                let _ = out.write_all(line.as_bytes());
-            }
-            Entry::Flush(done) => {
-                let _ = done.send(());
-            }
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let _ = writeln!(
-                out,
-                "{{\"level\":\"warn\",\"message\":\"log lines lost\",\"count\":{lost}}}"
-            );
+    fn put(&self, entry: Entry) {
+        if self.queue.try_send(entry).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-fn json(time: &str, level: Level, message: &str, fields: &[(&str, Value<'_>)]) -> String {
-    let mut line = format!(
-        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":{}",
-        quoted(message)
-    );
-    for (name, value) in fields {
-        let value = match value {
-            Value::Text(text) => quoted(&text.to_string()),
-            Value::Number(number) => number.to_string(),
-        };
-        let _ = write!(line, ",{}:{value}", quoted(name));
-    }
-    line.push_str("}\n");
-    line
-}
-
-fn text(time: &str, level: Level, message: &str, fields: &[(&str, Value<'_>)]) -> String {
-    let mut line = format!("{time} {level} {message}");
-    for (name, value) in fields {
-        let value = match value {
-            Value::Text(text) => text.to_string(),
-            Value::Number(number) => number.to_string(),
-        };
-        let plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
-        let _ = write!(
-            line,
-            " {name}={}",
-            if plain { value } else { quoted(&value) }
-        );
-    }
-    line.push('\n');
-    line
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

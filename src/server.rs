@@ -23,7 +23,7 @@ use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
-use crate::observe::Counters;
+use crate::observe::{Counters, Slots};
 use crate::watch::{self, Entries, Watch};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
@@ -54,6 +54,8 @@ pub struct Server {
     /// In force; what is counted for a key goes on with the next ones.
     keys: Arc<Keys>,
     watch: Watch,
+    /// Where providers are counted, those of earlier configurations included.
+    slots: Slots,
     /// Where a hand-over reports.
     events: Sender<Event>,
     arrived: Receiver<Event>,
@@ -91,9 +93,10 @@ impl Server {
         let (events, arrived) = channel();
         watch_signals(events.clone()).map_err(|error| system("signals", &error))?;
         descriptors::raise();
-        let (settings, watch) = settings(&load, None).map_err(StartError::Configuration)?;
+        let slots = Slots::default();
+        let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
-        let log = Log::start(config.log.format, config.log.level).map_err(|e| system("log", &e))?;
+        let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
         let (rung, why) = driver::choose(config.server.driver).map_err(|e| system("driver", &e))?;
         let count = workers(&config);
         log.info(
@@ -114,36 +117,48 @@ impl Server {
         if config.providers.is_empty() {
             log.warn("no provider is configured", &[]);
         }
+        let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
         let listeners = listen::open(&config.server.listen, inherited, count);
-        let listeners: Arc<[_]> = listeners.map_err(StartError::System)?.into();
+        let mut listeners = listeners.map_err(StartError::System)?;
+        let metrics = listen::open_metrics(&config.metrics.listen, for_metrics);
+        listeners.extend(metrics.map_err(StartError::System)?);
+        let all = count + usize::from(!config.metrics.listen.is_empty());
         let mut server = Self {
             workers: Vec::new(),
-            counters: (0..count).map(|_| Counters::default()).collect(),
-            listeners,
+            counters: (0..all).map(|_| Counters::default()).collect(),
+            listeners: listeners.into(),
             log,
             load,
             config,
             keys: settings.keys.clone(),
             watch,
+            slots: settings.slots.clone(),
             events,
             arrived,
         };
-        for index in 0..count {
+        for index in 0..all {
             let started = server.start_worker(index, count, rung, &settings);
             started.map_err(|error| system("worker", &error))?;
         }
         for listener in server.listeners.iter() {
             let addr = Value::Text(&listener.address);
-            server.log.info("listening", &[("addr", addr)]);
+            let message = match listener.metrics {
+                true => "serving metrics",
+                false => "listening",
+            };
+            server.log.info(message, &[("addr", addr)]);
         }
         Ok(server)
     }
 
     /// The addresses that it listens on.
     pub fn addresses(&self) -> impl Iterator<Item = &Listen> {
-        self.listeners.iter().map(|listener| &listener.address)
+        let clients = self.listeners.iter().filter(|listener| !listener.metrics);
+        clients.map(|listener| &listener.address)
     }
 
+    /// Starts one of the `count` workers that serve clients, or the one beyond them that serves metrics, so that
+    /// an answer of many lines holds no stream up.
     fn start_worker(
         &mut self,
         index: usize,
@@ -152,8 +167,12 @@ impl Server {
         settings: &Settings,
     ) -> io::Result<()> {
         let mut listeners: Vec<OwnedFd> = Vec::new();
-        for listener in self.listeners.iter() {
-            listeners.extend(listener.of_worker(index, count)?);
+        let metrics = index >= count;
+        for listener in self.listeners.iter().filter(|it| it.metrics == metrics) {
+            listeners.extend(match metrics {
+                true => listener.of_worker(0, 1)?,
+                false => listener.of_worker(index, count)?,
+            });
         }
         let (mailbox, inbox) = mailbox()?;
         let start = Start {
@@ -163,11 +182,15 @@ impl Server {
             settings: settings.clone(),
             index,
             counters: self.counters.clone(),
+            workers: count,
             log: self.log.clone(),
         };
         let log = self.log.clone();
         std::thread::Builder::new()
-            .name(format!("worker-{index}"))
+            .name(match metrics {
+                true => "metrics".into(),
+                false => format!("worker-{index}"),
+            })
             .spawn(move || {
                 let _loud = Loud(log.clone());
                 match driver::block_on(rung, worker::run(start)) {
@@ -288,17 +311,19 @@ impl Server {
 
     fn reload(&mut self) {
         notify::reloading();
-        match settings(&self.load, Some(&self.keys)) {
+        self.log.reopen();
+        match settings(&self.load, Some(&self.keys), &self.slots) {
             Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
-                        "server.listen, workers, driver and log take effect with the next start",
+                        "server.listen, workers, driver, metrics.listen and log take effect with the next start",
                         &[],
                     );
                 }
                 self.config = settings.config.clone();
                 self.keys = settings.keys.clone();
                 self.watch = watch;
+                self.slots = settings.slots.clone();
                 for worker in &self.workers {
                     worker.send(Message::Reload(settings.clone()));
                 }
@@ -385,8 +410,15 @@ impl Server {
     }
 }
 
-fn settings(load: &Load, before: Option<&Keys>) -> Result<(Settings, Watch), String> {
+/// Reads what workers need; `before` and `slots` are those so far.
+fn settings(
+    load: &Load,
+    before: Option<&Keys>,
+    slots: &Slots,
+) -> Result<(Settings, Watch), String> {
     let (config, entries) = load()?;
+    let names = config.providers.iter().map(|provider| &*provider.name);
+    let slots = slots.next(names);
     let tls = tls_config::load(&config)?;
     let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
     let workers = workers(&config);
@@ -396,6 +428,7 @@ fn settings(load: &Load, before: Option<&Keys>) -> Result<(Settings, Watch), Str
         config: Arc::new(config),
         keys: Arc::new(keys),
         tls,
+        slots,
     };
     Ok((settings, Watch::new(entries)))
 }

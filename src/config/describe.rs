@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, LogFormat, Provider};
+use super::{Config, Credential, Driver, Listen, LogFile, Provider};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -28,12 +28,7 @@ impl Config {
     }
 
     fn describe_server(&self, out: &mut String) {
-        let listen: Vec<String> = self
-            .server
-            .listen
-            .iter()
-            .map(|address| quoted(&address.to_string()))
-            .collect();
+        let listen = list(&self.server.listen);
         let driver = match self.server.driver {
             Driver::Auto => "auto",
             Driver::IoUring => "io_uring",
@@ -46,15 +41,18 @@ impl Config {
         };
         let _ = writeln!(
             out,
-            "[server]\nlisten = [{}]\nbase_path = {base_path:?}",
-            listen.join(", ")
+            "[server]\nlisten = {listen}\nbase_path = {base_path:?}"
         );
         let _ = match self.server.workers {
             Some(count) => writeln!(out, "workers = {count}"),
             None => writeln!(out, "workers = 0 # one per usable core"),
         };
         let spin = seconds(self.server.spin);
-        let _ = writeln!(out, "driver = {driver:?}\nspin = {spin}");
+        let timing = self.server.server_timing;
+        let _ = writeln!(
+            out,
+            "driver = {driver:?}\nspin = {spin}\nserver_timing = {timing}"
+        );
         if let Some(tls) = &self.server.tls {
             let (cert, key) = (quoted_path(&tls.cert), quoted_path(&tls.key));
             let _ = writeln!(out, "tls.cert = {cert}\ntls.key = {key}");
@@ -98,6 +96,29 @@ impl Config {
         );
     }
 
+    fn describe_observation(&self, out: &mut String) {
+        let (metrics, log) = (&self.metrics, &self.log);
+        let _ = writeln!(
+            out,
+            "\n[metrics]\nenabled = {}\nendpoint = {}\nlisten = {}",
+            metrics.enabled,
+            quoted(&metrics.endpoint),
+            list(&metrics.listen)
+        );
+        let file = match &log.file {
+            LogFile::Stderr => quoted("stderr"),
+            LogFile::Stdout => quoted("stdout"),
+            LogFile::Path(path) => quoted_path(path),
+        };
+        let _ = writeln!(
+            out,
+            "\n[log]\nformat = {:?}\nlevel = \"{}\"\naccess = {}\nfile = {file}",
+            log.format.as_str(),
+            log.level,
+            log.access
+        );
+    }
+
     fn describe_limits(&self, out: &mut String) {
         let _ = writeln!(out, "\n[limits]");
         optional(out, "body", self.limits.body);
@@ -123,19 +144,7 @@ impl Config {
         ] {
             let _ = writeln!(out, "{key} = {}", seconds(time));
         }
-        let format = if self.log.format == LogFormat::Json {
-            "json"
-        } else {
-            "text"
-        };
-        let _ = writeln!(
-            out,
-            "\n[metrics]\nenabled = {}\nendpoint = {}\n\n[log]\nformat = {format:?}\nlevel = \"{}\"\naccess = {}",
-            self.metrics.enabled,
-            quoted(&self.metrics.endpoint),
-            self.log.level,
-            self.log.access
-        );
+        self.describe_observation(out);
         let _ = writeln!(out, "\n[upstream]");
         optional(
             out,
@@ -146,6 +155,14 @@ impl Config {
             let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", quoted_path(dir));
         }
     }
+}
+
+fn list(addresses: &[Listen]) -> String {
+    let quoted: Vec<String> = addresses
+        .iter()
+        .map(|address| quoted(&address.to_string()))
+        .collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 fn describe_provider(out: &mut String, provider: &Provider) {

@@ -31,6 +31,7 @@ pub(super) struct ServerTable {
     pub workers: Option<Scalar>,
     pub driver: Option<String>,
     pub spin: Option<Scalar>,
+    pub server_timing: Option<Scalar>,
     pub tls: Option<TlsTable>,
 }
 
@@ -86,6 +87,7 @@ pub(super) struct TimeoutsTable {
 pub(super) struct MetricsTable {
     pub enabled: Option<Scalar>,
     pub endpoint: Option<String>,
+    pub listen: Option<Vec<String>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -94,6 +96,7 @@ pub(super) struct LogTable {
     pub format: Option<String>,
     pub level: Option<String>,
     pub access: Option<Scalar>,
+    pub file: Option<String>,
 }
 
 #[derive(Default, serde::Deserialize)]

@@ -12,8 +12,8 @@ use crate::route::ProviderKind;
 use super::file::{self, File, Scalar};
 use super::source::{self, Env, Sources};
 use super::{
-    Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFormat, Metrics,
-    Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, value,
+    Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
+    Metrics, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, value,
 };
 
 /// Longer than that, polling is a core burnt for nothing.
@@ -158,6 +158,7 @@ impl Resolver<'_> {
             spin: self
                 .scalar("", "server.spin", &table.spin, spin)?
                 .unwrap_or_default(),
+            server_timing: self.switch("", "server.server_timing", &table.server_timing, false)?,
             tls: self.tls(table.tls.as_ref())?,
         })
     }
@@ -345,9 +346,16 @@ impl Resolver<'_> {
             &endpoint,
             metrics_endpoint,
         )?;
+        let listen = table.listen.unwrap_or_default();
+        let listen = listen
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>();
         Ok(Metrics {
             enabled: self.switch("METRICS_ENABLED", "metrics.enabled", &table.enabled, false)?,
             endpoint: endpoint.unwrap_or_else(|| "/metrics".to_owned()),
+            listen: listen
+                .map_err(|expected| ConfigError::new(self.from, "metrics.listen", expected))?,
         })
     }
 
@@ -356,7 +364,8 @@ impl Resolver<'_> {
         let format = self.scalar("LOG_FORMAT", "log.format", &format, |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
-            _ => Err("expected text or json"),
+            "logfmt" => Ok(LogFormat::Logfmt),
+            _ => Err("expected text, json or logfmt"),
         })?;
         let level = table.level.clone().map(Scalar);
         let level = self.scalar("LOG_LEVEL", "log.level", &level, |text| {
@@ -377,6 +386,11 @@ impl Resolver<'_> {
             format: format.unwrap_or(usual),
             level: level.unwrap_or(Level::Info),
             access: self.switch("", "log.access", &table.access, true)?,
+            file: match table.file.as_deref() {
+                None | Some("" | "stderr") => LogFile::Stderr,
+                Some("stdout") => LogFile::Stdout,
+                Some(path) => LogFile::Path(path.into()),
+            },
         })
     }
 }

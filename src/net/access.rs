@@ -1,112 +1,327 @@
-//! The record of the request under way on a connection, and the log line it becomes.
+//! The record of the request under way on a connection: its points in time, and what its log line will say.
+//!
+//! Where neither metrics nor an access log are wanted there is no record, and no clock is read. A record's box
+//! is used again, so that a request allocates nothing for it.
 
-use std::time::Instant;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
 use crate::gateway::Gateway;
-use crate::http::head::RequestHead;
-use crate::log::Value;
-use crate::observe::{self, Counters, Ending};
+use crate::http::head::{Field, Name, RequestHead};
+use crate::log::Log;
+use crate::observe::counters::Finished;
+use crate::observe::times::Connecting;
+use crate::observe::{self, Ending, Method, Phase, Slots, Times};
 
 use super::ids::RequestId;
+use super::note::{Note, Notes};
+use super::peer::Peer;
 use super::worker::Worker;
 
-/// One request's figures; what only the log needs is kept only when there is a log.
+/// The record, where there is one.
 #[derive(Default)]
-pub struct Access {
-    /// Of the answer; 0 while there is none.
-    pub status: u16,
-    /// Bytes of content from the client, as framed.
-    pub received: u64,
-    /// Bytes of content to the client, as framed.
-    pub sent: u64,
-    line: Option<Box<Line>>,
+pub struct Access(Option<Box<Record>>);
+
+/// See the module's documentation.
+pub struct Record {
+    began: Instant,
+    times: Times,
+    /// Where it is counted.
+    slot: usize,
+    figures: Finished,
+    /// Why it ends as it does, where that is more than how the connection goes on.
+    ending: Option<Ending>,
+    retries: u64,
+    /// Of the gateway's own answer.
+    error: Option<&'static str>,
+    counted: bool,
+    logged: bool,
+    notes: Notes,
 }
 
-struct Line {
-    began: Instant,
-    id: RequestId,
-    method: String,
-    path: String,
-    provider: Option<usize>,
-    key: Option<String>,
+/// Records of requests that have ended, for those to come.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "boxes move between here and the requests")]
+pub struct Records(RefCell<Vec<Box<Record>>>);
+
+/// Records kept; more requests than that at once are worth an allocation.
+const RECORDS_MAX: usize = 64;
+
+impl Records {
+    fn fresh(&self) -> Box<Record> {
+        let spare = self.0.borrow_mut().pop();
+        let mut record = spare.unwrap_or_else(|| {
+            Box::new(Record {
+                began: Instant::now(),
+                times: Times::default(),
+                slot: 0,
+                figures: Finished::default(),
+                ending: None,
+                retries: 0,
+                error: None,
+                counted: false,
+                logged: false,
+                notes: Notes::default(),
+            })
+        });
+        record.began = Instant::now();
+        record
+    }
+
+    fn keep(&self, mut record: Box<Record>) {
+        record.times = Times::default();
+        record.slot = 0;
+        record.figures = Finished::default();
+        record.ending = None;
+        record.retries = 0;
+        record.error = None;
+        record.notes.clear();
+        let mut records = self.0.borrow_mut();
+        if records.len() < RECORDS_MAX {
+            records.push(record);
+        }
+    }
 }
 
 impl Access {
-    /// Begins a record. Method and path are copied, never the query.
+    /// Begins a record, if one is wanted.
     #[must_use]
-    pub fn begin(gateway: &Gateway, head: &RequestHead, buf: &[u8], id: &RequestId) -> Self {
-        let log = &gateway.config.log;
-        let line = (log.access && log.level >= crate::config::Level::Info).then(|| {
-            let target = head.target.of(buf);
-            let path = target
-                .split(|byte| *byte == b'?')
-                .next()
-                .unwrap_or_default();
-            Box::new(Line {
-                began: Instant::now(),
-                id: id.clone(),
-                method: String::from_utf8_lossy(head.method.of(buf)).into_owned(),
-                path: String::from_utf8_lossy(path).into_owned(),
-                provider: None,
-                key: None,
-            })
+    pub fn begin(worker: &Worker, gateway: &Gateway) -> Self {
+        let config = &gateway.config;
+        let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
+        let timed = config.server.server_timing;
+        let wanted = (counted || logged || timed) && !worker.is_operator();
+        let record = wanted.then(|| {
+            let mut record = worker.records.fresh();
+            (record.counted, record.logged) = (counted, logged);
+            record
         });
-        Self {
-            line,
-            ..Self::default()
-        }
+        Self(record)
     }
 
-    /// It goes to this provider.
-    pub fn routed(&mut self, provider: usize) {
-        if let Some(line) = &mut self.line {
-            line.provider = Some(provider);
+    /// The request's head is known. Method, path and ids are copied, never the query.
+    pub fn head(&mut self, head: &RequestHead, fields: &[Field], buf: &[u8], id: &RequestId) {
+        let Some(record) = &mut self.0 else {
+            return;
+        };
+        let method = head.method.of(buf);
+        record.figures.method = Method::of(method);
+        if !record.logged {
+            return;
+        }
+        let target = head.target.of(buf);
+        let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
+        let notes = &mut record.notes;
+        notes.put(Note::RequestId, id.as_bytes());
+        notes.put(Note::Method, method);
+        notes.put(Note::Path, path.unwrap_or(target));
+        for field in fields.iter().filter(|field| field.name == Name::Other) {
+            if let Some(note) = Note::of_request(field.name_of(buf)) {
+                notes.put(note, field.value.of(buf));
+            }
         }
     }
 
     /// It came with the gateway key of this id.
     pub fn by(&mut self, key: Option<&str>) {
-        if let Some(line) = &mut self.line {
-            line.key = key.map(str::to_owned);
+        if let Some(record) = self.0.as_mut().filter(|record| record.logged)
+            && let Some(id) = key
+        {
+            record.notes.put(Note::KeyId, id.as_bytes());
         }
     }
 
-    /// Counts the request and writes its line.
-    pub fn end(&mut self, worker: &Worker, ending: Ending) {
-        self.count(worker.counters(), ending);
-        let Some(line) = self.line.take() else { return };
-        let gateway = worker.gateway();
-        let provider = line
-            .provider
-            .and_then(|index| gateway.config.providers.get(index));
-        let provider = provider.map_or("", |provider| &provider.name);
-        let id = String::from_utf8_lossy(line.id.as_bytes()).into_owned();
-        let micros = u64::try_from(line.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        worker.log().info(
-            "request",
-            &[
-                ("request_id", Value::Text(&id)),
-                ("method", Value::Text(&line.method)),
-                ("path", Value::Text(&line.path)),
-                ("provider", Value::Text(&provider)),
-                ("key", Value::Text(&line.key.unwrap_or_default())),
-                ("status", Value::Number(self.status.into())),
-                ("bytes_in", Value::Number(self.received)),
-                ("bytes_out", Value::Number(self.sent)),
-                ("duration_us", Value::Number(micros)),
-                ("end", Value::Text(&ending.as_str())),
-            ],
+    /// Content came from the client, as framed.
+    pub fn received(&mut self, bytes: usize) {
+        self.note(|record, _| record.figures.received += bytes as u64);
+    }
+
+    /// Content went to the client, as framed.
+    pub fn sent(&mut self, bytes: usize) {
+        self.note(|record, _| record.figures.sent += bytes as u64);
+    }
+
+    /// The answer has this status.
+    pub fn answered(&mut self, status: u16) {
+        self.note(|record, _| record.figures.status = status);
+    }
+
+    /// Why it ends as it does.
+    pub fn ends(&mut self, ending: Ending) {
+        self.note(|record, _| record.ending = Some(ending));
+    }
+
+    /// The response's head is known.
+    pub fn response(&mut self, status: u16, fields: &[Field], buf: &[u8]) {
+        self.answered(status);
+        let Some(record) = self.0.as_mut().filter(|record| record.logged) else {
+            return;
+        };
+        let is_id = |field: &&Field| {
+            field.name == Name::XRequestId
+                || (field.name == Name::Other
+                    && field.name_of(buf).eq_ignore_ascii_case(b"request-id"))
+        };
+        if let Some(field) = fields.iter().find(is_id) {
+            record
+                .notes
+                .put(Note::UpstreamRequestId, field.value.of(buf));
+        }
+    }
+
+    /// It goes to the provider that is counted in this slot.
+    pub fn routed(&mut self, slot: usize) {
+        self.note(|record, _| record.slot = slot);
+    }
+
+    /// A connection was made for it.
+    pub fn connected(&mut self, connecting: Connecting) {
+        self.note(|record, _| record.times.connected(connecting));
+    }
+
+    /// It was sent, or its first part.
+    pub fn request_sent(&mut self) {
+        self.at(Times::sent);
+    }
+
+    /// More of its content was sent.
+    pub fn uploaded(&mut self) {
+        self.at(Times::uploaded);
+    }
+
+    /// It is sent once more.
+    pub fn retried(&mut self) {
+        self.note(|record, _| record.retries += 1);
+    }
+
+    /// A part of a response head has arrived.
+    pub fn head_arrived(&mut self) {
+        self.at(Times::head);
+    }
+
+    /// The response's head was sent on, or a piece of its content.
+    pub fn passed_on(&mut self, content: bool) {
+        self.note(|record, now| record.times.passed_on(now(), content));
+    }
+
+    /// The client has left in this phase, or before the request was sent.
+    pub fn left(&mut self, phase: Phase) {
+        self.note(|record, _| {
+            record.figures.phase = match record.times.request_overhead() {
+                Some(_) => phase,
+                None => Phase::Connect,
+            };
+        });
+    }
+
+    /// It was answered with an error of the gateway's own.
+    pub fn failed(&mut self, status: u16, code: &'static str) {
+        self.answered(status);
+        self.ends(Ending::Error);
+        self.note(|record, _| record.error = Some(code));
+    }
+
+    /// The client has not taken all of its answer yet: the request's end is still to come.
+    pub fn lingers(&mut self) {
+        self.note(|record, _| record.notes.lingers = true);
+    }
+
+    /// What is known of its times, and how long ago it began.
+    #[must_use]
+    pub fn times(&self) -> Option<(&Times, Duration)> {
+        let record = self.0.as_ref()?;
+        Some((&record.times, record.began.elapsed()))
+    }
+
+    fn at(&mut self, event: fn(&mut Times, Duration)) {
+        self.note(|record, now| event(&mut record.times, now()));
+    }
+
+    fn note(&mut self, event: impl FnOnce(&mut Record, &dyn Fn() -> Duration)) {
+        if let Some(record) = &mut self.0 {
+            let began = record.began;
+            event(record, &|| began.elapsed());
+        }
+    }
+
+    /// Counts the request and writes its line. `usual` is how it ends as far as the connection knows; where
+    /// the client did not take the answer's end, the answer is not `delivered`.
+    pub fn end(&mut self, worker: &Worker, peer: Peer, usual: Ending, delivered: bool) {
+        let Some(record) = self.0.take() else { return };
+        let ending = match record.ending.unwrap_or(usual) {
+            Ending::Complete if !delivered => Ending::Undelivered,
+            ending => ending,
+        };
+        if record.counted {
+            let counters = worker.counters();
+            if let Some(code) = record.error {
+                counters.error(code);
+            }
+            let provider = counters.provider(record.slot);
+            observe::add(&provider.retries, record.retries);
+            provider.finished(&record.figures, ending, &record.times);
+        }
+        if record.logged {
+            record.log(worker.log(), &worker.gateway().slots, peer, ending);
+        }
+        worker.records.keep(record);
+    }
+}
+
+impl Record {
+    fn log(&self, log: &Log, slots: &Slots, peer: Peer, ending: Ending) {
+        let figures = &self.figures;
+        let mut line = log.request(self.notes.line_bytes());
+        let figure = |line: &mut crate::log::Line, name: &str, time: Option<Duration>| {
+            if let Some(time) = time {
+                line.number(name, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+            }
+        };
+        self.notes.write(&mut line, Note::RequestId);
+        self.notes.write(&mut line, Note::UpstreamRequestId);
+        line.word("client", format_args!("{peer}"));
+        self.notes.write(&mut line, Note::KeyId);
+        if self.slot > 0 {
+            line.text("provider", slots.name(self.slot).as_bytes());
+        }
+        self.notes.write(&mut line, Note::Method);
+        self.notes.write(&mut line, Note::Path);
+        line.number("status", figures.status.into());
+        line.number("bytes_in", figures.received);
+        line.number("bytes_out", figures.sent);
+        let prompt = self.times.latest().filter(|_| !self.notes.lingers);
+        let prompt = prompt.filter(|_| ending == Ending::Complete && figures.status != 101);
+        figure(
+            &mut line,
+            "duration_us",
+            Some(prompt.unwrap_or_else(|| self.began.elapsed())),
         );
-    }
-
-    fn count(&self, counters: &Counters, ending: Ending) {
-        counters.answered(self.status);
-        observe::add(&counters.request_bytes, self.received);
-        observe::add(&counters.response_bytes, self.sent);
-        match ending {
-            Ending::Complete => {}
-            Ending::Truncated => observe::add(&counters.truncations, 1),
-            Ending::ClientGone => observe::add(&counters.clients_gone, 1),
+        let connecting = self.times.connecting();
+        for (name, time) in [
+            ("request_overhead_us", self.times.request_overhead()),
+            ("response_overhead_us", self.times.response_overhead()),
+            ("connect_us", connecting.map(|times| times.connect)),
+            ("tls_us", connecting.and_then(|times| times.tls)),
+            ("head_us", self.times.to_head()),
+            ("first_byte_us", self.times.to_first_byte()),
+            ("longest_gap_us", self.times.longest_gap()),
+            ("stream_us", self.times.stream()),
+        ] {
+            figure(&mut line, name, time);
         }
+        line.text("end", ending.as_str().as_bytes());
+        if ending == Ending::ClientGone {
+            line.text("phase", figures.phase.as_str().as_bytes());
+        }
+        if let Some(code) = self.error {
+            line.text("error", code.as_bytes());
+        }
+        if self.retries > 0 {
+            line.number("retries", self.retries);
+        }
+        for note in Note::OF_CLIENTS {
+            self.notes.write(&mut line, note);
+        }
+        log.write(line);
     }
 }

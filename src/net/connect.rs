@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, Connection};
+use rustls::{ClientConnection, Connection, HandshakeKind};
 
 use crate::config::{Host, Provider};
+use crate::observe::times::Connecting;
+use crate::observe::{self, ProviderCounters, Timing};
 
 use super::deadline::Clock;
 use super::socket::Socket;
@@ -32,6 +34,31 @@ pub enum ConnectError {
     Tls(io::Error),
 }
 
+/// A connection that was made, and what it took.
+pub struct Connected {
+    /// Ready for a request.
+    pub stream: Stream,
+    /// How long each step took.
+    pub took: Connecting,
+    resumed: bool,
+}
+
+impl Connected {
+    /// Counts it.
+    pub fn count(&self, counters: &ProviderCounters) {
+        observe::add(&counters.connects, 1);
+        counters.observe(Timing::Connect, self.took.connect);
+        if let Some(time) = self.took.tls {
+            counters.observe(Timing::Tls, time);
+            let handshakes = match self.resumed {
+                true => &counters.resumed_handshakes,
+                false => &counters.full_handshakes,
+            };
+            observe::add(handshakes, 1);
+        }
+    }
+}
+
 /// Connects to `provider`, TLS included.
 ///
 /// # Errors
@@ -39,10 +66,17 @@ pub enum ConnectError {
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Stream, ConnectError> {
+pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, ConnectError> {
     let base = &provider.base;
+    let began = Instant::now();
+    let connected = |stream, connect| Connected {
+        stream,
+        took: Connecting { connect, tls: None },
+        resumed: false,
+    };
     #[cfg(fuzzing)]
     if let Some(answer) = super::harness::dialled(base.port).await {
+        let answer = answer.map(|stream| connected(stream, began.elapsed()));
         return answer.map_err(ConnectError::Connect);
     }
     let addresses = match &base.host {
@@ -56,8 +90,9 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Stream, Con
     let socket = first_to_answer(&worker.clock, &addresses)
         .await
         .map_err(ConnectError::Connect)?;
+    let connect = began.elapsed();
     if !base.tls {
-        return Ok(Stream::plain(socket));
+        return Ok(connected(Stream::plain(socket), connect));
     }
     let name = match &base.host {
         Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
@@ -72,7 +107,11 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Stream, Con
         .handshake(&worker.scratch)
         .await
         .map_err(ConnectError::Tls)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    let resumed = stream.handshake_kind() == Some(HandshakeKind::Resumed);
+    let mut connected = connected(Stream::Tls(Box::new(stream)), connect);
+    connected.took.tls = Some(began.elapsed().saturating_sub(connect));
+    connected.resumed = resumed;
+    Ok(connected)
 }
 
 /// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.

@@ -17,6 +17,7 @@ use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
 use super::ids::RequestId;
+use super::peer::Peer;
 use super::scratch::{HEADROOM, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
@@ -37,6 +38,7 @@ pub struct Connection {
     busy: Option<Busy>,
     /// The request under way.
     pub(super) access: Access,
+    peer: Peer,
 }
 
 /// How a connection goes on after a request.
@@ -79,7 +81,12 @@ const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 ///
 /// # Cancel safety
 /// Dropped, the connection and its exchange are closed.
-pub fn serve(worker: Rc<Worker>, client: Stream, surplus: bool) -> impl Future<Output = ()> {
+pub fn serve(
+    worker: Rc<Worker>,
+    client: Stream,
+    surplus: bool,
+    peer: Peer,
+) -> impl Future<Output = ()> {
     let mut connection = Connection {
         client,
         carry: Vec::new(),
@@ -89,6 +96,7 @@ pub fn serve(worker: Rc<Worker>, client: Stream, surplus: bool) -> impl Future<O
         surplus,
         busy: None,
         access: Access::default(),
+        peer,
         worker,
     };
     // A block, for an asynchronous function would hold its arguments beside what it makes of them.
@@ -102,14 +110,19 @@ impl Connection {
             Step::Exchange(exchange) => exchange.run(self).await,
             Step::After(after) => after,
         };
-        let ending = match after {
-            After::Persist | After::Discard(_) | After::Close { .. } => Ending::Complete,
-            After::Truncate { .. } => Ending::Truncated,
-            After::Drop => Ending::ClientGone,
+        let (usual, stays) = match after {
+            After::Persist => (Ending::Complete, true),
+            After::Discard(_) | After::Close { .. } => (Ending::Complete, false),
+            After::Truncate { .. } => (Ending::Cut, false),
+            After::Drop => (Ending::ClientGone, false),
         };
+        if !self.client.is_flushed() {
+            self.access.lingers();
+        }
         let goes_on = self.settle(after).await;
         if self.busy.take().is_some() {
-            self.access.end(&self.worker, ending);
+            let delivered = goes_on || !stays;
+            self.access.end(&self.worker, self.peer, usual, delivered);
         }
         goes_on
     }
@@ -218,6 +231,7 @@ impl Connection {
         let worker = self.worker.clone();
         self.busy = Some(worker.busy());
         let gateway = worker.gateway();
+        self.access = Access::begin(&worker, &gateway);
         let (at, content) = (HEADROOM, HEADROOM + head.len);
         let message = scratch.plain.get(at..at + received).unwrap_or_default();
         let framed = framing::request_body(head, &scratch.fields, message).and_then(|length| {
@@ -239,8 +253,8 @@ impl Connection {
             length,
         };
         let id = request_id(&worker, &scratch.fields, message);
-        self.access = Access::begin(&gateway, head, message, &id);
-        self.access.received = taken as u64;
+        self.access.head(head, &scratch.fields, message, &id);
+        self.access.received(taken);
         let mut asker = Asker::new(head, &scratch.fields, message, id);
         let crowded = worker.crowded().filter(|_| self.surplus);
         self.surplus = crowded.is_some();
@@ -251,7 +265,10 @@ impl Connection {
             unix_seconds: unix_seconds(),
             monotonic_nanos,
         };
-        let Decision { key, outcome } = admission::admit(&gateway, request, now);
+        let Decision { key, outcome } = match worker.is_operator() {
+            true => admission::admit_operator(&gateway, request),
+            false => admission::admit(&gateway, request, now),
+        };
         self.access.by(key);
         let outcome = outcome.and_then(|admission| match (&admission, crowded) {
             (Admission::Forward(_), _) if limits.body.is_some_and(over) => Err(Fault::BodyTooLarge),
@@ -283,8 +300,10 @@ impl Connection {
     /// Answers a request that could not be framed, and ends the connection.
     pub(super) fn refuse_unframed(&mut self, fault: Fault) -> After {
         let id = self.worker.ids.next();
-        self.busy.get_or_insert(self.worker.busy());
-        self.access = Access::default();
+        if self.busy.is_none() {
+            self.busy = Some(self.worker.busy());
+            self.access = Access::begin(&self.worker, &self.worker.gateway());
+        }
         let asker = Asker {
             id,
             head_only: false,
@@ -332,7 +351,7 @@ impl Connection {
 
     /// Sends an error of the gateway's own.
     pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
-        self.access.status = fault.status();
+        self.access.failed(fault.status(), fault.code());
         let gateway = self.worker.gateway();
         let mut out = Vec::with_capacity(512);
         let date = self.worker.http_date();
@@ -360,7 +379,7 @@ impl Connection {
                 ..asker.clone()
             },
         );
-        self.access.status = status;
+        self.access.answered(status);
         let _ = self.client.send(&out);
         after
     }
@@ -563,7 +582,7 @@ fn request_id(worker: &Worker, fields: &[Field], buf: &[u8]) -> RequestId {
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+    fn size_of_future<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead};
-use crate::observe;
+use crate::observe::{self, Ending, Phase};
 
 use super::connect::{self, ConnectError};
 use super::connection::{After, Asker, Connection};
@@ -176,7 +176,7 @@ impl Exchange {
             // The headroom is sized for every configuration; only a defect leads here.
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
-        connection.access.routed(forward.provider);
+        connection.access.routed(gateway.slots.of(forward.provider));
         connection.deadline.limit(gateway.config.timeouts.request);
         let mut exchange = worker.spares.fill(Self {
             gateway: gateway.clone(),
@@ -196,27 +196,40 @@ impl Exchange {
         });
         exchange.response.expects_continue = forward.expects_continue;
         worker.warm.used(exchange.provider, worker.clock.now());
-        let pooled = worker.pool.take(exchange.provider, scratch);
-        let request = scratch.plain.get(start..content.end).unwrap_or_default();
-        match pooled {
-            Some(mut upstream) => {
-                let counters = worker.counters();
-                let counter = match upstream.first_use() {
-                    true => &counters.warm_hits,
-                    false => &counters.upstream_reuses,
-                };
-                observe::add(counter, 1);
-                exchange.send_pooled(upstream, request, idempotent);
-            }
-            None => {
-                let warm = gateway.config.providers.get(exchange.provider);
-                if warm.is_some_and(|provider| provider.warm > 0) {
-                    observe::add(&worker.counters().warm_misses, 1);
-                }
-                exchange.unsent.extend_from_slice(request);
-            }
-        }
+        exchange.dispatch(connection, scratch, start..content.end, idempotent);
         Ok(exchange)
+    }
+
+    /// Sends the rewritten request, if an idle connection is there; else keeps it.
+    fn dispatch(
+        &mut self,
+        connection: &mut Connection,
+        scratch: &mut Scratch,
+        request: Range<usize>,
+        idempotent: bool,
+    ) {
+        let worker = connection.worker.clone();
+        let counters = worker.counters();
+        let pooled = worker.pool.take(self.provider, scratch);
+        let request = scratch.plain.get(request).unwrap_or_default();
+        let Some(mut upstream) = pooled else {
+            let provider = self.gateway.config.providers.get(self.provider);
+            if provider.is_some_and(|provider| provider.warm > 0) {
+                observe::add(&counters.warm_misses, 1);
+            }
+            self.unsent.extend_from_slice(request);
+            return;
+        };
+        let slot = self.gateway.slots.of(self.provider);
+        let counter = match upstream.first_use() {
+            true => &counters.warm_hits,
+            false => &counters.provider(slot).reuses,
+        };
+        observe::add(counter, 1);
+        self.send_pooled(upstream, request, idempotent);
+        if self.upstream.is_some() {
+            connection.access.request_sent();
+        }
     }
 
     /// The first send on a connection from the pool. If not a byte of it went out, or the method allows it,
@@ -244,9 +257,22 @@ impl Exchange {
     /// Dropped, the upstream connection is closed.
     pub async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
         let after = self.drive(connection).await;
+        if let After::Drop = after {
+            connection.access.left(self.phase());
+        }
         let worker = &connection.worker;
         worker.spares.keep(self, worker.gateway());
         after
+    }
+
+    /// What it was doing when it ended, once the request was sent.
+    fn phase(&self) -> Phase {
+        match () {
+            () if self.response.is_tunnel() => Phase::Tunnel,
+            () if self.response.is_answered() => Phase::Stream,
+            () if !self.up.cursor.is_done() => Phase::Upload,
+            () => Phase::Wait,
+        }
     }
 
     async fn drive(&mut self, connection: &mut Connection) -> After {
@@ -265,7 +291,7 @@ impl Exchange {
                 }
                 match poll_fn(|cx| self.poll_wake(connection, cx)).await {
                     Wake::Progress => {}
-                    Wake::ClientLeft => return self.left(self.upstream.as_deref()),
+                    Wake::ClientLeft => return self.left(connection, self.upstream.as_deref()),
                     Wake::Deadline => return self.timed_out(connection),
                 }
             }
@@ -304,8 +330,8 @@ impl Exchange {
             })
             .await
         };
-        let mut stream = match connected? {
-            Ok(stream) => stream,
+        let connected = match connected? {
+            Ok(connected) => connected,
             Err(fault) => {
                 if fault == Fault::Overloaded(Scarce::System) {
                     worker.pool.shed();
@@ -313,10 +339,16 @@ impl Exchange {
                 return Err(self.give_up(connection, &fault));
             }
         };
+        let slot = gateway.slots.of(self.provider);
+        if gateway.config.metrics.are_wanted() {
+            connected.count(worker.counters().provider(slot));
+        }
+        connection.access.connected(connected.took);
+        let mut stream = connected.stream;
         if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
-        observe::add(&worker.counters().upstream_connects, 1);
+        connection.access.request_sent();
         let mut upstream = Upstream::fresh(stream, self.provider, seat);
         upstream.first_use();
         self.upstream = Some(upstream);
@@ -363,8 +395,8 @@ impl Exchange {
     }
 
     /// Prepares the one repetition.
-    fn again(&mut self, connection: &Connection) -> Turn {
-        observe::add(&connection.worker.counters().upstream_retries, 1);
+    fn again(&mut self, connection: &mut Connection) -> Turn {
+        connection.access.retried();
         self.unsent = self.replay.take().unwrap_or_default();
         Turn::Again
     }
@@ -385,6 +417,7 @@ impl Exchange {
         let tunnel = self.response.is_tunnel();
         if tunnel && !connection.carry.is_empty() && upstream.stream.is_flushed() {
             let early = std::mem::take(&mut connection.carry);
+            connection.access.received(early.len());
             self.up.refused = upstream.stream.send(&early).is_err();
             return Flow::Moved;
         }
@@ -402,10 +435,13 @@ impl Exchange {
                 return Flow::Over(After::Close { linger: false });
             }
             // Half-closed is gone: the two cannot be told apart.
-            Ok(Received::Eof) | Err(_) => return Flow::Over(self.left(Some(upstream))),
+            Ok(Received::Eof) | Err(_) => {
+                return Flow::Over(self.left(connection, Some(upstream)));
+            }
         };
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
+            connection.access.received(received);
             // One that takes no more may have said its last words: they still go to the client.
             self.up.refused = upstream.stream.send(bytes).is_err();
             return Flow::Moved;
@@ -435,7 +471,7 @@ impl Exchange {
             .carry
             .extend_from_slice(bytes.get(taken..).unwrap_or_default());
         self.response.expects_continue = false;
-        connection.access.received += taken as u64;
+        connection.access.received(taken);
         // An upstream that takes no more may have answered already: its answer counts.
         if upstream
             .stream
@@ -444,12 +480,14 @@ impl Exchange {
         {
             self.up.refused = true;
         }
+        connection.access.uploaded();
         Flow::Moved
     }
 
     /// The client's own fault in the middle of its content: the upstream must not take it for whole.
     fn abort_upload(&self, connection: &mut Connection, fault: Fault) -> After {
         if self.response.is_answered() {
+            connection.access.ends(Ending::RequestInvalid);
             return After::Truncate {
                 reset: self.response.ends_with_connection(),
             };
@@ -467,7 +505,9 @@ impl Exchange {
     /// The client has left, or closed its half and still reads: then the cut must not look like the end. An
     /// upstream that was still to receive something may have stopped reading: a FIN would wait behind what the
     /// kernel holds for it, a reset does not.
-    fn left(&self, upstream: Option<&Upstream>) -> After {
+    fn left(&self, connection: &mut Connection, upstream: Option<&Upstream>) -> After {
+        connection.access.left(self.phase());
+        connection.access.ends(Ending::ClientGone);
         if (self.response.is_tunnel() || !self.up.cursor.is_done())
             && let Some(upstream) = upstream
         {
@@ -562,6 +602,7 @@ impl Exchange {
 
     fn timed_out(&self, connection: &mut Connection) -> After {
         if self.response.is_answered() {
+            connection.access.ends(Ending::Timeout);
             return After::Truncate {
                 reset: self.response.ends_with_connection(),
             };

@@ -21,10 +21,11 @@ use rustix::net::sockopt;
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::log::Log;
-use crate::observe::Counters;
+use crate::observe::{Counters, Slots};
 
 use super::connection;
 use super::mailbox::mailbox;
+use super::peer::Peer;
 use super::pool::Upstream;
 use super::socket::Socket;
 use super::stream::Stream;
@@ -50,14 +51,16 @@ impl Harness {
             listeners: Vec::new(),
             mailbox,
             inbox,
-            log: Log::start(config.log.format, config.log.level)?,
+            log: Log::start(&config.log)?,
             settings: Settings {
                 config: Arc::new(config),
                 keys: Arc::new(keys),
                 tls,
+                slots: Slots::default(),
                 connections: usize::MAX,
             },
             index: 0,
+            workers: 1,
             counters: Arc::from([Counters::default()]),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
@@ -138,7 +141,12 @@ impl Session {
         let stream = Stream::plain(Socket::from_fd(ours.try_clone()?)?);
         let done = Rc::new(Cell::new(false));
         let (polls, over) = (self.polls.clone(), done.clone());
-        let mut serve = Box::pin(connection::serve(self.worker.clone(), stream, false));
+        let mut serve = Box::pin(connection::serve(
+            self.worker.clone(),
+            stream,
+            false,
+            Peer::Local,
+        ));
         let task = poll_fn(move |cx: &mut Context<'_>| {
             polls.set(polls.get() + 1);
             serve.as_mut().poll(cx)

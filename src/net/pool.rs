@@ -173,6 +173,15 @@ impl Pool {
         self.idle.borrow().get(provider).map_or(0, Vec::len)
     }
 
+    /// Connections to `provider`, idle, busy and in the making.
+    #[must_use]
+    pub fn open_count(&self, provider: usize) -> usize {
+        self.open
+            .borrow()
+            .get(provider)
+            .map_or(0, |count| count.get())
+    }
+
     /// Closes what has been idle for too long; whether there is still something idle. `retired` is called for
     /// every connection closed without use. Runs at every tick.
     pub fn expire(&self, now: Tick, mut retired: impl FnMut()) -> bool {

@@ -4,12 +4,14 @@ use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
 use crate::http::head::{self, HeadScan, Name, ResponseHead, Side};
 use crate::http::rewrite::{self, FieldSet};
+use crate::observe::Ending;
 
 use super::connection::{After, Connection};
 use super::exchange::{Exchange, Flow};
 use super::ids::IdLine;
 use super::pool::Upstream;
 use super::scratch::{HEADROOM, Scratch};
+use super::server_timing::TimingLine;
 use super::socket::Received;
 
 /// Where the response stands.
@@ -106,6 +108,9 @@ impl Exchange {
             Ok(Received::Pending) => Flow::Idle,
             Ok(Received::Data(n)) => {
                 self.response.begun = true;
+                if !self.response.is_answered() {
+                    connection.access.head_arrived();
+                }
                 self.received(connection, scratch, n)
             }
             Ok(Received::Eof) => self.upstream_ended(connection, upstream, true),
@@ -122,6 +127,7 @@ impl Exchange {
                     return Flow::Idle;
                 };
                 let Ok(taken) = take(cursor, self.response.strip, piece) else {
+                    connection.access.ends(Ending::UpstreamInvalid);
                     return Flow::Over(After::Truncate {
                         reset: self.response.ends_with_connection(),
                     });
@@ -136,6 +142,7 @@ impl Exchange {
                     .plain
                     .get(HEADROOM..HEADROOM + n)
                     .unwrap_or_default();
+                connection.access.sent(n);
                 match connection.client.send(piece) {
                     Ok(()) => Flow::Moved,
                     Err(_) => Flow::Over(After::Drop),
@@ -152,7 +159,8 @@ impl Exchange {
         taken: &Taken,
         of: usize,
     ) -> Flow {
-        connection.access.sent += taken.kept as u64;
+        connection.access.sent(taken.kept);
+        connection.access.passed_on(taken.kept > 0);
         if !sent {
             return Flow::Over(After::Drop);
         }
@@ -265,7 +273,9 @@ impl Exchange {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, true);
         remove_framing(scratch, &mut removed);
-        connection.access.status = head.status;
+        connection
+            .access
+            .response(head.status, &scratch.fields, bytes);
         let id = self.id_line(&scratch.fields);
         let lines = [id.as_bytes()];
         let start = rewrite::response(
@@ -280,6 +290,8 @@ impl Exchange {
             return self.invalid(connection);
         };
         self.response.state = State::Tunnel;
+        connection.access.passed_on(false);
+        connection.access.sent(end.saturating_sub(at + head.len));
         connection.client.fail();
         match connection
             .client
@@ -316,9 +328,15 @@ impl Exchange {
         let Ok(taken) = take(&mut cursor, self.response.strip, piece) else {
             return self.invalid(connection);
         };
-        connection.access.status = head.status;
+        let bytes = scratch.plain.get(at..end).unwrap_or_default();
+        connection
+            .access
+            .response(head.status, &scratch.fields, bytes);
         self.response.client_persists = self.lets_persist(connection);
-        let Some(start) = self.rewrite_answer(scratch, head, at) else {
+        let timed = self.gateway.config.server.server_timing;
+        let times = timed.then(|| connection.access.times()).flatten();
+        let timing = times.map(|(times, age)| TimingLine::new(times, age));
+        let Some(start) = self.rewrite_answer(scratch, head, at, timing.as_ref()) else {
             return self.invalid(connection);
         };
         let out = scratch
@@ -352,6 +370,7 @@ impl Exchange {
         scratch: &mut Scratch,
         head: &ResponseHead,
         at: usize,
+        timing: Option<&TimingLine>,
     ) -> Option<usize> {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
@@ -362,7 +381,11 @@ impl Exchange {
             (true, true) => &self.gateway.keep_alive_http10,
             (false, _) => b"Connection: close\r\n",
         };
-        let lines = [id.as_bytes(), persistence];
+        let lines = [
+            id.as_bytes(),
+            timing.map_or(&[][..], TimingLine::as_bytes),
+            persistence,
+        ];
         rewrite::response(
             &mut scratch.plain,
             at,
@@ -428,7 +451,13 @@ impl Exchange {
                 Flow::Moved
             }
             State::Tunnel if orderly => Flow::Over(After::Close { linger: false }),
-            State::Content(_) | State::Tunnel => Flow::Over(After::Truncate { reset }),
+            State::Content(_) | State::Tunnel => {
+                connection.access.ends(match orderly {
+                    true => Ending::UpstreamClosed,
+                    false => Ending::UpstreamReset,
+                });
+                Flow::Over(After::Truncate { reset })
+            }
             State::Over => Flow::Idle,
         }
     }

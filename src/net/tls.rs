@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use std::task::{Context, Poll};
 
-use rustls::Connection;
+use rustls::{Connection, HandshakeKind};
 
 use super::scratch::RECORD_BYTES_MAX;
 use super::socket::{Received, Socket};
@@ -85,6 +85,12 @@ impl TlsStream {
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
+    }
+
+    /// Whether the completed handshake took up an earlier session.
+    #[must_use]
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.tls.handshake_kind()
     }
 
     /// See [`Stream::recv`](super::stream::Stream::recv). Whatever rustls wants to answer (a key update, a

@@ -12,7 +12,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::gateway::Gateway;
-use crate::observe;
 
 use super::connect::connect;
 use super::deadline::Tick;
@@ -125,11 +124,13 @@ async fn attempt(worker: &Rc<Worker>, gateway: &Gateway, index: usize) -> Option
     let deadline = worker.clock.register();
     deadline.set(gateway.config.timeouts.connect);
     let mut connect = Box::pin(connect(worker, provider));
-    let stream = poll_fn(|cx| match connect.as_mut().poll(cx) {
+    let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(connected.ok()),
         Poll::Pending => deadline.poll(cx).map(|()| None),
     });
-    let stream = stream.await?;
-    observe::add(&worker.counters().upstream_connects, 1);
-    Some(Upstream::fresh(stream, index, seat))
+    let connected = connected.await?;
+    if gateway.config.metrics.are_wanted() {
+        connected.count(worker.counters().provider(gateway.slots.of(index)));
+    }
+    Some(Upstream::fresh(connected.stream, index, seat))
 }

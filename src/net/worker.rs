@@ -27,8 +27,11 @@ use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
-use crate::observe::{self, Counters};
+use crate::observe::counters::{down, up};
+use crate::observe::{self, Counters, Scrape, Slots};
+use crate::process;
 
+use super::access::Records;
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
 use super::exchange::Spares;
@@ -36,6 +39,7 @@ use super::hangup::Hangups;
 use super::ids::Ids;
 use super::local::Answer;
 use super::mailbox::{Inbox, Mailbox};
+use super::peer::Peer;
 use super::pool::Pool;
 use super::resolve::{self, Names};
 use super::scratch::Scratch;
@@ -55,6 +59,8 @@ pub struct Settings {
     pub keys: Arc<Keys>,
     /// Certificates and roots.
     pub tls: TlsConfigs,
+    /// Where providers are counted.
+    pub slots: Slots,
     /// Most client connections per worker.
     pub connections: usize,
 }
@@ -92,6 +98,9 @@ pub struct Start {
     pub index: usize,
     /// The counters of all workers.
     pub counters: Arc<[Counters]>,
+    /// How many of them serve clients. One beyond serves metrics and health and nothing else, and is not
+    /// counted itself.
+    pub workers: usize,
     /// Where messages for people go.
     pub log: Log,
 }
@@ -112,6 +121,8 @@ pub struct Worker {
     pub ids: Ids,
     /// Room for exchanges to come.
     pub spares: Spares,
+    /// Room for the records of requests to come.
+    pub records: Records,
     /// Connections made ahead of need.
     pub warm: Warm,
     /// Polling before sleeping.
@@ -124,6 +135,7 @@ pub struct Worker {
     starving: Cell<bool>,
     index: usize,
     counters: Arc<[Counters]>,
+    workers: usize,
     healthy: Cell<bool>,
     draining: Cell<bool>,
     /// Clients that wait to be accepted are still let in when the worker drains.
@@ -173,6 +185,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         names: Names::new(start.mailbox, Message::Resolved),
         ids: Ids::default(),
         spares: Spares::default(),
+        records: Records::default(),
         warm: Warm::default(),
         spin: Rc::default(),
         gateway: RefCell::new(prepare(&start.settings)),
@@ -181,6 +194,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         starving: Cell::new(false),
         index: start.index,
         counters: start.counters,
+        workers: start.workers,
         healthy: Cell::new(true),
         draining: Cell::new(false),
         empty_queues: Cell::new(true),
@@ -201,7 +215,9 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
     let keys = settings.keys.clone();
-    Rc::new(Gateway::new(settings.config.clone(), keys))
+    let mut gateway = Gateway::new(settings.config.clone(), keys);
+    gateway.slots = settings.slots.clone();
+    Rc::new(gateway)
 }
 
 impl Worker {
@@ -242,10 +258,16 @@ impl Worker {
         self.counters.get(self.index).unwrap_or(&SPARE)
     }
 
+    /// Whether it serves metrics and health and nothing else.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.index >= self.workers
+    }
+
     /// Counts a request as under way until the result is dropped.
     #[must_use]
     pub fn busy(self: &Rc<Self>) -> Busy {
-        self.counters().in_flight.fetch_add(1, Ordering::Relaxed);
+        up(&self.counters().in_flight);
         Busy(self.clone())
     }
 
@@ -277,7 +299,7 @@ impl Worker {
     pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> (u16, Vec<u8>) {
         let json = Some("application/json");
         let metrics = match what {
-            Admission::Metrics => observe::prometheus(self.counters.iter()),
+            Admission::Metrics => self.metrics(),
             _ => String::new(),
         };
         let answer = match what {
@@ -310,6 +332,17 @@ impl Worker {
         (status, answer.write(asker, &persistence, unix_seconds()))
     }
 
+    fn metrics(&self) -> String {
+        let gateway = self.gateway();
+        let scrape = Scrape {
+            workers: self.counters.get(..self.workers).unwrap_or_default(),
+            slots: &gateway.slots,
+            process: process::look(),
+            log_lines_lost: self.log.lost(),
+        };
+        scrape.text()
+    }
+
     fn told(&self, message: Message) {
         match message {
             Message::Reload(settings) => self.reload(&settings),
@@ -339,6 +372,7 @@ impl Worker {
     fn reload(&self, settings: &Settings) {
         let new = prepare(settings);
         let old = self.gateway();
+        self.forget_upstreams(&old);
         self.pool.reindex(|index| new.index_of(&old, index));
         self.warm.reindex(|index| new.index_of(&old, index));
         *self.gateway.borrow_mut() = new;
@@ -353,11 +387,41 @@ impl Worker {
     fn look_after_upstreams(self: &Rc<Self>, now: Tick) -> bool {
         let retired = || observe::add(&self.counters().warm_retired, 1);
         let idle = self.pool.expire(now, retired);
+        self.show_upstreams();
         let warm = !self.draining.get() && Warm::look(self, now);
         idle || warm
     }
 
+    /// A provider that is gone has no connections any more that anybody would count.
+    fn forget_upstreams(&self, gateway: &Gateway) {
+        for index in 0..gateway.config.providers.len() {
+            if let Some(counters) = self.counters().known(gateway.slots.of(index)) {
+                counters.idle.store(0, Ordering::Relaxed);
+                counters.busy.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Puts the numbers of connections where other workers can read them.
+    fn show_upstreams(&self) {
+        let gateway = self.gateway();
+        if !gateway.config.metrics.are_wanted() {
+            return;
+        }
+        for index in 0..gateway.config.providers.len() {
+            let (idle, open) = (self.pool.idle_count(index), self.pool.open_count(index));
+            if let Some(counters) = self.counters().known(gateway.slots.of(index)) {
+                let busy = open.saturating_sub(idle);
+                counters.idle.store(idle as u64, Ordering::Relaxed);
+                counters.busy.store(busy as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn prefetch(&self) {
+        if self.is_operator() {
+            return;
+        }
         for provider in &self.gateway().config.providers {
             if let Host::Name(name) = &provider.base.host {
                 self.names.prefetch(name);
@@ -366,7 +430,7 @@ impl Worker {
     }
 
     /// A new client: its task is fenced, so that a defect ends one connection and not the worker.
-    fn welcome(self: &Rc<Self>, fd: OwnedFd) {
+    fn welcome(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         let open = Open::new(self.clone());
         let surplus = self.crowded().is_some();
         let most = self.connections.get().saturating_add(SURPLUS_MAX);
@@ -378,7 +442,7 @@ impl Worker {
                 observe::add(&self.counters().connections, 1);
                 self.spin.traffic();
                 monoio::spawn(Fenced {
-                    task: Box::pin(connection::serve(self.clone(), stream, surplus)),
+                    task: Box::pin(connection::serve(self.clone(), stream, surplus, peer)),
                     worker: self.clone(),
                     _open: open,
                 });
@@ -392,7 +456,8 @@ impl Worker {
 
     fn stream(&self, fd: OwnedFd) -> io::Result<Stream> {
         let socket = Socket::from_fd(fd)?;
-        let Some(config) = self.tls.borrow().server.clone() else {
+        let tls = self.tls.borrow().server.clone();
+        let Some(config) = tls.filter(|_| !self.is_operator()) else {
             return Ok(Stream::plain(socket));
         };
         let tls = ServerConnection::new(config).map_err(io::Error::other)?;
@@ -402,7 +467,7 @@ impl Worker {
 
     /// Says 503 without having been asked, which costs two system calls. A TLS client is only closed.
     fn turn_away(&self, fd: &OwnedFd) {
-        if self.tls.borrow().server.is_some() {
+        if self.tls.borrow().server.is_some() && !self.is_operator() {
             return;
         }
         let mut out = Vec::with_capacity(512);
@@ -485,17 +550,17 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io:
     spare.hold();
     for _ in 0..ACCEPTS_MAX {
         match accept_one(listener) {
-            Ok(Some(fd)) => {
+            Ok(Some((fd, peer))) => {
                 worker.starving.set(false);
-                worker.welcome(fd);
+                worker.welcome(fd, peer);
             }
             Ok(None) => return Ok(false),
             Err(error) if is_scarce(&error) => {
                 worker.starving.set(true);
                 if spare.give_up()
-                    && let Ok(Some(fd)) = accept_one(listener)
+                    && let Ok(Some((fd, peer))) = accept_one(listener)
                 {
-                    worker.welcome(fd);
+                    worker.welcome(fd, peer);
                 }
                 return Err(error);
             }
@@ -507,10 +572,10 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io:
 }
 
 /// The next connection, `None` when the queue is empty.
-fn accept_one(listener: &Socket) -> io::Result<Option<OwnedFd>> {
+fn accept_one(listener: &Socket) -> io::Result<Option<(OwnedFd, Peer)>> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    match rustix::net::accept_with(listener.fd(), flags) {
-        Ok(fd) => Ok(Some(fd)),
+    match rustix::net::acceptfrom_with(listener.fd(), flags) {
+        Ok((fd, address)) => Ok(Some((fd, address.into()))),
         Err(Errno::AGAIN) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -521,14 +586,14 @@ struct Open(Rc<Worker>);
 
 impl Open {
     fn new(worker: Rc<Worker>) -> Self {
-        worker.counters().open.fetch_add(1, Ordering::Relaxed);
+        up(&worker.counters().open);
         Self(worker)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.counters().open.fetch_sub(1, Ordering::Relaxed);
+        down(&self.0.counters().open);
     }
 }
 
@@ -537,7 +602,7 @@ pub struct Busy(Rc<Worker>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.counters().in_flight.fetch_sub(1, Ordering::Relaxed);
+        down(&self.0.counters().in_flight);
     }
 }
 

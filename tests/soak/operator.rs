@@ -281,7 +281,13 @@ fn scrape(wire: &mut Wire) -> String {
 }
 
 fn metric(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.trim().parse().ok());
-    number.unwrap_or_else(|| panic!("no {name} in {text}"))
+    // One line, or one per provider.
+    let ours = text.lines().filter(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+    });
+    let numbers = ours.map(|line| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()));
+    numbers
+        .sum::<Option<u64>>()
+        .unwrap_or_else(|| panic!("{name} is no number in {text}"))
 }

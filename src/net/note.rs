@@ -1,0 +1,172 @@
+//! What a log line quotes of a request and its response, copied into one buffer and cut at a sane length: the
+//! messages themselves are gone when the line is written.
+
+use crate::log::Line;
+
+/// One quotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The gateway's, or the client's that it took over.
+    RequestId,
+    /// The provider's.
+    UpstreamRequestId,
+    /// The managed key's.
+    KeyId,
+    /// The method.
+    Method,
+    /// The path, without the query.
+    Path,
+    /// `X-Stainless-Retry-Count`: how often an SDK has sent this before.
+    RetryCount,
+    /// `X-Claude-Code-Session-Id`
+    SessionId,
+    /// `X-Client-Request-Id`
+    ClientRequestId,
+}
+
+const NOTES: usize = Note::ClientRequestId as usize + 1;
+
+impl Note {
+    /// Those that clients send about themselves, as fields of their own.
+    pub const OF_CLIENTS: [Self; 3] = [Self::RetryCount, Self::SessionId, Self::ClientRequestId];
+
+    /// The note that a request's field is.
+    #[must_use]
+    pub fn of_request(name: &[u8]) -> Option<Self> {
+        // The length tells most fields at once.
+        let (lower, note): (&[u8], Self) = match name.len() {
+            23 => (b"x-stainless-retry-count", Self::RetryCount),
+            24 => (b"x-claude-code-session-id", Self::SessionId),
+            19 => (b"x-client-request-id", Self::ClientRequestId),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(lower).then_some(note)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::RequestId => "request_id",
+            Self::UpstreamRequestId => "upstream_request_id",
+            Self::KeyId => "key",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::RetryCount => "retry_count",
+            Self::SessionId => "session_id",
+            Self::ClientRequestId => "client_request_id",
+        }
+    }
+
+    /// What is longer is cut.
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Path => 1024,
+            Self::RequestId => 200,
+            Self::Method | Self::RetryCount => 32,
+            Self::UpstreamRequestId | Self::KeyId | Self::SessionId | Self::ClientRequestId => 128,
+        }
+    }
+}
+
+/// Stands behind what was cut.
+const CUT: &[u8] = "…".as_bytes();
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Notes {
+    bytes: Vec<u8>,
+    /// Where each begins and ends; what was never put has no length.
+    spans: [(u16, u16); NOTES],
+    /// The client had not taken all of its answer when that was made.
+    pub lingers: bool,
+}
+
+impl Notes {
+    /// Keeps a value; the first one counts.
+    pub fn put(&mut self, note: Note, value: &[u8]) {
+        let begin = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
+        let Some(span) = self
+            .spans
+            .get_mut(note as usize)
+            .filter(|span| span.0 == span.1)
+        else {
+            return;
+        };
+        match value.get(..note.bytes_max()) {
+            Some(start) if start.len() < value.len() => {
+                self.bytes.extend_from_slice(start);
+                self.bytes.extend_from_slice(CUT);
+            }
+            _ => self.bytes.extend_from_slice(value),
+        }
+        *span = (begin, u16::try_from(self.bytes.len()).unwrap_or(u16::MAX));
+    }
+
+    /// Adds a value to a line, if there is one.
+    pub fn write(&self, line: &mut Line, note: Note) {
+        let span = self.spans.get(note as usize).copied().unwrap_or_default();
+        let value = self.bytes.get(usize::from(span.0)..usize::from(span.1));
+        if let Some(value) = value
+            && !value.is_empty()
+        {
+            line.text(note.name(), value);
+        }
+    }
+
+    /// How long a line with all of them and a request's figures may get.
+    #[must_use]
+    pub fn line_bytes(&self) -> usize {
+        /// Names, figures and what else a line has.
+        const REST: usize = 640;
+        REST + self.bytes.len() + self.bytes.len() / 8
+    }
+
+    /// Forgets everything but the buffer.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(BYTES_KEPT);
+        self.spans = Default::default();
+        self.lingers = false;
+    }
+}
+
+/// A buffer that had to take more once gives it back.
+const BYTES_KEPT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Level, LogFormat};
+
+    #[test]
+    fn a_value_is_cut_and_the_first_one_counts() {
+        let mut notes = Notes::default();
+        notes.put(Note::RetryCount, b"1");
+        notes.put(Note::RetryCount, b"2");
+        notes.put(Note::SessionId, &[b'x'; 129]);
+        notes.put(Note::Method, b"");
+        let mut line = Line::begin(
+            LogFormat::Logfmt,
+            Level::Info,
+            "request",
+            notes.line_bytes(),
+        );
+        for note in Note::OF_CLIENTS.into_iter().chain([Note::Method]) {
+            notes.write(&mut line, note);
+        }
+        let line = line.end();
+        let session = format!("session_id=\"{}…\"", "x".repeat(128));
+        assert!(
+            line.ends_with(&format!(" retry_count=1 {session}\n")),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn fields_are_known_in_any_case() {
+        assert_eq!(
+            Note::of_request(b"X-Stainless-Retry-Count"),
+            Some(Note::RetryCount)
+        );
+        assert_eq!(Note::of_request(b"x-gomodel-user-path"), None);
+    }
+}

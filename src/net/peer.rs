@@ -1,0 +1,53 @@
+//! A client's address in as few bytes as there can be, since every connection holds one.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::net::SocketAddrAny;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// IPv4 address and port.
+    V4([u8; 4], u16),
+    /// IPv6 address and port.
+    V6([u8; 16], u16),
+    /// A Unix socket's.
+    Local,
+}
+
+impl From<Option<SocketAddrAny>> for Peer {
+    fn from(address: Option<SocketAddrAny>) -> Self {
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        match address.map(|address| (address.ip().to_canonical(), address.port())) {
+            Some((IpAddr::V4(ip), port)) => Self::V4(ip.octets(), port),
+            Some((IpAddr::V6(ip), port)) => Self::V6(ip.octets(), port),
+            None => Self::Local,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::V4(ip, port) => write!(f, "{}:{port}", Ipv4Addr::from(ip)),
+            Self::V6(ip, port) => write!(f, "[{}]:{port}", Ipv6Addr::from(ip)),
+            Self::Local => f.write_str("unix"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_usual() {
+        for text in ["127.0.0.1:80", "[2001:db8::1]:443"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Peer::from(Some(address.into())).to_string(), text);
+        }
+        assert_eq!(Peer::from(None).to_string(), "unix");
+        assert!(size_of::<Peer>() <= 20);
+    }
+}

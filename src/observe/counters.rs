@@ -1,0 +1,251 @@
+//! One worker's figures. Only that worker writes them, so adding is a load and a store; whoever answers a
+//! scrape adds the workers up.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::histogram::Histogram;
+use super::slots::SLOTS_MAX;
+use super::{Ending, Method, Phase, Times};
+
+/// Adds to a counter that has one writer.
+pub fn add(counter: &AtomicU64, n: u64) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(n);
+    counter.store(sum, Ordering::Relaxed);
+}
+
+/// Moves a gauge that has one writer up.
+pub fn up(gauge: &AtomicUsize) {
+    let sum = gauge.load(Ordering::Relaxed).wrapping_add(1);
+    gauge.store(sum, Ordering::Relaxed);
+}
+
+/// And down.
+pub fn down(gauge: &AtomicUsize) {
+    let sum = gauge.load(Ordering::Relaxed).saturating_sub(1);
+    gauge.store(sum, Ordering::Relaxed);
+}
+
+/// See the module's documentation. On cache lines of its own: workers count all the time.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters {
+    /// Requests under way.
+    pub in_flight: AtomicUsize,
+    /// Client connections that are open.
+    pub open: AtomicUsize,
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Tasks that panicked.
+    pub panics: AtomicU64,
+    /// Requests whose connection was made ahead of them.
+    pub warm_hits: AtomicU64,
+    /// Requests that had to wait for a connection although some are made ahead.
+    pub warm_misses: AtomicU64,
+    /// Connections made ahead that no request took.
+    pub warm_retired: AtomicU64,
+    /// By code, in the order of their first occurrence.
+    errors: [(OnceLock<&'static str>, AtomicU64); CODES_MAX],
+    /// By slot; made when it is first used.
+    providers: [OnceLock<Box<ProviderCounters>>; SLOTS_MAX],
+}
+
+/// More than there are codes of errors.
+const CODES_MAX: usize = 64;
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicUsize::default(),
+            open: AtomicUsize::default(),
+            connections: AtomicU64::default(),
+            panics: AtomicU64::default(),
+            warm_hits: AtomicU64::default(),
+            warm_misses: AtomicU64::default(),
+            warm_retired: AtomicU64::default(),
+            errors: [const { (OnceLock::new(), AtomicU64::new(0)) }; CODES_MAX],
+            providers: [const { OnceLock::new() }; SLOTS_MAX],
+        }
+    }
+}
+
+impl Counters {
+    /// The figures of a slot.
+    #[must_use]
+    pub fn provider(&self, slot: usize) -> &ProviderCounters {
+        let last = self.providers.len() - 1;
+        match self.providers.get(slot.min(last)) {
+            Some(counters) => counters.get_or_init(Box::default),
+            None => &SPARE,
+        }
+    }
+
+    /// The figures of a slot, if there are any.
+    #[must_use]
+    pub fn known(&self, slot: usize) -> Option<&ProviderCounters> {
+        self.providers.get(slot)?.get().map(|counters| &**counters)
+    }
+
+    /// Counts an error that the gateway answered with.
+    pub fn error(&self, code: &'static str) {
+        for (name, count) in &self.errors {
+            if *name.get_or_init(|| code) == code {
+                return add(count, 1);
+            }
+        }
+    }
+
+    /// The errors so far.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.errors
+            .iter()
+            .map_while(|(name, count)| Some((*name.get()?, count.load(Ordering::Relaxed))))
+    }
+}
+
+static SPARE: std::sync::LazyLock<ProviderCounters> =
+    std::sync::LazyLock::new(ProviderCounters::default);
+
+/// What is measured for every provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// Request head to request sent, on a connection that was there.
+    RequestPooled,
+    /// The same where a connection had to be made.
+    RequestConnecting,
+    /// Response head to response sent on.
+    Response,
+    /// Name and TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Request sent to response head.
+    ToHead,
+    /// Request sent to first content.
+    ToFirstByte,
+    /// Between pieces of content.
+    LongestGap,
+    /// Response head to last content.
+    Stream,
+}
+
+/// Measures in [`Timing`].
+const TIMINGS: usize = Timing::Stream as usize + 1;
+/// Classes of status codes; the first is for requests without an answer.
+pub const CLASSES: usize = 6;
+
+/// What one worker knows of one provider.
+#[derive(Debug, Default)]
+pub struct ProviderCounters {
+    /// Requests by method and class of status.
+    pub requests: [[AtomicU64; CLASSES]; Method::ALL.len()],
+    /// Content received from clients.
+    pub request_bytes: AtomicU64,
+    /// Content sent to clients.
+    pub response_bytes: AtomicU64,
+    /// Connections made.
+    pub connects: AtomicU64,
+    /// Requests on a connection that had carried one before.
+    pub reuses: AtomicU64,
+    /// TLS handshakes without an earlier session.
+    pub full_handshakes: AtomicU64,
+    /// TLS handshakes that took up an earlier session.
+    pub resumed_handshakes: AtomicU64,
+    /// Requests sent again on a fresh connection.
+    pub retries: AtomicU64,
+    /// Clients that left before their answer was whole.
+    pub gone: [AtomicU64; Phase::ALL.len()],
+    /// Answers that broke off.
+    pub broken: [AtomicU64; Ending::ALL.len()],
+    /// Connections that wait for a request, as of the last tick.
+    pub idle: AtomicU64,
+    /// Connections that carry one or are being made, as of the last tick.
+    pub busy: AtomicU64,
+    timings: [Histogram; TIMINGS],
+}
+
+/// A request that has ended.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Its method.
+    pub method: Method,
+    /// Its answer's status; 0 without one.
+    pub status: u16,
+    /// Content from the client.
+    pub received: u64,
+    /// Content to the client.
+    pub sent: u64,
+    /// What it was doing when the client left.
+    pub phase: Phase,
+}
+
+impl ProviderCounters {
+    /// Counts a request.
+    pub fn finished(&self, request: &Finished, ending: Ending, times: &Times) {
+        let class = usize::from(request.status / 100);
+        let by_class = self.requests.get(request.method as usize);
+        if let Some(counter) = by_class.and_then(|classes| classes.get(class)) {
+            add(counter, 1);
+        }
+        add(&self.request_bytes, request.received);
+        add(&self.response_bytes, request.sent);
+        let counter = match ending {
+            Ending::ClientGone => self.gone.get(request.phase as usize),
+            ending if ending.is_broken() => self.broken.get(ending as usize),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            add(counter, 1);
+        }
+        times.count(self);
+    }
+
+    /// Counts a time.
+    pub fn observe(&self, timing: Timing, time: Duration) {
+        if let Some(histogram) = self.timings.get(timing as usize) {
+            histogram.observe(time);
+        }
+    }
+
+    /// The histogram of a measure.
+    #[must_use]
+    pub fn timing(&self, timing: Timing) -> Option<&Histogram> {
+        self.timings.get(timing as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_code() {
+        let counters = Counters::default();
+        for code in ["missing_key", "not_found", "missing_key"] {
+            counters.error(code);
+        }
+        let errors: Vec<_> = counters.errors().collect();
+        assert_eq!(errors, [("missing_key", 2), ("not_found", 1)]);
+    }
+
+    #[test]
+    fn any_slot_and_status_can_be_counted() {
+        let counters = Counters::default();
+        for status in [0, 101, 200, 999] {
+            let request = Finished {
+                status,
+                ..Finished::default()
+            };
+            let times = Times::default();
+            counters
+                .provider(usize::MAX)
+                .finished(&request, Ending::Complete, &times);
+        }
+        let last = counters.known(SLOTS_MAX - 1).unwrap();
+        let other = &last.requests[Method::Other as usize];
+        let counted: u64 = other.iter().map(|c| c.load(Ordering::Relaxed)).sum();
+        assert_eq!(counted, 3);
+        assert!(counters.known(0).is_none());
+    }
+}

@@ -1,0 +1,411 @@
+//! All figures as Prometheus text (exposition format 0.0.4). What
+//! every provider has is listed in `families`, the rest is here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::counters::{Counters, ProviderCounters};
+use super::families::{Measure, TIMINGS, UPSTREAMS};
+use super::histogram::Merged;
+use super::slots::{SLOTS_MAX, Slots};
+use super::text::Exposition;
+use super::{Ending, Method, Phase};
+
+/// What the system says of the process; a figure that cannot be had is left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// Descriptors in use.
+    pub open_fds: Option<u64>,
+    /// Descriptors allowed.
+    pub max_fds: Option<u64>,
+    /// Memory in RAM.
+    pub resident_bytes: Option<u64>,
+    /// Memory mapped.
+    pub virtual_bytes: Option<u64>,
+    /// Processor time of all threads.
+    pub cpu_seconds: Option<f64>,
+    /// Seconds since 1970.
+    pub start_seconds: Option<f64>,
+    /// Threads.
+    pub threads: Option<u64>,
+}
+
+/// What a scrape is answered from.
+pub struct Scrape<'a> {
+    /// Of the workers that serve clients.
+    pub workers: &'a [Counters],
+    /// Names of the providers.
+    pub slots: &'a Slots,
+    /// The process.
+    pub process: Process,
+    /// Log lines that could not be written.
+    pub log_lines_lost: u64,
+}
+
+impl Scrape<'_> {
+    /// The whole text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = Exposition(String::with_capacity(16 * 1024));
+        self.build_and_process(&mut out);
+        self.clients(&mut out);
+        let providers = self.providers();
+        requests(&mut out, &providers);
+        self.upstreams(&mut out, &providers);
+        for timing in &TIMINGS {
+            timings(&mut out, timing, &providers);
+        }
+        out.0
+    }
+
+    /// Every slot in use, with what each worker knows of it.
+    fn providers(&self) -> Vec<Provider<'_>> {
+        let of = |slot| Provider {
+            name: self.slots.name(slot),
+            workers: self.workers.iter().filter_map(|w| w.known(slot)).collect(),
+        };
+        let slots = (0..SLOTS_MAX).map(of);
+        slots
+            .filter(|provider| !provider.workers.is_empty())
+            .collect()
+    }
+
+    fn build_and_process(&self, out: &mut Exposition) {
+        out.family("sluicegate_build_info", "gauge", "The version that runs.");
+        out.sample("sluicegate_build_info", &[("version", crate::VERSION)], 1);
+        let p = &self.process;
+        let int = |n: Option<u64>| n.map(|n| n.to_string());
+        let float = |n: Option<f64>| n.map(|n| n.to_string());
+        for (name, kind, help, value) in [
+            (
+                "process_open_fds",
+                "gauge",
+                "Number of open file descriptors.",
+                int(p.open_fds),
+            ),
+            (
+                "process_max_fds",
+                "gauge",
+                "Maximum number of open file descriptors.",
+                int(p.max_fds),
+            ),
+            (
+                "process_resident_memory_bytes",
+                "gauge",
+                "Resident memory size in bytes.",
+                int(p.resident_bytes),
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "gauge",
+                "Virtual memory size in bytes.",
+                int(p.virtual_bytes),
+            ),
+            (
+                "process_cpu_seconds_total",
+                "counter",
+                "Total user and system CPU time spent in seconds.",
+                float(p.cpu_seconds),
+            ),
+            (
+                "process_start_time_seconds",
+                "gauge",
+                "Start time of the process since unix epoch in seconds.",
+                float(p.start_seconds),
+            ),
+            (
+                "process_threads",
+                "gauge",
+                "Number of threads.",
+                int(p.threads),
+            ),
+        ] {
+            if let Some(value) = value {
+                out.family(name, kind, help);
+                out.sample(name, &[], value);
+            }
+        }
+    }
+
+    fn clients(&self, out: &mut Exposition) {
+        let sum = |get: fn(&Counters) -> u64| self.workers.iter().map(get).sum::<u64>();
+        for (name, kind, help, value) in [
+            (
+                "requests_in_flight",
+                "gauge",
+                "Requests under way.",
+                sum(in_flight),
+            ),
+            (
+                "client_connections_open",
+                "gauge",
+                "Client connections that are open.",
+                sum(open),
+            ),
+            (
+                "client_connections_total",
+                "counter",
+                "Client connections accepted.",
+                sum(|c| load(&c.connections)),
+            ),
+            (
+                "panics_total",
+                "counter",
+                "Connection tasks that panicked.",
+                sum(|c| load(&c.panics)),
+            ),
+            (
+                "log_lines_lost_total",
+                "counter",
+                "Log lines that were dropped or could not be written.",
+                self.log_lines_lost,
+            ),
+            (
+                "upstream_warm_hits_total",
+                "counter",
+                "Requests that found a connection made ahead of them.",
+                sum(|c| load(&c.warm_hits)),
+            ),
+            (
+                "upstream_warm_misses_total",
+                "counter",
+                "Requests that found none although some are made ahead.",
+                sum(|c| load(&c.warm_misses)),
+            ),
+            (
+                "upstream_warm_retired_total",
+                "counter",
+                "Connections made ahead that no request took.",
+                sum(|c| load(&c.warm_retired)),
+            ),
+        ] {
+            let name = format!("sluicegate_{name}");
+            out.family(&name, kind, help);
+            out.sample(&name, &[], value);
+        }
+        self.each_worker(out, "requests_in_flight", "Requests under way.", in_flight);
+        let help = "Client connections that are open.";
+        self.each_worker(out, "client_connections_open", help, open);
+        self.errors(out);
+    }
+
+    fn each_worker(&self, out: &mut Exposition, name: &str, help: &str, get: fn(&Counters) -> u64) {
+        let name = format!("sluicegate_worker_{name}");
+        out.family(&name, "gauge", help);
+        for (index, worker) in self.workers.iter().enumerate() {
+            out.sample(&name, &[("worker", &index.to_string())], get(worker));
+        }
+    }
+
+    fn errors(&self, out: &mut Exposition) {
+        let name = "sluicegate_gateway_errors_total";
+        out.family(
+            name,
+            "counter",
+            "Answers that the gateway made itself, by the error's code.",
+        );
+        let mut sums: Vec<(&str, u64)> = Vec::new();
+        for (code, count) in self.workers.iter().flat_map(Counters::errors) {
+            match sums.iter_mut().find(|(known, _)| *known == code) {
+                Some((_, sum)) => *sum += count,
+                None => sums.push((code, count)),
+            }
+        }
+        for (code, sum) in sums {
+            out.sample(name, &[("code", code)], sum);
+        }
+    }
+
+    fn upstreams(&self, out: &mut Exposition, providers: &[Provider<'_>]) {
+        // The first is no provider.
+        let providers: Vec<&Provider<'_>> = providers
+            .iter()
+            .filter(|provider| provider.name != self.slots.name(0))
+            .collect();
+        for (name, kind, help, label, series) in UPSTREAMS {
+            let name = format!("sluicegate_{name}");
+            out.family(&name, kind, help);
+            for provider in &providers {
+                for (value, get) in series {
+                    let labels = [("provider", provider.name), (label, value)];
+                    let labels = if label.is_empty() {
+                        &labels[..1]
+                    } else {
+                        &labels[..]
+                    };
+                    out.sample(&name, labels, provider.sum(get));
+                }
+            }
+        }
+    }
+}
+
+struct Provider<'a> {
+    name: &'a str,
+    workers: Vec<&'a ProviderCounters>,
+}
+
+impl Provider<'_> {
+    fn sum(&self, get: impl Fn(&ProviderCounters) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| load(get(worker))).sum()
+    }
+
+    fn sum_at<const N: usize>(
+        &self,
+        get: fn(&ProviderCounters) -> &[AtomicU64; N],
+        at: usize,
+    ) -> u64 {
+        let counters = self.workers.iter().filter_map(|worker| get(worker).get(at));
+        counters.map(load).sum()
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn in_flight(counters: &Counters) -> u64 {
+    counters.in_flight.load(Ordering::Relaxed) as u64
+}
+
+fn open(counters: &Counters) -> u64 {
+    counters.open.load(Ordering::Relaxed) as u64
+}
+
+fn requests(out: &mut Exposition, providers: &[Provider<'_>]) {
+    let name = "sluicegate_requests_total";
+    out.family(
+        name,
+        "counter",
+        "Requests that have ended, by the status of their answer.",
+    );
+    for provider in providers {
+        for method in Method::ALL {
+            by_class(out, name, provider, method);
+        }
+    }
+    let name = "sluicegate_request_body_bytes_total";
+    out.family(name, "counter", "Content received from clients, as framed.");
+    for provider in providers {
+        let sum = provider.sum(|c| &c.request_bytes);
+        out.sample(name, &[("provider", provider.name)], sum);
+    }
+    let name = "sluicegate_clients_gone_total";
+    out.family(
+        name,
+        "counter",
+        "Clients that left before their answer was whole.",
+    );
+    for provider in providers {
+        for phase in Phase::ALL {
+            let labels = [("provider", provider.name), ("phase", phase.as_str())];
+            out.sample(name, &labels, provider.sum_at(|c| &c.gone, phase as usize));
+        }
+    }
+    let name = "sluicegate_truncated_responses_total";
+    out.family(
+        name,
+        "counter",
+        "Answers that broke off, by what broke them.",
+    );
+    for provider in providers {
+        for ending in Ending::ALL.into_iter().filter(|ending| ending.is_broken()) {
+            let labels = [("provider", provider.name), ("reason", ending.as_str())];
+            out.sample(
+                name,
+                &labels,
+                provider.sum_at(|c| &c.broken, ending as usize),
+            );
+        }
+    }
+}
+
+/// All classes of a method that was seen, so that rates have something to begin from.
+fn by_class(out: &mut Exposition, name: &str, provider: &Provider<'_>, method: Method) {
+    const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+    let sums = CLASSES.map(|class| {
+        let at = CLASSES.iter().position(|known| *known == class);
+        let of_method = provider
+            .workers
+            .iter()
+            .filter_map(|w| w.requests.get(method as usize));
+        of_method
+            .filter_map(|classes| classes.get(at?))
+            .map(load)
+            .sum::<u64>()
+    });
+    if sums.iter().all(|sum| *sum == 0) {
+        return;
+    }
+    for (class, sum) in CLASSES.into_iter().zip(sums) {
+        let labels = [
+            ("provider", provider.name),
+            ("method", method.as_str()),
+            ("class", class),
+        ];
+        out.sample(name, &labels, sum);
+    }
+}
+
+fn timings(out: &mut Exposition, measure: &Measure, providers: &[Provider<'_>]) {
+    let name = format!("sluicegate_{}", measure.name);
+    out.family(&name, "histogram", measure.help);
+    for provider in providers {
+        for (value, timing) in measure.of {
+            let mut merged = Merged::default();
+            for histogram in provider.workers.iter().filter_map(|w| w.timing(*timing)) {
+                merged.add(histogram);
+            }
+            if merged.count() > 0 {
+                let labels = [("provider", provider.name), (measure.label, value)];
+                let labels = if value.is_empty() {
+                    &labels[..1]
+                } else {
+                    &labels[..]
+                };
+                out.histogram(&name, labels, &merged, measure.octaves.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::counters::{Timing, add};
+    use super::*;
+
+    #[test]
+    fn workers_are_added_up_under_their_providers_names() {
+        let workers = [Counters::default(), Counters::default()];
+        let slots = Slots::default().next(["one", "two"].into_iter());
+        for worker in &workers {
+            let provider = worker.provider(slots.of(1));
+            add(&provider.reuses, 2);
+            provider.observe(Timing::Response, Duration::from_micros(5));
+            worker.error("missing_key");
+        }
+        let text = Scrape {
+            workers: &workers,
+            slots: &slots,
+            process: Process::default(),
+            log_lines_lost: 3,
+        }
+        .text();
+        for line in [
+            "sluicegate_upstream_reuses_total{provider=\"two\"} 4",
+            "sluicegate_gateway_errors_total{code=\"missing_key\"} 2",
+            "sluicegate_response_overhead_seconds_bucket{provider=\"two\",le=\"0.000004096\"} 0",
+            "sluicegate_response_overhead_seconds_bucket{provider=\"two\",le=\"0.000008192\"} 2",
+            "sluicegate_response_overhead_seconds_count{provider=\"two\"} 2",
+            "sluicegate_worker_requests_in_flight{worker=\"1\"} 0",
+            "sluicegate_log_lines_lost_total 3",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "no {line} in {text}"
+            );
+        }
+        assert!(!text.contains("provider=\"one\""), "{text}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Times counted in buckets whose bounds are powers of two nanoseconds, each divided in eight: what is read
+//! from them is at most an eighth too high.
+//!
+//! A histogram has one writer, so counting is a load and a store without a lock; readers add several up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::counters::add;
+
+/// Buckets between a power of two and the next, as a power of two.
+const SUB_BITS: u32 = 3;
+/// All times up to 2^10 ns, a microsecond, are one bucket.
+const LOWEST: u32 = 10;
+/// All times beyond 2^42 ns, 73 minutes, are one bucket.
+const HIGHEST: u32 = 42;
+const BUCKETS: usize = (((HIGHEST - LOWEST) << SUB_BITS) + 2) as usize;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS],
+    /// All times together. Wraps, which Prometheus takes for a restart.
+    nanos: AtomicU64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            nanos: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts a time.
+    pub fn observe(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(bucket) = self.buckets.get(bucket(nanos)) {
+            add(bucket, 1);
+            add(&self.nanos, nanos);
+        }
+    }
+}
+
+/// The bucket of a time; a bound belongs to the bucket below it, as Prometheus has it.
+fn bucket(nanos: u64) -> usize {
+    let nanos = nanos.saturating_sub(1);
+    let octave = nanos.checked_ilog2().unwrap_or_default();
+    if octave < LOWEST {
+        return 0;
+    }
+    if octave >= HIGHEST {
+        return BUCKETS - 1;
+    }
+    let sub = (nanos >> (octave - SUB_BITS)) & ((1 << SUB_BITS) - 1);
+    let sub = usize::try_from(sub).unwrap_or_default();
+    1 + below(octave) + sub
+}
+
+/// Buckets between the lowest bound and 2^`octave` ns.
+const fn below(octave: u32) -> usize {
+    ((octave - LOWEST) << SUB_BITS) as usize
+}
+
+/// Several histograms added up.
+pub struct Merged {
+    buckets: [u64; BUCKETS],
+    nanos: u64,
+}
+
+impl Default for Merged {
+    fn default() -> Self {
+        Self {
+            buckets: [0; BUCKETS],
+            nanos: 0,
+        }
+    }
+}
+
+impl Merged {
+    /// Adds one.
+    pub fn add(&mut self, histogram: &Histogram) {
+        for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+        }
+        let nanos = histogram.nanos.load(Ordering::Relaxed);
+        self.nanos = self.nanos.wrapping_add(nanos);
+    }
+
+    /// Times counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// Times counted that were at most 2^`octave` ns.
+    #[must_use]
+    pub fn up_to(&self, octave: u32) -> u64 {
+        let end = 1 + below(octave.clamp(LOWEST, HIGHEST));
+        self.buckets.iter().take(end).sum()
+    }
+
+    /// All times together, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanos).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_belong_to_the_bucket_below() {
+        for octave in LOWEST..=HIGHEST {
+            let bound = 1_u64 << octave;
+            let histogram = Histogram::default();
+            histogram.observe(Duration::from_nanos(bound));
+            histogram.observe(Duration::from_nanos(bound + 1));
+            let mut merged = Merged::default();
+            merged.add(&histogram);
+            assert_eq!(merged.up_to(octave), 1, "2^{octave}");
+            assert_eq!(merged.count(), 2);
+            assert_eq!(merged.nanos, 2 * bound + 1);
+        }
+    }
+
+    #[test]
+    fn buckets_are_in_order_and_an_eighth_wide() {
+        let mut last = 0;
+        for nanos in (0..10_000).chain((14..44).flat_map(|e| [(1 << e) - 1, 1 << e, (1 << e) + 1]))
+        {
+            let at = bucket(nanos);
+            assert!(at >= last && at < BUCKETS, "{nanos}");
+            last = at;
+        }
+        assert_eq!(bucket(0), 0);
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+        assert_eq!(bucket(1 << 20) + 1, bucket((1 << 20) + 1));
+        assert_eq!(bucket((1 << 20) + (1 << 17)), bucket((1 << 20) + 1));
+    }
+
+    #[test]
+    fn workers_are_added_up() {
+        let workers = [Histogram::default(), Histogram::default()];
+        let mut merged = Merged::default();
+        for worker in &workers {
+            worker.observe(Duration::from_millis(3));
+            merged.add(worker);
+        }
+        assert_eq!(merged.count(), 2);
+        assert_eq!((merged.up_to(21), merged.up_to(22)), (0, 2));
+        assert!((merged.seconds() - 0.006).abs() < 1e-9);
+    }
+}

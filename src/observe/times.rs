@@ -1,0 +1,197 @@
+//! The points in time of one request, each as time since its head was there, and what they say. Pure.
+
+use std::time::Duration;
+
+use super::counters::{ProviderCounters, Timing};
+
+/// What connecting took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connecting {
+    /// Finding the address and TCP.
+    pub connect: Duration,
+    /// The TLS handshake, if there is one.
+    pub tls: Option<Duration>,
+}
+
+/// See the module's documentation. Nothing is known at first.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// The first part of the request went out.
+    sent: Option<Duration>,
+    /// The last part so far did.
+    uploaded: Option<Duration>,
+    /// The response head was there.
+    head: Option<Duration>,
+    /// It was sent on.
+    answered: Option<Duration>,
+    /// The first content was there.
+    first_byte: Option<Duration>,
+    /// The last piece of content so far was sent on.
+    last: Option<Duration>,
+    gap: Duration,
+    pieces: u64,
+    connecting: Option<Connecting>,
+}
+
+impl Times {
+    /// A connection was made for the request.
+    pub fn connected(&mut self, connecting: Connecting) {
+        self.connecting = Some(connecting);
+    }
+
+    /// The request, or its first part, went out; once more where it is repeated.
+    pub fn sent(&mut self, at: Duration) {
+        self.sent = Some(at);
+        self.uploaded = Some(at);
+    }
+
+    /// More of the request's content went out.
+    pub fn uploaded(&mut self, at: Duration) {
+        self.uploaded = Some(at);
+    }
+
+    /// A response head, or its last part, was there.
+    pub fn head(&mut self, at: Duration) {
+        self.head = Some(at);
+    }
+
+    /// The head was sent on, or a piece of content after it; `content` where there was any.
+    pub fn passed_on(&mut self, at: Duration, content: bool) {
+        let with_head = self.answered.is_none();
+        self.answered.get_or_insert(at);
+        if !content {
+            return;
+        }
+        match self.last {
+            Some(last) => self.gap = self.gap.max(at.saturating_sub(last)),
+            None if with_head => self.first_byte = self.head,
+            None => self.first_byte = Some(at),
+        }
+        self.last = Some(at);
+        self.pieces += 1;
+    }
+
+    /// When the last thing known happened to the answer.
+    #[must_use]
+    pub fn latest(&self) -> Option<Duration> {
+        self.last.or(self.answered)
+    }
+
+    /// Time added to the request: from its head to its being sent, making a connection included.
+    #[must_use]
+    pub fn request_overhead(&self) -> Option<Duration> {
+        self.sent
+    }
+
+    /// Time added to the response: from its head to its being sent on.
+    #[must_use]
+    pub fn response_overhead(&self) -> Option<Duration> {
+        Some(self.answered?.saturating_sub(self.head?))
+    }
+
+    /// Time added until now, where `now` is before the response is sent on.
+    #[must_use]
+    pub fn gateway(&self, now: Duration) -> Duration {
+        let response = self.head.map(|head| now.saturating_sub(head));
+        self.sent.unwrap_or_default() + response.unwrap_or_default()
+    }
+
+    /// What making the connection took, where one was made.
+    #[must_use]
+    pub fn connecting(&self) -> Option<Connecting> {
+        self.connecting
+    }
+
+    /// From the request's last part to the response head.
+    #[must_use]
+    pub fn to_head(&self) -> Option<Duration> {
+        Some(self.head?.saturating_sub(self.uploaded?))
+    }
+
+    /// From the request's last part to the first content.
+    #[must_use]
+    pub fn to_first_byte(&self) -> Option<Duration> {
+        Some(self.first_byte?.saturating_sub(self.uploaded?))
+    }
+
+    /// The longest time between two pieces of content; `None` where there were no two.
+    #[must_use]
+    pub fn longest_gap(&self) -> Option<Duration> {
+        (self.pieces > 1).then_some(self.gap)
+    }
+
+    /// From the response head to the last piece of content; `None` where there were no two.
+    #[must_use]
+    pub fn stream(&self) -> Option<Duration> {
+        let last = self.last.filter(|_| self.pieces > 1)?;
+        Some(last.saturating_sub(self.head?))
+    }
+
+    /// Counts all that is known.
+    pub fn count(&self, counters: &ProviderCounters) {
+        let request = match self.connecting {
+            Some(_) => Timing::RequestConnecting,
+            None => Timing::RequestPooled,
+        };
+        for (timing, time) in [
+            (request, self.request_overhead()),
+            (Timing::Response, self.response_overhead()),
+            (Timing::ToHead, self.to_head()),
+            (Timing::ToFirstByte, self.to_first_byte()),
+            (Timing::LongestGap, self.longest_gap()),
+            (Timing::Stream, self.stream()),
+        ] {
+            if let Some(time) = time {
+                counters.observe(timing, time);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(micros: u64) -> Duration {
+        Duration::from_micros(micros)
+    }
+
+    #[test]
+    fn an_answer_in_one_piece_is_no_stream() {
+        let mut times = Times::default();
+        times.sent(at(10));
+        times.head(at(500));
+        times.passed_on(at(520), true);
+        assert_eq!(times.request_overhead(), Some(at(10)));
+        assert_eq!(times.to_head(), Some(at(490)));
+        assert_eq!(times.to_first_byte(), Some(at(490)));
+        assert_eq!(times.response_overhead(), Some(at(20)));
+        assert_eq!(times.latest(), Some(at(520)));
+        assert_eq!((times.stream(), times.longest_gap()), (None, None));
+    }
+
+    #[test]
+    fn a_stream_has_a_length_and_a_longest_gap() {
+        let mut times = Times::default();
+        times.sent(at(10));
+        times.uploaded(at(100));
+        times.head(at(200));
+        times.passed_on(at(210), false);
+        for piece in [300, 900, 1000] {
+            times.passed_on(at(piece), true);
+        }
+        assert_eq!(times.to_head(), Some(at(100)));
+        assert_eq!(times.to_first_byte(), Some(at(200)));
+        assert_eq!(times.longest_gap(), Some(at(600)));
+        assert_eq!(times.stream(), Some(at(800)));
+    }
+
+    #[test]
+    fn an_answer_before_the_end_of_the_request_took_no_time() {
+        let mut times = Times::default();
+        times.sent(at(10));
+        times.head(at(50));
+        times.uploaded(at(60));
+        assert_eq!(times.to_head(), Some(Duration::ZERO));
+    }
+}
