@@ -110,7 +110,7 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
         (
             "LOG_FORMAT",
             "xml",
-            &["LOG_FORMAT", "expected text or json"],
+            &["LOG_FORMAT", "expected text, json or logfmt"],
         ),
         ("LOG_LEVEL", "loud", &["LOG_LEVEL", "expected error"]),
         ("SSL_CERT_FILE", "nowhere.pem", &["nowhere.pem"]),
@@ -185,6 +185,14 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         (
             "[metrics]\nendpoint = \"/p/x\"\n",
             &["metrics.endpoint", "expected a path"],
+        ),
+        (
+            "[metrics]\nlisten = [\"9090\"]\n",
+            &["metrics.listen", "expected addresses"],
+        ),
+        (
+            "[server]\nserver_timing = \"often\"\n",
+            &["server.server_timing", "expected"],
         ),
         (
             "[passthrough]\nproviders = [\"gemini\"]\n",

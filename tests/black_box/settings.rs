@@ -56,6 +56,9 @@ fn defaults_are_as_documented() {
         "format = \"json\"",
         "level = \"info\"",
         "access = true",
+        "file = \"stderr\"",
+        "listen = []",
+        "server_timing = false",
     ] {
         assert_line(&described, line);
     }
@@ -231,6 +234,7 @@ fn every_key_of_the_file_takes_effect() {
         base_path = "/gate"
         workers = 5
         driver = "io_uring"
+        server_timing = true
         tls = { cert = "cert.pem", key = "key.pem", client_ca = "ca.pem" }
         [auth]
         master_key = "gk-marker"
@@ -254,10 +258,12 @@ fn every_key_of_the_file_takes_effect() {
         [metrics]
         enabled = true
         endpoint = "/m"
+        listen = ["127.0.0.1:9", "unix:/run/m.sock"]
         [log]
         format = "text"
         level = "warn"
         access = false
+        file = "access.log"
         [upstream]
         ca_file = "ca.pem"
         [providers.openrouter]
@@ -303,6 +309,9 @@ fn every_key_of_the_file_takes_effect() {
         "format = \"text\"",
         "level = \"warn\"",
         "access = false",
+        "file = \"access.log\"",
+        "listen = [\"127.0.0.1:9\", \"unix:/run/m.sock\"]",
+        "server_timing = true",
         "ca_file = \"ca.pem\"",
         "api_key = \"[redacted]\"",
         "# sent unless the client does: HTTP-Referer: https://me.test",

@@ -1,0 +1,65 @@
+//! What the metrics say.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::gateway::Gateway;
+use super::wire::{PATIENCE, Wire};
+
+/// One scrape.
+pub(crate) struct Metrics(pub(crate) String);
+
+impl Metrics {
+    /// From where clients are served.
+    #[track_caller]
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        Self::at(gateway.addr())
+    }
+
+    #[track_caller]
+    pub(crate) fn at(addr: SocketAddr) -> Self {
+        let mut client = Wire::connect(addr);
+        client.send("GET /metrics HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n");
+        let got = client.response();
+        assert_eq!(got.status(), 200);
+        Self(got.text())
+    }
+
+    /// The value of a series, named as in the text but for the metrics' common prefix; 0 where it is not there.
+    pub(crate) fn get(&self, series: &str) -> f64 {
+        let name = format!("sluicegate_{series} ");
+        let line = self.0.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0.0, |number| number.parse().unwrap())
+    }
+
+    /// Names and types of all metrics.
+    pub(crate) fn types(&self) -> Vec<(&str, &str)> {
+        let types = self
+            .0
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(|line| line.split_once(' ').unwrap()).collect()
+    }
+}
+
+/// Waits until all these series have these values.
+#[track_caller]
+pub(crate) fn wait_metrics(gateway: &Gateway, wanted: &[(&str, f64)]) -> Metrics {
+    wait_metrics_at(gateway.addr(), wanted)
+}
+
+#[track_caller]
+pub(crate) fn wait_metrics_at(addr: SocketAddr, wanted: &[(&str, f64)]) -> Metrics {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let metrics = Metrics::at(addr);
+        let missing = wanted
+            .iter()
+            .find(|(series, value)| metrics.get(series) != *value);
+        let Some((series, value)) = missing else {
+            return metrics;
+        };
+        let text = &metrics.0;
+        assert!(Instant::now() < until, "{series} is not {value}: {text}");
+    }
+}
