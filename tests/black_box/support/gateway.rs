@@ -479,6 +479,9 @@ fn listening(line: &str) -> Option<SocketAddr> {
     }
 }
 
+/// Lines of the log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 20;
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         let alive = self.over || self.child.try_wait().unwrap().is_none();
@@ -492,7 +495,11 @@ impl Drop for Gateway {
         }
         let log = self.log();
         if thread::panicking() {
-            eprintln!("the program wrote:\n{log}");
+            // Short, so that what failed stays in sight above it.
+            let lines: Vec<&str> = log.lines().collect();
+            let earlier = lines.len().saturating_sub(LOG_LINES_SHOWN);
+            let last = lines[earlier..].join("\n");
+            eprintln!("the program wrote, behind {earlier} lines more:\n{last}");
             return;
         }
         assert!(alive, "the program died: {log}");
