@@ -12,13 +12,15 @@ use criterion::{Criterion, Throughput};
 use monoio::io::{AsyncReadRentExt as _, AsyncWriteRentExt as _};
 use monoio::{FusionDriver, RuntimeBuilder};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
-};
-use sluicegate::net::scratch::Scratch;
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use sluicegate::net::scratch::{Scratch, seal_room};
 use sluicegate::net::socket::{Received, Socket};
+use sluicegate::net::stream::Stream;
 use sluicegate::net::tls::TlsStream;
+use sluicegate::tls::handshake::Role;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,17 +36,17 @@ fn configs() -> Result<Pair, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone())?;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
+    let mut client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)?;
+    client.enable_secret_extraction = true;
+    server.enable_secret_extraction = true;
     Ok(Pair {
-        client: Arc::new(
-            ClientConfig::builder()
-                .with_root_certificates(roots)
-                .with_no_client_auth(),
-        ),
-        server: Arc::new(
-            ServerConfig::builder()
-                .with_no_client_auth()
-                .with_single_cert(vec![cert.der().clone()], key)?,
-        ),
+        client: Arc::new(client),
+        server: Arc::new(server),
     })
 }
 
@@ -60,11 +62,7 @@ fn connected() -> io::Result<(std::net::TcpStream, std::net::TcpStream)> {
     Ok((near, far))
 }
 
-async fn receive(
-    stream: &mut TlsStream,
-    scratch: &RefCell<Scratch>,
-    size: usize,
-) -> io::Result<()> {
+async fn receive(stream: &mut Stream, scratch: &RefCell<Scratch>, size: usize) -> io::Result<()> {
     let mut left = size;
     while left > 0 {
         let received = {
@@ -80,22 +78,23 @@ async fn receive(
     Ok(())
 }
 
-async fn send(stream: &mut TlsStream, bytes: &[u8]) -> io::Result<()> {
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     stream.send(bytes)?;
-    while !stream.is_flushed() {
-        stream.writable().await;
-        stream.flush()?;
-    }
-    Ok(())
+    poll_fn(|cx| stream.poll_flush(cx)).await
 }
 
 async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Failure> {
     let (near, far) = connected()?;
     let name = ServerName::try_from("localhost")?;
-    let client = ClientConnection::new(configs.client.clone(), name)?;
-    let server = ServerConnection::new(configs.server.clone())?;
-    let mut near = TlsStream::new(Socket::from_fd(near.into())?, Connection::Client(client));
-    let mut far = TlsStream::new(Socket::from_fd(far.into())?, Connection::Server(server));
+    let client = Role::Client(UnbufferedClientConnection::new(
+        configs.client.clone(),
+        name,
+    )?);
+    let server = Role::Server(UnbufferedServerConnection::new(configs.server.clone())?);
+    let room = seal_room();
+    let mut near = TlsStream::new(Socket::from_fd(near.into())?, client, room.clone());
+    let far = TlsStream::new(Socket::from_fd(far.into())?, server, room);
+    let mut far = Stream::Tls(Box::new(far));
     let scratch = std::rc::Rc::new(RefCell::new(Scratch::new()));
     let shared = scratch.clone();
     let echo = monoio::spawn(async move {
@@ -107,6 +106,7 @@ async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Fail
         io::Result::Ok(far)
     });
     near.handshake(&scratch).await?;
+    let mut near = Stream::Tls(Box::new(near));
     let message = vec![0; size];
     let mut began = Instant::now();
     for round in 0..=rounds {

@@ -22,6 +22,7 @@ pub mod local;
 pub mod mailbox;
 pub mod note;
 pub mod peer;
+pub mod plain;
 pub mod pool;
 pub mod resolve;
 pub mod response;

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use rustls::HandshakeKind;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, Connection, HandshakeKind};
 
 use crate::config::{Host, Provider};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
+use crate::tls::handshake::Role;
 
 use super::deadline::Clock;
 use super::socket::Socket;
@@ -100,9 +102,9 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
             ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))
         })?,
     };
-    let tls = ClientConnection::new(worker.client_tls(), name)
+    let tls = UnbufferedClientConnection::new(worker.client_tls(), name)
         .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
-    let mut stream = TlsStream::new(socket, Connection::Client(tls));
+    let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
     stream
         .handshake(&worker.scratch)
         .await

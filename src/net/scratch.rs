@@ -4,6 +4,9 @@
 //! It is borrowed only between two waits, never across one (clippy's `await_holding_refcell_ref` checks
 //! it). It stays in the core's cache however many connections there are.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::config::HEAD_ADDED_BYTES_MAX;
 use crate::http::head::{Field, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
@@ -14,8 +17,10 @@ pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 pub const HEADROOM: usize = 16 * 1024;
 /// The rest is for what does not depend on the configuration: request id, upgrade, transfer coding.
 const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
-/// What a TLS record can hold beyond what its last received part brought.
-pub const RECORD_BYTES_MAX: usize = 17 * 1024;
+/// No TLS record is longer.
+pub const RECORD_BYTES_MAX: usize = 19 * 1024;
+/// One receive behind the start of a TLS record.
+const CIPHER_BYTES: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
 
 /// Kept head bytes, then one receive, and the rest of a TLS record that it completed.
 const CAPACITY: usize = HEADROOM + HEAD_BYTES_MAX + RECEIVE_BYTES_MAX + RECORD_BYTES_MAX;
@@ -24,7 +29,7 @@ const CAPACITY: usize = HEADROOM + HEAD_BYTES_MAX + RECEIVE_BYTES_MAX + RECORD_B
 pub struct Scratch {
     /// [`HEADROOM`] bytes of room, then received plain bytes.
     pub plain: Box<[u8]>,
-    /// Received TLS records before they are opened.
+    /// Received TLS records before they are opened: the start of one, then one receive.
     pub cipher: Box<[u8]>,
     /// The field lines of the head under way; kept for its capacity.
     pub fields: Vec<Field>,
@@ -36,10 +41,20 @@ impl Scratch {
     pub fn new() -> Self {
         Self {
             plain: vec![0; CAPACITY].into_boxed_slice(),
-            cipher: vec![0; RECEIVE_BYTES_MAX].into_boxed_slice(),
+            cipher: vec![0; CIPHER_BYTES].into_boxed_slice(),
             fields: Vec::with_capacity(RESPONSE_FIELDS_MAX),
         }
     }
+}
+
+/// Where a worker seals TLS records before they are sent, borrowed only within one call. It is beside [`Scratch`]
+/// because what is sealed mostly stands there.
+pub type SealRoom = Rc<RefCell<Box<[u8]>>>;
+
+/// Allocates it, once per worker.
+#[must_use]
+pub fn seal_room() -> SealRoom {
+    Rc::new(RefCell::new(vec![0; CIPHER_BYTES].into_boxed_slice()))
 }
 
 impl Default for Scratch {

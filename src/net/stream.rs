@@ -7,6 +7,8 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use super::plain::PlainStream;
+use super::scratch::RECEIVE_BYTES_MAX;
 use super::socket::{Received, Socket};
 use super::tls::TlsStream;
 
@@ -18,36 +20,24 @@ pub enum Stream {
     Tls(Box<TlsStream>),
 }
 
-/// A socket and what it has not taken yet.
-pub struct PlainStream {
-    socket: Socket,
-    unsent: Vec<u8>,
-    /// How much of `unsent` has been sent.
-    sent: usize,
-}
-
 impl Stream {
     /// A stream without TLS.
     #[must_use]
     pub fn plain(socket: Socket) -> Self {
-        Self::Plain(PlainStream {
-            socket,
-            unsent: Vec::new(),
-            sent: 0,
-        })
+        Self::Plain(PlainStream::new(socket))
     }
 
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(stream) => &stream.socket,
-            Self::Tls(stream) => stream.socket(),
+            Self::Tls(stream) => &stream.plain.socket,
         }
     }
 
     fn socket_mut(&mut self) -> &mut Socket {
         match self {
             Self::Plain(stream) => &mut stream.socket,
-            Self::Tls(stream) => stream.socket_mut(),
+            Self::Tls(stream) => &mut stream.plain.socket,
         }
     }
 
@@ -60,7 +50,7 @@ impl Stream {
     pub fn recv(&mut self, out: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
         match self {
             Self::Plain(stream) => {
-                let room = out.len().min(cipher.len());
+                let room = out.len().min(RECEIVE_BYTES_MAX);
                 match out.get_mut(..room) {
                     Some(out) => stream.socket.recv(out),
                     None => Ok(Received::Pending),
@@ -85,8 +75,8 @@ impl Stream {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         match self {
-            Self::Plain(stream) => stream.unsent.is_empty(),
-            Self::Tls(stream) => stream.is_flushed(),
+            Self::Plain(stream) => stream.is_flushed(),
+            Self::Tls(stream) => stream.plain.is_flushed(),
         }
     }
 
@@ -101,7 +91,7 @@ impl Stream {
         loop {
             let flushed = match self {
                 Self::Plain(stream) => stream.flush(),
-                Self::Tls(stream) => stream.flush(),
+                Self::Tls(stream) => stream.plain.flush(),
             };
             match flushed {
                 Ok(()) if self.is_flushed() => return Poll::Ready(Ok(())),
@@ -206,36 +196,5 @@ impl Stream {
     #[must_use]
     pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket().fd()
-    }
-}
-
-impl PlainStream {
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Behind what is kept already: an interim response, then the final one.
-        let sent = match self.unsent.is_empty() {
-            true => self.socket.send(bytes)?.unwrap_or(0),
-            false => 0,
-        };
-        if let Some(rest) = bytes.get(sent..)
-            && !rest.is_empty()
-        {
-            self.unsent.extend_from_slice(rest);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while let Some(rest) = self.unsent.get(self.sent..)
-            && !rest.is_empty()
-        {
-            match self.socket.send(rest)? {
-                Some(n) => self.sent += n,
-                None => return Ok(()),
-            }
-        }
-        // Given back whole: a stream that was slow once does not stay large.
-        self.unsent = Vec::new();
-        self.sent = 0;
-        Ok(())
     }
 }

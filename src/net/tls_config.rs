@@ -66,6 +66,8 @@ fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     // Stateless tickets: a client that reconnects resumes with any worker.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
     config.send_tls13_tickets = 1;
+    // The record layer is ours, see `crate::tls`.
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 
@@ -99,6 +101,7 @@ fn client(trust: &UpstreamTls, needed: bool) -> Result<Arc<ClientConfig>, String
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 

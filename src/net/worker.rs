@@ -18,7 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, SocketFlags};
-use rustls::{ClientConfig, Connection, ServerConnection};
+use rustls::ClientConfig;
+use rustls::server::UnbufferedServerConnection;
 
 use crate::admission::Admission;
 use crate::auth::Keys;
@@ -30,6 +31,7 @@ use crate::log::{Log, Value};
 use crate::observe::counters::{down, up};
 use crate::observe::{self, Counters, Scrape, Slots};
 use crate::process;
+use crate::tls::handshake::Role;
 
 use super::access::Records;
 use super::connection::{self, Asker};
@@ -42,7 +44,7 @@ use super::mailbox::{Inbox, Mailbox};
 use super::peer::Peer;
 use super::pool::Pool;
 use super::resolve::{self, Names};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, SealRoom, seal_room};
 use super::socket::{Socket, is_scarce};
 use super::spin::Spin;
 use super::stream::Stream;
@@ -109,6 +111,8 @@ pub struct Start {
 pub struct Worker {
     /// The receive buffer.
     pub scratch: Rc<RefCell<Scratch>>,
+    /// Where TLS records are sealed.
+    pub seal_room: SealRoom,
     /// Deadlines.
     pub clock: Rc<Clock>,
     /// Idle upstream connections.
@@ -179,6 +183,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     let tls = start.settings.tls.clone();
     let worker = Rc::new(Worker {
         scratch: Rc::default(),
+        seal_room: seal_room(),
         pool: Rc::new(Pool::new(clock.clone())),
         clock,
         hangups: Hangups::new()?,
@@ -460,8 +465,8 @@ impl Worker {
         let Some(config) = tls.filter(|_| !self.is_operator()) else {
             return Ok(Stream::plain(socket));
         };
-        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        let tls = TlsStream::new(socket, Connection::Server(tls));
+        let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
+        let tls = TlsStream::new(socket, Role::Server(tls), self.seal_room.clone());
         Ok(Stream::Tls(Box::new(tls)))
     }
 

@@ -1,0 +1,298 @@
+//! An established connection: application data out of records and into them, and what else peers say then: alerts,
+//! key updates, session tickets (RFC 8446, sections 4.6 and 6).
+
+use rustls::client::ClientConnectionData;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+use rustls::{ExtractedSecrets, ProtocolVersion, SupportedCipherSuite};
+
+use super::protection::{OVERHEAD_BYTES_MAX, PLAIN_BYTES_MAX, Protection};
+use super::{Fault, Header, content};
+
+/// What rustls keeps of a connection: the secrets behind the keys.
+pub enum Kernel {
+    /// Of a client, which gets tickets.
+    Client(KernelConnection<ClientConnectionData>),
+    /// Of a server.
+    Server(KernelConnection<ServerConnectionData>),
+}
+
+/// See the module's documentation.
+pub struct Traffic {
+    opening: Protection,
+    sealing: Protection,
+    kernel: Kernel,
+    suite: SupportedCipherSuite,
+    /// A handshake message that goes on in the next record.
+    partial: Vec<u8>,
+    /// Records since the last one with application data.
+    idle_records: u8,
+    /// The peer wants to see a new key before it gets more.
+    update_requested: bool,
+    closed: bool,
+}
+
+/// What came of opening received bytes.
+#[derive(Debug)]
+pub struct Opened {
+    /// How many of them were used; the rest is the start of a record.
+    pub consumed: usize,
+    /// How much application data was written.
+    pub filled: usize,
+    /// What is wrong with the record behind that data, for good.
+    pub fault: Option<Fault>,
+}
+
+/// Records in a row that bring nothing; a peer that sends more keeps us busy on purpose.
+const IDLE_RECORDS_MAX: u8 = 32;
+/// Bytes of a handshake message behind an established connection: a ticket is at most that long.
+const MESSAGE_BYTES_MAX: usize = 4 + (u16::MAX as usize) + 512;
+
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
+const CLOSE_NOTIFY: u8 = 0;
+const USER_CANCELED: u8 = 90;
+const NO_RENEGOTIATION: u8 = 100;
+const HELLO_REQUEST: u8 = 0;
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
+
+impl Traffic {
+    /// Takes over the keys of a completed handshake.
+    ///
+    /// # Errors
+    /// As [`Protection::new`].
+    pub fn new(secrets: ExtractedSecrets, kernel: Kernel) -> Result<Self, Fault> {
+        let suite = match &kernel {
+            Kernel::Client(kernel) => kernel.negotiated_cipher_suite(),
+            Kernel::Server(kernel) => kernel.negotiated_cipher_suite(),
+        };
+        Ok(Self {
+            opening: Protection::new(secrets.rx, suite)?,
+            sealing: Protection::new(secrets.tx, suite)?,
+            kernel,
+            suite,
+            partial: Vec::new(),
+            idle_records: 0,
+            update_requested: false,
+            closed: false,
+        })
+    }
+
+    /// Whether the peer has said that no more will come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Opens all whole records at the start of `cipher`; application data is written into `out`, which has to be as
+    /// long as `cipher`. What follows close_notify is used up and ignored.
+    pub fn open(&mut self, cipher: &[u8], out: &mut [u8]) -> Opened {
+        let (mut consumed, mut filled, mut fault) = (0, 0, None);
+        while !self.closed {
+            let rest = cipher.get(consumed..).unwrap_or_default();
+            let Some(end) = Header::end_of_record(rest) else {
+                // A record that can never be whole is not waited for.
+                fault = Header::parse(rest).and_then(impossible);
+                break;
+            };
+            let record = rest.get(..end).unwrap_or_default();
+            let room = out.get_mut(filled..).unwrap_or_default();
+            match self.open_record(record, room) {
+                Ok(n) => filled += n,
+                Err(why) => {
+                    fault = Some(why);
+                    break;
+                }
+            }
+            consumed += end;
+        }
+        Opened {
+            consumed: if self.closed { cipher.len() } else { consumed },
+            filled,
+            fault,
+        }
+    }
+
+    /// Opens one record; returns how much application data it brought.
+    fn open_record(&mut self, record: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+        let (kind, len) = self.opening.open(record, out)?;
+        let whole = self.partial.is_empty();
+        let idles = match kind {
+            content::APPLICATION_DATA => len == 0,
+            _ => true,
+        };
+        self.idle_records = if idles { self.idle_records + 1 } else { 0 };
+        if self.idle_records > IDLE_RECORDS_MAX {
+            return Err(Fault::Unexpected);
+        }
+        let plain = out.get(..len).unwrap_or_default();
+        match kind {
+            content::APPLICATION_DATA if whole => Ok(len),
+            content::ALERT if whole => self.alert(plain).map(|()| 0),
+            content::HANDSHAKE => self.handshake(plain).map(|()| 0),
+            // Nothing may come between the parts of a handshake message, and no type has another number.
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    fn alert(&mut self, alert: &[u8]) -> Result<(), Fault> {
+        match *alert {
+            [_, CLOSE_NOTIFY] => self.closed = true,
+            [_, USER_CANCELED] => {}
+            [WARNING, NO_RENEGOTIATION] if !self.is_tls13() => {}
+            [_, alert] => return Err(Fault::Alert(alert)),
+            _ => return Err(Fault::Malformed),
+        }
+        Ok(())
+    }
+
+    fn handshake(&mut self, plain: &[u8]) -> Result<(), Fault> {
+        if plain.is_empty() {
+            return Err(Fault::Unexpected);
+        }
+        let mut messages = std::mem::take(&mut self.partial);
+        if messages.is_empty() {
+            // Most come whole and need not be kept.
+            let rest = self.messages(plain)?;
+            self.partial.extend_from_slice(rest);
+        } else {
+            messages.extend_from_slice(plain);
+            let rest = self.messages(&messages)?.len();
+            messages.drain(..messages.len() - rest);
+            self.partial = messages;
+        }
+        match self.partial.get(1..4) {
+            Some(&[high, mid, low])
+                if 4 + u32::from_be_bytes([0, high, mid, low]) as usize > MESSAGE_BYTES_MAX =>
+            {
+                Err(Fault::Malformed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Acts on all whole messages; returns the rest.
+    fn messages<'a>(&mut self, mut rest: &'a [u8]) -> Result<&'a [u8], Fault> {
+        while let Some((&[kind, high, mid, low], behind)) = rest.split_first_chunk::<4>() {
+            let len = u32::from_be_bytes([0, high, mid, low]) as usize;
+            let Some((body, behind)) = behind.split_at_checked(len) else {
+                break;
+            };
+            self.message(kind, body, behind.is_empty())?;
+            rest = behind;
+        }
+        Ok(rest)
+    }
+
+    fn message(&mut self, kind: u8, body: &[u8], last: bool) -> Result<(), Fault> {
+        let tls13 = self.is_tls13();
+        match (kind, &mut self.kernel) {
+            (NEW_SESSION_TICKET, Kernel::Client(kernel)) if tls13 => {
+                Ok(kernel.handle_new_session_ticket(body)?)
+            }
+            // The record layer changes keys between two records, so nothing may stand behind it.
+            (KEY_UPDATE, _) if tls13 && last => {
+                let requested = match body {
+                    [0] => false,
+                    [1] => true,
+                    _ => return Err(Fault::Malformed),
+                };
+                let secrets = match &mut self.kernel {
+                    Kernel::Client(kernel) => kernel.update_rx_secret(),
+                    Kernel::Server(kernel) => kernel.update_rx_secret(),
+                };
+                self.opening = Protection::new(secrets?, self.suite)?;
+                self.update_requested |= requested;
+                Ok(())
+            }
+            // It may be ignored (RFC 5246, section 7.4.1.1).
+            (HELLO_REQUEST, Kernel::Client(_)) if !tls13 && body.is_empty() => Ok(()),
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// Seals as much of `plain` as fits into `out`, in records; returns how much it took and how long they are.
+    ///
+    /// # Errors
+    /// [`Fault::Exhausted`]: a TLS 1.2 connection whose key is used up.
+    pub fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<(usize, usize), Fault> {
+        let (mut taken, mut sealed) = (0, 0);
+        if self.update_requested || self.sealing.is_exhausted() {
+            sealed = self.update_key(out)?;
+        }
+        while taken < plain.len() {
+            let room = out.get_mut(sealed..).unwrap_or_default();
+            let most = room.len().saturating_sub(OVERHEAD_BYTES_MAX);
+            let rest = plain.get(taken..).unwrap_or_default();
+            let piece = rest
+                .get(..rest.len().min(most).min(PLAIN_BYTES_MAX))
+                .unwrap_or_default();
+            // A short last record is not made for want of room; the next call makes a long one.
+            if piece.is_empty() || (taken > 0 && piece.len() == most && most < rest.len()) {
+                break;
+            }
+            sealed += self.sealing.seal(content::APPLICATION_DATA, piece, room)?;
+            taken += piece.len();
+        }
+        Ok((taken, sealed))
+    }
+
+    /// Says that a new key follows, under the old one (RFC 8446, section 4.6.3).
+    fn update_key(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+        if !self.is_tls13() {
+            return Err(Fault::Exhausted);
+        }
+        const NOT_REQUESTED: u8 = 0;
+        let message = [KEY_UPDATE, 0, 0, 1, NOT_REQUESTED];
+        let sealed = self.sealing.seal(content::HANDSHAKE, &message, out)?;
+        let secrets = match &mut self.kernel {
+            Kernel::Client(kernel) => kernel.update_tx_secret(),
+            Kernel::Server(kernel) => kernel.update_tx_secret(),
+        };
+        self.sealing = Protection::new(secrets?, self.suite)?;
+        self.update_requested = false;
+        Ok(sealed)
+    }
+
+    /// Seals an alert into `out`; returns its record's length.
+    ///
+    /// # Errors
+    /// As [`Protection::seal`].
+    pub fn seal_alert(&mut self, alert: u8, out: &mut [u8]) -> Result<usize, Fault> {
+        let level = if alert == CLOSE_NOTIFY {
+            WARNING
+        } else {
+            FATAL
+        };
+        self.sealing.seal(content::ALERT, &[level, alert], out)
+    }
+
+    /// Seals close_notify into `out`; returns its record's length.
+    ///
+    /// # Errors
+    /// As [`Protection::seal`].
+    pub fn seal_close(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+        self.seal_alert(CLOSE_NOTIFY, out)
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_sealing(self) -> Protection {
+        self.sealing
+    }
+
+    fn is_tls13(&self) -> bool {
+        self.suite.version().version == ProtocolVersion::TLSv1_3
+    }
+}
+
+/// Why a record that begins like this is not waited for.
+fn impossible(header: Header) -> Option<Fault> {
+    /// What TLS 1.2 allows, which is more than TLS 1.3 does.
+    const BODY_BYTES_MAX: usize = PLAIN_BYTES_MAX + 2048;
+    match header.content {
+        20..=23 if header.len > BODY_BYTES_MAX => Some(Fault::Overflow),
+        20..=23 => None,
+        _ => Some(Fault::Unexpected),
+    }
+}
