@@ -12,9 +12,9 @@ use std::io::{self, ErrorKind};
 
 use rustls::HandshakeKind;
 
-use crate::tls::Fault;
 use crate::tls::handshake::{Handshake, Role};
 use crate::tls::traffic::{Opened, Traffic};
+use crate::tls::{Fault, HEADER_BYTES, Header};
 
 use super::plain::PlainStream;
 use super::scratch::{RECEIVE_BYTES_MAX, Scratch, SealRoom};
@@ -30,8 +30,13 @@ pub struct TlsStream {
     /// What is wrong with the record behind all that was handed out.
     fault: Option<Fault>,
     kind: Option<HandshakeKind>,
+    /// How long the first record of the last receive was.
+    last_record: usize,
     room: SealRoom,
 }
+
+/// From this length on records are taken for bulk.
+const BULK_RECORD_BYTES: usize = 8 * 1024;
 
 enum State {
     Handshake(Box<Handshake>),
@@ -55,6 +60,7 @@ impl TlsStream {
             partial: Vec::new(),
             fault: None,
             kind: None,
+            last_record: 0,
             room,
         }
     }
@@ -149,7 +155,7 @@ impl TlsStream {
                 State::Traffic(_) => self.partial.len(),
                 State::Handshake(_) => 0,
             };
-            let end = cipher.len().min(out.len()).min(held + RECEIVE_BYTES_MAX);
+            let end = self.receive_end(held, cipher.len().min(out.len()));
             let Some(room) = cipher.get_mut(held..end) else {
                 return Ok(Received::Pending);
             };
@@ -175,6 +181,18 @@ impl TlsStream {
         }
     }
 
+    /// Up to where to receive behind the start of a record that is held. In bulk that is the end of a record, if
+    /// those to come are as long as the last one, so that nothing has to be held.
+    fn receive_end(&self, held: usize, most: usize) -> usize {
+        let begun = Header::parse(&self.partial).map_or(0, |header| HEADER_BYTES + header.len);
+        match most.checked_sub(begun) {
+            Some(room) if self.last_record >= BULK_RECORD_BYTES && room >= self.last_record => {
+                begun + room - room % self.last_record
+            }
+            _ => most.min(held + RECEIVE_BYTES_MAX),
+        }
+    }
+
     /// Opens whole records from `cipher` into `out` and keeps the rest; returns how much application data it was.
     fn open(&mut self, cipher: &[u8], out: &mut [u8]) -> usize {
         let State::Traffic(traffic) = &mut self.state else {
@@ -186,9 +204,12 @@ impl TlsStream {
             fault,
         } = traffic.open(cipher, out);
         let rest = cipher.get(consumed..).unwrap_or_default();
+        if let Some(header) = Header::parse(cipher) {
+            self.last_record = HEADER_BYTES + header.len;
+        }
         self.partial.clear();
         match rest.is_empty() {
-            // Bulk leaves a rest nearly every time, and then allocates nothing for it.
+            // Kept as long as there is a rest every time.
             false => self.partial.extend_from_slice(rest),
             true => self.partial = Vec::new(),
         }

@@ -309,8 +309,9 @@ fn open(ours: &mut Traffic, record: &[u8]) -> Result<Vec<u8>, Fault> {
 
 #[test]
 fn messages_out_of_place_end_the_connection() {
-    let ticket_start = [4, 0, 0, 9, 1, 2];
-    let cases: [(&str, &[(u8, &[u8])]); 9] = [
+    const TICKET_START: &[u8] = &[4, 0, 0, 9, 1, 2];
+    type Records = &'static [(u8, &'static [u8])];
+    let cases: [(&str, Records); 9] = [
         ("no type", &[(0, b"")]),
         ("an unknown type", &[(25, b"x")]),
         ("a change of cipher spec", &[(20, &[1])]),
@@ -322,7 +323,7 @@ fn messages_out_of_place_end_the_connection() {
         (
             "data between parts of a message",
             &[
-                (content::HANDSHAKE, &ticket_start),
+                (content::HANDSHAKE, TICKET_START),
                 (content::APPLICATION_DATA, b"x"),
             ],
         ),
@@ -410,7 +411,7 @@ proptest! {
         let mut pair = shake(&configs(suites()[suite]), client, cut);
         let tls13 = pair.theirs.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         for (index, (len, refresh)) in messages.into_iter().enumerate() {
-            let bytes: Vec<u8> = (0..len).map(|at| (at * 31 + index) as u8).collect();
+            let bytes: Vec<u8> = (0..=u8::MAX).cycle().skip(index).take(len).collect();
             if refresh && tls13 {
                 pair.refresh_theirs();
             }
