@@ -8,6 +8,7 @@
 //! call itself, so a dropped future never holds bytes or a buffer, and nothing is held while waiting.
 
 pub mod access;
+pub mod balance;
 pub mod connect;
 pub mod connection;
 pub mod deadline;

@@ -18,6 +18,7 @@ use crate::descriptors;
 use crate::handover::Successor;
 use crate::listen::{self, Listener};
 use crate::log::{Log, Value};
+use crate::net::balance::{self, Peers};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::tls_config;
@@ -66,6 +67,29 @@ enum Event {
     Signal(i32),
     /// A successor accepts, or never will.
     Succession(io::Result<Successor>),
+    /// All workers have it.
+    InForce(Change),
+}
+
+/// What workers are told anew while they run.
+#[derive(Clone, Copy)]
+enum Change {
+    Configuration,
+    /// So many gateway keys.
+    Keys(usize),
+}
+
+/// Goes with a change to every worker; the last one to be done with it says so.
+struct Applied {
+    change: Change,
+    events: Sender<Event>,
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        // Nobody waits for it any more when the process ends.
+        let _ = self.events.send(Event::InForce(self.change));
+    }
 }
 
 /// Why a drain begins.
@@ -136,10 +160,13 @@ impl Server {
             events,
             arrived,
         };
+        let peers = Peers::default();
         for index in 0..all {
-            let started = server.start_worker(index, count, rung, &settings);
+            let started = server.start_worker(index, count, rung, &settings, &peers);
             started.map_err(|error| system("worker", &error))?;
         }
+        // Set once, here.
+        let _ = peers.set(server.workers.iter().take(count).cloned().collect());
         for listener in server.listeners.iter() {
             let addr = Value::Text(&listener.address);
             let message = match listener.metrics {
@@ -165,6 +192,7 @@ impl Server {
         count: usize,
         rung: Rung,
         settings: &Settings,
+        peers: &Peers,
     ) -> io::Result<()> {
         let mut listeners: Vec<OwnedFd> = Vec::new();
         let metrics = index >= count;
@@ -183,6 +211,7 @@ impl Server {
             index,
             counters: self.counters.clone(),
             workers: count,
+            peers: peers.clone(),
             log: self.log.clone(),
         };
         let log = self.log.clone();
@@ -218,6 +247,10 @@ impl Server {
                 }
                 Event::Signal(SIGUSR2) => {
                     succession = succession || self.start_successor();
+                    continue;
+                }
+                Event::InForce(change) => {
+                    self.in_force(change);
                     continue;
                 }
                 Event::Signal(_) => Leaving::ForGood,
@@ -296,16 +329,31 @@ impl Server {
             Some(Ok(entries)) => {
                 let master = self.config.auth.master_key.as_ref();
                 self.keys = Arc::new(Keys::new(master, Some(&entries), Some(&self.keys)));
-                self.tell_all(|| Message::Keys(self.keys.clone()));
-                self.log.info(
-                    "keys reloaded",
-                    &[("keys", Value::Number(entries.len() as u64))],
-                );
+                let applied = self.applied(Change::Keys(entries.len()));
+                self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
             }
             Some(Err(error)) => self.log.error(
                 "the new keys file is broken; the old keys stay",
                 &[("error", Value::Text(&error))],
             ),
+        }
+    }
+
+    fn applied(&self, change: Change) -> Arc<Applied> {
+        let events = self.events.clone();
+        Arc::new(Applied { change, events })
+    }
+
+    fn in_force(&self, change: Change) {
+        match change {
+            Change::Configuration => {
+                self.log.info("configuration reloaded", &[]);
+                notify::ready();
+            }
+            Change::Keys(count) => {
+                let count = Value::Number(count as u64);
+                self.log.info("keys reloaded", &[("keys", count)]);
+            }
         }
     }
 
@@ -324,19 +372,17 @@ impl Server {
                 self.keys = settings.keys.clone();
                 self.watch = watch;
                 self.slots = settings.slots.clone();
-                for worker in &self.workers {
-                    worker.send(Message::Reload(settings.clone()));
-                }
-                self.log.info("configuration reloaded", &[]);
+                let applied = self.applied(Change::Configuration);
+                self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
             }
             Err(error) => {
                 self.log.error(
                     "the new configuration is broken; the old one stays",
                     &[("error", Value::Text(&error))],
                 );
+                notify::ready();
             }
         }
-        notify::ready();
     }
 
     fn drain(&mut self, leaving: &Leaving) -> ExitCode {
@@ -377,14 +423,15 @@ impl Server {
     fn is_deserted(&self) -> bool {
         self.counters
             .iter()
-            .all(|worker| worker.open.load(Ordering::Relaxed) == 0)
+            .all(|worker| balance::load(worker) == 0)
     }
 
     /// Whether no request is under way.
     fn is_idle(&self) -> bool {
-        self.counters
-            .iter()
-            .all(|worker| worker.in_flight.load(Ordering::Relaxed) == 0)
+        self.counters.iter().all(|worker| {
+            let coming = worker.coming.load(Ordering::Acquire);
+            coming + worker.in_flight.load(Ordering::Relaxed) == 0
+        })
     }
 
     /// Waits until `done`, for `time` or until another ending signal; whether it was that.

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::observe::{Counters, Slots};
 
+use super::balance::Peers;
 use super::connection;
 use super::mailbox::mailbox;
 use super::peer::Peer;
@@ -61,6 +62,7 @@ impl Harness {
             },
             index: 0,
             workers: 1,
+            peers: Peers::default(),
             counters: Arc::from([Counters::default()]),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new()

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is shared with another worker; messages come through the mailbox.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -34,6 +35,7 @@ use crate::process;
 use crate::tls::handshake::Role;
 
 use super::access::Records;
+use super::balance::{self, Peers};
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
 use super::exchange::Spares;
@@ -70,9 +72,9 @@ pub struct Settings {
 /// What other threads tell a worker.
 pub enum Message {
     /// A new configuration.
-    Reload(Settings),
+    Reload(Settings, Receipt),
     /// New gateway keys; the configuration stays.
-    Keys(Arc<Keys>),
+    Keys(Arc<Keys>, Receipt),
     /// `/health` says 503 from now on.
     Unhealthy,
     /// Close the listeners, end connections with their next answer.
@@ -84,7 +86,12 @@ pub enum Message {
     Stop,
     /// A host name was resolved.
     Resolved(resolve::Answer),
+    /// A client that another worker has accepted.
+    Client(OwnedFd, Peer),
 }
+
+/// Dropped by a worker once what came with it is in force there.
+pub type Receipt = Arc<dyn Any + Send + Sync>;
 
 /// What a worker starts with.
 pub struct Start {
@@ -103,6 +110,8 @@ pub struct Start {
     /// How many of them serve clients. One beyond serves metrics and health and nothing else, and is not
     /// counted itself.
     pub workers: usize,
+    /// Those that clients are dealt out among.
+    pub peers: Peers,
     /// Where messages for people go.
     pub log: Log,
 }
@@ -140,6 +149,7 @@ pub struct Worker {
     index: usize,
     counters: Arc<[Counters]>,
     workers: usize,
+    peers: Peers,
     healthy: Cell<bool>,
     draining: Cell<bool>,
     /// Clients that wait to be accepted are still let in when the worker drains.
@@ -200,6 +210,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         index: start.index,
         counters: start.counters,
         workers: start.workers,
+        peers: start.peers,
         healthy: Cell::new(true),
         draining: Cell::new(false),
         empty_queues: Cell::new(true),
@@ -348,12 +359,14 @@ impl Worker {
         scrape.text()
     }
 
-    fn told(&self, message: Message) {
+    fn told(self: &Rc<Self>, message: Message) {
         match message {
-            Message::Reload(settings) => self.reload(&settings),
-            Message::Keys(keys) => {
-                let config = self.gateway().config.clone();
-                *self.gateway.borrow_mut() = Rc::new(Gateway::new(config, keys));
+            Message::Reload(settings, _receipt) => self.reload(&settings),
+            Message::Keys(keys, _receipt) => {
+                let old = self.gateway();
+                let mut gateway = Gateway::new(old.config.clone(), keys);
+                gateway.slots = old.slots.clone();
+                *self.gateway.borrow_mut() = Rc::new(gateway);
                 self.spares.clear();
             }
             Message::Unhealthy => self.healthy.set(false),
@@ -369,6 +382,11 @@ impl Worker {
                 self.clock.wake_all();
             }
             Message::Resolved(answer) => self.names.answered(answer),
+            Message::Client(fd, peer) => {
+                // Counted as open before it is not counted as coming any more.
+                self.welcome(fd, peer);
+                balance::came(&self.counters().coming);
+            }
         }
     }
 
@@ -431,6 +449,22 @@ impl Worker {
             if let Host::Name(name) = &provider.base.host {
                 self.names.prefetch(name);
             }
+        }
+    }
+
+    /// Serves a client that was accepted here, or hands it on to a worker with fewer.
+    fn place(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
+        let workers = self.counters.get(..self.workers).unwrap_or_default();
+        let peers = self.peers.get().filter(|_| !self.draining.get());
+        let other = balance::better(self.index, workers.iter().map(balance::load));
+        let mailbox = other.and_then(|other| peers?.get(other));
+        let counters = other.and_then(|other| workers.get(other));
+        match (mailbox, counters) {
+            (Some(mailbox), Some(counters)) => {
+                balance::comes(&counters.coming);
+                mailbox.send(Message::Client(fd, peer));
+            }
+            _ => self.welcome(fd, peer),
         }
     }
 
@@ -557,7 +591,7 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io:
         match accept_one(listener) {
             Ok(Some((fd, peer))) => {
                 worker.starving.set(false);
-                worker.welcome(fd, peer);
+                worker.place(fd, peer);
             }
             Ok(None) => return Ok(false),
             Err(error) if is_scarce(&error) => {

@@ -35,6 +35,8 @@ pub struct Counters {
     pub in_flight: AtomicUsize,
     /// Client connections that are open.
     pub open: AtomicUsize,
+    /// Clients on their way from other workers, which count here too.
+    pub coming: AtomicUsize,
     /// Connections accepted.
     pub connections: AtomicU64,
     /// Tasks that panicked.
@@ -59,6 +61,7 @@ impl Default for Counters {
         Self {
             in_flight: AtomicUsize::default(),
             open: AtomicUsize::default(),
+            coming: AtomicUsize::default(),
             connections: AtomicU64::default(),
             panics: AtomicU64::default(),
             warm_hits: AtomicU64::default(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
+use crate::support::metrics::wait_metrics;
 use crate::support::{Gateway, PATIENCE, Setup, Upstream, Wire, get, ok};
 
 /// A gateway with the keys file that a first `key new` made, and that key.
@@ -119,4 +120,26 @@ fn only_the_keys_are_read_again() {
     peer.send(ok("again"));
     assert_eq!(client.response().text(), "again");
     assert!(!gateway.log().contains("sluicegate.toml"));
+}
+
+#[test]
+fn requests_are_counted_for_their_provider_behind_a_change() {
+    let upstream = Upstream::listen();
+    let (gateway, first) =
+        with_a_key(|setup| setup.env("METRICS_ENABLED", "true").base(&upstream.url()));
+    let mut client = gateway.connect();
+    key(gateway.setup(), &["new", "second", "--id", "second"]);
+    key(gateway.setup(), &["revoke", "first"]);
+    until(&mut client, &first, 401);
+    let third = key(gateway.setup(), &["new", "third", "--id", "third"]);
+    until(&mut client, &third, 400);
+    client.send(format!(
+        "GET /p/anthropic/x HTTP/1.1\r\nHost: g\r\nx-api-key: {third}\r\n\r\n"
+    ));
+    let mut peer = upstream.accept();
+    peer.head();
+    peer.send(ok("counted"));
+    assert_eq!(client.response().text(), "counted");
+    let name = "requests_total{provider=\"anthropic\",method=\"GET\",class=\"2xx\"}";
+    wait_metrics(&gateway, &[(name, 1.0)]);
 }

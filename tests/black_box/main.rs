@@ -30,6 +30,7 @@
 mod support;
 
 mod auth;
+mod balance;
 mod bulk;
 mod config;
 mod corners;
