@@ -18,6 +18,7 @@ pub mod key_command;
 pub mod key_file;
 pub mod listen;
 pub mod log;
+pub mod manual;
 pub mod net;
 pub mod notify;
 pub mod observe;
