@@ -12,6 +12,7 @@ pub mod demo;
 pub mod descriptors;
 pub mod error;
 pub mod gateway;
+pub mod guide;
 pub mod handover;
 pub mod http;
 pub mod key_command;
