@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::support::Setup;
+use crate::support::{Setup, get};
 
 /// What a command prints.
 #[track_caller]
@@ -98,6 +98,20 @@ fn the_reference_is_a_file_that_can_be_used() {
     let reference = printed(&["check", "--reference"]);
     let finished = Setup::bare().toml(&reference).arg("check").run();
     assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn the_packaged_configuration_starts_and_lets_nobody_in() {
+    let packaged = include_str!("../../contrib/debian/sluicegate.toml");
+    let toml = packaged.replace("/etc/sluicegate/keys.toml", "keys.toml");
+    assert_ne!(toml, packaged);
+    let setup = Setup::new().without("GOMODEL_MASTER_KEY");
+    let gateway = setup.toml(&toml).file("keys.toml", "").start();
+    let mut client = gateway.connect();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+    client.send(get("/p/openai/models"));
+    assert_eq!(client.response().status(), 401);
 }
 
 /// Names of variables in a text: capitals with underscores between them.
