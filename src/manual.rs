@@ -103,15 +103,24 @@ fn settings(out: &mut String, example: &str) {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         let (setting, comment) = bare.split_once(" # ").unwrap_or((bare, ""));
         let setting = setting.trim();
-        if setting.starts_with('[') {
-            let _ = writeln!(out, ".SS {}\n{}", literal(setting), prose(comment));
+        let text = if setting.starts_with('[') {
+            let _ = writeln!(out, ".SS {}", literal(setting));
+            comment
         } else if is_setting(setting) {
-            let _ = writeln!(out, ".TP\n.B {}\n{}", literal(setting), prose(comment));
+            let _ = writeln!(out, ".TP\n.B {}", literal(setting));
+            comment
+        } else if bare.is_empty() {
+            out.push_str(".PP\n");
+            ""
+        } else if setting.is_empty() {
+            // Goes on with the line before.
+            comment
         } else {
-            let _ = match bare {
-                "" => writeln!(out, ".PP"),
-                text => writeln!(out, "{}", prose(text)),
-            };
+            bare
+        };
+        // An empty line would be a gap.
+        if !text.is_empty() {
+            let _ = writeln!(out, "{}", prose(text));
         }
     }
 }

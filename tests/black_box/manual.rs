@@ -72,6 +72,7 @@ fn the_manual_page_is_sound_and_names_every_setting() {
     let page = printed(&["man"]);
     let reference = printed(&["check", "--reference"]);
     let requests = [".TH", ".SH", ".SS", ".TP", ".B", ".PP"];
+    assert!(page.lines().all(|line| !line.is_empty()), "{page}");
     for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
         let request = line.split(' ').next().unwrap();
         assert!(requests.contains(&request), "{line}");
