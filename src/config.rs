@@ -33,6 +33,9 @@ pub use resolve::load;
 pub use secret::Secret;
 pub use source::Sources;
 
+/// A file with every setting, its default and its variable: what operators start from.
+pub const REFERENCE: &str = include_str!("../contrib/sluicegate.toml");
+
 /// Everything that was configured.
 #[derive(Debug)]
 pub struct Config {

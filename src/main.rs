@@ -4,11 +4,13 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use sluicegate::config::{self, Config, Sources};
 use sluicegate::handover::Predecessor;
 use sluicegate::key_command::{self, KeyArguments};
 use sluicegate::listen::{self, Listener};
+use sluicegate::manual;
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
 use sluicegate::watch;
@@ -27,7 +29,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Load the configuration and print what is in force, secrets redacted
-    Check,
+    Check {
+        /// Print every setting instead, with its default and its variable, as a file to start from
+        #[arg(long)]
+        reference: bool,
+    },
     /// Show a streamed exchange between built-in mock providers and the gateway, then keep serving
     Demo {
         /// Exit after the exchange
@@ -36,6 +42,15 @@ enum Command {
     },
     /// Make, list and end managed keys
     Key(KeyArguments),
+    /// Print the script that completes command lines in a shell
+    #[command(hide = true)]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
 /// Exit code for a configuration that cannot be used.
@@ -45,11 +60,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         None => serve(arguments.config),
-        Some(Command::Check) => check(arguments.config.as_deref()),
+        Some(Command::Check { reference: true }) => print(config::REFERENCE.as_bytes()),
+        Some(Command::Check { reference: false }) => check(arguments.config.as_deref()),
         Some(Command::Demo { once }) => demo(once),
         Some(Command::Key(key)) => {
             key_command::run(key, || load_config(arguments.config.as_deref()))
         }
+        Some(Command::Completions { shell }) => {
+            print(&manual::completions(Arguments::command(), shell))
+        }
+        Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
     }
 }
 
@@ -104,17 +124,19 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
 fn check(file: Option<&Path>) -> ExitCode {
     let checked = load(file).and_then(|(config, _)| tls_config::load(&config).map(|_| config));
     match checked {
-        Ok(config) => {
-            // A reader that has seen enough is no fault.
-            let _ = std::io::stdout().write_all(config.describe().as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(config) => print(config.describe().as_bytes()),
         Err(message) => fail(&message, BAD_CONFIGURATION.into()),
     }
 }
 
 fn demo(once: bool) -> ExitCode {
     sluicegate::demo::run(once).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    // A reader that has seen enough is no fault.
+    let _ = std::io::stdout().write_all(text);
+    ExitCode::SUCCESS
 }
 
 #[expect(

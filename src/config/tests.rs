@@ -1,5 +1,7 @@
 //! Tables of settings from every source, and configurations made at random.
 
+mod example;
+
 use proptest::prelude::*;
 
 use super::property::{Env, MARKER, holds, load_from, shown};
@@ -559,59 +561,5 @@ proptest! {
     fn no_text_panics(text in "\\PC{0,200}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         holds(text.as_bytes());
         holds(&bytes);
-    }
-}
-
-/// The file that operators start from.
-const EXAMPLE: &str = include_str!("../../contrib/sluicegate.toml");
-
-/// The example with every setting that is commented out in force.
-fn uncommented() -> String {
-    let setting = |line: &str| {
-        let rest = line.strip_prefix("# ")?;
-        let word = rest.split([' ', '=']).next()?;
-        let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let key = plain && rest.starts_with(&format!("{word} ="));
-        (key || rest.starts_with('[')).then(|| rest.to_owned())
-    };
-    let lines = EXAMPLE
-        .lines()
-        .map(|line| setting(line).unwrap_or(line.to_owned()));
-    lines.map(|line| line + "\n").collect()
-}
-
-#[test]
-fn the_example_names_every_setting_with_its_default() {
-    let env = [("ANTHROPIC_API_KEY", "a")];
-    let example = load_from(&env, "", EXAMPLE).unwrap();
-    // Keys from files that are not there.
-    let all = uncommented().replace("master_key_file", "# ");
-    let all = load_from(&env, "", &all).unwrap();
-    let section = |config: &Config, name: &str| {
-        let text = config.describe();
-        let from = text.split_once(&format!("\n[{name}]")).unwrap().1;
-        from.split("\n[").next().unwrap().to_owned()
-    };
-    for name in [
-        "passthrough",
-        "timeouts",
-        "metrics",
-        "log",
-        "providers.\"local\"",
-    ] {
-        let (written, default) = (section(&all, name), section(&example, name));
-        let differs = |line: &&str| !default.contains(*line) && !line.starts_with("headers");
-        assert_eq!(written.lines().find(differs), None, "{name}");
-    }
-    assert_eq!(all.limits.body, Some(32 << 20));
-    assert!(all.server.tls.is_some() && example.server.tls.is_none());
-    // Whatever `check` can print is in the example.
-    let described = all.describe();
-    for line in described
-        .lines()
-        .filter(|line| !line.starts_with(['#', '[']))
-    {
-        let key = line.split([' ', '.']).next().unwrap();
-        assert!(EXAMPLE.contains(key), "{line}");
     }
 }

@@ -1,0 +1,21 @@
+//! The operator's handbook: nothing but documentation.
+
+#[doc = include_str!("../docs/installing.md")]
+pub mod installing {}
+
+/// Every setting, as `sluicegate check --reference` prints it: a file to start from. What is commented out has its
+/// default there, the word in capitals behind it is the environment variable that wins over it.
+///
+/// ```toml
+#[doc = include_str!("../contrib/sluicegate.toml")]
+/// ```
+pub mod settings {}
+
+#[doc = include_str!("../docs/clients.md")]
+pub mod clients {}
+
+#[doc = include_str!("../docs/migrating.md")]
+pub mod migrating {}
+
+#[doc = include_str!("../docs/tuning.md")]
+pub mod tuning {}

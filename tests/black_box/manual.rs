@@ -1,0 +1,160 @@
+//! What the program says of itself: the manual page, the completion scripts and the reference of settings, each
+//! against the others and against the sources.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Setup, get};
+
+/// What a command prints.
+#[track_caller]
+fn printed(args: &[&str]) -> String {
+    let finished = args.iter().fold(Setup::bare(), |s, arg| s.arg(arg)).run();
+    assert_eq!(finished.code, Some(0), "{args:?} {finished:?}");
+    assert_eq!(finished.stderr, "", "{args:?}");
+    finished.stdout
+}
+
+/// Every command that `--help` names, with the commands below it, and what each of them takes.
+fn commands() -> Vec<(Vec<String>, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(command) = open.pop() {
+        let words: Vec<&str> = command
+            .iter()
+            .map(String::as_str)
+            .chain(["--help"])
+            .collect();
+        let help = printed(&words);
+        let listed = help
+            .split_once("\nCommands:\n")
+            .map_or("", |(_, list)| list);
+        let listed = listed.split("\n\n").next().unwrap();
+        for line in listed.lines().filter(|line| line.starts_with("  ")) {
+            let name = line.split_whitespace().next().unwrap();
+            // A line further in goes on with the one before.
+            if !line.starts_with("   ") {
+                open.push([command.clone(), vec![name.to_owned()]].concat());
+            }
+        }
+        let word = |c: char| c != '-' && !c.is_ascii_alphanumeric();
+        let options = { help.split(word) }
+            .filter(|word| word.starts_with("--"))
+            .map(str::to_owned);
+        found.push((command, options.collect()));
+    }
+    assert!(found.len() > 7, "{found:?}");
+    found
+}
+
+#[test]
+fn manual_page_and_completions_name_every_command_and_option() {
+    let page = printed(&["man"]).replace("\\-", "-");
+    let scripts = ["bash", "zsh", "fish"].map(|shell| printed(&["completions", shell]));
+    for (command, options) in commands() {
+        let name = command.join(" ");
+        let heading = format!(".SS sluicegate {name}");
+        assert!(name.is_empty() || page.contains(&heading), "{name}");
+        for word in command.iter().chain(&options) {
+            assert!(page.contains(word.as_str()), "{name} {word}");
+            // fish knows an option by its name alone.
+            let bare = word.trim_start_matches('-');
+            for script in &scripts {
+                assert!(script.contains(bare), "{name} {word}\n{script}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_is_sound_and_names_every_setting() {
+    let page = printed(&["man"]);
+    let reference = printed(&["check", "--reference"]);
+    let requests = [".TH", ".SH", ".SS", ".TP", ".B", ".PP"];
+    assert!(page.lines().all(|line| !line.is_empty()), "{page}");
+    for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+        let request = line.split(' ').next().unwrap();
+        assert!(requests.contains(&request), "{line}");
+    }
+    let plain = page
+        .replace("\\-", "-")
+        .replace("\\(dq", "\"")
+        .replace("\\e", "\\");
+    let settings = reference.lines().filter_map(|line| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        line.split_once(" = ").filter(|(key, _)| is_key(key))?;
+        Some(line.split(" # ").next().unwrap().trim())
+    });
+    let settings: Vec<&str> = settings.collect();
+    assert!(settings.len() > 40, "{settings:?}");
+    for setting in settings {
+        assert!(plain.contains(&format!(".TP\n.B {setting}\n")), "{setting}");
+    }
+}
+
+#[test]
+fn the_reference_is_a_file_that_can_be_used() {
+    let reference = printed(&["check", "--reference"]);
+    let finished = Setup::bare().toml(&reference).arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn the_packaged_configuration_starts_and_lets_nobody_in() {
+    let packaged = include_str!("../../contrib/debian/sluicegate.toml");
+    let toml = packaged.replace("/etc/sluicegate/keys.toml", "keys.toml");
+    assert_ne!(toml, packaged);
+    let setup = Setup::new().without("GOMODEL_MASTER_KEY");
+    let gateway = setup.toml(&toml).file("keys.toml", "").start();
+    let mut client = gateway.connect();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+    client.send(get("/p/openai/models"));
+    assert_eq!(client.response().status(), 401);
+}
+
+/// Names of variables in a text: capitals with underscores between them.
+fn variables(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    let capitals = |word: &&str| {
+        let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        let long = word.len() > 6 && word.contains('_') && !word.starts_with('_');
+        *word == "PORT" || long && word.bytes().all(plain)
+    };
+    words.filter(capitals).collect()
+}
+
+#[test]
+fn the_reference_names_every_variable_that_is_read_and_no_other() {
+    let reference = printed(&["check", "--reference"]);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let mut sources = String::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let is_code =
+            path.is_file() && !path.ends_with("tests.rs") && !path.ends_with("property.rs");
+        if is_code {
+            let text = fs::read_to_string(path).unwrap();
+            sources.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+        }
+    }
+    // A literal of nothing but a name is one that is looked up; messages are longer.
+    let literals = sources
+        .split('"')
+        .filter(|text| variables(text).contains(text));
+    let mut read: BTreeSet<&str> = literals.collect();
+    // It says where the file is, and is none of its settings.
+    assert!(read.remove("SLUICEGATE_CONFIG"));
+    assert!(read.len() > 20, "{read:?}");
+    let named = variables(&reference);
+    let missing: Vec<_> = read.difference(&named).collect();
+    assert!(
+        missing.is_empty(),
+        "not in contrib/sluicegate.toml: {missing:?}"
+    );
+    let providers = |name: &&&str| !name.ends_with("_API_KEY") && !name.ends_with("_BASE_URL");
+    let unread: Vec<_> = named.difference(&read).filter(providers).collect();
+    assert!(unread.is_empty(), "read nowhere: {unread:?}");
+}
