@@ -11,7 +11,7 @@ callgrind (user space, on epoll, as valgrind cannot run our rings). A tool that 
 columns: "-". A figure is the mean of one batch of units in a warm run, the least of several: what
 the clock does every 100 ms falls into others.
 """
-import argparse, contextlib, os, pathlib, re, shutil, signal, socket, ssl, struct, subprocess, sys
+import argparse, contextlib, hashlib, os, pathlib, re, shutil, signal, socket, ssl, struct, subprocess, sys
 import tempfile, time, tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -184,6 +184,8 @@ def upstream_connection(rig, tickets=0):
 BASIC = [("request", request, 100), ("event", event, 200),
          ("MiB down", download, 2), ("MiB up", upload, 2)]
 MODES = {
+    # Everything that operators can switch on.
+    "all on": BASIC[:2],
     "plain": BASIC + [("client connection", client_connection, 10),
                       ("upstream connection", upstream_connection, 10)],
     "TLS up": BASIC + [("upstream handshake", upstream_connection, 10),
@@ -290,7 +292,7 @@ def running(meter, mode, folder):
     """A gateway under the meter; gives its process id and the rig around it."""
     server, client = None, None
     cert = folder / "cert.pem"
-    if mode != "plain":
+    if "TLS" in mode:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(cert, folder / "key.pem")
     if mode == "TLS both":
@@ -311,18 +313,28 @@ def running(meter, mode, folder):
         environment["SLUICEGATE_TLS_CERT"] = str(cert)
         environment["SLUICEGATE_TLS_KEY"] = str(folder / "key.pem")
     config = folder / "gateway.toml"
-    config.write_text("[log]\naccess = false\n[timeouts]\nconnect = 60\nrequest_header = 60\n")
+    text = "[timeouts]\nconnect = 60\nrequest_header = 60\n"
+    if mode == "all on":
+        keys = folder / "keys.toml"
+        keys.write_text("".join(managed_keys()))
+        text += f'[auth]\nkeys_file = "{keys}"\n[metrics]\nenabled = true\n'
+        text += f'[log]\nfile = "{folder}/access.log"\n[server]\nserver_timing = true\n'
+        environment["GOMODEL_MASTER_KEY"] = "another-key"
+    else:
+        text += "[log]\naccess = false\n"
+    config.write_text(text)
     command = [*meter.command(), str(BINARY), "--config", str(config)]
     process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, text=True)
     pid = process.pid
     try:
+        line = ""
         for line in process.stderr:
             meter.rings |= '"driver":"io_uring"' in line
             if found := re.search(r'"listening","addr":"([^"]+):(\d+)"', line):
                 break
         else:
-            sys.exit(f"the gateway did not start under {command[0]}")
+            sys.exit(f"the gateway did not start under {command[0]}: {line}")
         if command[0] == "strace":
             pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
         yield pid, Rig(listener, (found[1], int(found[2])), server, client)
@@ -331,6 +343,15 @@ def running(meter, mode, folder):
         process.wait()
         process.stderr.close()
         listener.close()
+
+
+def managed_keys():
+    """10,000, and among them the one that is used, limited as far as it can be without being in the way."""
+    for index in range(10_000):
+        key = GATEWAY_KEY if index == 5_000 else f"key {index}"
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        limits = 'providers = ["anthropic"]\nrate = "1000000/s"\nstreams = 100\n' * (index == 5_000)
+        yield f'[[key]]\nid = "k{index}"\nname = "n{index}"\nsha256 = "{digest}"\n{limits}\n'
 
 
 def measure(meter, mode, folder):

@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -160,7 +160,7 @@ pub struct Worker {
     log: Log,
 }
 
-static SPARE: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
+static SPARE: LazyLock<Counters> = LazyLock::new(Counters::default);
 
 /// Connections beyond the limit that are read from, to answer `/health` and to say 503 in order.
 const SURPLUS_MAX: usize = 64;
@@ -669,12 +669,11 @@ impl<F: Future<Output = ()>> Future for Fenced<F> {
     }
 }
 
-/// Nanoseconds since the system started, the same for all threads and never less than before.
+/// Nanoseconds since some time in this process, the same for all threads and never less than before.
 #[must_use]
 pub fn monotonic_nanos() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let nanos = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
-    u64::try_from(nanos).unwrap_or_default()
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Seconds since 1970.

@@ -3,7 +3,7 @@
 //!
 //! Each cell says what the client and the provider see; behind each the next exchanges have to be
 //! right, and behind the whole table the gateway has as many descriptors and as much memory as
-//! before. What ends by a time limit is the table of the limits: each is a second there, on a
+//! before. What ends by a time limit is the table of the limits: each is a few seconds there, on a
 //! gateway of its own.
 
 mod client;
@@ -35,6 +35,9 @@ use stage::{Cell, Lane};
 
 /// Cells that are played at a time; all of them where all wait for a limit.
 const LANES: usize = 4;
+/// The limit that a cell needs. On a busy machine an exchange takes a while to get to its place, and the limit must not
+/// strike before.
+const LIMIT_SECONDS: u64 = 3;
 /// What one pass over the table may leave behind.
 const GROWTH_KIB: u64 = 512;
 /// Passes of which one has to leave less than that.
@@ -87,10 +90,9 @@ impl Bench {
         let scheme = if sides.upstream { "https" } else { "http" };
         let mut toml = timeouts(limit);
         let mut provider = |name: &str, url: &str| {
-            let idle = if limit == Some(Limit::IdleUpstream) {
-                1
-            } else {
-                60
+            let idle = match limit {
+                Some(Limit::IdleUpstream) => LIMIT_SECONDS,
+                _ => 60,
             };
             toml.push_str(&format!(
                 "[providers.{name}]\ntype = \"openai\"\nbase_url = \"{url}/v1\"\n\
@@ -230,7 +232,7 @@ fn timeouts(limit: Option<Limit>) -> String {
         Some(Limit::Request) => "request",
         Some(Limit::Drain) => "drain",
     };
-    format!("[timeouts]\n{name} = 1\n")
+    format!("[timeouts]\n{name} = {LIMIT_SECONDS}\n")
 }
 
 /// A socket with a port of its own, which nobody listens on.

@@ -94,7 +94,7 @@ pub(super) const UPGRADE: Step = Step::Ask("GET", &["Connection: Upgrade", "Upgr
 pub(super) const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-/// The time limit that ends a stall: each has a gateway of its own where it is one second.
+/// The time limit that ends a stall: each has a gateway of its own where it is a few seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Limit {
     Connect,

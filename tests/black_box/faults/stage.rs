@@ -17,9 +17,9 @@ use super::verdict::judge;
 /// Tells "at once" from every time limit on a machine that does a lot else; `notice` measures how
 /// soon it is.
 const AT_ONCE: Duration = Duration::from_secs(4);
-/// When a limit of one second may strike.
-const LIMIT_AT_LEAST: Duration = Duration::from_millis(500);
-const LIMIT_AT_MOST: Duration = Duration::from_secs(8);
+/// When a limit of three seconds may strike.
+const LIMIT_AT_LEAST: Duration = Duration::from_millis(1500);
+const LIMIT_AT_MOST: Duration = Duration::from_secs(12);
 
 /// One fault at one place, and what it leads to.
 #[derive(Clone, Copy)]
