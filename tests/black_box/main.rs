@@ -36,6 +36,7 @@ mod config;
 mod corners;
 mod counterpart;
 mod disconnects;
+mod egress_unix;
 mod endpoint_policy;
 mod errors;
 mod faults;
