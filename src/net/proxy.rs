@@ -24,13 +24,14 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// Whether another try can help: nobody but an operator changes what a proxy refuses.
+    /// Whether another try can help: what a proxy refuses, only an operator changes.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        !matches!(
-            self,
-            Self::Answer(AnswerError::Refused(101 | 300..=499) | AnswerError::Malformed(_))
-        )
+        match self {
+            Self::Answer(AnswerError::Refused(status)) => matches!(status, 408 | 429 | 500..),
+            Self::Answer(AnswerError::Malformed(_) | AnswerError::TooLong) => false,
+            Self::Resolve(_) | Self::Connect(_) | Self::Closed => true,
+        }
     }
 }
 
@@ -40,8 +41,8 @@ impl fmt::Display for ProxyError {
             Self::Resolve(error) => write!(f, "its name has no address: {error}"),
             Self::Connect(error) => write!(f, "no connection to it: {error}"),
             Self::Closed => f.write_str("it closed the connection without an answer"),
-            Self::Answer(AnswerError::Refused(407)) => {
-                f.write_str("it answered 407: it wants other credentials")
+            Self::Answer(AnswerError::Refused(status @ (401 | 407))) => {
+                write!(f, "it answered {status}: it wants other credentials")
             }
             Self::Answer(AnswerError::Refused(status)) => write!(f, "it answered {status}"),
             Self::Answer(AnswerError::Malformed(_)) => {

@@ -34,10 +34,11 @@ fn a_refusal_is_502_with_the_proxys_status() {
     let gateway = behind(&proxy.url().replace("http://", "http://u:p4ssw0rd@"), "");
     let rows = [
         ("407 p4ssw0rd", "407", false),
+        ("401 p4ssw0rd", "401: it wants other credentials", false),
         ("403 p4ssw0rd", "403", false),
         ("302 Found", "302", false),
         ("101 Switching Protocols", "101", false),
-        ("429 Slow down", "429", false),
+        ("429 Slow down", "429", true),
         ("500 p4ssw0rd", "500", true),
         ("502 Bad Gateway", "502", true),
         ("503 ", "503", true),
@@ -81,8 +82,8 @@ fn what_is_no_answer_is_502() {
         ("HTTP/2.0 200 OK\r\n\r\n", false),
         ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", false),
         ("\u{15}\u{3}\u{3}\0\u{2}\u{2}(", false),
-        (&endless, true),
-        (&interim, true),
+        (&endless, false),
+        (&interim, false),
     ];
     for (answer, again) in rows {
         let mut client = gateway.connect();
