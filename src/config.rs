@@ -5,6 +5,7 @@
 //! names source, key and expectation where it cannot.
 
 mod describe;
+mod egress;
 mod file;
 pub mod keys;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +17,7 @@ mod secret;
 mod source;
 #[cfg(test)]
 mod tests;
+mod url;
 pub mod value;
 
 use std::fmt;
@@ -23,11 +25,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
+pub use egress::{ClientIdentity, Proxy};
 pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
@@ -327,6 +331,10 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// Where it is.
     pub base: BaseUrl,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
+    /// The certificate that it is shown if it asks for one.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -344,6 +352,15 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// Whether a connection to one is as good as a connection to the other: the same name, place and way there.
+    #[must_use]
+    pub fn is_reached_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.base == other.base
+            && self.proxy == other.proxy
+            && self.identity == other.identity
+    }
+
     /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
     #[must_use]
     pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {
@@ -360,6 +377,8 @@ impl fmt::Debug for Provider {
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("base", &self.base)
+            .field("proxy", &self.proxy)
+            .field("identity", &self.identity)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &headers)
@@ -378,7 +397,7 @@ pub struct BaseUrl {
     pub tls: bool,
     /// Host.
     pub host: Host,
-    /// Port.
+    /// Port; 0 for a Unix socket.
     pub port: u16,
     /// As it goes into `Host`.
     pub authority: String,
@@ -393,6 +412,8 @@ pub enum Host {
     Name(String),
     /// An address.
     Ip(IpAddr),
+    /// This machine: the path of a Unix socket.
+    Unix(PathBuf),
 }
 
 /// What a provider is sent as credential.

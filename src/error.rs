@@ -37,8 +37,8 @@ pub enum Fault {
     RequestHeadTimeout,
     /// Content did not go on in time.
     RequestBodyTimeout,
-    /// A step before the request could be sent failed: code and message.
-    Unreached(&'static str, String),
+    /// A step before the request could be sent failed: code, message, and whether another try can help.
+    Unreached(&'static str, String, bool),
     /// The process ends before the request was whole.
     Draining,
     /// At a configured limit, or out of descriptors.
@@ -106,8 +106,15 @@ impl Fault {
         )
     }
 
+    /// The proxy on the way to the provider gives no tunnel; `error` holds nothing of its own text.
+    #[must_use]
+    pub fn upstream_proxy(provider: &str, error: &dyn Display, retry: bool) -> Self {
+        let message = format!("no tunnel through the proxy to provider {provider}: {error}");
+        Self::Unreached("upstream_proxy", message, retry)
+    }
+
     fn unreached(code: &'static str, what: &str, provider: &str, error: &dyn Display) -> Self {
-        Self::Unreached(code, format!("{what} provider {provider}: {error}"))
+        Self::Unreached(code, format!("{what} provider {provider}: {error}"), true)
     }
 
     /// A routing error; `providers` lists those that exist.
@@ -168,11 +175,11 @@ impl Fault {
                 "the request head did not arrive in time",
             ),
             Self::RequestBodyTimeout => row(408, "request_timeout", "the request body stalled"),
-            Self::Unreached(code, message) => Row {
+            Self::Unreached(code, message, retry) => Row {
                 status: 502,
                 code,
                 message: Cow::Owned(message.clone()),
-                retry: true,
+                retry: *retry,
             },
             Self::Draining => Row {
                 retry: true,

@@ -62,14 +62,14 @@ impl Gateway {
         }
     }
 
-    /// The index here of a provider of `other`: the same name at the same address.
+    /// The index here of a provider of `other`: the same name, reached in the same way.
     #[must_use]
     pub fn index_of(&self, other: &Self, index: usize) -> Option<usize> {
         if std::ptr::eq(self, other) {
             return Some(index);
         }
         let provider = other.config.providers.get(index)?;
-        let same = |mine: &Provider| mine.name == provider.name && mine.base == provider.base;
+        let same = |mine: &Provider| mine.is_reached_as(provider);
         self.config.providers.iter().position(same)
     }
 

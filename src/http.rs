@@ -1,8 +1,10 @@
 //! The pure core: HTTP/1.1 messages as bytes (RFC 9110, RFC 9112). No socket, clock, file or runtime.
 //!
 //! In reading order: [`target`] (what is asked for), [`head`] (heads as spans over a buffer),
-//! [`framing`] (which bytes belong to a message), [`rewrite`] (the outgoing head, in place).
+//! [`framing`] (which bytes belong to a message), [`rewrite`] (the outgoing head, in place), [`connect`]
+//! (what a proxy is asked and answers).
 
+pub mod connect;
 pub mod framing;
 pub mod head;
 pub mod rewrite;

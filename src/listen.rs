@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
@@ -197,10 +198,7 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let socket = stream_socket(AddressFamily::UNIX)?;
     if let Err(error) = rustix::net::bind(&socket, &address) {
-        // A file that nobody listens on is left from a process that has ended.
-        let probe = stream_socket(AddressFamily::UNIX)?;
-        let stale = rustix::net::connect(&probe, &address) == Err(Errno::CONNREFUSED);
-        if error != Errno::ADDRINUSE || !stale {
+        if error != Errno::ADDRINUSE || !is_stale(path, &address)? {
             return Err(error.into());
         }
         std::fs::remove_file(path)?;
@@ -208,4 +206,14 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     }
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Whether a process that has ended left this socket behind: nobody listens on it. A file of another kind
+/// refuses connections too, and is somebody's.
+fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = stream_socket(AddressFamily::UNIX)?;
+    Ok(rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))
 }

@@ -25,6 +25,7 @@ pub mod note;
 pub mod peer;
 pub mod plain;
 pub mod pool;
+pub mod proxy;
 pub mod resolve;
 pub mod response;
 pub mod scratch;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, Listen, LogFile, Provider};
+use super::{Config, Credential, Driver, Listen, LogFile, Provider, Proxy};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -166,9 +166,6 @@ fn list(addresses: &[Listen]) -> String {
 }
 
 fn describe_provider(out: &mut String, provider: &Provider) {
-    let base = &provider.base;
-    let scheme = if base.tls { "https" } else { "http" };
-    let base_url = format!("{scheme}://{}{}", base.authority, base.path);
     let (credential, key) = match &provider.credential {
         Credential::Bearer(key) => ("bearer", Some(key)),
         Credential::XApiKey(key) => ("x-api-key", Some(key)),
@@ -180,9 +177,15 @@ fn describe_provider(out: &mut String, provider: &Provider) {
         "\n[providers.{:?}]\ntype = {:?}\nbase_url = {}\ncredential = {credential:?}",
         provider.name,
         provider.kind.as_str(),
-        quoted(&base_url)
+        quoted(&provider.base.to_string())
     );
     optional(out, "api_key", key.map(|key| format!("\"{key}\"")));
+    let proxy = provider.proxy.as_ref().map(Proxy::to_string);
+    optional(out, "proxy", proxy.as_deref().map(quoted));
+    if let Some(identity) = &provider.identity {
+        let (cert, key) = (quoted_path(&identity.cert), quoted_path(&identity.key));
+        let _ = writeln!(out, "client_cert = {cert}\nclient_key = {key}");
+    }
     let idle = seconds(provider.idle_upstream);
     let _ = writeln!(out, "idle_upstream = {idle}\nwarm = {}", provider.warm);
     optional(out, "allow", provider.allow.as_ref());

@@ -103,6 +103,9 @@ pub(super) struct LogTable {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UpstreamTable {
     pub ca_file: Option<String>,
+    pub client_cert: Option<String>,
+    pub client_key: Option<String>,
+    pub proxy: Option<String>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -112,9 +115,12 @@ pub(super) struct ProviderTable {
     pub api_key: Option<String>,
     pub api_key_file: Option<String>,
     pub base_url: Option<String>,
+    pub client_cert: Option<String>,
+    pub client_key: Option<String>,
     pub credential: Option<String>,
     pub headers: BTreeMap<String, String>,
     pub idle_upstream: Option<Scalar>,
+    pub proxy: Option<String>,
     pub warm: Option<Scalar>,
     pub allow: Option<Vec<String>>,
     pub deny: Option<Vec<String>>,

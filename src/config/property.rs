@@ -57,6 +57,7 @@ pub fn holds(input: &[u8]) {
         ("OPENAI_API_KEY", MARKER),
         ("ANTHROPIC_EAST_API_KEY", MARKER),
         ("VLLM_API_KEY_FILE", "secret"),
+        ("HTTPS_PROXY", "http://u:Sk5Marker@proxy"),
     ];
     let shown = shown(&env, dotenv, toml);
     assert!(!shown.contains(MARKER), "{shown}");

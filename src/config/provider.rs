@@ -4,35 +4,53 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gateway::may_configure;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
+use super::egress::{self, Egress, ProxyChoice};
 use super::file::ProviderTable;
 use super::source::{Env, Sources, secret_file};
-use super::{BaseUrl, ConfigError, Credential, Host, Provider, Secret, value};
+use super::url::base;
+use super::{
+    BaseUrl, ClientIdentity, ConfigError, Credential, Host, Provider, Proxy, Secret, value,
+};
+
+/// What a file says of providers.
+pub(super) struct Tables<'a> {
+    /// Its name for messages.
+    pub(super) from: &'a str,
+    pub(super) providers: BTreeMap<String, ProviderTable>,
+    /// What holds for all of them.
+    pub(super) egress: Egress,
+}
 
 /// Every instance that environment and file define and whose type is enabled, by name.
 pub(super) fn resolve(
     sources: &Sources<'_>,
     env: &Env<'_>,
-    path: &str,
-    mut tables: BTreeMap<String, ProviderTable>,
+    mut tables: Tables<'_>,
     enabled: &[ProviderKind],
 ) -> Result<Vec<Provider>, ConfigError> {
     let named: BTreeMap<String, String> = instances(env);
-    let names: BTreeSet<String> = tables.keys().chain(named.keys()).cloned().collect();
+    let names: BTreeSet<String> = tables
+        .providers
+        .keys()
+        .chain(named.keys())
+        .cloned()
+        .collect();
     let mut providers = Vec::new();
     for name in names {
-        let table = tables.remove(&name);
+        let table = tables.providers.remove(&name);
         let instance = Instance {
             sources,
             env,
-            path,
+            path: tables.from,
+            egress: &tables.egress,
             prefix: named.get(&name),
             name,
         };
@@ -94,6 +112,7 @@ struct Instance<'a> {
     sources: &'a Sources<'a>,
     env: &'a Env<'a>,
     path: &'a str,
+    egress: &'a Egress,
     /// Of its environment variables, if it has any.
     prefix: Option<&'a String>,
     name: String,
@@ -141,10 +160,14 @@ impl Instance<'_> {
         let idle_upstream = self.idle_upstream(&table, kind)?;
         let warm = self.warm(&table, base.tls)?;
         let (allow, deny) = self.policy(&table, kind)?;
+        let proxy = self.proxy(&table, &base)?;
+        let identity = self.identity(&table, &base)?;
         let provider = Provider {
             name: self.name.clone(),
             kind,
             base,
+            proxy,
+            identity,
             credential,
             defaults,
             headers,
@@ -179,6 +202,38 @@ impl Instance<'_> {
         }
         let written = table.base_url.as_deref().map(base).transpose();
         written.map_err(|expected| self.error("base_url", expected))
+    }
+
+    /// The table's own, else what holds for all.
+    fn proxy(&self, table: &ProviderTable, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
+        let own = ProxyChoice::parse(table.proxy.as_deref().unwrap_or_default());
+        match own.map_err(|expected| self.error("proxy", expected))? {
+            ProxyChoice::Environment => self.egress.proxy.decide(self.env, base),
+            ProxyChoice::Through(_) if matches!(base.host, Host::Unix(_)) => {
+                Err(self.error("proxy", "expected no proxy on the way to a Unix socket"))
+            }
+            own => own.decide(self.env, base),
+        }
+    }
+
+    /// As for the proxy. Without TLS nobody asks for it.
+    fn identity(
+        &self,
+        table: &ProviderTable,
+        base: &BaseUrl,
+    ) -> Result<Option<Arc<ClientIdentity>>, ConfigError> {
+        let (cert, key) = (table.client_cert.as_deref(), table.client_key.as_deref());
+        let own = egress::identity(self.sources.read, cert, key)
+            .map_err(|(key, message)| self.error(key, message))?;
+        match own {
+            Some(_) if !base.tls => {
+                let message = "expected an https:// base_url, since the certificate is for TLS";
+                Err(self.error("client_cert", message))
+            }
+            own => Ok(own
+                .or_else(|| self.egress.identity.clone())
+                .filter(|_| base.tls)),
+        }
     }
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
@@ -431,7 +486,7 @@ fn line_bytes(name: &str, value: &str) -> usize {
 pub const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
 
 /// Most bytes of configured headers, and of any one value or path.
-const HEADER_BYTES_MAX: usize = 4096;
+pub(super) const HEADER_BYTES_MAX: usize = 4096;
 
 fn field_value(value: &str) -> Result<(), &'static str> {
     let plain = value
@@ -453,83 +508,4 @@ fn default_base(kind: ProviderKind) -> &'static str {
         ProviderKind::Vllm => "http://localhost:8000/v1",
         ProviderKind::DeepSeek => "https://api.deepseek.com",
     }
-}
-
-/// `http[s]://host[:port][/path]`
-pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
-    const EXPECTED: &str =
-        "expected a URL such as https://api.example.com/v1, without user, query or fragment";
-    let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
-    let tls = match scheme.to_ascii_lowercase().as_str() {
-        "http" => false,
-        "https" => true,
-        _ => return Err(EXPECTED),
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (host, port) = split_port(authority).ok_or(EXPECTED)?;
-    let usual = if tls { 443 } else { 80 };
-    let port = match port {
-        Some(digits) => value::number(digits)
-            .and_then(|port| u16::try_from(port).ok())
-            .filter(|port| *port > 0)
-            .ok_or("expected a port from 1 to 65535 in the URL")?,
-        None => usual,
-    };
-    let host = parse_host(host).ok_or(EXPECTED)?;
-    let target = crate::http::target::parse(if path.is_empty() {
-        b"/"
-    } else {
-        path.as_bytes()
-    });
-    let Ok(crate::http::target::Target::Path { query: None, .. }) = target else {
-        return Err(EXPECTED);
-    };
-    let mut authority = match &host {
-        Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
-        Host::Ip(ip) => ip.to_string(),
-        Host::Name(name) => name.clone(),
-    };
-    if port != usual {
-        authority.push_str(&format!(":{port}"));
-    }
-    if path.len() > HEADER_BYTES_MAX {
-        return Err(EXPECTED);
-    }
-    Ok(BaseUrl {
-        tls,
-        host,
-        port,
-        authority,
-        path: path.trim_end_matches('/').to_owned(),
-    })
-}
-
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    if authority.starts_with('[') {
-        let (host, behind) = authority.split_at(authority.find(']')? + 1);
-        return match behind.strip_prefix(':') {
-            Some(port) => Some((host, Some(port))),
-            None => behind.is_empty().then_some((host, None)),
-        };
-    }
-    match authority.split_once(':') {
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((authority, None)),
-    }
-}
-
-fn parse_host(host: &str) -> Option<Host> {
-    if let Some(inner) = host.strip_prefix('[') {
-        let ip: IpAddr = inner.strip_suffix(']')?.parse().ok()?;
-        return ip.is_ipv6().then_some(Host::Ip(ip));
-    }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return ip.is_ipv4().then_some(Host::Ip(ip));
-    }
-    let named = !host.is_empty()
-        && host.len() <= 253
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    named.then(|| Host::Name(host.to_ascii_lowercase()))
 }

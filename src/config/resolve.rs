@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::http::target::{self, Target};
 use crate::route::ProviderKind;
 
+use super::egress::{self, Egress, ProxyChoice};
 use super::file::{self, File, Scalar};
+use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
@@ -34,7 +36,12 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
         from: &from,
     };
     let passthrough = resolver.passthrough(&file)?;
-    let providers = provider::resolve(sources, &env, &from, file.providers, &passthrough.kinds)?;
+    let tables = Tables {
+        from: &from,
+        providers: file.providers,
+        egress: resolver.egress(sources, &file.upstream)?,
+    };
+    let providers = provider::resolve(sources, &env, tables, &passthrough.kinds)?;
     Ok(Config {
         server: resolver.server(&file.server)?,
         auth: resolver.auth(sources, &file.auth)?,
@@ -335,6 +342,23 @@ impl Resolver<'_> {
             tunnel_idle: positive("tunnel_idle", &table.tunnel_idle, "", 3600)?,
             drain_delay: time("", "drain_delay", &table.drain_delay, 0)?,
             drain: time("", "drain", &table.drain, 300)?,
+        })
+    }
+
+    /// What holds for every provider that has no other.
+    fn egress(
+        &self,
+        sources: &Sources<'_>,
+        table: &file::UpstreamTable,
+    ) -> Result<Egress, ConfigError> {
+        let at = |key: &str| format!("upstream.{key}");
+        let proxy = ProxyChoice::parse(table.proxy.as_deref().unwrap_or_default());
+        let files = (table.client_cert.as_deref(), table.client_key.as_deref());
+        let identity = egress::identity(sources.read, files.0, files.1);
+        Ok(Egress {
+            proxy: proxy.map_err(|expected| ConfigError::new(self.from, &at("proxy"), expected))?,
+            identity: identity
+                .map_err(|(key, message)| ConfigError::new(self.from, &at(key), message))?,
         })
     }
 

@@ -89,6 +89,27 @@ pub fn number(text: &str) -> Option<u64> {
     })
 }
 
+/// What a percent-encoded text stands for; `None` where a `%` is not followed by two hexadecimal digits.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let (digits, behind) = behind.split_at_checked(2)?;
+        let value = digits.iter().try_fold(0, |value, digit| {
+            Some(value << 4 | char::from(*digit).to_digit(16)?)
+        })?;
+        out.push(u8::try_from(value).ok()?);
+        rest = behind;
+    }
+    Some(out)
+}
+
 /// Values of a comma-separated list, trimmed, empty ones left out.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
@@ -127,6 +148,24 @@ mod tests {
                 millis.map(Duration::from_millis),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn percent_encoding() {
+        let rows: [(&str, Option<&[u8]>); 9] = [
+            ("", Some(b"")),
+            ("a+b", Some(b"a+b")),
+            ("%2Frun%2fx", Some(b"/run/x")),
+            ("%00%ff", Some(b"\0\xff")),
+            ("%252F", Some(b"%2F")),
+            ("%", None),
+            ("%2", None),
+            ("%+1", None),
+            ("%g0", None),
+        ];
+        for (text, bytes) in rows {
+            assert_eq!(percent_decoded(text).as_deref(), bytes, "{text}");
         }
     }
 

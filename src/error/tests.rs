@@ -315,6 +315,25 @@ fn what_never_reached_the_provider_may_be_tried_again() {
 }
 
 #[test]
+fn a_proxy_is_tried_again_where_that_can_help() {
+    for retry in [true, false] {
+        let fault = Fault::upstream_proxy("openai", &"it answered 407", retry);
+        let (head, body) = written(&fault, "id", Persistence::Close);
+        assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
+        assert!(
+            head.contains(&format!("\r\nx-should-retry: {retry}\r\n")),
+            "{head}"
+        );
+        assert_eq!(body["error"]["code"], "upstream_proxy");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("openai") && message.ends_with("407"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_rate_says_when_to_come_back() {
     let fault = Fault::Auth(AuthError::RateExceeded { retry_after: 61 });
     let (head, _) = written(&fault, "id", Persistence::Close);

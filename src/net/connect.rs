@@ -1,8 +1,10 @@
-//! A connection to a provider: addresses, TCP to the first of them that answers, TLS.
+//! A connection to a provider: addresses, TCP to the first of them that answers or a Unix socket, a tunnel
+//! where there is a proxy, TLS.
 
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -11,13 +13,14 @@ use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::config::{Host, Provider};
+use crate::config::{BaseUrl, Host, Provider, Proxy};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
 use crate::tls::handshake::Role;
 
-use super::deadline::Clock;
-use super::socket::Socket;
+use super::deadline::{Clock, TICK};
+use super::proxy::{ProxyError, tunnel};
+use super::socket::{Socket, is_scarce};
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::worker::Worker;
@@ -34,6 +37,8 @@ pub enum ConnectError {
     Connect(io::Error),
     /// The TLS handshake failed.
     Tls(io::Error),
+    /// The proxy gave no tunnel.
+    Proxy(ProxyError),
 }
 
 /// A connection that was made, and what it took.
@@ -70,6 +75,11 @@ impl Connected {
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
 pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, ConnectError> {
     let base = &provider.base;
+    // Before the first wait: a reload may change what is in force.
+    let tls = match base.tls {
+        true => Some(worker.client_tls(provider).ok_or_else(replaced)?),
+        false => None,
+    };
     let began = Instant::now();
     let connected = |stream, connect| Connected {
         stream,
@@ -81,28 +91,21 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
         let answer = answer.map(|stream| connected(stream, began.elapsed()));
         return answer.map_err(ConnectError::Connect);
     }
-    let addresses = match &base.host {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, base.port)],
-        Host::Name(name) => worker
-            .names
-            .lookup(name, base.port)
-            .await
-            .map_err(ConnectError::Resolve)?,
+    let socket = match &provider.proxy {
+        Some(proxy) => through(worker, proxy, base).await?,
+        None => reach(worker, &base.host, base.port).await?,
     };
-    let socket = first_to_answer(&worker.clock, &addresses)
-        .await
-        .map_err(ConnectError::Connect)?;
     let connect = began.elapsed();
-    if !base.tls {
+    let Some(tls) = tls else {
         return Ok(connected(Stream::plain(socket), connect));
-    }
+    };
     let name = match &base.host {
         Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|error| {
+        host => ServerName::try_from(host.to_string()).map_err(|error| {
             ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))
         })?,
     };
-    let tls = UnbufferedClientConnection::new(worker.client_tls(), name)
+    let tls = UnbufferedClientConnection::new(tls, name)
         .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
     let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
     stream
@@ -114,6 +117,56 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
     connected.took.tls = Some(began.elapsed().saturating_sub(connect));
     connected.resumed = resumed;
     Ok(connected)
+}
+
+/// A request that began before a reload and connects after it has no certificate to show any more.
+fn replaced() -> ConnectError {
+    let message = "the client certificate was replaced meanwhile";
+    ConnectError::Tls(io::Error::other(message))
+}
+
+/// A socket whose other end is `base`, behind the proxy.
+async fn through(worker: &Worker, proxy: &Proxy, base: &BaseUrl) -> Result<Socket, ConnectError> {
+    let reached = reach(worker, &proxy.host, proxy.port).await;
+    let mut socket = reached.map_err(|error| match error {
+        ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
+        ConnectError::Connect(error) if !is_scarce(&error) => {
+            ConnectError::Proxy(ProxyError::Connect(error))
+        }
+        error => error,
+    })?;
+    let opened = tunnel(worker, &mut socket, proxy, base).await;
+    opened.map(|()| socket).map_err(ConnectError::Proxy)
+}
+
+/// A socket that is connected to a host.
+async fn reach(worker: &Worker, host: &Host, port: u16) -> Result<Socket, ConnectError> {
+    let addresses = match host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+        Host::Name(name) => worker
+            .names
+            .lookup(name, port)
+            .await
+            .map_err(ConnectError::Resolve)?,
+        Host::Unix(path) => {
+            return reach_unix(&worker.clock, path)
+                .await
+                .map_err(ConnectError::Connect);
+        }
+    };
+    first_to_answer(&worker.clock, &addresses)
+        .await
+        .map_err(ConnectError::Connect)
+}
+
+/// Tries again for as long as the caller waits while the queue there is full: the kernel has no event for that.
+async fn reach_unix(clock: &Rc<Clock>, path: &Path) -> io::Result<Socket> {
+    loop {
+        if let Some(socket) = Socket::connect_unix(path)? {
+            return Ok(socket);
+        }
+        clock.sleep(TICK).await;
+    }
 }
 
 /// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.

@@ -670,6 +670,7 @@ fn connect_fault(provider: &str, error: ConnectError) -> Fault {
         ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
         ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
         ConnectError::Tls(error) => Fault::upstream_tls(provider, &error),
+        ConnectError::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
     }
 }
 

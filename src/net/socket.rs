@@ -11,6 +11,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -18,8 +19,8 @@ use std::task::{Context, Poll};
 use monoio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
-    sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType, sockopt,
 };
 
 /// What one attempt to receive gave.
@@ -83,6 +84,22 @@ impl Socket {
         let mut socket = Self::from_fd(fd)?;
         socket.readable = false;
         Ok(socket)
+    }
+
+    /// Connects to a Unix socket of this machine, which is done at once; `None` when too many wait there to be
+    /// accepted.
+    ///
+    /// # Errors
+    /// When there is no descriptor, or nobody listens.
+    pub fn connect_unix(path: &Path) -> io::Result<Option<Self>> {
+        let address = SocketAddrUnix::new(path)?;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&fd, &address) {
+            Ok(()) => Self::from_fd(fd).map(Some),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One `recv`. `Eof` is the peer's FIN.
@@ -180,9 +197,17 @@ impl Socket {
     /// # Errors
     /// What the kernel reports.
     pub fn peek(&self) -> io::Result<Received> {
-        let mut byte = [0_u8; 1];
+        self.peek_into(&mut [0])
+    }
+
+    /// As [`peek`](Self::peek), with a copy of what is there.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn peek_into(&self, out: &mut [u8]) -> io::Result<Received> {
+        debug_assert!(!out.is_empty(), "nothing to see is no end");
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        match rustix::net::recv(self.fd(), &mut byte, flags) {
+        match rustix::net::recv(self.fd(), out, flags) {
             Ok((0, _)) => Ok(Received::Eof),
             Ok((n, _)) => Ok(Received::Data(n)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Pending),

@@ -5,20 +5,36 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::config::{Config, ServerTls, UpstreamTls};
+use crate::config::{ClientIdentity, Config, ServerTls, UpstreamTls};
 
 /// What a worker needs for TLS on both sides.
 #[derive(Clone)]
 pub struct TlsConfigs {
     /// Towards clients, if TLS is configured.
     pub server: Option<Arc<ServerConfig>>,
-    /// Towards providers.
-    pub client: Arc<ClientConfig>,
+    /// Towards providers: without a certificate of our own first, then one for each that there is. Each has its
+    /// own session cache, so no session is resumed under another name than it was made for.
+    clients: Arc<[Client]>,
+}
+
+struct Client {
+    identity: Option<Arc<ClientIdentity>>,
+    config: Arc<ClientConfig>,
+}
+
+impl TlsConfigs {
+    /// Towards a provider that is shown this certificate, if it is known.
+    #[must_use]
+    pub fn client(&self, identity: Option<&ClientIdentity>) -> Option<Arc<ClientConfig>> {
+        let mut clients = self.clients.iter();
+        let found = clients.find(|client| client.identity.as_deref() == identity);
+        found.map(|client| client.config.clone())
+    }
 }
 
 /// Reads certificates, key and roots.
@@ -28,20 +44,30 @@ pub struct TlsConfigs {
 pub fn load(config: &Config) -> Result<TlsConfigs, String> {
     let server = config.server.tls.as_ref().map(server).transpose()?;
     let needs_roots = config.providers.iter().any(|provider| provider.base.tls);
-    let client = client(&config.upstream, needs_roots)?;
-    Ok(TlsConfigs { server, client })
+    let roots = Arc::new(trusted(&config.upstream, needs_roots)?);
+    let mut identities = vec![None];
+    for identity in config.providers.iter().map(|provider| &provider.identity) {
+        if !identities.contains(identity) {
+            identities.push(identity.clone());
+        }
+    }
+    let client = |identity: Option<Arc<ClientIdentity>>| {
+        let config = client(roots.clone(), identity.as_deref())?;
+        Ok(Client { identity, config })
+    };
+    let clients: Result<_, String> = identities.into_iter().map(client).collect();
+    Ok(TlsConfigs {
+        server,
+        clients: clients?,
+    })
 }
 
 const ALPN: &[u8] = b"http/1.1";
 
 fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     let certificates = certificates(&files.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
-        at(
-            &files.key,
-            format!("expected a private key in PEM: {error}"),
-        )
-    })?;
+    let key = PrivateKeyDer::from_pem_file(&files.key);
+    let key = key.map_err(|error| no_key(&files.key, &error))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -56,12 +82,7 @@ fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     };
     let mut config = builder
         .with_single_cert(certificates, key)
-        .map_err(|error| {
-            at(
-                &files.cert,
-                format!("certificate and key do not fit: {error}"),
-            )
-        })?;
+        .map_err(|error| misfit(&files.cert, &error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Stateless tickets: a client that reconnects resumes with any worker.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
@@ -71,7 +92,7 @@ fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn client(trust: &UpstreamTls, needed: bool) -> Result<Arc<ClientConfig>, String> {
+fn trusted(trust: &UpstreamTls, needed: bool) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     let (file, dir) = (trust.ca_file.as_deref(), trust.ca_dir.as_deref());
     if file.is_some() || dir.is_some() {
@@ -95,11 +116,29 @@ fn client(trust: &UpstreamTls, needed: bool) -> Result<Arc<ClientConfig>, String
             );
         }
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    Ok(store)
+}
+
+fn client(
+    roots: Arc<RootCertStore>,
+    identity: Option<&ClientIdentity>,
+) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let read = CertificateDer::pem_slice_iter(&identity.cert_pem).collect();
+            let chain = chain(&identity.cert, read)?;
+            let key = PrivateKeyDer::from_pem_slice(identity.expose_key());
+            let key = key.map_err(|error| no_key(&identity.key, &error))?;
+            let config = builder.with_client_auth_cert(chain, key);
+            config.map_err(|error| misfit(&identity.cert, &error))?
+        }
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
@@ -107,7 +146,14 @@ fn client(trust: &UpstreamTls, needed: bool) -> Result<Arc<ClientConfig>, String
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|error| at(path, error))?;
+    chain(path, read)
+}
+
+fn chain(
+    path: &Path,
+    read: Result<Vec<CertificateDer<'static>>, pem::Error>,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = read.map_err(|error| at(path, error))?;
     if certificates.is_empty() {
         return Err(at(path, "expected a certificate chain in PEM, found none"));
     }
@@ -120,6 +166,14 @@ fn roots(path: &Path) -> Result<RootCertStore, String> {
         store.add(certificate).map_err(|error| at(path, error))?;
     }
     Ok(store)
+}
+
+fn no_key(path: &Path, error: &pem::Error) -> String {
+    at(path, format!("expected a private key in PEM: {error}"))
+}
+
+fn misfit(path: &Path, error: &rustls::Error) -> String {
+    at(path, format!("certificate and key do not fit: {error}"))
 }
 
 fn at(path: &Path, what: impl Display) -> String {

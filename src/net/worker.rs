@@ -24,7 +24,7 @@ use rustls::server::UnbufferedServerConnection;
 
 use crate::admission::Admission;
 use crate::auth::Keys;
-use crate::config::{Config, Host, value};
+use crate::config::{Config, Host, Provider, value};
 use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
@@ -243,10 +243,10 @@ impl Worker {
         self.gateway.borrow().clone()
     }
 
-    /// TLS towards providers.
+    /// TLS towards this provider; `None` when it has another certificate by now.
     #[must_use]
-    pub fn client_tls(&self) -> Arc<ClientConfig> {
-        self.tls.borrow().client.clone()
+    pub fn client_tls(&self, provider: &Provider) -> Option<Arc<ClientConfig>> {
+        self.tls.borrow().client(provider.identity.as_deref())
     }
 
     /// Whether answers end their connections.
@@ -446,7 +446,8 @@ impl Worker {
             return;
         }
         for provider in &self.gateway().config.providers {
-            if let Host::Name(name) = &provider.base.host {
+            let proxy = provider.proxy.as_ref().map(|proxy| &proxy.host);
+            if let Host::Name(name) = proxy.unwrap_or(&provider.base.host) {
                 self.names.prefetch(name);
             }
         }

@@ -266,6 +266,9 @@ fn every_key_of_the_file_takes_effect() {
         file = "access.log"
         [upstream]
         ca_file = "ca.pem"
+        client_cert = "client.pem"
+        client_key = "client.key"
+        proxy = "http://me:proxy-marker@proxy.test:3128"
         [providers.openrouter]
         api_key_file = "secret.txt"
         site_url = "https://me.test"
@@ -275,10 +278,18 @@ fn every_key_of_the_file_takes_effect() {
         base_url = "http://gpu:8000"
         credential = "client"
         idle_upstream = "9s"
+        proxy = "http://other.test"
         headers = { X-Team = "team-marker" }
+        [providers.openai-near]
+        base_url = "http+unix://%2Frun%2Fnear.sock/v1"
+        api_key = "sk-marker"
     "#;
     let setup = bare().without("SSL_CERT_FILE").toml(toml);
-    let described = check(setup.secret("gk-marker").secret("team-marker"));
+    let setup = { setup }
+        .file("client.pem", &pki().client.cert)
+        .file("client.key", &pki().client.key);
+    let secrets = ["gk-marker", "team-marker", "proxy-marker", "sk-marker"];
+    let described = check({ secrets.iter() }.fold(setup, |setup, secret| setup.secret(secret)));
     for line in [
         "# configuration file: sluicegate.toml",
         "listen = [\"127.0.0.1:7\", \"[::1]:7\"]",
@@ -321,6 +332,11 @@ fn every_key_of_the_file_takes_effect() {
         "credential = \"client\"",
         "idle_upstream = 9",
         "headers.\"X-Team\" = \"[redacted]\"",
+        "client_cert = \"client.pem\"",
+        "client_key = \"client.key\"",
+        "proxy = \"http://[redacted]@proxy.test:3128\"",
+        "proxy = \"http://other.test:80\"",
+        "base_url = \"http+unix://%2Frun%2Fnear.sock/v1\"",
     ] {
         assert_line(&described, line);
     }

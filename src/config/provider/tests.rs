@@ -3,6 +3,7 @@
 use super::super::property::{Env, MARKER, load_from};
 use super::*;
 use crate::config::Config;
+use std::os::unix::ffi::OsStrExt as _;
 
 #[test]
 fn base_urls() {
@@ -18,6 +19,18 @@ fn base_urls() {
         ("HTTP://LocalHost:8000", Some("localhost:8000|8000||false")),
         ("http://[::1]:9/x", Some("[::1]:9|9|/x|false")),
         ("http://127.0.0.1/", Some("127.0.0.1|80||false")),
+        (
+            "http+unix://%2Frun%2Fv.sock/v1",
+            Some("localhost|0|/v1|false"),
+        ),
+        ("HTTP+UNIX://%2frun", Some("localhost|0||false")),
+        ("http+unix:///run/v.sock/v1", None),
+        ("http+unix://run/v1", None),
+        ("http+unix://", None),
+        ("http+unix://%2Frun%00", None),
+        ("http+unix://%2Frun%2", None),
+        ("http+unix://%2Frun/v1?q", None),
+        ("https+unix://%2Frun/v1", None),
         ("ftp://x", None),
         ("api.openai.com", None),
         ("https://", None),
@@ -39,6 +52,22 @@ fn base_urls() {
         });
         assert_eq!(found.as_deref(), expected, "{url}");
     }
+}
+
+#[test]
+fn sockets_have_any_path_that_fits() {
+    let socket = |url: &str| base(url).map(|base| (base.host.clone(), base.to_string()));
+    let (host, shown) = socket("http+unix://%2Frun%2Fa+b%20%C3%A9%FF/x/").unwrap();
+    let path = std::ffi::OsStr::from_bytes(b"/run/a+b \xc3\xa9\xff");
+    assert_eq!(host, Host::Unix(path.into()));
+    assert_eq!(shown, "http+unix://%2Frun%2Fa%2Bb%20%C3%A9%FF/x");
+    assert_eq!(socket(&shown).unwrap(), (host, shown));
+    let long = |len: usize| format!("http+unix://%2F{}", "a".repeat(len - 1));
+    assert!(socket(&long(107)).is_ok());
+    assert_eq!(
+        socket(&long(108)).unwrap_err(),
+        "expected a socket's path of at most 107 bytes"
+    );
 }
 
 /// One line an instance: name, type, authority and path, credential.

@@ -186,6 +186,15 @@ impl Setup {
         self.spawn_by(command, socket.into())
     }
 
+    /// Starts it with this file mode creation mask.
+    pub(crate) fn start_with_umask(self, umask: &str) -> Gateway {
+        let mut command = Command::new("/bin/sh");
+        let script = format!("umask {umask} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(program());
+        let child = self.spawn_by(command, Stdio::null());
+        self.started(child)
+    }
+
     /// Runs it with so few descriptors that it has to end by itself.
     pub(crate) fn run_with_descriptors(self, count: usize) -> Finished {
         let mut command = Command::new("/bin/sh");

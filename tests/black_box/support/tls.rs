@@ -30,6 +30,8 @@ pub(crate) struct Pki {
     pub(crate) elsewhere: Identity,
     /// A client's.
     pub(crate) client: Identity,
+    /// Another client's.
+    pub(crate) other_client: Identity,
     /// For `localhost`, signed by an authority that nobody knows.
     pub(crate) stranger: Identity,
 }
@@ -42,6 +44,7 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| {
         renewed: ca.sign(&["localhost", "127.0.0.1", "::1"]),
         elsewhere: ca.sign(&["elsewhere.test"]),
         client: ca.sign(&["client.test"]),
+        other_client: ca.sign(&["other-client.test"]),
         stranger: authority().sign(&["localhost", "127.0.0.1"]),
     }
 });

@@ -60,7 +60,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// Over an established connection.
     pub(crate) fn new(socket: TcpStream, tls: Option<Connection>) -> Self {
-        socket.set_nodelay(true).unwrap();
+        // A Unix socket has no such thing, and no need of it.
+        let _ = socket.set_nodelay(true);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
@@ -169,6 +170,15 @@ impl Wire {
     /// Sends bytes past TLS, if there is any.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes);
+    }
+
+    /// Speaks TLS from here on, as after a proxy's answer.
+    pub(crate) fn secure(&mut self, tls: Connection) {
+        assert!(
+            self.unread.is_empty(),
+            "bytes came before they were asked for"
+        );
+        self.tls = Some(Box::new(tls));
     }
 
     /// Leaves TLS out from here on: what is read and sent is what crosses the network.

@@ -1,0 +1,153 @@
+//! URLs in configurations: of providers and of proxies. What they are made of is checked here once, so that it
+//! can go into heads and system calls as it is.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::http::target::{self, Target};
+
+use super::provider::HEADER_BYTES_MAX;
+use super::{BaseUrl, Host, value};
+
+/// `http[s]://host[:port][/path]`, or `http+unix://` with the socket's path, percent-encoded, as host.
+pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
+    const EXPECTED: &str =
+        "expected a URL such as https://api.example.com/v1, without user, query or fragment";
+    let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let written = if path.is_empty() { "/" } else { path };
+    let parsed = target::parse(written.as_bytes());
+    if !matches!(parsed, Ok(Target::Path { query: None, .. })) || path.len() > HEADER_BYTES_MAX {
+        return Err(EXPECTED);
+    }
+    let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (false, 80),
+        "https" => (true, 443),
+        "http+unix" => return Ok(unix(socket_path(authority)?, path)),
+        _ => return Err(EXPECTED),
+    };
+    let (host, port) = host_and_port(authority, usual)?.ok_or(EXPECTED)?;
+    let authority = match port == usual {
+        true => host.to_string(),
+        false => format!("{host}:{port}"),
+    };
+    Ok(BaseUrl {
+        tls,
+        host,
+        port,
+        authority,
+        path: path.trim_end_matches('/').to_owned(),
+    })
+}
+
+fn unix(socket: PathBuf, path: &str) -> BaseUrl {
+    BaseUrl {
+        tls: false,
+        host: Host::Unix(socket),
+        port: 0,
+        authority: "localhost".to_owned(),
+        path: path.trim_end_matches('/').to_owned(),
+    }
+}
+
+/// Longest path of a Unix socket, in bytes (`unix(7)`).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// A socket's path out of the place of a host.
+fn socket_path(authority: &str) -> Result<PathBuf, &'static str> {
+    const EXPECTED: &str =
+        "expected the socket's path percent-encoded, such as http+unix://%2Frun%2Fvllm.sock/v1";
+    let bytes = value::percent_decoded(authority).ok_or(EXPECTED)?;
+    if bytes.first() != Some(&b'/') || bytes.contains(&0) {
+        return Err(EXPECTED);
+    }
+    if bytes.len() > SOCKET_PATH_BYTES_MAX {
+        return Err("expected a socket's path of at most 107 bytes");
+    }
+    Ok(Path::new(OsStr::from_bytes(&bytes)).into())
+}
+
+/// Takes `host[:port]` apart; `None` where it is none.
+pub(super) fn host_and_port(
+    authority: &str,
+    usual: u16,
+) -> Result<Option<(Host, u16)>, &'static str> {
+    let Some((host, port)) = split_port(authority) else {
+        return Ok(None);
+    };
+    let port = match port {
+        Some(digits) => value::number(digits)
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port > 0)
+            .ok_or("expected a port from 1 to 65535 in the URL")?,
+        None => usual,
+    };
+    Ok(parse_host(host).map(|host| (host, port)))
+}
+
+/// Host, with its brackets, and port; `None` where brackets do not fit.
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    if authority.starts_with('[') {
+        let (host, behind) = authority.split_at(authority.find(']')? + 1);
+        return match behind.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None => behind.is_empty().then_some((host, None)),
+        };
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((authority, None)),
+    }
+}
+
+fn parse_host(host: &str) -> Option<Host> {
+    if let Some(inner) = host.strip_prefix('[') {
+        let ip: IpAddr = inner.strip_suffix(']')?.parse().ok()?;
+        return ip.is_ipv6().then_some(Host::Ip(ip));
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return ip.is_ipv4().then_some(Host::Ip(ip));
+    }
+    let named = !host.is_empty()
+        && host.len() <= 253
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    named.then(|| Host::Name(host.to_ascii_lowercase()))
+}
+
+/// As in a URL.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Unix(path) => {
+                for byte in path.as_os_str().as_bytes() {
+                    match byte {
+                        b'-' | b'.' | b'_' | b'~' => write!(f, "{}", char::from(*byte))?,
+                        byte if byte.is_ascii_alphanumeric() => {
+                            write!(f, "{}", char::from(*byte))?;
+                        }
+                        byte => write!(f, "%{byte:02X}")?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.tls) {
+            (Host::Unix(_), _) => write!(f, "http+unix://{}{}", self.host, self.path),
+            (_, true) => write!(f, "https://{}{}", self.authority, self.path),
+            (_, false) => write!(f, "http://{}{}", self.authority, self.path),
+        }
+    }
+}
