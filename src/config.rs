@@ -7,6 +7,7 @@
 mod describe;
 mod file;
 pub mod keys;
+mod origin;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
+pub use origin::{ORIGIN_BYTES_MAX, Origin};
 pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
@@ -95,6 +97,8 @@ pub struct Server {
     pub spin: Duration,
     /// Responses say in `Server-Timing` what took how long.
     pub server_timing: bool,
+    /// Pages that browsers let use the gateway; none is no CORS at all.
+    pub cors_origins: Vec<Origin>,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
 }

@@ -299,7 +299,7 @@ impl Worker {
         &self.log
     }
 
-    /// Health, metrics, `OPTIONS *`.
+    /// Health, metrics, `OPTIONS *`, preflights.
     #[must_use]
     pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> (u16, Vec<u8>) {
         let json = Some("application/json");
@@ -312,21 +312,31 @@ impl Worker {
                 status: "200 OK",
                 content_type: json,
                 body: b"{\"status\":\"ok\"}",
+                lines: None,
             },
             Admission::Health => Answer {
                 status: "503 Service Unavailable",
                 content_type: json,
                 body: b"{\"status\":\"draining\"}",
+                lines: None,
             },
             Admission::Metrics => Answer {
                 status: "200 OK",
                 content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
                 body: metrics.as_bytes(),
+                lines: None,
+            },
+            Admission::Preflight(lines) => Answer {
+                status: "204 No Content",
+                content_type: None,
+                body: b"",
+                lines: Some(lines),
             },
             Admission::Options | Admission::Forward(_) => Answer {
                 status: "204 No Content",
                 content_type: None,
                 body: b"",
+                lines: None,
             },
         };
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
@@ -483,6 +493,7 @@ impl Worker {
             head_only: false,
             connection: Persistence::Close,
             http10: false,
+            cors: b"",
         }
         .write(&mut out);
         // A client that is gone need not be told.

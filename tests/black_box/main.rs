@@ -33,6 +33,7 @@ mod auth;
 mod bulk;
 mod config;
 mod corners;
+mod cors;
 mod counterpart;
 mod disconnects;
 mod endpoint_policy;
