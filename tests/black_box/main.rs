@@ -50,6 +50,7 @@ mod keys_file;
 mod keys_limits;
 mod leaving;
 mod lifecycle;
+mod log_unread;
 mod misconfiguration;
 mod mutations;
 mod observe;
