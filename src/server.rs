@@ -53,6 +53,8 @@ pub struct Server {
     config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     keys: Arc<Keys>,
+    /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
+    retired: Vec<Arc<Keys>>,
     watch: Watch,
     /// Where providers are counted, those of earlier configurations included.
     slots: Slots,
@@ -131,6 +133,7 @@ impl Server {
             load,
             config,
             keys: settings.keys.clone(),
+            retired: Vec::new(),
             watch,
             slots: settings.slots.clone(),
             events,
@@ -283,7 +286,10 @@ impl Server {
         // The sender is kept here, so there is always a next event.
         while let Some(path) = self.config.auth.keys_file.clone() {
             match self.arrived.recv_timeout(watch::LOOK_EVERY) {
-                Err(RecvTimeoutError::Timeout) => self.look_at_keys(&path),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+                    self.look_at_keys(&path);
+                }
                 event => return event,
             }
         }
@@ -295,7 +301,8 @@ impl Server {
             None => {}
             Some(Ok(entries)) => {
                 let master = self.config.auth.master_key.as_ref();
-                self.keys = Arc::new(Keys::new(master, Some(&entries), Some(&self.keys)));
+                let keys = Keys::new(master, Some(&entries), Some(&self.keys));
+                self.put_in_force(Arc::new(keys));
                 self.tell_all(|| Message::Keys(self.keys.clone()));
                 self.log.info(
                     "keys reloaded",
@@ -307,6 +314,11 @@ impl Server {
                 &[("error", Value::Text(&error))],
             ),
         }
+    }
+
+    fn put_in_force(&mut self, keys: Arc<Keys>) {
+        self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+        self.retired.push(std::mem::replace(&mut self.keys, keys));
     }
 
     fn reload(&mut self) {
@@ -321,7 +333,7 @@ impl Server {
                     );
                 }
                 self.config = settings.config.clone();
-                self.keys = settings.keys.clone();
+                self.put_in_force(settings.keys.clone());
                 self.watch = watch;
                 self.slots = settings.slots.clone();
                 for worker in &self.workers {
