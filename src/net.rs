@@ -26,6 +26,7 @@ pub mod plain;
 pub mod pool;
 pub mod resolve;
 pub mod response;
+pub mod scrape;
 pub mod scratch;
 pub mod server_timing;
 pub mod socket;

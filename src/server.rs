@@ -20,6 +20,7 @@ use crate::listen::{self, Listener};
 use crate::log::{Log, Value};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
+use crate::net::scrape::{Scribe, Sources};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
@@ -45,6 +46,8 @@ pub enum StartError {
 pub struct Server {
     workers: Vec<Mailbox<Message>>,
     counters: Arc<[Counters]>,
+    /// Writes the metrics.
+    scribe: Scribe,
     /// Where it listens. Kept to be handed over; the workers accept from clones.
     listeners: Arc<[Listener]>,
     log: Log,
@@ -125,9 +128,16 @@ impl Server {
         let metrics = listen::open_metrics(&config.metrics.listen, for_metrics);
         listeners.extend(metrics.map_err(StartError::System)?);
         let all = count + usize::from(!config.metrics.listen.is_empty());
+        let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
+        let scribe = Scribe::new(Sources {
+            counters: counters.clone(),
+            workers: count,
+            log: log.clone(),
+        });
         let mut server = Self {
             workers: Vec::new(),
-            counters: (0..all).map(|_| Counters::default()).collect(),
+            counters,
+            scribe,
             listeners: listeners.into(),
             log,
             load,
@@ -187,6 +197,7 @@ impl Server {
             counters: self.counters.clone(),
             workers: count,
             log: self.log.clone(),
+            scribe: self.scribe.clone(),
         };
         let log = self.log.clone();
         std::thread::Builder::new()

@@ -68,6 +68,7 @@ pub enum After {
 /// What waiting for a request led to.
 enum Step {
     Exchange(Box<Exchange>),
+    Metrics(Box<(Asker, Cursor)>),
     After(After),
 }
 
@@ -110,6 +111,8 @@ impl Connection {
     async fn serve_one(&mut self) -> bool {
         let after = match self.next_request().await {
             Step::Exchange(exchange) => exchange.run(self).await,
+            // Boxed: rare, as below.
+            Step::Metrics(asking) => Box::pin(self.answer_metrics(*asking)).await,
             Step::After(after) => after,
         };
         let (usual, stays) = match after {
@@ -295,7 +298,8 @@ impl Connection {
                     Err(after) => Step::After(after),
                 }
             }
-            Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor)),
+            Ok(Admission::Metrics) => Step::Metrics(Box::new((asker, cursor))),
+            Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor, "")),
             Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
         }
     }
@@ -373,8 +377,27 @@ impl Connection {
         let _ = self.client.send(&out);
     }
 
+    /// Waits for the metrics, unless the client leaves.
+    async fn answer_metrics(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
+        let awaited = self.worker.scrape();
+        let text = poll_fn(|cx| match awaited.poll(cx) {
+            Poll::Ready(text) => Poll::Ready(Some(text)),
+            Poll::Pending => self.poll_left(cx).map(|()| None),
+        });
+        match text.await {
+            Some(text) => self.answer_locally(&Admission::Metrics, &asker, cursor, &text),
+            None => After::Drop,
+        }
+    }
+
     /// `/health`, metrics, `OPTIONS *` and preflights.
-    fn answer_locally(&mut self, what: &Admission<'_>, asker: &Asker, cursor: Cursor) -> After {
+    fn answer_locally(
+        &mut self,
+        what: &Admission<'_>,
+        asker: &Asker,
+        cursor: Cursor,
+        metrics: &str,
+    ) -> After {
         let after = self.after_local(asker, cursor);
         let persists = !matches!(after, After::Close { .. });
         let (status, out) = self.worker.local_answer(
@@ -383,6 +406,7 @@ impl Connection {
                 persists,
                 ..asker.clone()
             },
+            metrics,
         );
         self.access.answered(status);
         let _ = self.client.send(&out);

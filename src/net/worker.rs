@@ -29,8 +29,7 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::counters::{down, up};
-use crate::observe::{self, Counters, Scrape, Slots};
-use crate::process;
+use crate::observe::{self, Counters, Slots};
 use crate::tls::handshake::Role;
 
 use super::access::Records;
@@ -44,6 +43,7 @@ use super::mailbox::{Inbox, Mailbox};
 use super::peer::Peer;
 use super::pool::Pool;
 use super::resolve::{self, Names};
+use super::scrape::{Awaited, Scrapes, Scribe};
 use super::scratch::{Scratch, SealRoom, seal_room};
 use super::socket::{Socket, is_scarce};
 use super::spin::Spin;
@@ -84,6 +84,8 @@ pub enum Message {
     Stop,
     /// A host name was resolved.
     Resolved(resolve::Answer),
+    /// The metrics' text that was asked for with this ticket.
+    Scraped(u64, Arc<str>),
 }
 
 /// What a worker starts with.
@@ -105,6 +107,8 @@ pub struct Start {
     pub workers: usize,
     /// Where messages for people go.
     pub log: Log,
+    /// Who writes the metrics.
+    pub scribe: Scribe,
 }
 
 /// What the connections of one core share.
@@ -148,6 +152,10 @@ pub struct Worker {
     /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
     log: Log,
+    /// For answers to what it asks other threads.
+    mailbox: Mailbox<Message>,
+    scribe: Scribe,
+    scrapes: Rc<Scrapes>,
 }
 
 static SPARE: std::sync::LazyLock<Counters> = std::sync::LazyLock::new(Counters::default);
@@ -187,7 +195,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         pool: Rc::new(Pool::new(clock.clone())),
         clock,
         hangups: Hangups::new()?,
-        names: Names::new(start.mailbox, Message::Resolved),
+        names: Names::new(start.mailbox.clone(), Message::Resolved),
         ids: Ids::default(),
         spares: Spares::default(),
         records: Records::default(),
@@ -206,6 +214,9 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         stopping: Cell::new(false),
         woken_by_drain: RefCell::default(),
         log: start.log,
+        mailbox: start.mailbox,
+        scribe: start.scribe,
+        scrapes: Rc::default(),
     });
     worker.prefetch();
     worker.spin.set(start.settings.config.server.spin);
@@ -299,14 +310,15 @@ impl Worker {
         &self.log
     }
 
-    /// Health, metrics, `OPTIONS *`, preflights.
+    /// Health, metrics as they are given, `OPTIONS *`, preflights.
     #[must_use]
-    pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> (u16, Vec<u8>) {
+    pub fn local_answer(
+        &self,
+        what: &Admission<'_>,
+        asker: &Asker,
+        metrics: &str,
+    ) -> (u16, Vec<u8>) {
         let json = Some("application/json");
-        let metrics = match what {
-            Admission::Metrics => self.metrics(),
-            _ => String::new(),
-        };
         let answer = match what {
             Admission::Health if self.healthy.get() => Answer {
                 status: "200 OK",
@@ -347,15 +359,14 @@ impl Worker {
         (status, answer.write(asker, &persistence, unix_seconds()))
     }
 
-    fn metrics(&self) -> String {
-        let gateway = self.gateway();
-        let scrape = Scrape {
-            workers: self.counters.get(..self.workers).unwrap_or_default(),
-            slots: &gateway.slots,
-            process: process::look(),
-            log_lines_lost: self.log.lost(),
-        };
-        scrape.text()
+    /// The metrics, written elsewhere.
+    #[must_use]
+    pub fn scrape(&self) -> Awaited {
+        let mailbox = self.mailbox.clone();
+        let slots = self.gateway().slots.clone();
+        self.scrapes.ask(&self.scribe, slots, move |ticket, text| {
+            mailbox.send(Message::Scraped(ticket, text));
+        })
     }
 
     fn told(&self, message: Message) {
@@ -379,6 +390,7 @@ impl Worker {
                 self.clock.wake_all();
             }
             Message::Resolved(answer) => self.names.answered(answer),
+            Message::Scraped(ticket, text) => self.scrapes.arrived(ticket, text),
         }
     }
 
