@@ -1,7 +1,10 @@
 //! One request head against one configuration: what it asks for, and all that is needed to send it on.
 //! Pure. The order of the checks is the contract's: framing, route, key, provider and endpoint, size.
 
+use std::sync::Arc;
+
 use crate::auth::{Asked, Lease};
+use crate::cors;
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
 use crate::http::framing::BodyLength;
@@ -36,6 +39,8 @@ pub struct Now {
 pub struct Decision<'g> {
     /// The id of the gateway key, if one was found good.
     pub key: Option<&'g str>,
+    /// What the answer says to browsers, where they are spoken to.
+    pub cors: Option<Arc<cors::Lines>>,
     /// What becomes of it, or the first check that it fails.
     pub outcome: Result<Admission<'g>, Fault>,
 }
@@ -51,6 +56,8 @@ pub enum Admission<'g> {
     Metrics,
     /// `OPTIONS *`
     Options,
+    /// A browser asks whether a page may send its request: the field lines that allow it.
+    Preflight(Vec<u8>),
 }
 
 /// A request that goes to a provider. Spans count from the head's first byte.
@@ -78,14 +85,17 @@ pub struct Forward<'g> {
 /// Decides what becomes of a well-framed request.
 pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>, now: Now) -> Decision<'g> {
     let mut key = None;
-    let outcome = decide(gateway, request, now, &mut key);
-    Decision { key, outcome }
+    let cors = gateway.cors.as_ref();
+    let cors = cors.map(|cors| cors.lines(request.fields, request.buf));
+    let outcome = decide(gateway, request, now, cors.as_deref(), &mut key);
+    Decision { key, cors, outcome }
 }
 
 fn decide<'g>(
     gateway: &'g Gateway,
     request: Request<'_>,
     now: Now,
+    cors: Option<&cors::Lines>,
     key: &mut Option<&'g str>,
 ) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
@@ -94,6 +104,12 @@ fn decide<'g>(
     }
     let target_bytes = request.head.target.of(request.buf);
     let target: Target = target::parse(target_bytes)?;
+    // Whatever the path leads to, the page shall be able to read it.
+    if let Some(lines) = cors
+        && let Some(lines) = lines.preflight(method, request.fields, request.buf)?
+    {
+        return Ok(Admission::Preflight(lines));
+    }
     let passthrough = match gateway.table.route(method, target_bytes, target) {
         Route::Health => return Ok(Admission::Health),
         Route::Metrics if gateway.config.metrics.enabled => return Ok(Admission::Metrics),
@@ -150,6 +166,9 @@ fn decide<'g>(
         respell_coding: false,
     };
     forward.adjust(request, lines);
+    if !upgrade && cors.is_some_and(cors::Lines::is_listed) {
+        forward.drop_origin(request);
+    }
     Ok(Admission::Forward(forward))
 }
 
@@ -158,6 +177,7 @@ fn decide<'g>(
 pub fn admit_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Decision<'g> {
     Decision {
         key: None,
+        cors: None,
         outcome: decide_operator(gateway, request),
     }
 }
@@ -185,6 +205,16 @@ impl Forward<'_> {
                 Name::SecWebsocketProtocol => self.strip_key(request, index, field),
                 _ if lines.replaces(field, request.buf) => self.removed.insert(index),
                 _ => {}
+            }
+        }
+    }
+
+    /// A provider that sees where a page comes from would apply rules of its own to what is answered for here.
+    /// For a websocket they still count: nothing is answered for it.
+    fn drop_origin(&mut self, request: Request<'_>) {
+        for (index, field) in request.fields.iter().enumerate() {
+            if cors::is_origin(field, request.buf) {
+                self.removed.insert(index);
             }
         }
     }

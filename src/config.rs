@@ -8,6 +8,7 @@ mod describe;
 mod egress;
 mod file;
 pub mod keys;
+mod origin;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
@@ -32,6 +33,7 @@ use crate::policy::Rules;
 use crate::route::ProviderKind;
 
 pub use egress::{ClientIdentity, Proxy};
+pub use origin::{ORIGIN_BYTES_MAX, Origin};
 pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
@@ -102,6 +104,8 @@ pub struct Server {
     pub spin: Duration,
     /// Responses say in `Server-Timing` what took how long.
     pub server_timing: bool,
+    /// Pages that browsers let use the gateway; none is no CORS at all.
+    pub cors_origins: Vec<Origin>,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
 }

@@ -25,6 +25,8 @@ pub enum Fault {
     Route(RouteError, String),
     /// No valid gateway key.
     Auth(AuthError),
+    /// A browser asks for a page whose origin is not listed.
+    OriginNotAllowed,
     /// The provider is configured not to get requests of this method and endpoint.
     EndpointDenied,
     /// CONNECT, TRACE, or a method token that is too long.
@@ -153,6 +155,7 @@ impl Fault {
             Self::Target(error) => row(400, "invalid_target", target(*error)),
             Self::Route(error, providers) => route(*error, providers),
             Self::Auth(error) => auth(*error),
+            Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => row(
                 501,
@@ -227,6 +230,8 @@ fn row(status: u16, code: &'static str, message: &'static str) -> Row {
         retry: false,
     }
 }
+
+const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server.cors_origins";
 
 const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
                                its configuration decides that with providers.NAME.allow and deny";
@@ -463,6 +468,8 @@ pub struct ErrorResponse<'a> {
     pub connection: Persistence,
     /// The client speaks HTTP/1.0.
     pub http10: bool,
+    /// Field lines for a browser.
+    pub cors: &'a [u8],
 }
 
 impl ErrorResponse<'_> {
@@ -496,6 +503,7 @@ impl ErrorResponse<'_> {
             let _ = write!(head, "Retry-After: {seconds}\r\n");
         }
         out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(self.cors);
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(self.date);
         out.extend_from_slice(b"\r\n");

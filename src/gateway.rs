@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::admission::DEFAULTS_MAX;
 use crate::auth::Keys;
 use crate::config::{Config, Credential, Provider};
+use crate::cors::Cors;
 use crate::http::head::{Field, Name, name};
 use crate::http::rewrite::FieldSet;
 use crate::observe::Slots;
@@ -19,6 +20,8 @@ pub struct Gateway {
     pub table: Table,
     /// Gateway keys.
     pub keys: Arc<Keys>,
+    /// What browsers are told, if pages may use the gateway.
+    pub cors: Option<Cors>,
     /// In the order of `config.providers`, which is also the table's.
     pub upstreams: Vec<Lines>,
     /// Where each provider is counted.
@@ -54,6 +57,7 @@ impl Gateway {
         Self {
             table,
             keys,
+            cors: Cors::new(&config.server.cors_origins),
             upstreams,
             slots: Slots::default(),
             keep_alive: keep_alive.into_bytes().into(),

@@ -1,12 +1,13 @@
 //! sluicegate: a passthrough gateway in front of LLM provider APIs.
 //!
 //! The modules in the order in which a byte meets them: [`http`] knows messages and nothing else;
-//! [`config`], [`auth`], [`route`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
+//! [`config`], [`auth`], [`route`], [`cors`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
 //! all of these are pure. [`net`] moves the bytes, [`server`] is the process around it.
 
 pub mod admission;
 pub mod auth;
 pub mod config;
+pub mod cors;
 pub mod date;
 pub mod demo;
 pub mod descriptors;

@@ -9,8 +9,9 @@ mod writer;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use crate::config::{Level, LogConfig, LogFormat};
 
@@ -24,6 +25,8 @@ pub struct Log {
     format: LogFormat,
     level: Level,
     lost: Arc<AtomicU64>,
+    /// A request to open the access log's file anew that the queue had no room for.
+    reopen: Arc<AtomicBool>,
 }
 
 /// A field's value.
@@ -44,6 +47,10 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
+/// How long the process waits for its last lines to be taken.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether there is room in the queue again.
+const FLUSH_POLL: Duration = Duration::from_millis(10);
 /// Lines that may wait to be written.
 const QUEUE_LINES: usize = 4096;
 
@@ -55,7 +62,8 @@ impl Log {
     pub fn start(config: &LogConfig) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer::open(config, lost.clone())?;
+        let reopen = Arc::new(AtomicBool::new(false));
+        let writer = Writer::open(config, lost.clone(), reopen.clone())?;
         std::thread::Builder::new()
             .name("log".into())
             .spawn(move || writer.run(&entries))?;
@@ -64,6 +72,7 @@ impl Log {
             format: config.format,
             level: config.level,
             lost,
+            reopen,
         })
     }
 
@@ -94,17 +103,26 @@ impl Log {
         self.put(Entry::Access(line.end()));
     }
 
-    /// Opens the access log's file anew.
+    /// Opens the access log's file anew. Never waits: the queue is full where nobody reads the log.
     pub fn reopen(&self) {
-        let _ = self.queue.send(Entry::Reopen);
+        if self.queue.try_send(Entry::Reopen).is_err() {
+            self.reopen.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Waits until everything logged so far is written.
+    /// Waits until everything logged so far is written, but not for ever: nobody may be reading it.
     pub fn flush(&self) {
+        let until = Instant::now() + FLUSH_MAX;
         let (done, wait) = sync_channel(1);
-        if self.queue.send(Entry::Flush(done)).is_ok() {
-            let _ = wait.recv();
+        let mut entry = Entry::Flush(done);
+        while let Err(TrySendError::Full(refused)) = self.queue.try_send(entry) {
+            if Instant::now() > until {
+                return;
+            }
+            std::thread::park_timeout(FLUSH_POLL);
+            entry = refused;
         }
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
     /// Lines that were dropped or could not be written so far.

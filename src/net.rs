@@ -28,6 +28,7 @@ pub mod pool;
 pub mod proxy;
 pub mod resolve;
 pub mod response;
+pub mod scrape;
 pub mod scratch;
 pub mod server_timing;
 pub mod socket;

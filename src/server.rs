@@ -21,6 +21,7 @@ use crate::log::{Log, Value};
 use crate::net::balance::{self, Peers};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
+use crate::net::scrape::{Scribe, Sources};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
@@ -46,6 +47,8 @@ pub enum StartError {
 pub struct Server {
     workers: Vec<Mailbox<Message>>,
     counters: Arc<[Counters]>,
+    /// Writes the metrics.
+    scribe: Scribe,
     /// Where it listens. Kept to be handed over; the workers accept from clones.
     listeners: Arc<[Listener]>,
     log: Log,
@@ -54,6 +57,8 @@ pub struct Server {
     config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     keys: Arc<Keys>,
+    /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
+    retired: Vec<Arc<Keys>>,
     watch: Watch,
     /// Where providers are counted, those of earlier configurations included.
     slots: Slots,
@@ -147,14 +152,22 @@ impl Server {
         let metrics = listen::open_metrics(&config.metrics.listen, for_metrics);
         listeners.extend(metrics.map_err(StartError::System)?);
         let all = count + usize::from(!config.metrics.listen.is_empty());
+        let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
+        let scribe = Scribe::new(Sources {
+            counters: counters.clone(),
+            workers: count,
+            log: log.clone(),
+        });
         let mut server = Self {
             workers: Vec::new(),
-            counters: (0..all).map(|_| Counters::default()).collect(),
+            counters,
+            scribe,
             listeners: listeners.into(),
             log,
             load,
             config,
             keys: settings.keys.clone(),
+            retired: Vec::new(),
             watch,
             slots: settings.slots.clone(),
             events,
@@ -213,6 +226,7 @@ impl Server {
             workers: count,
             peers: peers.clone(),
             log: self.log.clone(),
+            scribe: self.scribe.clone(),
         };
         let log = self.log.clone();
         std::thread::Builder::new()
@@ -316,7 +330,10 @@ impl Server {
         // The sender is kept here, so there is always a next event.
         while let Some(path) = self.config.auth.keys_file.clone() {
             match self.arrived.recv_timeout(watch::LOOK_EVERY) {
-                Err(RecvTimeoutError::Timeout) => self.look_at_keys(&path),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+                    self.look_at_keys(&path);
+                }
                 event => return event,
             }
         }
@@ -328,7 +345,8 @@ impl Server {
             None => {}
             Some(Ok(entries)) => {
                 let master = self.config.auth.master_key.as_ref();
-                self.keys = Arc::new(Keys::new(master, Some(&entries), Some(&self.keys)));
+                let keys = Keys::new(master, Some(&entries), Some(&self.keys));
+                self.put_in_force(Arc::new(keys));
                 let applied = self.applied(Change::Keys(entries.len()));
                 self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
             }
@@ -357,6 +375,11 @@ impl Server {
         }
     }
 
+    fn put_in_force(&mut self, keys: Arc<Keys>) {
+        self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+        self.retired.push(std::mem::replace(&mut self.keys, keys));
+    }
+
     fn reload(&mut self) {
         notify::reloading();
         self.log.reopen();
@@ -369,7 +392,7 @@ impl Server {
                     );
                 }
                 self.config = settings.config.clone();
-                self.keys = settings.keys.clone();
+                self.put_in_force(settings.keys.clone());
                 self.watch = watch;
                 self.slots = settings.slots.clone();
                 let applied = self.applied(Change::Configuration);

@@ -38,6 +38,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
         "auth",
         "admission",
         "config",
+        "cors",
         "date",
         "error",
         "gateway",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, Listen, LogFile, Provider, Proxy};
+use super::{Config, Credential, Driver, LogFile, Provider, Proxy};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -49,9 +49,10 @@ impl Config {
         };
         let spin = seconds(self.server.spin);
         let timing = self.server.server_timing;
+        let origins = list(&self.server.cors_origins);
         let _ = writeln!(
             out,
-            "driver = {driver:?}\nspin = {spin}\nserver_timing = {timing}"
+            "driver = {driver:?}\nspin = {spin}\nserver_timing = {timing}\ncors_origins = {origins}"
         );
         if let Some(tls) = &self.server.tls {
             let (cert, key) = (quoted_path(&tls.cert), quoted_path(&tls.key));
@@ -157,11 +158,8 @@ impl Config {
     }
 }
 
-fn list(addresses: &[Listen]) -> String {
-    let quoted: Vec<String> = addresses
-        .iter()
-        .map(|address| quoted(&address.to_string()))
-        .collect();
+fn list(items: &[impl Display]) -> String {
+    let quoted: Vec<String> = items.iter().map(|item| quoted(&item.to_string())).collect();
     format!("[{}]", quoted.join(", "))
 }
 

@@ -32,6 +32,7 @@ pub(super) struct ServerTable {
     pub driver: Option<String>,
     pub spin: Option<Scalar>,
     pub server_timing: Option<Scalar>,
+    pub cors_origins: Option<Vec<String>>,
     pub tls: Option<TlsTable>,
 }
 

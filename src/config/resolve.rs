@@ -15,7 +15,8 @@ use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
-    Metrics, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, value,
+    Metrics, Origin, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider,
+    value,
 };
 
 /// Longer than that, polling is a core burnt for nothing.
@@ -166,6 +167,7 @@ impl Resolver<'_> {
                 .scalar("", "server.spin", &table.spin, spin)?
                 .unwrap_or_default(),
             server_timing: self.switch("", "server.server_timing", &table.server_timing, false)?,
+            cors_origins: self.cors_origins(table)?,
             tls: self.tls(table.tls.as_ref())?,
         })
     }
@@ -187,6 +189,17 @@ impl Resolver<'_> {
         };
         listen_addresses(written.iter().map(String::as_str))
             .map_err(|expected| ConfigError::new(self.from, "server.listen", expected))
+    }
+
+    /// A bad value in the file is an error also where the environment has others.
+    fn cors_origins(&self, table: &file::ServerTable) -> Result<Vec<Origin>, ConfigError> {
+        const VARIABLE: &str = "SLUICEGATE_CORS_ORIGINS";
+        let written = table.cors_origins.iter().flatten().map(String::as_str);
+        let written = origins(self.from, "server.cors_origins", written)?;
+        match self.env.get(VARIABLE) {
+            Some(text) => origins("environment", VARIABLE, value::list(text)),
+            None => Ok(written),
+        }
     }
 
     fn base_path(&self, table: &file::ServerTable) -> Result<String, ConfigError> {
@@ -417,6 +430,18 @@ impl Resolver<'_> {
             },
         })
     }
+}
+
+fn origins<'t>(
+    from: &str,
+    key: &str,
+    texts: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Origin>, ConfigError> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|expected| ConfigError::new(from, key, format!("{text:?}: {expected}")))
+    };
+    texts.map(parse).collect()
 }
 
 /// A mount prefix without a slash at its end; empty for `/`.

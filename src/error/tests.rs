@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 32] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 33] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -124,6 +124,13 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 32] = [
         false,
     ),
     (
+        Fault::OriginNotAllowed,
+        403,
+        "permission_error",
+        "origin_not_allowed",
+        false,
+    ),
+    (
         Fault::Auth(AuthError::EndpointNotAllowed),
         403,
         "permission_error",
@@ -232,6 +239,7 @@ fn written(fault: &Fault, id: &str, connection: Persistence) -> (String, serde_j
         head_only: false,
         connection,
         http10: false,
+        cors: b"",
     };
     let (mut whole, mut head) = (Vec::new(), Vec::new());
     answer.write(&mut whole);

@@ -16,7 +16,7 @@ use httparse::{EMPTY_HEADER, Error, Header, Status};
 use memchr::{memchr, memchr2};
 
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
-pub use grammar::{list, list_has};
+pub use grammar::{is_token, list, list_has};
 pub use names::{Name, name};
 
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(super) struct Writer {
     /// Dropped or not written; `reported` of them are known to the reader.
     lost: Arc<AtomicU64>,
     reported: u64,
+    /// The file is to be opened anew.
+    reopen: Arc<AtomicBool>,
     /// For standard error.
     messages: Vec<u8>,
     access: Access,
@@ -45,7 +47,11 @@ const REST: Duration = Duration::from_millis(2);
 const WRITE_BYTES: usize = 64 * 1024;
 
 impl Writer {
-    pub(super) fn open(config: &LogConfig, lost: Arc<AtomicU64>) -> io::Result<Self> {
+    pub(super) fn open(
+        config: &LogConfig,
+        lost: Arc<AtomicU64>,
+        reopen: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let to = match &config.file {
             LogFile::Stderr => Sink::Stderr,
             LogFile::Stdout => Sink::Stdout,
@@ -55,6 +61,7 @@ impl Writer {
             format: config.format,
             lost,
             reported: 0,
+            reopen,
             messages: Vec::new(),
             access: Access {
                 to,
@@ -76,6 +83,9 @@ impl Writer {
                 flushed = self.take(entry);
             }
             self.write();
+            if self.reopen.swap(false, Ordering::Relaxed) {
+                self.reopen();
+            }
             if let Some(done) = flushed {
                 let _ = done.send(());
             }

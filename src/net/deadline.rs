@@ -9,8 +9,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How fine deadlines are: one is never early and at most this much late, scheduling apart.
+/// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
+/// many expire at once.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// Tasks woken at once by the time, and how long the next ones then wait.
+const WAKES_MAX: usize = 32;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A point in time, in ticks since the worker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +46,8 @@ pub struct Clock {
     /// The tick up to which expired deadlines have been woken.
     turned: Cell<Tick>,
     slots: RefCell<Slots>,
+    /// Where waking goes on, if more had expired than are woken at once.
+    rest: Cell<Option<usize>>,
     /// There is something to do at the next tick whatever is registered.
     goes_on: Cell<bool>,
     /// The sweeper, while it rests because nothing is registered.
@@ -66,6 +73,7 @@ impl Clock {
             start: Instant::now(),
             now: Cell::new(0),
             turned: Cell::new(Tick(0)),
+            rest: Cell::new(None),
             goes_on: Cell::new(false),
             slots: RefCell::default(),
             sweeper: RefCell::new(None),
@@ -115,6 +123,11 @@ impl Clock {
             poll_fn(|cx| self.poll_any(cx)).await;
             monoio::time::sleep(TICK).await;
             self.turn(&each);
+            while self.rest.get().is_some() {
+                // Whoever has something to move meanwhile comes first.
+                monoio::time::sleep(PAUSE).await;
+                self.turn(&each);
+            }
         }
     }
 
@@ -125,6 +138,8 @@ impl Clock {
         if self.now() > self.turned.replace(self.now()) {
             self.wake_expired();
             self.goes_on.set(each(self.now()));
+        } else if self.rest.get().is_some() {
+            self.wake_expired();
         }
     }
 
@@ -161,12 +176,22 @@ impl Clock {
         self.now.set(u32::try_from(ticks).unwrap_or(u32::MAX - 1));
     }
 
+    /// Wakes some of those whose time has come: thousands at once, each of which ends a connection, would
+    /// keep all others waiting.
     fn wake_expired(&self) {
-        let now = self.now();
-        for slot in &mut self.slots.borrow_mut().entries {
-            if slot.at <= now
-                && let Some(waker) = slot.waker.take()
-            {
+        let (now, mut left) = (self.now(), WAKES_MAX);
+        let first = self.rest.take().unwrap_or(0);
+        let mut slots = self.slots.borrow_mut();
+        for (index, slot) in slots.entries.iter_mut().enumerate().skip(first) {
+            if slot.at > now || slot.waker.is_none() {
+                continue;
+            }
+            if left == 0 {
+                self.rest.set(Some(index));
+                return;
+            }
+            left -= 1;
+            if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
         }
@@ -249,6 +274,31 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::SeqCst);
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may wait for a tick")]
+    fn many_that_expire_at_once_are_woken_in_turns() {
+        let clock = Clock::new();
+        let waits: Vec<_> = (0..2 * WAKES_MAX + 1)
+            .map(|_| {
+                let (deadline, woken) = (clock.register(), Arc::new(Woken::default()));
+                deadline.set(Duration::ZERO);
+                let waker = Waker::from(woken.clone());
+                assert!(deadline.poll(&mut Context::from_waker(&waker)).is_pending());
+                (deadline, woken)
+            })
+            .collect();
+        let count = || {
+            let woken = |(_, woken): &&(_, Arc<Woken>)| woken.0.load(Ordering::SeqCst);
+            waits.iter().filter(woken).count()
+        };
+        std::thread::sleep(TICK);
+        for expected in [WAKES_MAX, 2 * WAKES_MAX, 2 * WAKES_MAX + 1] {
+            clock.turn(|_| false);
+            assert_eq!(count(), expected);
+        }
+        assert!(clock.rest.get().is_none());
     }
 
     #[test]

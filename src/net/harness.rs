@@ -28,6 +28,7 @@ use super::connection;
 use super::mailbox::mailbox;
 use super::peer::Peer;
 use super::pool::Upstream;
+use super::scrape::{Scribe, Sources};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls_config;
@@ -48,11 +49,18 @@ impl Harness {
         let tls = tls_config::load(&config).map_err(io::Error::other)?;
         let keys = Keys::new(config.auth.master_key.as_ref(), None, None);
         let (mailbox, inbox) = mailbox()?;
+        let counters: Arc<[Counters]> = Arc::from([Counters::default()]);
+        let log = Log::start(&config.log)?;
         let start = Start {
             listeners: Vec::new(),
             mailbox,
             inbox,
-            log: Log::start(&config.log)?,
+            log: log.clone(),
+            scribe: Scribe::new(Sources {
+                counters: counters.clone(),
+                workers: 1,
+                log,
+            }),
             settings: Settings {
                 config: Arc::new(config),
                 keys: Arc::new(keys),
@@ -63,7 +71,7 @@ impl Harness {
             index: 0,
             workers: 1,
             peers: Peers::default(),
-            counters: Arc::from([Counters::default()]),
+            counters,
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
             .enable_timer()

@@ -1,4 +1,4 @@
-//! Answers that need no provider: health, metrics, `OPTIONS *`.
+//! Answers that need no provider: health, metrics, `OPTIONS *`, preflights.
 
 use crate::date::imf_fixdate;
 use crate::error::Persistence;
@@ -13,6 +13,8 @@ pub struct Answer<'a> {
     pub content_type: Option<&'a str>,
     /// The content.
     pub body: &'a [u8],
+    /// Field lines that only this answer has; else those for a browser.
+    pub lines: Option<&'a [u8]>,
 }
 
 impl Answer<'_> {
@@ -30,6 +32,7 @@ impl Answer<'_> {
             out.extend_from_slice(fields.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.lines.unwrap_or(asker.cors()));
         out.extend_from_slice(asker.id.line().as_bytes());
         persistence.write(asker.http10, &mut out);
         out.extend_from_slice(b"\r\n");

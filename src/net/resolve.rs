@@ -10,7 +10,10 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
@@ -27,9 +30,13 @@ pub struct Answer {
 /// A worker's view of all host names.
 pub struct Names {
     entries: RefCell<HashMap<Box<str>, Entry>>,
-    /// Wraps an answer into the worker's message and posts it.
-    post: Box<dyn Fn() -> Box<dyn FnOnce(Answer) + Send>>,
+    /// Once there is something to look up.
+    asker: RefCell<Option<Sender<Question>>>,
+    post: Arc<Post>,
 }
+
+/// Wraps an answer into the worker's message and posts it.
+type Post = dyn Fn(Answer) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
@@ -44,20 +51,20 @@ impl Names {
     /// No names yet; answers come back through `mailbox` as messages made by `wrap`.
     #[must_use]
     pub fn new<T: Send + 'static>(mailbox: Mailbox<T>, wrap: fn(Answer) -> T) -> Self {
-        let post = move || -> Box<dyn FnOnce(Answer) + Send> {
-            let mailbox = mailbox.clone();
-            Box::new(move |answer| mailbox.send(wrap(answer)))
-        };
         Self {
             entries: RefCell::default(),
-            post: Box::new(post),
+            asker: RefCell::default(),
+            post: Arc::new(move |answer| mailbox.send(wrap(answer))),
         }
     }
 
-    /// Asks for a host's addresses ahead of need.
+    /// Asks for a host's addresses ahead of need, unless they are known.
     pub fn prefetch(&self, host: &str) {
         let mut entries = self.entries.borrow_mut();
-        self.ask(host, entries.entry(host.into()).or_default());
+        let entry = entries.entry(host.into()).or_default();
+        if !entry.is_fresh() {
+            self.ask(host, entry);
+        }
     }
 
     /// The addresses of `host` with `port`, in the system's order; waits only when none is known.
@@ -74,10 +81,7 @@ impl Names {
             let entry = entries.entry(host.into()).or_default();
             if let Some(addresses) = &entry.addresses {
                 let addresses = addresses.clone();
-                if entry
-                    .answered
-                    .is_none_or(|answered| answered.elapsed() >= FRESH)
-                {
+                if !entry.is_fresh() {
                     self.ask(host, entry);
                 }
                 return Poll::Ready(Ok(addresses));
@@ -115,31 +119,75 @@ impl Names {
         }
     }
 
-    /// Starts a thread for one look-up unless one is under way. Look-ups are rare: one per host and
-    /// [`FRESH`] at most, and only when connections are made.
+    /// Has a host looked up unless that is under way. Look-ups are rare: one per host and [`FRESH`] at most,
+    /// and only when connections are made.
     fn ask(&self, host: &str, entry: &mut Entry) {
         if std::mem::replace(&mut entry.asked, true) {
             return;
         }
-        let post = (self.post)();
-        let name: Box<str> = host.into();
-        let thread = std::thread::Builder::new()
-            .name("resolve".into())
-            .stack_size(STACK_BYTES);
-        let started = thread.spawn(move || {
-            let addresses = resolve(&name);
-            post(Answer {
-                host: name,
-                addresses,
-            });
-        });
-        if let Err(error) = started {
-            (self.post)()(Answer {
-                host: host.into(),
-                addresses: Err(error),
-            });
+        let question = Question {
+            host: host.into(),
+            post: self.post.clone(),
+        };
+        let mut asker = self.asker.borrow_mut();
+        if asker.is_none() {
+            match start_asker() {
+                Ok(started) => *asker = Some(started),
+                Err(error) => return question.answer(Err(error)),
+            }
+        }
+        if let Some(asker) = &*asker {
+            // Its thread goes on for as long as there is somebody to ask it.
+            let _ = asker.send(question);
         }
     }
+}
+
+impl Entry {
+    /// What is known is not old yet, be it that the host has no address.
+    fn is_fresh(&self) -> bool {
+        self.answered.is_some_and(|at| at.elapsed() < FRESH)
+    }
+}
+
+/// A host to look up, and where the answer goes.
+#[derive(Clone)]
+struct Question {
+    host: Box<str>,
+    post: Arc<Post>,
+}
+
+impl Question {
+    fn answer(self, addresses: io::Result<Vec<IpAddr>>) {
+        (self.post)(Answer {
+            host: self.host,
+            addresses,
+        });
+    }
+}
+
+/// Starts a thread that starts the threads: a worker whose providers have many hosts would stand still
+/// meanwhile.
+fn start_asker() -> io::Result<Sender<Question>> {
+    let (asker, questions) = channel::<Question>();
+    thread("names").spawn(move || {
+        for question in questions {
+            let asked = question.clone();
+            let look_up = move || {
+                let addresses = resolve(&asked.host);
+                asked.answer(addresses);
+            };
+            // A thread for each: one that gets no answer holds up no other.
+            if let Err(error) = thread("resolve").spawn(look_up) {
+                question.answer(Err(error));
+            }
+        }
+    })?;
+    Ok(asker)
+}
+
+fn thread(name: &str) -> Builder {
+    Builder::new().name(name.into()).stack_size(STACK_BYTES)
 }
 
 /// Enough for the C library's resolver.

@@ -1,5 +1,6 @@
 //! The response half of an exchange: interim and final heads, content, tunnels.
 
+use crate::cors;
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
 use crate::http::head::{self, HeadScan, Name, ResponseHead, Side};
@@ -375,6 +376,9 @@ impl Exchange {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
         self.framing_removals(scratch, head, &mut removed);
+        if self.asker.cors.is_some() {
+            cors::remove(&scratch.fields, bytes, &mut removed);
+        }
         let id = self.id_line(&scratch.fields);
         let persistence: &[u8] = match (self.response.client_persists, self.asker.http10) {
             (true, false) => &self.gateway.keep_alive,
@@ -384,6 +388,7 @@ impl Exchange {
         let lines = [
             id.as_bytes(),
             timing.map_or(&[][..], TimingLine::as_bytes),
+            self.asker.cors(),
             persistence,
         ];
         rewrite::response(

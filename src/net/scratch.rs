@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config::HEAD_ADDED_BYTES_MAX;
+use crate::config::{HEAD_ADDED_BYTES_MAX, ORIGIN_BYTES_MAX};
 use crate::http::head::{Field, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
 /// Most bytes received at once.
@@ -17,6 +17,8 @@ pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 pub const HEADROOM: usize = 16 * 1024;
 /// The rest is for what does not depend on the configuration: request id, upgrade, transfer coding.
 const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
+/// What a response gains is less: request id, timing, persistence, and what a browser is told.
+const _: () = assert!(ORIGIN_BYTES_MAX + 1024 <= HEADROOM);
 /// No TLS record is longer.
 pub const RECORD_BYTES_MAX: usize = 19 * 1024;
 /// One receive behind the start of a TLS record.

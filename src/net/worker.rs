@@ -30,8 +30,7 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::counters::{down, up};
-use crate::observe::{self, Counters, Scrape, Slots};
-use crate::process;
+use crate::observe::{self, Counters, Slots};
 use crate::tls::handshake::Role;
 
 use super::access::Records;
@@ -46,6 +45,7 @@ use super::mailbox::{Inbox, Mailbox};
 use super::peer::Peer;
 use super::pool::Pool;
 use super::resolve::{self, Names};
+use super::scrape::{Awaited, Scrapes, Scribe};
 use super::scratch::{Scratch, SealRoom, seal_room};
 use super::socket::{Socket, is_scarce};
 use super::spin::Spin;
@@ -88,6 +88,8 @@ pub enum Message {
     Resolved(resolve::Answer),
     /// A client that another worker has accepted.
     Client(OwnedFd, Peer),
+    /// The metrics' text that was asked for with this ticket.
+    Scraped(u64, Arc<str>),
 }
 
 /// Dropped by a worker once what came with it is in force there.
@@ -114,6 +116,8 @@ pub struct Start {
     pub peers: Peers,
     /// Where messages for people go.
     pub log: Log,
+    /// Who writes the metrics.
+    pub scribe: Scribe,
 }
 
 /// What the connections of one core share.
@@ -158,6 +162,10 @@ pub struct Worker {
     /// Accept tasks, woken to close their listeners.
     woken_by_drain: RefCell<Vec<Waker>>,
     log: Log,
+    /// For answers to what it asks other threads.
+    mailbox: Mailbox<Message>,
+    scribe: Scribe,
+    scrapes: Rc<Scrapes>,
 }
 
 static SPARE: LazyLock<Counters> = LazyLock::new(Counters::default);
@@ -197,7 +205,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         pool: Rc::new(Pool::new(clock.clone())),
         clock,
         hangups: Hangups::new()?,
-        names: Names::new(start.mailbox, Message::Resolved),
+        names: Names::new(start.mailbox.clone(), Message::Resolved),
         ids: Ids::default(),
         spares: Spares::default(),
         records: Records::default(),
@@ -217,6 +225,9 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         stopping: Cell::new(false),
         woken_by_drain: RefCell::default(),
         log: start.log,
+        mailbox: start.mailbox,
+        scribe: start.scribe,
+        scrapes: Rc::default(),
     });
     worker.prefetch();
     worker.spin.set(start.settings.config.server.spin);
@@ -310,34 +321,45 @@ impl Worker {
         &self.log
     }
 
-    /// Health, metrics, `OPTIONS *`.
+    /// Health, metrics as they are given, `OPTIONS *`, preflights.
     #[must_use]
-    pub fn local_answer(&self, what: &Admission<'_>, asker: &Asker) -> (u16, Vec<u8>) {
+    pub fn local_answer(
+        &self,
+        what: &Admission<'_>,
+        asker: &Asker,
+        metrics: &str,
+    ) -> (u16, Vec<u8>) {
         let json = Some("application/json");
-        let metrics = match what {
-            Admission::Metrics => self.metrics(),
-            _ => String::new(),
-        };
         let answer = match what {
             Admission::Health if self.healthy.get() => Answer {
                 status: "200 OK",
                 content_type: json,
                 body: b"{\"status\":\"ok\"}",
+                lines: None,
             },
             Admission::Health => Answer {
                 status: "503 Service Unavailable",
                 content_type: json,
                 body: b"{\"status\":\"draining\"}",
+                lines: None,
             },
             Admission::Metrics => Answer {
                 status: "200 OK",
                 content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
                 body: metrics.as_bytes(),
+                lines: None,
+            },
+            Admission::Preflight(lines) => Answer {
+                status: "204 No Content",
+                content_type: None,
+                body: b"",
+                lines: Some(lines),
             },
             Admission::Options | Admission::Forward(_) => Answer {
                 status: "204 No Content",
                 content_type: None,
                 body: b"",
+                lines: None,
             },
         };
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
@@ -348,15 +370,14 @@ impl Worker {
         (status, answer.write(asker, &persistence, unix_seconds()))
     }
 
-    fn metrics(&self) -> String {
-        let gateway = self.gateway();
-        let scrape = Scrape {
-            workers: self.counters.get(..self.workers).unwrap_or_default(),
-            slots: &gateway.slots,
-            process: process::look(),
-            log_lines_lost: self.log.lost(),
-        };
-        scrape.text()
+    /// The metrics, written elsewhere.
+    #[must_use]
+    pub fn scrape(&self) -> Awaited {
+        let mailbox = self.mailbox.clone();
+        let slots = self.gateway().slots.clone();
+        self.scrapes.ask(&self.scribe, slots, move |ticket, text| {
+            mailbox.send(Message::Scraped(ticket, text));
+        })
     }
 
     fn told(self: &Rc<Self>, message: Message) {
@@ -387,6 +408,7 @@ impl Worker {
                 self.welcome(fd, peer);
                 balance::came(&self.counters().coming);
             }
+            Message::Scraped(ticket, text) => self.scrapes.arrived(ticket, text),
         }
     }
 
@@ -518,6 +540,7 @@ impl Worker {
             head_only: false,
             connection: Persistence::Close,
             http10: false,
+            cors: b"",
         }
         .write(&mut out);
         // A client that is gone need not be told.

@@ -59,6 +59,7 @@ fn defaults_are_as_documented() {
         "file = \"stderr\"",
         "listen = []",
         "server_timing = false",
+        "cors_origins = []",
     ] {
         assert_line(&described, line);
     }
@@ -76,6 +77,10 @@ fn every_variable_takes_effect() {
                 ("PORT", "9"),
             ],
             "listen = [\"127.0.0.1:1\", \"unix:/run/g.sock\"]",
+        ),
+        (
+            &[("SLUICEGATE_CORS_ORIGINS", "https://app.test,")],
+            "cors_origins = [\"https://app.test\"]",
         ),
         (&[("BASE_PATH", "/g/")], "base_path = \"/g\""),
         (&[("SLUICEGATE_WORKERS", "3")], "workers = 3"),
@@ -235,6 +240,7 @@ fn every_key_of_the_file_takes_effect() {
         workers = 5
         driver = "io_uring"
         server_timing = true
+        cors_origins = ["https://app.test", "http://[::1]:3000"]
         tls = { cert = "cert.pem", key = "key.pem", client_ca = "ca.pem" }
         [auth]
         master_key = "gk-marker"
@@ -323,6 +329,7 @@ fn every_key_of_the_file_takes_effect() {
         "file = \"access.log\"",
         "listen = [\"127.0.0.1:9\", \"unix:/run/m.sock\"]",
         "server_timing = true",
+        "cors_origins = [\"https://app.test\", \"http://[::1]:3000\"]",
         "ca_file = \"ca.pem\"",
         "api_key = \"[redacted]\"",
         "# sent unless the client does: HTTP-Referer: https://me.test",

@@ -187,7 +187,8 @@ pub(in crate::http) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether the bytes are a token (RFC 9110, section 5.6.2).
-pub(in crate::http) fn is_token(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 

@@ -221,6 +221,15 @@ impl Setup {
         gateway
     }
 
+    /// Starts it through a shell script, whose `$0` and arguments are the program and its own.
+    #[allow(dead_code, reason = "only the test for stalls does")]
+    pub(crate) fn start_by(self, script: &str) -> Gateway {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).arg(program());
+        let child = self.spawn_by(command, Stdio::null());
+        self.started(child)
+    }
+
     /// Runs it to its end, which has to come by itself.
     pub(crate) fn run(self) -> Finished {
         let child = self.spawn();

@@ -1,0 +1,175 @@
+//! The metrics' text, written on a thread of its own: with many providers it takes milliseconds, in which a
+//! worker would move nothing.
+//!
+//! Those who ask while one is being written get the next one, all the same.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use crate::log::Log;
+use crate::observe::{Counters, Scrape, Slots};
+use crate::process;
+
+/// What a text is written from; the names come with the question.
+#[derive(Clone)]
+pub struct Sources {
+    /// Those of the workers that serve clients.
+    pub counters: Arc<[Counters]>,
+    /// How many of them do.
+    pub workers: usize,
+    /// Knows how many of its lines were lost.
+    pub log: Log,
+}
+
+impl Sources {
+    /// Writes it, here and now.
+    #[must_use]
+    pub fn text(&self, slots: &Slots) -> String {
+        let scrape = Scrape {
+            workers: self.counters.get(..self.workers).unwrap_or_default(),
+            slots,
+            process: process::look(),
+            log_lines_lost: self.log.lost(),
+        };
+        scrape.text()
+    }
+}
+
+/// Names for the text, and where it goes.
+struct Question {
+    slots: Slots,
+    post: Post,
+}
+
+type Post = Box<dyn FnOnce(Arc<str>) + Send>;
+
+/// Who writes; clones ask the same thread, which starts when it is asked first.
+#[derive(Clone)]
+pub struct Scribe {
+    sources: Sources,
+    /// Empty where the thread could not be started.
+    queue: Arc<OnceLock<Option<Sender<Question>>>>,
+}
+
+impl Scribe {
+    /// One for the whole process.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            queue: Arc::default(),
+        }
+    }
+
+    fn ask(&self, question: Question) {
+        let queue = self.queue.get_or_init(|| {
+            let (queue, questions) = channel();
+            let sources = self.sources.clone();
+            let thread = std::thread::Builder::new().name("scrape".into());
+            let started = thread.spawn(move || write(&sources, &questions));
+            started.is_ok().then_some(queue)
+        });
+        match queue {
+            // Its thread does not end while there are workers.
+            Some(queue) => drop(queue.send(question)),
+            None => (question.post)(self.sources.text(&question.slots).into()),
+        }
+    }
+}
+
+fn write(sources: &Sources, questions: &Receiver<Question>) {
+    while let Ok(question) = questions.recv() {
+        let Question { mut slots, post } = question;
+        let mut posts = vec![post];
+        while let Ok(another) = questions.try_recv() {
+            slots = another.slots;
+            posts.push(another.post);
+        }
+        let text: Arc<str> = sources.text(&slots).into();
+        for post in posts {
+            post(text.clone());
+        }
+    }
+}
+
+/// The texts that a worker's connections wait for.
+#[derive(Default)]
+pub struct Scrapes {
+    waiting: RefCell<Vec<Waiting>>,
+    asked: Cell<u64>,
+}
+
+struct Waiting {
+    ticket: u64,
+    text: Option<Arc<str>>,
+    waker: Option<Waker>,
+}
+
+impl Scrapes {
+    /// Asks for one; `wrap` sends it back to where [`arrived`](Self::arrived) is told of it.
+    #[must_use]
+    pub fn ask(
+        self: &Rc<Self>,
+        scribe: &Scribe,
+        slots: Slots,
+        wrap: impl FnOnce(u64, Arc<str>) + Send + 'static,
+    ) -> Awaited {
+        let ticket = self.asked.get();
+        self.asked.set(ticket + 1);
+        self.waiting.borrow_mut().push(Waiting {
+            ticket,
+            text: None,
+            waker: None,
+        });
+        scribe.ask(Question {
+            slots,
+            post: Box::new(move |text| wrap(ticket, text)),
+        });
+        Awaited {
+            scrapes: self.clone(),
+            ticket,
+        }
+    }
+
+    /// A text has come.
+    pub fn arrived(&self, ticket: u64, text: Arc<str>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(entry) = waiting.iter_mut().find(|it| it.ticket == ticket) {
+            entry.text = Some(text);
+            if let Some(waker) = entry.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A text that was asked for; nobody waits for it any more when this is dropped.
+pub struct Awaited {
+    scrapes: Rc<Scrapes>,
+    ticket: u64,
+}
+
+impl Awaited {
+    /// Ready with the text.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<Arc<str>> {
+        let mut waiting = self.scrapes.waiting.borrow_mut();
+        let Some(entry) = waiting.iter_mut().find(|it| it.ticket == self.ticket) else {
+            return Poll::Pending;
+        };
+        entry.waker = Some(cx.waker().clone());
+        match entry.text.take() {
+            Some(text) => Poll::Ready(text),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let mut waiting = self.scrapes.waiting.borrow_mut();
+        waiting.retain(|it| it.ticket != self.ticket);
+    }
+}

@@ -1,0 +1,113 @@
+//! Whatever else a worker has to do, small exchanges go on: each thing that could hold it up is done under
+//! their steady traffic, one after the other, and their times are compared with those of a quiet phase.
+//!
+//! One gateway with one worker per scene. Exchanges begin at fixed moments, so that one who is late makes all
+//! behind it late as well; beside them a client asks the provider itself, whose times say what the machine
+//! does to anybody. `worker` is the most that the worker's thread ran for while one of them took place. Needs the machine for itself: a target of its own, which runs alone. Prints a table.
+//! `SLUICEGATE_STALLS_SECONDS=20 cargo test --release --test stalls reload` runs one scene for longer;
+//! `SLUICEGATE_TEST_DRIVER` picks the event loop.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its clients are threads that keep time"
+)]
+
+mod probe;
+mod scenes;
+#[path = "../black_box/support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the black-box tests use the rest of it"
+)]
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use probe::{Provider, Times};
+use scenes::SCENES;
+
+/// How long each phase of a scene takes under plain `cargo test`.
+const SECONDS: u64 = 3;
+
+/// What exchanges may take beyond ten times what they take in quiet: a test's machine is anybody's.
+const SLACK: Duration = Duration::from_secs(1);
+/// The same for the longest of them.
+const SLACK_LONGEST: Duration = Duration::from_secs(2);
+/// The same for what the worker runs during one of them, which others on the machine have less part in.
+const SLACK_WORKER: Duration = match cfg!(debug_assertions) {
+    true => Duration::from_millis(50),
+    false => Duration::from_millis(10),
+};
+
+fn main() -> ExitCode {
+    let asked = std::env::var("SLUICEGATE_STALLS_SECONDS");
+    let seconds = asked.map_or(SECONDS, |text| text.parse().unwrap());
+    // As with other targets, flags are for the harness that this one has not got.
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let provider = Provider::start();
+    println!(
+        "{:<9} {:<9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}   in ms",
+        "scene", "phase", "count", "p50", "p99", "p99.9", "longest", "worker"
+    );
+    let mut passed = true;
+    for scene in SCENES {
+        if wanted
+            .as_ref()
+            .is_some_and(|name| !scene.name.contains(&**name))
+        {
+            continue;
+        }
+        let [quiet, disturbed] = scene.play(&provider, Duration::from_secs(seconds));
+        show(scene.name, "quiet", &quiet.exchanges);
+        show("", "disturbed", &disturbed.exchanges);
+        show("", "direct", &disturbed.direct);
+        passed &= holds(&quiet.exchanges, &disturbed.exchanges, &disturbed.direct);
+    }
+    match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn show(scene: &str, phase: &str, times: &Times) {
+    let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1000.0);
+    println!(
+        "{scene:<9} {phase:<9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        times.count(),
+        ms(times.quantile(0.5)),
+        ms(times.quantile(0.99)),
+        ms(times.quantile(0.999)),
+        ms(times.quantile(1.0)),
+        times.worker().map_or_else(String::new, ms),
+    );
+}
+
+/// Whether the disturbed exchanges were like quiet ones, or like those that the gateway has no part in.
+fn holds(quiet: &Times, disturbed: &Times, direct: &Times) -> bool {
+    let within = |what, took: Duration, usual: Duration, slack| {
+        let allowed = 10 * usual + slack;
+        if took > allowed {
+            println!("  FAILED: {what} is {took:?} where {allowed:?} is allowed");
+        }
+        took <= allowed
+    };
+    let like_others = |what, share, slack| {
+        let usual = quiet.quantile(share).max(direct.quantile(share));
+        within(what, disturbed.quantile(share), usual, slack)
+    };
+    let worker = disturbed.worker().zip(quiet.worker());
+    like_others("p99.9", 0.999, SLACK)
+        & like_others("the longest", 1.0, SLACK_LONGEST)
+        & worker.is_none_or(|(ran, usual)| within("worker", ran, usual, SLACK_WORKER))
+}
