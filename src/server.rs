@@ -183,6 +183,10 @@ impl Server {
             index,
             counters: self.counters.clone(),
             workers: count,
+            peers: match metrics {
+                true => self.workers.clone(),
+                false => Vec::new(),
+            },
             log: self.log.clone(),
         };
         let log = self.log.clone();

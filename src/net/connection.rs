@@ -11,12 +11,14 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, Cursor};
 use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
 use crate::observe::Ending;
+use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
 use super::ids::RequestId;
+use super::local::Answer;
 use super::peer::Peer;
 use super::scratch::{HEADROOM, Scratch};
 use super::socket::Received;
@@ -66,6 +68,8 @@ pub enum After {
 /// What waiting for a request led to.
 enum Step {
     Exchange(Box<Exchange>),
+    /// Other workers are asked first.
+    Streams(Box<Asker>),
     After(After),
 }
 
@@ -108,6 +112,8 @@ impl Connection {
     async fn serve_one(&mut self) -> bool {
         let after = match self.next_request().await {
             Step::Exchange(exchange) => exchange.run(self).await,
+            // Boxed: rare, and only operators ask.
+            Step::Streams(asker) => Box::pin(self.answer_streams(*asker)).await,
             Step::After(after) => after,
         };
         let (usual, stays) = match after {
@@ -292,6 +298,11 @@ impl Connection {
                     Err(after) => Step::After(after),
                 }
             }
+            Ok(Admission::Streams) => {
+                let after = self.after_local(&asker, cursor);
+                asker.persists = matches!(after, After::Persist);
+                Step::Streams(Box::new(asker))
+            }
             Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor)),
             Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
         }
@@ -382,6 +393,26 @@ impl Connection {
         self.access.answered(status);
         let _ = self.client.send(&out);
         after
+    }
+
+    /// What all workers have under way.
+    async fn answer_streams(&mut self, asker: Asker) -> After {
+        let worker = self.worker.clone();
+        let gateway = worker.gateway();
+        let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
+        let text = worker.asking.ask(&worker.clock, text).await;
+        let answer = Answer {
+            status: "200 OK",
+            content_type: Some("application/json"),
+            body: text.as_bytes(),
+        };
+        let persistence = asker.persistence(gateway.config.timeouts.idle_client);
+        let out = answer.write(&asker, &persistence, unix_seconds());
+        let _ = self.client.send(&out);
+        match asker.persists {
+            true => After::Persist,
+            false => After::Close { linger: true },
+        }
     }
 
     /// Brings the connection to where the next request can begin, or to its end; says which.

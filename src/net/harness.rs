@@ -61,6 +61,7 @@ impl Harness {
             },
             index: 0,
             workers: 1,
+            peers: Vec::new(),
             counters: Arc::from([Counters::default()]),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new()

@@ -28,10 +28,10 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::counters::{down, up};
+use crate::observe::streams::UnderWay;
 use crate::observe::{self, Counters, Scrape, Slots};
 use crate::process;
 
-use super::access::Records;
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
 use super::exchange::Spares;
@@ -41,11 +41,13 @@ use super::local::Answer;
 use super::mailbox::{Inbox, Mailbox};
 use super::peer::Peer;
 use super::pool::Pool;
+use super::records::Records;
 use super::resolve::{self, Names};
 use super::scratch::Scratch;
 use super::socket::{Socket, is_scarce};
 use super::spin::Spin;
 use super::stream::Stream;
+use super::streams::Asking;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
 use super::warm::Warm;
@@ -82,6 +84,10 @@ pub enum Message {
     Stop,
     /// A host name was resolved.
     Resolved(resolve::Answer),
+    /// Tell this mailbox what is under way, with this number.
+    Look(u64, Mailbox<Self>),
+    /// A worker's answer to that.
+    Seen(u64, UnderWay),
 }
 
 /// What a worker starts with.
@@ -101,6 +107,8 @@ pub struct Start {
     /// How many of them serve clients. One beyond serves metrics and health and nothing else, and is not
     /// counted itself.
     pub workers: usize,
+    /// Whom it may ask what is under way: those that serve clients, if it is the one beyond them.
+    pub peers: Vec<Mailbox<Message>>,
     /// Where messages for people go.
     pub log: Log,
 }
@@ -121,8 +129,10 @@ pub struct Worker {
     pub ids: Ids,
     /// Room for exchanges to come.
     pub spares: Spares,
-    /// Room for the records of requests to come.
+    /// Records of requests under way, and room for those to come.
     pub records: Records,
+    /// How to learn what all workers have under way.
+    pub asking: Asking,
     /// Connections made ahead of need.
     pub warm: Warm,
     /// Polling before sleeping.
@@ -182,6 +192,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         pool: Rc::new(Pool::new(clock.clone())),
         clock,
         hangups: Hangups::new()?,
+        asking: Asking::new(start.peers, start.mailbox.clone()),
         names: Names::new(start.mailbox, Message::Resolved),
         ids: Ids::default(),
         spares: Spares::default(),
@@ -264,6 +275,12 @@ impl Worker {
         self.index >= self.workers
     }
 
+    /// Whether somebody may ask what is under way.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.counters.len() > self.workers
+    }
+
     /// Counts a request as under way until the result is dropped.
     #[must_use]
     pub fn busy(self: &Rc<Self>) -> Busy {
@@ -318,7 +335,7 @@ impl Worker {
                 content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
                 body: metrics.as_bytes(),
             },
-            Admission::Options | Admission::Forward(_) => Answer {
+            Admission::Options | Admission::Forward(_) | Admission::Streams => Answer {
                 status: "204 No Content",
                 content_type: None,
                 body: b"",
@@ -364,6 +381,10 @@ impl Worker {
                 self.clock.wake_all();
             }
             Message::Resolved(answer) => self.names.answered(answer),
+            Message::Look(number, asker) => {
+                asker.send(Message::Seen(number, self.records.look()));
+            }
+            Message::Seen(number, answer) => self.asking.answered(number, answer),
         }
     }
 

@@ -55,6 +55,7 @@ mod observe;
 mod observe_contrib;
 mod observe_log;
 mod observe_metrics;
+mod observe_streams;
 mod observe_timing;
 mod overload;
 mod persistence;
