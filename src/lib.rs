@@ -25,6 +25,7 @@ pub mod policy;
 pub mod process;
 pub mod route;
 pub mod server;
+pub mod top;
 pub mod watch;
 
 /// The version of this build.

@@ -11,6 +11,7 @@ use sluicegate::key_command::{self, KeyArguments};
 use sluicegate::listen::{self, Listener};
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
+use sluicegate::top::{self, TopArguments};
 use sluicegate::watch;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Make, list and end managed keys
     Key(KeyArguments),
+    /// Show what a running gateway is doing: rates, times, requests under way
+    Top(TopArguments),
 }
 
 /// Exit code for a configuration that cannot be used.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Key(key)) => {
             key_command::run(key, || load_config(arguments.config.as_deref()))
         }
+        Some(Command::Top(top)) => top::run(&top, || load_config(arguments.config.as_deref())),
     }
 }
 

@@ -471,6 +471,7 @@ pub mod property {
             }
             Some(below) if reads => match &table.metrics_endpoint {
                 Some(endpoint) if format!("/{}", below.join("/")) == **endpoint => "Metrics".into(),
+                _ if below == ["streams"] => "Streams".into(),
                 _ => "NotFound".into(),
             },
             _ => "NotFound".into(),

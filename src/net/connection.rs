@@ -69,7 +69,7 @@ pub enum After {
 enum Step {
     Exchange(Box<Exchange>),
     /// Other workers are asked first.
-    Streams(Box<Asker>),
+    Streams(Box<(Asker, Cursor)>),
     After(After),
 }
 
@@ -113,7 +113,7 @@ impl Connection {
         let after = match self.next_request().await {
             Step::Exchange(exchange) => exchange.run(self).await,
             // Boxed: rare, and only operators ask.
-            Step::Streams(asker) => Box::pin(self.answer_streams(*asker)).await,
+            Step::Streams(asked) => Box::pin(self.answer_streams(*asked)).await,
             Step::After(after) => after,
         };
         let (usual, stays) = match after {
@@ -298,11 +298,7 @@ impl Connection {
                     Err(after) => Step::After(after),
                 }
             }
-            Ok(Admission::Streams) => {
-                let after = self.after_local(&asker, cursor);
-                asker.persists = matches!(after, After::Persist);
-                Step::Streams(Box::new(asker))
-            }
+            Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
             Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor)),
             Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
         }
@@ -396,7 +392,9 @@ impl Connection {
     }
 
     /// What all workers have under way.
-    async fn answer_streams(&mut self, asker: Asker) -> After {
+    async fn answer_streams(&mut self, (mut asker, cursor): (Asker, Cursor)) -> After {
+        let after = self.after_local(&asker, cursor);
+        asker.persists = !matches!(after, After::Close { .. });
         let worker = self.worker.clone();
         let gateway = worker.gateway();
         let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
@@ -409,10 +407,7 @@ impl Connection {
         let persistence = asker.persistence(gateway.config.timeouts.idle_client);
         let out = answer.write(&asker, &persistence, unix_seconds());
         let _ = self.client.send(&out);
-        match asker.persists {
-            true => After::Persist,
-            false => After::Close { linger: true },
-        }
+        after
     }
 
     /// Brings the connection to where the next request can begin, or to its end; says which.

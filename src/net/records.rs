@@ -228,7 +228,7 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let draw = (random >> 33) as usize;
-            if model.len() < 3 || draw % 2 == 0 && model.len() < 40 {
+            if model.len() < 3 || draw.is_multiple_of(2) && model.len() < 40 {
                 model.push(list.enter(shared()).unwrap());
             } else {
                 list.leave(model.remove(draw / 2 % model.len()));
