@@ -19,14 +19,14 @@ pub(super) struct Figures {
     pub(super) uptime_seconds: f64,
     /// Of one core.
     pub(super) cpu: Option<f64>,
-    pub(super) resident_bytes: f64,
-    pub(super) in_flight: f64,
-    pub(super) client_connections: f64,
+    pub(super) resident_bytes: u64,
+    pub(super) in_flight: u64,
+    pub(super) client_connections: u64,
     pub(super) requests_per_second: Option<f64>,
-    pub(super) panics_total: f64,
-    pub(super) log_lines_lost_total: f64,
+    pub(super) panics_total: u64,
+    pub(super) log_lines_lost_total: u64,
     /// Requests under way, by worker.
-    pub(super) workers: Vec<f64>,
+    pub(super) workers: Vec<u64>,
     pub(super) providers: Vec<ProviderFigures>,
     pub(super) errors: Vec<ErrorFigures>,
     /// `None` where they cannot be had.
@@ -53,8 +53,8 @@ pub(super) struct ProviderFigures {
     pub(super) longest_gap: Quantiles,
     /// Response head to last content.
     pub(super) stream: Quantiles,
-    pub(super) upstream_idle: f64,
-    pub(super) upstream_busy: f64,
+    pub(super) upstream_idle: u64,
+    pub(super) upstream_busy: u64,
 }
 
 /// Per second.
@@ -83,7 +83,7 @@ pub(super) struct Quantiles {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ErrorFigures {
     pub(super) code: String,
-    pub(super) total: f64,
+    pub(super) total: u64,
     pub(super) per_second: Option<f64>,
 }
 
@@ -147,7 +147,7 @@ impl Figures {
                 let before = |earlier: &Snapshot| earlier.errors.get(code).copied();
                 ErrorFigures {
                     code: code.clone(),
-                    total: *total,
+                    total: whole(*total),
                     per_second: span.map(|s| s.rate(before(s.before).unwrap_or_default(), *total)),
                 }
             })
@@ -163,15 +163,15 @@ impl Figures {
             version: now.version.clone(),
             uptime_seconds: rounded((time - now.started).max(0.0)),
             cpu: span.map(|span| span.rate(span.before.cpu_seconds, now.cpu_seconds)),
-            resident_bytes: now.resident_bytes,
-            in_flight: now.in_flight,
-            client_connections: now.clients,
-            requests_per_second: requests.filter(|_| span.is_some()),
-            panics_total: now.panics,
-            log_lines_lost_total: now.log_lines_lost,
+            resident_bytes: whole(now.resident_bytes),
+            in_flight: whole(now.in_flight),
+            client_connections: whole(now.clients),
+            requests_per_second: requests.filter(|_| span.is_some()).map(rounded),
+            panics_total: whole(now.panics),
+            log_lines_lost_total: whole(now.log_lines_lost),
             workers: workers
                 .into_iter()
-                .map(|(_, in_flight)| *in_flight)
+                .map(|(_, in_flight)| whole(*in_flight))
                 .collect(),
             providers,
             errors,
@@ -201,6 +201,16 @@ fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
 
+/// A count, which comes as whatever number the text has.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers out of range become the nearest in it"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 impl ProviderFigures {
     fn of(span: Option<Span<'_>>, name: &str, now: &Provider) -> Self {
         let nothing = Provider::default();
@@ -221,8 +231,8 @@ impl ProviderFigures {
             first_byte: quantiles(Timing::FirstByte),
             longest_gap: quantiles(Timing::Gap),
             stream: quantiles(Timing::Stream),
-            upstream_idle: now.idle,
-            upstream_busy: now.busy,
+            upstream_idle: whole(now.idle),
+            upstream_busy: whole(now.busy),
         }
     }
 }
@@ -345,13 +355,13 @@ pub(super) mod tests {
         let found = serde_json::to_value(&figures).unwrap();
         assert_eq!(found["uptime_seconds"], 60.0);
         assert_eq!(found["cpu"], 0.2);
-        assert_eq!(found["workers"], json!([1.0, 2.0, 0.0]));
+        assert_eq!(found["workers"], json!([1, 2, 0]));
         assert_eq!(found["requests_per_second"], 400.0);
         assert_eq!(found["errors"][0]["code"], "upstream_connect");
         assert_eq!(found["errors"][0]["per_second"], 200.0);
         assert_eq!(
             found["errors"][1],
-            json!({"code": "missing_key", "total": 5.0, "per_second": 0.0})
+            json!({"code": "missing_key", "total": 5, "per_second": 0.0})
         );
         let one = &found["providers"][0];
         for (name, wanted) in [
@@ -359,7 +369,7 @@ pub(super) mod tests {
             ("requests_per_second", json!(400.0)),
             ("responses_5xx_per_second", json!(200.0)),
             ("bytes_out_per_second", json!(200_000.0)),
-            ("upstream_idle", json!(6.0)),
+            ("upstream_idle", json!(6)),
             ("response_added", json!({"p50_us": 6.0, "p99_us": 7.96})),
             ("head", json!({"p50_us": null, "p99_us": null})),
         ] {
@@ -379,7 +389,7 @@ pub(super) mod tests {
             found["providers"][0]["response_added"]["p50_us"],
             Value::Null
         );
-        assert_eq!(found["in_flight"], 3.0);
+        assert_eq!(found["in_flight"], 3);
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn process(figures: &Figures) -> String {
         "up {}   CPU {}   memory {}   clients {}   {}",
         micros(figures.uptime_seconds * 1e6),
         maybe(figures.cpu, |cpu| format!("{:.0}%", cpu * 100.0)),
-        bytes(figures.resident_bytes),
+        size(figures.resident_bytes),
         figures.client_connections,
         maybe(figures.seconds, |seconds| format!(
             "last {}",
@@ -219,7 +219,7 @@ fn traffic(figures: &Figures) -> String {
         Some(_) => bytes(rates().map(get).sum()),
         None => UNKNOWN.to_owned(),
     };
-    let workers: Vec<String> = figures.workers.iter().map(f64::to_string).collect();
+    let workers: Vec<String> = figures.workers.iter().map(u64::to_string).collect();
     format!(
         "requests {}/s   in {}/s   out {}/s   under way {} (workers {})",
         maybe(figures.requests_per_second, number),
@@ -232,7 +232,7 @@ fn traffic(figures: &Figures) -> String {
 
 fn defects(figures: &Figures) -> Option<String> {
     let (panics, lost) = (figures.panics_total, figures.log_lines_lost_total);
-    (panics + lost > 0.0)
+    (panics + lost > 0)
         .then(|| format!("connection tasks that panicked {panics}   log lines lost {lost}"))
 }
 
@@ -265,13 +265,12 @@ fn provider(figures: &ProviderFigures) -> Vec<String> {
 }
 
 fn errors(errors: &[ErrorFigures]) -> Option<String> {
-    let shown = errors
-        .iter()
-        .filter(|error| error.total > 0.0)
-        .map(|error| match error.per_second.filter(|rate| *rate > 0.0) {
+    let shown = errors.iter().filter(|error| error.total > 0).map(|error| {
+        match error.per_second.filter(|rate| *rate > 0.0) {
             Some(rate) => format!("{} {} ({}/s)", error.code, error.total, number(rate)),
             None => format!("{} {}", error.code, error.total),
-        });
+        }
+    });
     let shown: Vec<String> = shown.collect();
     (!shown.is_empty()).then(|| format!("errors  {}", shown.join("   ")))
 }
@@ -288,9 +287,17 @@ fn title(streams: &Streams) -> String {
     title
 }
 
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn size(number: u64) -> String {
+    bytes(number as f64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn time(us: u64) -> String {
+    micros(us as f64)
+}
+
 fn stream(stream: &Stream) -> Vec<String> {
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let (time, size) = (|us: u64| micros(us as f64), |n: u64| bytes(n as f64));
     let word = |word: &Option<String>| maybe(word.as_ref(), String::clone);
     vec![
         time(stream.age_us),

@@ -86,7 +86,8 @@ impl Terminal {
                 Weight::Faint => "\x1b[2m",
                 Weight::Alarm => "\x1b[1;31m",
             };
-            for part in [look, &line.text, "\x1b[0m\x1b[K"] {
+            // Cleared first: behind the last column it would take that column's character.
+            for part in ["\x1b[K", look, &line.text, "\x1b[0m"] {
                 out.push_str(part);
             }
         }

@@ -51,7 +51,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: usize) -> V
     let highest = ranks().max().unwrap_or_default();
     let rank = (0..=highest)
         .rev()
-        .find(|rank| needed(*rank) <= width + GAP.len());
+        .find(|rank| needed(*rank) <= width.saturating_add(GAP.len()));
     let rank = rank.unwrap_or_default();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let shown = cells
@@ -94,7 +94,10 @@ pub(super) fn number(number: f64) -> String {
 
 /// In powers of 1024.
 pub(super) fn bytes(number: f64) -> String {
-    scaled(number, 1024.0, &["", "K", "M", "G", "T"])
+    match number < 1023.5 {
+        true => format!("{number:.0}"),
+        false => scaled(number, 1024.0, &["", "K", "M", "G", "T"]),
+    }
 }
 
 fn scaled(mut number: f64, step: f64, units: &[&str]) -> String {
@@ -166,6 +169,7 @@ mod tests {
         ] {
             assert_eq!(number(given), wanted, "{given}");
         }
+        assert_eq!(bytes(2.2), "2");
         assert_eq!(bytes(1023.0), "1023");
         assert_eq!(bytes(1536.0), "1.5K");
         assert_eq!(bytes(34.0 * 1024.0 * 1024.0), "34.0M");
@@ -219,6 +223,7 @@ mod tests {
         assert_eq!(narrow[2], "abcdef     12  /long/path");
         assert_eq!(table(&COLUMNS, &rows(), 20), ["name", "a", "abcdef"]);
         assert_eq!(table(&COLUMNS, &rows(), 4), ["name", "a", "abc…"]);
+        assert_eq!(table(&COLUMNS, &rows(), usize::MAX), wide);
         assert_eq!(table(&COLUMNS, &[], 80), ["name  first  n  path"]);
     }
 
