@@ -145,7 +145,7 @@ impl Looks {
 }
 
 fn look(address: &Address) -> Result<Look, String> {
-    let trouble = |error: FetchError| format!("{address}: {error}");
+    let trouble = |error: FetchError| format!("{error} ({address})");
     let text = fetch::metrics(address).map_err(trouble)?;
     let at = Instant::now();
     let other = || trouble(FetchError::Unusable("these are no metrics of a sluicegate"));

@@ -116,6 +116,9 @@ fn exchange<S: Read + Write>(
             Err(error) => return Err(error.into()),
         };
         answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        if is_whole(&answer) {
+            return Ok(answer);
+        }
         if answer.len() > ANSWER_MAX {
             return Err(FetchError::Unusable("the answer is too long"));
         }
@@ -135,27 +138,60 @@ fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")
 }
 
-/// The content of a whole answer.
-fn body(answer: &[u8]) -> Result<String, FetchError> {
-    const NO_HTTP: FetchError = FetchError::Unusable("whoever answers there speaks no HTTP");
-    const CUT: FetchError = FetchError::Unusable("the answer broke off");
-    let mut fields = [httparse::EMPTY_HEADER; 64];
-    let mut head = httparse::Response::new(&mut fields);
-    let length = match head.parse(answer) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if answer.starts_with(b"HTTP/") => return Err(CUT),
-        Ok(httparse::Status::Partial) | Err(_) => return Err(NO_HTTP),
-    };
-    match head.code {
-        Some(200) => {}
-        Some(status) => return Err(FetchError::Status(status)),
-        None => return Err(NO_HTTP),
+/// What an answer's head says.
+struct Head {
+    status: u16,
+    /// Where the content begins.
+    length: usize,
+    /// How much of it there is to be.
+    declared: Option<u64>,
+}
+
+impl Head {
+    /// `None` while it is not whole.
+    fn read(answer: &[u8]) -> Result<Option<Self>, FetchError> {
+        const NO_HTTP: FetchError = FetchError::Unusable("whoever answers there speaks no HTTP");
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut head = httparse::Response::new(&mut fields);
+        let length = match head.parse(answer).map_err(|_| NO_HTTP)? {
+            httparse::Status::Complete(length) => length,
+            httparse::Status::Partial => return Ok(None),
+        };
+        let mut fields = head.headers.iter();
+        let declared = fields.find(|field| field.name.eq_ignore_ascii_case("content-length"));
+        let digits = declared.and_then(|field| std::str::from_utf8(field.value).ok());
+        Ok(Some(Self {
+            status: head.code.ok_or(NO_HTTP)?,
+            length,
+            declared: digits.and_then(value::number),
+        }))
     }
-    let mut fields = head.headers.iter();
-    let declared = fields.find(|field| field.name.eq_ignore_ascii_case("content-length"));
-    let declared = declared.and_then(|field| value::number(std::str::from_utf8(field.value).ok()?));
-    let content = answer.get(length..).unwrap_or_default();
-    if declared.is_some_and(|declared| declared > content.len() as u64) {
+
+    fn content<'a>(&self, answer: &'a [u8]) -> &'a [u8] {
+        answer.get(self.length..).unwrap_or_default()
+    }
+}
+
+/// Whether an answer says that it ends here.
+fn is_whole(answer: &[u8]) -> bool {
+    let whole = |head: Head| head.declared <= Some(head.content(answer).len() as u64);
+    let head = Head::read(answer).ok().flatten();
+    head.filter(|head| head.declared.is_some())
+        .is_some_and(whole)
+}
+
+/// The content of an answer behind which nothing comes any more.
+fn body(answer: &[u8]) -> Result<String, FetchError> {
+    const CUT: FetchError = FetchError::Unusable("the answer broke off");
+    let head = Head::read(answer)?.ok_or(CUT)?;
+    if head.status != 200 {
+        return Err(FetchError::Status(head.status));
+    }
+    let content = head.content(answer);
+    if head
+        .declared
+        .is_some_and(|declared| declared > content.len() as u64)
+    {
         return Err(CUT);
     }
     Ok(String::from_utf8_lossy(content).into_owned())
@@ -186,9 +222,11 @@ mod tests {
                 "there are no metrics: set metrics.listen",
             ),
             ("HTTP/1.1 503 No\r\n\r\n", "the answer was 503"),
-            ("", "whoever answers there speaks no HTTP"),
+            ("", "the answer broke off"),
             ("SSH-2.0-x\r\n", "whoever answers there speaks no HTTP"),
         ] {
+            let wanted_whole = answer.ends_with("2\r\n\r\nab");
+            assert_eq!(is_whole(answer.as_bytes()), wanted_whole, "{answer:?}");
             assert!(
                 shown(answer).starts_with(wanted),
                 "{answer:?}: {}",

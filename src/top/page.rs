@@ -141,6 +141,10 @@ impl View {
         lines.push(Line::new(Weight::Strong, cut(&title, columns)));
         if let Some(trouble) = &self.trouble {
             lines.push(Line::new(Weight::Alarm, cut(trouble, columns)));
+            if self.figures.is_some() {
+                let old = "the figures are the last there were";
+                lines.push(Line::new(Weight::Alarm, cut(old, columns)));
+            }
         }
         let Some(figures) = &self.figures else {
             if self.trouble.is_none() {

@@ -86,12 +86,17 @@ impl Terminal {
                 Weight::Faint => "\x1b[2m",
                 Weight::Alarm => "\x1b[1;31m",
             };
-            // Cleared first: behind the last column it would take that column's character.
-            for part in ["\x1b[K", look, &line.text, "\x1b[0m"] {
+            // Cleared first: behind the last column it would take that column's character. The last line clears
+            // all below it.
+            let clear = match index + 1 < lines.len() {
+                true => "\x1b[K",
+                false => "\x1b[J",
+            };
+            for part in [clear, look, &line.text, "\x1b[0m"] {
                 out.push_str(part);
             }
         }
-        out.push_str("\x1b[J\x1b[?2026l");
+        out.push_str("\x1b[?2026l");
         write(out.as_bytes())
     }
 

@@ -72,6 +72,7 @@ mod streaming;
 mod succession;
 mod timeouts;
 mod tls;
+mod top;
 mod truncation;
 mod tunnels;
 mod upgrade;
