@@ -148,22 +148,30 @@ struct Head {
 }
 
 impl Head {
-    /// `None` while it is not whole.
+    /// `None` while it is not whole. The data path's parser is left to the data path: with another caller it
+    /// would not be compiled into its place there any more.
     fn read(answer: &[u8]) -> Result<Option<Self>, FetchError> {
         const NO_HTTP: FetchError = FetchError::Unusable("whoever answers there speaks no HTTP");
-        let mut fields = [httparse::EMPTY_HEADER; 64];
-        let mut head = httparse::Response::new(&mut fields);
-        let length = match head.parse(answer).map_err(|_| NO_HTTP)? {
-            httparse::Status::Complete(length) => length,
-            httparse::Status::Partial => return Ok(None),
+        if !answer
+            .iter()
+            .zip(VERSION)
+            .all(|(byte, wanted)| byte == wanted)
+        {
+            return Err(NO_HTTP);
+        }
+        let Some(end) = answer.windows(END.len()).position(|bytes| bytes == END) else {
+            return Ok(None);
         };
-        let mut fields = head.headers.iter();
-        let declared = fields.find(|field| field.name.eq_ignore_ascii_case("content-length"));
-        let digits = declared.and_then(|field| std::str::from_utf8(field.value).ok());
+        let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let status = status.and_then(value::number).ok_or(NO_HTTP)?;
+        let mut fields = lines.filter_map(|line| line.split_once(':'));
+        let declared = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         Ok(Some(Self {
-            status: head.code.ok_or(NO_HTTP)?,
-            length,
-            declared: digits.and_then(value::number),
+            status: u16::try_from(status).map_err(|_| NO_HTTP)?,
+            length: end + END.len(),
+            declared: declared.and_then(|(_, digits)| value::number(digits.trim())),
         }))
     }
 
@@ -171,6 +179,11 @@ impl Head {
         answer.get(self.length..).unwrap_or_default()
     }
 }
+
+/// What every answer begins with.
+const VERSION: &[u8] = b"HTTP/1.";
+/// Behind a head.
+const END: &[u8] = b"\r\n\r\n";
 
 /// Whether an answer says that it ends here.
 fn is_whole(answer: &[u8]) -> bool {
