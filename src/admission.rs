@@ -54,6 +54,8 @@ pub enum Admission<'g> {
     Health,
     /// The metrics endpoint.
     Metrics,
+    /// What is under way; only where operators ask.
+    Streams,
     /// `OPTIONS *`
     Options,
     /// A browser asks whether a page may send its request: the field lines that allow it.
@@ -116,7 +118,7 @@ fn decide<'g>(
         // They have a listener of their own.
         Route::Metrics => return Err(Fault::NoSuchRoute),
         Route::OptionsStar => return Ok(Admission::Options),
-        Route::NotFound => return Err(Fault::NoSuchRoute),
+        Route::Streams | Route::NotFound => return Err(Fault::NoSuchRoute),
         Route::Provider(passthrough) => passthrough,
     };
     let grant = gateway
@@ -172,7 +174,7 @@ fn decide<'g>(
     Ok(Admission::Forward(forward))
 }
 
-/// Decides what becomes of a request on a listener of `metrics.listen`: health and metrics, and nothing else.
+/// Decides what becomes of a request on a listener of `metrics.listen`: health, metrics, what is under way.
 #[must_use]
 pub fn admit_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Decision<'g> {
     Decision {
@@ -189,6 +191,7 @@ fn decide_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Result<Admiss
     match gateway.table.route(method, target_bytes, target) {
         Route::Health => Ok(Admission::Health),
         Route::Metrics => Ok(Admission::Metrics),
+        Route::Streams => Ok(Admission::Streams),
         Route::OptionsStar | Route::NotFound | Route::Provider(_) => Err(Fault::NoSuchRoute),
     }
 }

@@ -29,6 +29,7 @@ pub mod process;
 pub mod route;
 pub mod server;
 pub mod tls;
+pub mod top;
 pub mod watch;
 
 /// The version of this build.

@@ -13,6 +13,7 @@ use sluicegate::listen::{self, Listener};
 use sluicegate::manual;
 use sluicegate::net::tls_config;
 use sluicegate::server::{Loaded, Server, StartError};
+use sluicegate::top::{self, TopArguments};
 use sluicegate::watch;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
@@ -51,6 +52,8 @@ enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// Show what a running gateway is doing: rates, times, requests under way
+    Top(TopArguments),
 }
 
 /// Exit code for a configuration that cannot be used.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
             print(&manual::completions(Arguments::command(), shell))
         }
         Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
+        Some(Command::Top(top)) => top::run(&top, || load_config(arguments.config.as_deref())),
     }
 }
 

@@ -7,6 +7,7 @@
 //! I/O is readiness based: a task waits until a socket is readable or writable and then makes the system
 //! call itself, so a dropped future never holds bytes or a buffer, and nothing is held while waiting.
 
+pub mod accept;
 pub mod access;
 pub mod balance;
 pub mod connect;
@@ -26,6 +27,7 @@ pub mod peer;
 pub mod plain;
 pub mod pool;
 pub mod proxy;
+pub mod records;
 pub mod resolve;
 pub mod response;
 pub mod scrape;
@@ -34,6 +36,7 @@ pub mod server_timing;
 pub mod socket;
 pub mod spin;
 pub mod stream;
+pub mod streams;
 pub mod tls;
 pub mod tls_config;
 pub mod warm;

@@ -6,6 +6,7 @@ pub mod exposition;
 mod families;
 pub mod histogram;
 pub mod slots;
+pub mod streams;
 mod text;
 pub mod times;
 

@@ -151,6 +151,8 @@ pub enum Route {
     Health,
     /// `GET` or `HEAD` of the metrics endpoint.
     Metrics,
+    /// `GET` or `HEAD` of `/streams`, which only operators may.
+    Streams,
     /// `OPTIONS *`
     OptionsStar,
     /// Something below `/p/`; not yet looked at any closer.
@@ -242,6 +244,7 @@ impl Table {
         match method {
             b"GET" | b"HEAD" if below == b"/health" => Route::Health,
             b"GET" | b"HEAD" if self.is_metrics(below) => Route::Metrics,
+            b"GET" | b"HEAD" if below == b"/streams" => Route::Streams,
             _ => Route::NotFound,
         }
     }
@@ -468,6 +471,7 @@ pub mod property {
             }
             Some(below) if reads => match &table.metrics_endpoint {
                 Some(endpoint) if format!("/{}", below.join("/")) == **endpoint => "Metrics".into(),
+                _ if below == ["streams"] => "Streams".into(),
                 _ => "NotFound".into(),
             },
             _ => "NotFound".into(),

@@ -1,9 +1,7 @@
 //! The record of the request under way on a connection: its points in time, and what its log line will say.
 //!
-//! Where neither metrics nor an access log are wanted there is no record, and no clock is read. A record's box
-//! is used again, so that a request allocates nothing for it.
+//! Where neither metrics nor an access log are wanted there is no record, and no clock is read.
 
-use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use crate::gateway::Gateway;
@@ -16,69 +14,73 @@ use crate::observe::{self, Ending, Method, Phase, Slots, Times};
 use super::ids::RequestId;
 use super::note::{Note, Notes};
 use super::peer::Peer;
+use super::records::{Place, Shared};
 use super::worker::Worker;
 
 /// The record, where there is one.
 #[derive(Default)]
-pub struct Access(Option<Box<Record>>);
+pub struct Access(Option<Shared>);
 
 /// See the module's documentation.
 pub struct Record {
-    began: Instant,
-    times: Times,
+    pub(super) began: Instant,
+    pub(super) times: Times,
     /// Where it is counted.
-    slot: usize,
-    figures: Finished,
+    pub(super) slot: usize,
+    pub(super) figures: Finished,
     /// Why it ends as it does, where that is more than how the connection goes on.
     ending: Option<Ending>,
+    /// Content from the client is still to come.
+    pub(super) uploading: bool,
     retries: u64,
     /// Of the gateway's own answer.
     error: Option<&'static str>,
     counted: bool,
     logged: bool,
-    notes: Notes,
+    /// Where it stands among the requests under way, if it does.
+    pub(super) place: Option<Place>,
+    pub(super) notes: Notes,
 }
 
-/// Records of requests that have ended, for those to come.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "boxes move between here and the requests")]
-pub struct Records(RefCell<Vec<Box<Record>>>);
-
-/// Records kept; more requests than that at once are worth an allocation.
-const RECORDS_MAX: usize = 64;
-
-impl Records {
-    fn fresh(&self) -> Box<Record> {
-        let spare = self.0.borrow_mut().pop();
-        let mut record = spare.unwrap_or_else(|| {
-            Box::new(Record {
-                began: Instant::now(),
-                times: Times::default(),
-                slot: 0,
-                figures: Finished::default(),
-                ending: None,
-                retries: 0,
-                error: None,
-                counted: false,
-                logged: false,
-                notes: Notes::default(),
-            })
-        });
-        record.began = Instant::now();
-        record
+impl Record {
+    /// Of a request that begins now.
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            times: Times::default(),
+            slot: 0,
+            figures: Finished::default(),
+            ending: None,
+            uploading: false,
+            retries: 0,
+            error: None,
+            counted: false,
+            logged: false,
+            place: None,
+            notes: Notes::default(),
+        }
     }
 
-    fn keep(&self, mut record: Box<Record>) {
-        record.times = Times::default();
-        record.slot = 0;
-        record.figures = Finished::default();
-        record.ending = None;
-        record.retries = 0;
-        record.error = None;
-        record.notes.clear();
-        let mut records = self.0.borrow_mut();
-        if records.len() < RECORDS_MAX {
-            records.push(record);
+    /// Forgets everything but the room.
+    pub(super) fn clear(&mut self) {
+        self.times = Times::default();
+        self.slot = 0;
+        self.figures = Finished::default();
+        self.ending = None;
+        self.uploading = false;
+        self.retries = 0;
+        self.error = None;
+        self.notes.clear();
+    }
+
+    /// What it is doing.
+    pub(super) fn phase(&self) -> Phase {
+        match () {
+            () if self.figures.status == 101 => Phase::Tunnel,
+            () if self.times.latest().is_some() => Phase::Stream,
+            () if self.times.request_overhead().is_none() => Phase::Connect,
+            () if self.uploading => Phase::Upload,
+            () => Phase::Wait,
         }
     }
 }
@@ -91,12 +93,11 @@ impl Access {
         let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
         let timed = config.server.server_timing;
         let wanted = (counted || logged || timed) && !worker.is_operator();
-        let record = wanted.then(|| {
-            let mut record = worker.records.fresh();
-            (record.counted, record.logged) = (counted, logged);
-            record
-        });
-        Self(record)
+        Self(wanted.then(|| {
+            worker.records.begin(worker.is_listed(), |record| {
+                (record.counted, record.logged) = (counted, logged);
+            })
+        }))
     }
 
     /// The request's head is known. Method, path and ids are copied, never the query.
@@ -104,17 +105,20 @@ impl Access {
         let Some(record) = &mut self.0 else {
             return;
         };
+        let record = &mut *record.borrow_mut();
         let method = head.method.of(buf);
         record.figures.method = Method::of(method);
+        let notes = &mut record.notes;
+        if record.logged || record.place.is_some() {
+            let target = head.target.of(buf);
+            let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
+            notes.put(Note::Path, path.unwrap_or(target));
+        }
         if !record.logged {
             return;
         }
-        let target = head.target.of(buf);
-        let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
-        let notes = &mut record.notes;
         notes.put(Note::RequestId, id.as_bytes());
         notes.put(Note::Method, method);
-        notes.put(Note::Path, path.unwrap_or(target));
         for field in fields.iter().filter(|field| field.name == Name::Other) {
             if let Some(note) = Note::of_request(field.name_of(buf)) {
                 notes.put(note, field.value.of(buf));
@@ -124,11 +128,12 @@ impl Access {
 
     /// It came with the gateway key of this id.
     pub fn by(&mut self, key: Option<&str>) {
-        if let Some(record) = self.0.as_mut().filter(|record| record.logged)
-            && let Some(id) = key
-        {
-            record.notes.put(Note::KeyId, id.as_bytes());
-        }
+        let Some(id) = key else { return };
+        self.note(|record, _| {
+            if record.logged || record.place.is_some() {
+                record.notes.put(Note::KeyId, id.as_bytes());
+            }
+        });
     }
 
     /// Content came from the client, as framed.
@@ -153,20 +158,20 @@ impl Access {
 
     /// The response's head is known.
     pub fn response(&mut self, status: u16, fields: &[Field], buf: &[u8]) {
-        self.answered(status);
-        let Some(record) = self.0.as_mut().filter(|record| record.logged) else {
-            return;
-        };
         let is_id = |field: &&Field| {
             field.name == Name::XRequestId
                 || (field.name == Name::Other
                     && field.name_of(buf).eq_ignore_ascii_case(b"request-id"))
         };
-        if let Some(field) = fields.iter().find(is_id) {
-            record
-                .notes
-                .put(Note::UpstreamRequestId, field.value.of(buf));
-        }
+        self.note(|record, _| {
+            record.figures.status = status;
+            if record.logged
+                && let Some(field) = fields.iter().find(is_id)
+            {
+                let id = field.value.of(buf);
+                record.notes.put(Note::UpstreamRequestId, id);
+            }
+        });
     }
 
     /// It goes to the provider that is counted in this slot.
@@ -179,14 +184,20 @@ impl Access {
         self.note(|record, _| record.times.connected(connecting));
     }
 
-    /// It was sent, or its first part.
-    pub fn request_sent(&mut self) {
-        self.at(Times::sent);
+    /// It was sent, or its first part, and is `whole` or not.
+    pub fn request_sent(&mut self, whole: bool) {
+        self.note(|record, now| {
+            record.times.sent(now());
+            record.uploading = !whole;
+        });
     }
 
-    /// More of its content was sent.
-    pub fn uploaded(&mut self) {
-        self.at(Times::uploaded);
+    /// More of its content was sent, up to its end or not.
+    pub fn uploaded(&mut self, whole: bool) {
+        self.note(|record, now| {
+            record.times.uploaded(now());
+            record.uploading = !whole;
+        });
     }
 
     /// It is sent once more.
@@ -196,7 +207,7 @@ impl Access {
 
     /// A part of a response head has arrived.
     pub fn head_arrived(&mut self) {
-        self.at(Times::head);
+        self.note(|record, now| record.times.head(now()));
     }
 
     /// The response's head was sent on, or a piece of its content.
@@ -226,19 +237,15 @@ impl Access {
         self.note(|record, _| record.notes.lingers = true);
     }
 
-    /// What is known of its times, and how long ago it began.
-    #[must_use]
-    pub fn times(&self) -> Option<(&Times, Duration)> {
-        let record = self.0.as_ref()?;
-        Some((&record.times, record.began.elapsed()))
-    }
-
-    fn at(&mut self, event: fn(&mut Times, Duration)) {
-        self.note(|record, now| event(&mut record.times, now()));
+    /// What `line` makes of what is known of its times, and of how long ago it began.
+    pub fn timed<T>(&self, line: impl FnOnce(&Times, Duration) -> T) -> Option<T> {
+        let record = self.0.as_ref()?.borrow();
+        Some(line(&record.times, record.began.elapsed()))
     }
 
     fn note(&mut self, event: impl FnOnce(&mut Record, &dyn Fn() -> Duration)) {
         if let Some(record) = &mut self.0 {
+            let record = &mut *record.borrow_mut();
             let began = record.began;
             event(record, &|| began.elapsed());
         }
@@ -247,7 +254,8 @@ impl Access {
     /// Counts the request and writes its line. `usual` is how it ends as far as the connection knows; where
     /// the client did not take the answer's end, the answer is not `delivered`.
     pub fn end(&mut self, worker: &Worker, peer: Peer, usual: Ending, delivered: bool) {
-        let Some(record) = self.0.take() else { return };
+        let Some(shared) = self.0.take() else { return };
+        let record = shared.borrow();
         let ending = match record.ending.unwrap_or(usual) {
             Ending::Complete if !delivered => Ending::Undelivered,
             ending => ending,
@@ -264,7 +272,8 @@ impl Access {
         if record.logged {
             record.log(worker.log(), &worker.gateway().slots, peer, ending);
         }
-        worker.records.keep(record);
+        drop(record);
+        worker.records.end(shared);
     }
 }
 

@@ -13,12 +13,14 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, Cursor};
 use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
 use crate::observe::Ending;
+use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
 use super::ids::RequestId;
+use super::local::Answer;
 use super::peer::Peer;
 use super::scratch::{HEADROOM, Scratch};
 use super::socket::Received;
@@ -69,6 +71,8 @@ pub enum After {
 enum Step {
     Exchange(Box<Exchange>),
     Metrics(Box<(Asker, Cursor)>),
+    /// Other workers are asked first.
+    Streams(Box<(Asker, Cursor)>),
     After(After),
 }
 
@@ -113,6 +117,8 @@ impl Connection {
             Step::Exchange(exchange) => exchange.run(self).await,
             // Boxed: rare, as below.
             Step::Metrics(asking) => Box::pin(self.answer_metrics(*asking)).await,
+            // Boxed: rare, and only operators ask.
+            Step::Streams(asked) => Box::pin(self.answer_streams(*asked)).await,
             Step::After(after) => after,
         };
         let (usual, stays) = match after {
@@ -299,6 +305,7 @@ impl Connection {
                 }
             }
             Ok(Admission::Metrics) => Step::Metrics(Box::new((asker, cursor))),
+            Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
             Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor, "")),
             Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
         }
@@ -409,6 +416,26 @@ impl Connection {
             metrics,
         );
         self.access.answered(status);
+        let _ = self.client.send(&out);
+        after
+    }
+
+    /// What all workers have under way.
+    async fn answer_streams(&mut self, (mut asker, cursor): (Asker, Cursor)) -> After {
+        let after = self.after_local(&asker, cursor);
+        asker.persists = !matches!(after, After::Close { .. });
+        let worker = self.worker.clone();
+        let gateway = worker.gateway();
+        let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
+        let text = worker.asking.ask(&worker.clock, text).await;
+        let answer = Answer {
+            status: "200 OK",
+            content_type: Some("application/json"),
+            body: text.as_bytes(),
+            lines: None,
+        };
+        let persistence = asker.persistence(gateway.config.timeouts.idle_client);
+        let out = answer.write(&asker, &persistence, unix_seconds());
         let _ = self.client.send(&out);
         after
     }

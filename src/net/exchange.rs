@@ -228,7 +228,7 @@ impl Exchange {
         observe::add(counter, 1);
         self.send_pooled(upstream, request, idempotent);
         if self.upstream.is_some() {
-            connection.access.request_sent();
+            connection.access.request_sent(self.up.cursor.is_done());
         }
     }
 
@@ -348,7 +348,7 @@ impl Exchange {
         if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
-        connection.access.request_sent();
+        connection.access.request_sent(self.up.cursor.is_done());
         let mut upstream = Upstream::fresh(stream, self.provider, seat);
         upstream.first_use();
         self.upstream = Some(upstream);
@@ -480,7 +480,7 @@ impl Exchange {
         {
             self.up.refused = true;
         }
-        connection.access.uploaded();
+        connection.access.uploaded(self.up.cursor.is_done());
         Flow::Moved
     }
 

@@ -103,13 +103,18 @@ impl Notes {
 
     /// Adds a value to a line, if there is one.
     pub fn write(&self, line: &mut Line, note: Note) {
-        let span = self.spans.get(note as usize).copied().unwrap_or_default();
-        let value = self.bytes.get(usize::from(span.0)..usize::from(span.1));
-        if let Some(value) = value
-            && !value.is_empty()
-        {
+        let value = self.of(note);
+        if !value.is_empty() {
             line.text(note.name(), value);
         }
+    }
+
+    /// A value, empty where there is none.
+    #[must_use]
+    pub fn of(&self, note: Note) -> &[u8] {
+        let span = self.spans.get(note as usize).copied().unwrap_or_default();
+        let value = self.bytes.get(usize::from(span.0)..usize::from(span.1));
+        value.unwrap_or_default()
     }
 
     /// How long a line with all of them and a request's figures may get.

@@ -335,8 +335,8 @@ impl Exchange {
             .response(head.status, &scratch.fields, bytes);
         self.response.client_persists = self.lets_persist(connection);
         let timed = self.gateway.config.server.server_timing;
-        let times = timed.then(|| connection.access.times()).flatten();
-        let timing = times.map(|(times, age)| TimingLine::new(times, age));
+        let line = || connection.access.timed(TimingLine::new);
+        let timing = timed.then(line).flatten();
         let Some(start) = self.rewrite_answer(scratch, head, at, timing.as_ref()) else {
             return self.invalid(connection);
         };

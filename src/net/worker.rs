@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -14,11 +14,9 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, SocketFlags};
+use rustix::net::{SendFlags, Shutdown};
 use rustls::ClientConfig;
 use rustls::server::UnbufferedServerConnection;
 
@@ -30,10 +28,11 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::counters::{down, up};
+use crate::observe::streams::UnderWay;
 use crate::observe::{self, Counters, Slots};
 use crate::tls::handshake::Role;
 
-use super::access::Records;
+use super::accept::accept;
 use super::balance::{self, Peers};
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
@@ -44,12 +43,14 @@ use super::local::Answer;
 use super::mailbox::{Inbox, Mailbox};
 use super::peer::Peer;
 use super::pool::Pool;
+use super::records::Records;
 use super::resolve::{self, Names};
 use super::scrape::{Awaited, Scrapes, Scribe};
 use super::scratch::{Scratch, SealRoom, seal_room};
-use super::socket::{Socket, is_scarce};
+use super::socket::Socket;
 use super::spin::Spin;
 use super::stream::Stream;
+use super::streams::Asking;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
 use super::warm::Warm;
@@ -90,6 +91,10 @@ pub enum Message {
     Client(OwnedFd, Peer),
     /// The metrics' text that was asked for with this ticket.
     Scraped(u64, Arc<str>),
+    /// Tell this mailbox what is under way, with this number.
+    Look(u64, Mailbox<Self>),
+    /// A worker's answer to that.
+    Seen(u64, UnderWay),
 }
 
 /// Dropped by a worker once what came with it is in force there.
@@ -138,8 +143,10 @@ pub struct Worker {
     pub ids: Ids,
     /// Room for exchanges to come.
     pub spares: Spares,
-    /// Room for the records of requests to come.
+    /// Records of requests under way, and room for those to come.
     pub records: Records,
+    /// How to learn what all workers have under way.
+    pub asking: Asking,
     /// Connections made ahead of need.
     pub warm: Warm,
     /// Polling before sleeping.
@@ -149,18 +156,18 @@ pub struct Worker {
     /// `limits.connections`, or what stands in for it.
     connections: Cell<usize>,
     /// The last attempt to accept found no descriptor.
-    starving: Cell<bool>,
+    pub(super) starving: Cell<bool>,
     index: usize,
     counters: Arc<[Counters]>,
     workers: usize,
     peers: Peers,
     healthy: Cell<bool>,
-    draining: Cell<bool>,
+    pub(super) draining: Cell<bool>,
     /// Clients that wait to be accepted are still let in when the worker drains.
-    empty_queues: Cell<bool>,
+    pub(super) empty_queues: Cell<bool>,
     stopping: Cell<bool>,
     /// Accept tasks, woken to close their listeners.
-    woken_by_drain: RefCell<Vec<Waker>>,
+    pub(super) woken_by_drain: RefCell<Vec<Waker>>,
     log: Log,
     /// For answers to what it asks other threads.
     mailbox: Mailbox<Message>,
@@ -172,13 +179,6 @@ static SPARE: LazyLock<Counters> = LazyLock::new(Counters::default);
 
 /// Connections beyond the limit that are read from, to answer `/health` and to say 503 in order.
 const SURPLUS_MAX: usize = 64;
-/// How often the log says that accepting rests.
-const WARN_EVERY: Duration = Duration::from_secs(5);
-/// How long accepting rests when descriptors or memory have run out.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// Connections accepted before others get their turn.
-const ACCEPTS_MAX: usize = 32;
-
 /// Runs a worker for as long as the process lives.
 ///
 /// # Errors
@@ -205,6 +205,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         pool: Rc::new(Pool::new(clock.clone())),
         clock,
         hangups: Hangups::new()?,
+        asking: Asking::new(start.peers.clone(), start.mailbox.clone()),
         names: Names::new(start.mailbox.clone(), Message::Resolved),
         ids: Ids::default(),
         spares: Spares::default(),
@@ -291,6 +292,12 @@ impl Worker {
         self.index >= self.workers
     }
 
+    /// Whether somebody may ask what is under way.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.counters.len() > self.workers
+    }
+
     /// Counts a request as under way until the result is dropped.
     #[must_use]
     pub fn busy(self: &Rc<Self>) -> Busy {
@@ -355,7 +362,7 @@ impl Worker {
                 body: b"",
                 lines: Some(lines),
             },
-            Admission::Options | Admission::Forward(_) => Answer {
+            Admission::Options | Admission::Forward(_) | Admission::Streams => Answer {
                 status: "204 No Content",
                 content_type: None,
                 body: b"",
@@ -409,6 +416,10 @@ impl Worker {
                 balance::came(&self.counters().coming);
             }
             Message::Scraped(ticket, text) => self.scrapes.arrived(ticket, text),
+            Message::Look(number, asker) => {
+                asker.send(Message::Seen(number, self.records.look()));
+            }
+            Message::Seen(number, answer) => self.asking.answered(number, answer),
         }
     }
 
@@ -476,7 +487,7 @@ impl Worker {
     }
 
     /// Serves a client that was accepted here, or hands it on to a worker with fewer.
-    fn place(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
+    pub(super) fn place(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         let workers = self.counters.get(..self.workers).unwrap_or_default();
         let peers = self.peers.get().filter(|_| !self.draining.get());
         let other = balance::better(self.index, workers.iter().map(balance::load));
@@ -492,7 +503,7 @@ impl Worker {
     }
 
     /// A new client: its task is fenced, so that a defect ends one connection and not the worker.
-    fn welcome(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
+    pub(super) fn welcome(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         let open = Open::new(self.clone());
         let surplus = self.crowded().is_some();
         let most = self.connections.get().saturating_add(SURPLUS_MAX);
@@ -546,101 +557,6 @@ impl Worker {
         // A client that is gone need not be told.
         let _ = rustix::net::send(fd, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         let _ = rustix::net::shutdown(fd, Shutdown::Write);
-    }
-}
-
-/// Accepts until the worker drains, then empties the queue and closes the listener.
-async fn accept(worker: Rc<Worker>, mut listener: Socket) {
-    let mut spare = Spare::default();
-    let mut warned: Option<Instant> = None;
-    loop {
-        let draining = worker.draining.get();
-        if draining && !worker.empty_queues.get() {
-            return;
-        }
-        match accept_some(&worker, &listener, &mut spare) {
-            Ok(true) => {}
-            Ok(false) if draining => return,
-            Ok(false) => {}
-            Err(error) => {
-                if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
-                    warned = Some(Instant::now());
-                    let error = Value::Text(&error);
-                    worker.log.warn("accepting rests", &[("error", error)]);
-                }
-                worker.clock.sleep(ACCEPT_REST).await;
-                spare.hold();
-            }
-        }
-        listener.rest();
-        poll_fn(|cx| poll_accept(&worker, &mut listener, cx)).await;
-    }
-}
-
-/// A descriptor held back: when there is no other, one client can still be told so, or ask for the health.
-#[derive(Default)]
-struct Spare(Option<OwnedFd>);
-
-impl Spare {
-    fn hold(&mut self) {
-        if self.0.is_none() {
-            self.0 = eventfd(0, EventfdFlags::CLOEXEC).ok();
-        }
-    }
-
-    /// Whether it was there to be given up.
-    fn give_up(&mut self) -> bool {
-        self.0.take().is_some()
-    }
-}
-
-fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> Poll<()> {
-    if worker.draining.get() {
-        return Poll::Ready(());
-    }
-    let ready = listener.poll_readable(cx);
-    if ready.is_pending() {
-        let mut wakers = worker.woken_by_drain.borrow_mut();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
-        }
-    }
-    ready
-}
-
-/// Accepts a few; whether there may be more.
-fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io::Result<bool> {
-    spare.hold();
-    for _ in 0..ACCEPTS_MAX {
-        match accept_one(listener) {
-            Ok(Some((fd, peer))) => {
-                worker.starving.set(false);
-                worker.place(fd, peer);
-            }
-            Ok(None) => return Ok(false),
-            Err(error) if is_scarce(&error) => {
-                worker.starving.set(true);
-                if spare.give_up()
-                    && let Ok(Some((fd, peer))) = accept_one(listener)
-                {
-                    worker.welcome(fd, peer);
-                }
-                return Err(error);
-            }
-            // The connection that was next is gone already; there may be others behind it.
-            Err(_) => {}
-        }
-    }
-    Ok(true)
-}
-
-/// The next connection, `None` when the queue is empty.
-fn accept_one(listener: &Socket) -> io::Result<Option<(OwnedFd, Peer)>> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    match rustix::net::acceptfrom_with(listener.fd(), flags) {
-        Ok((fd, address)) => Ok(Some((fd, address.into()))),
-        Err(Errno::AGAIN) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -77,6 +77,12 @@ impl Times {
         self.last.or(self.answered)
     }
 
+    /// When the last thing known happened, to the request or the answer.
+    #[must_use]
+    pub fn moved(&self) -> Option<Duration> {
+        self.latest().max(self.head).max(self.uploaded)
+    }
+
     /// Time added to the request: from its head to its being sent, making a connection included.
     #[must_use]
     pub fn request_overhead(&self) -> Option<Duration> {
@@ -167,6 +173,8 @@ mod tests {
         assert_eq!(times.to_first_byte(), Some(at(490)));
         assert_eq!(times.response_overhead(), Some(at(20)));
         assert_eq!(times.latest(), Some(at(520)));
+        times.uploaded(at(600));
+        assert_eq!(times.moved(), Some(at(600)));
         assert_eq!((times.stream(), times.longest_gap()), (None, None));
     }
 

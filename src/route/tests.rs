@@ -207,6 +207,8 @@ fn gateway_routes_want_path_and_method() {
         POST /health              -> NotFound
         get /health               -> NotFound
         GET /health/              -> NotFound
+        GET /streams?x            -> Streams
+        POST /streams             -> NotFound
         GET /healthy              -> NotFound
         GET /metrics              -> Metrics
         HEAD /metrics             -> Metrics

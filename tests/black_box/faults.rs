@@ -23,10 +23,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::listen;
 use rustix::process::Signal;
 use rustls::ClientConfig;
 
+use crate::support::ports::{addr, bound};
 use crate::support::tls::{client_config, pki, server_config};
 use crate::support::{ALL_SIDES, Gateway, PATIENCE, Setup, Sides, Upstream, get};
 
@@ -232,25 +233,11 @@ fn timeouts(limit: Option<Limit>) -> String {
         Some(Limit::Request) => "request",
         Some(Limit::Drain) => "drain",
     };
-    format!("[timeouts]\n{name} = {LIMIT_SECONDS}\n")
-}
-
-/// A socket with a port of its own, which nobody listens on.
-fn bound() -> OwnedFd {
-    let fd = socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    bind(&fd, &any).unwrap();
-    fd
-}
-
-fn addr(fd: &OwnedFd) -> std::net::SocketAddr {
-    rustix::net::getsockname(fd).unwrap().try_into().unwrap()
+    let connect = match limit {
+        Some(Limit::Drain) => "connect = 60\n",
+        _ => "",
+    };
+    format!("[timeouts]\n{connect}{name} = {LIMIT_SECONDS}\n")
 }
 
 fn faults(sides: Sides) {

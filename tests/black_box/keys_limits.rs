@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{Gateway, PATIENCE, Rig, Scripted, Setup, Upstream, Wire, ok};
+use crate::support::ports::{addr, bound};
+use crate::support::{Gateway, PATIENCE, Rig, Scripted, Setup, Wire, ok};
 
 // SHA-256 of "key-a" and "key-b".
 const A: &str = "f10f781241e2246678b6b45c857069208152a53863e47fac33f607ab405006f4";
@@ -328,7 +329,9 @@ fn a_stream_is_free_again_however_it_ends() {
 
 #[test]
 fn a_stream_that_cannot_connect_is_free_again() {
-    let gone = Upstream::listen().url();
+    // A port of ours, so that nobody else can listen on it.
+    let refusing = bound();
+    let gone = format!("http://{}", addr(&refusing));
     let setup = limited(Setup::new().base(&gone), "streams = 1");
     let gateway = setup.start();
     let mut client = gateway.connect();

@@ -17,7 +17,7 @@ fn rig() -> Rig {
 }
 
 /// The address of the listener for metrics.
-fn metrics_addr(gateway: &Gateway) -> SocketAddr {
+pub(crate) fn metrics_addr(gateway: &Gateway) -> SocketAddr {
     let line = gateway.wait_log(|line| line.contains("serving metrics"));
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     line["addr"].as_str().unwrap().parse().unwrap()

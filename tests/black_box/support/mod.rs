@@ -3,6 +3,7 @@
 pub(crate) mod gateway;
 pub(crate) mod message;
 pub(crate) mod metrics;
+pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod rig;
 pub(crate) mod sides;

@@ -1,0 +1,120 @@
+//! Takes clients from a listener: a few at a time, and when descriptors have run out, one to be told so.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::log::Value;
+
+use super::peer::Peer;
+use super::socket::{Socket, is_scarce};
+use super::worker::Worker;
+
+/// How often the log says that accepting rests.
+const WARN_EVERY: Duration = Duration::from_secs(5);
+/// How long accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Connections accepted before others get their turn.
+const ACCEPTS_MAX: usize = 32;
+
+/// Accepts until the worker drains, then empties the queue and closes the listener.
+pub(super) async fn accept(worker: Rc<Worker>, mut listener: Socket) {
+    let mut spare = Spare::default();
+    let mut warned: Option<Instant> = None;
+    loop {
+        let draining = worker.is_draining();
+        if draining && !worker.empty_queues.get() {
+            return;
+        }
+        match accept_some(&worker, &listener, &mut spare) {
+            Ok(true) => {}
+            Ok(false) if draining => return,
+            Ok(false) => {}
+            Err(error) => {
+                if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    let error = Value::Text(&error);
+                    worker.log().warn("accepting rests", &[("error", error)]);
+                }
+                worker.clock.sleep(ACCEPT_REST).await;
+                spare.hold();
+            }
+        }
+        listener.rest();
+        poll_fn(|cx| poll_accept(&worker, &mut listener, cx)).await;
+    }
+}
+
+/// A descriptor held back: when there is no other, one client can still be told so, or ask for the health.
+#[derive(Default)]
+struct Spare(Option<OwnedFd>);
+
+impl Spare {
+    fn hold(&mut self) {
+        if self.0.is_none() {
+            self.0 = eventfd(0, EventfdFlags::CLOEXEC).ok();
+        }
+    }
+
+    /// Whether it was there to be given up.
+    fn give_up(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> Poll<()> {
+    if worker.is_draining() {
+        return Poll::Ready(());
+    }
+    let ready = listener.poll_readable(cx);
+    if ready.is_pending() {
+        let mut wakers = worker.woken_by_drain.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+    }
+    ready
+}
+
+/// Accepts a few; whether there may be more.
+fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io::Result<bool> {
+    spare.hold();
+    for _ in 0..ACCEPTS_MAX {
+        match accept_one(listener) {
+            Ok(Some((fd, peer))) => {
+                worker.starving.set(false);
+                worker.place(fd, peer);
+            }
+            Ok(None) => return Ok(false),
+            Err(error) if is_scarce(&error) => {
+                worker.starving.set(true);
+                if spare.give_up()
+                    && let Ok(Some((fd, peer))) = accept_one(listener)
+                {
+                    worker.welcome(fd, peer);
+                }
+                return Err(error);
+            }
+            // The connection that was next is gone already; there may be others behind it.
+            Err(_) => {}
+        }
+    }
+    Ok(true)
+}
+
+/// The next connection, `None` when the queue is empty.
+fn accept_one(listener: &Socket) -> io::Result<Option<(OwnedFd, Peer)>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match rustix::net::acceptfrom_with(listener.fd(), flags) {
+        Ok((fd, address)) => Ok(Some((fd, address.into()))),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

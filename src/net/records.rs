@@ -1,0 +1,270 @@
+//! The records of a worker's requests under way, in the order in which they began, and room for those to come.
+//!
+//! A record is used again, so that a request allocates nothing for it. Where requests under way can be looked
+//! at, each has a place in a list that is linked through a table: to enter and to leave it takes the same few
+//! instructions however many there are, and the oldest are the first.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::observe::Phase;
+use crate::observe::streams::{Stream, UnderWay};
+
+use super::access::Record;
+use super::note::Note;
+
+/// A record, held by its connection and by the list.
+pub type Shared = Rc<RefCell<Record>>;
+/// A record's place in the list.
+pub type Place = u32;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Records {
+    spare: RefCell<Vec<Shared>>,
+    list: RefCell<List>,
+}
+
+/// Records kept; more requests than that at once are worth an allocation.
+const SPARE_MAX: usize = 64;
+/// Requests shown of one worker, which serves nobody meanwhile.
+const SHOWN_MAX: usize = 1_000;
+
+impl Records {
+    /// A record of a request that begins, `listed` among those under way or not.
+    pub fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> Shared {
+        let spare = self.spare.borrow_mut().pop();
+        let shared = spare.unwrap_or_else(|| Rc::new(RefCell::new(Record::new())));
+        let mut record = shared.borrow_mut();
+        record.began = Instant::now();
+        set(&mut record);
+        record.place = match listed {
+            true => self.list.borrow_mut().enter(shared.clone()),
+            false => None,
+        };
+        drop(record);
+        shared
+    }
+
+    /// The request has ended.
+    pub fn end(&self, shared: Shared) {
+        let mut record = shared.borrow_mut();
+        if let Some(place) = record.place.take() {
+            self.list.borrow_mut().leave(place);
+        }
+        record.clear();
+        drop(record);
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(shared);
+        }
+    }
+
+    /// The oldest requests under way, and how many there are.
+    pub fn look(&self) -> UnderWay {
+        let mut list = self.list.borrow_mut();
+        let now = Instant::now();
+        let mut seen = UnderWay::default();
+        let mut next = list.first;
+        while let Some(place) = next {
+            let link = list.at(place);
+            next = link.and_then(|link| link.after);
+            match link.and_then(|link| link.shared.as_ref()) {
+                // The task panicked that held the other end: this request does not end any more.
+                Some(shared) if Rc::strong_count(shared) == 1 => list.leave(place),
+                Some(shared) => shared.borrow().show(now, &mut seen),
+                None => {}
+            }
+            if seen.streams.len() >= SHOWN_MAX {
+                break;
+            }
+        }
+        seen.in_flight = list.len as u64;
+        seen
+    }
+}
+
+impl Record {
+    fn show(&self, now: Instant, among: &mut UnderWay) {
+        let age = now.saturating_duration_since(self.began);
+        let phase = self.phase();
+        // Pieces that go through a tunnel are not timed.
+        let moved = self.times.moved().filter(|_| phase != Phase::Tunnel);
+        let stream = Stream {
+            slot: self.slot,
+            phase,
+            method: self.figures.method,
+            status: self.figures.status,
+            received: self.figures.received,
+            sent: self.figures.sent,
+            age,
+            idle: moved.map(|at| age.saturating_sub(at)),
+            key: 0..0,
+            path: 0..0,
+        };
+        among.push(
+            stream,
+            self.notes.of(Note::KeyId),
+            self.notes.of(Note::Path),
+        );
+    }
+}
+
+/// Links are places in the table; free ones are linked through `after` too.
+#[derive(Default)]
+struct List {
+    links: Vec<Link>,
+    first: Option<Place>,
+    last: Option<Place>,
+    free: Option<Place>,
+    len: usize,
+}
+
+#[derive(Default)]
+struct Link {
+    shared: Option<Shared>,
+    before: Option<Place>,
+    after: Option<Place>,
+}
+
+impl List {
+    /// Behind all others; `None` where the table is full, which takes four thousand million.
+    fn enter(&mut self, shared: Shared) -> Option<Place> {
+        let link = Link {
+            shared: Some(shared),
+            before: self.last,
+            after: None,
+        };
+        let place = match self.free {
+            Some(place) => {
+                let room = self.at_mut(place)?;
+                let next = std::mem::replace(room, link).after;
+                self.free = next;
+                place
+            }
+            None => {
+                let place = Place::try_from(self.links.len()).ok()?;
+                self.links.push(link);
+                place
+            }
+        };
+        self.join(self.last, Some(place));
+        self.last = Some(place);
+        self.len += 1;
+        Some(place)
+    }
+
+    fn leave(&mut self, place: Place) {
+        let free = self.free;
+        let Some(link) = self.at_mut(place) else {
+            return;
+        };
+        link.shared = None;
+        let (before, after) = (link.before, link.after);
+        link.after = free;
+        self.free = Some(place);
+        self.join(before, after);
+        if let Some(after) = after.and_then(|after| self.at_mut(after)) {
+            after.before = before;
+        } else {
+            self.last = before;
+        }
+        self.len = self.len.saturating_sub(1);
+    }
+
+    /// Makes `after` the one behind `before`, or the first.
+    fn join(&mut self, before: Option<Place>, after: Option<Place>) {
+        match before.and_then(|before| self.at_mut(before)) {
+            Some(link) => link.after = after,
+            None => self.first = after,
+        }
+    }
+
+    fn at(&self, place: Place) -> Option<&Link> {
+        self.links.get(place as usize)
+    }
+
+    fn at_mut(&mut self, place: Place) -> Option<&mut Link> {
+        self.links.get_mut(place as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Places in the list's order, which has to be the same from both ends.
+    fn order(list: &List) -> Vec<Place> {
+        let follow = |first: Option<Place>, next: fn(&Link) -> Option<Place>| {
+            let mut found = Vec::new();
+            let mut at = first;
+            while let Some(place) = at {
+                assert!(found.len() <= list.links.len(), "a ring");
+                found.push(place);
+                at = next(&list.links[place as usize]);
+            }
+            found
+        };
+        let forth = follow(list.first, |link| link.after);
+        let mut back = follow(list.last, |link| link.before);
+        back.reverse();
+        assert_eq!(forth, back);
+        assert_eq!(forth.len(), list.len);
+        forth
+    }
+
+    fn shared() -> Shared {
+        Rc::new(RefCell::new(Record::new()))
+    }
+
+    #[test]
+    fn the_list_agrees_with_a_plain_one() {
+        let mut list = List::default();
+        let mut model: Vec<Place> = Vec::new();
+        let mut random = 1_u64;
+        for _ in 0..5_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let draw = (random >> 33) as usize;
+            if model.len() < 3 || draw.is_multiple_of(2) && model.len() < 40 {
+                model.push(list.enter(shared()).unwrap());
+            } else {
+                list.leave(model.remove(draw / 2 % model.len()));
+            }
+            assert_eq!(order(&list), model);
+        }
+        assert!(list.links.len() <= 40, "places are not used again");
+    }
+
+    #[test]
+    fn the_oldest_are_shown_and_all_are_counted() {
+        let records = Records::default();
+        let held: Vec<Shared> = (0..SHOWN_MAX + 10)
+            .map(|n| records.begin(true, |record| record.slot = n))
+            .collect();
+        for shared in held.iter().take(5) {
+            records.end(shared.clone());
+        }
+        let unlisted = records.begin(false, |_| {});
+        let seen = records.look();
+        assert_eq!(seen.in_flight, SHOWN_MAX as u64 + 5);
+        assert_eq!(seen.streams.len(), SHOWN_MAX);
+        assert_eq!(seen.streams[0].slot, 5);
+        records.end(unlisted);
+    }
+
+    #[test]
+    fn a_request_whose_task_is_gone_is_forgotten() {
+        let records = Records::default();
+        let stays = records.begin(true, |_| {});
+        drop(records.begin(true, |_| {}));
+        for _ in 0..2 {
+            let seen = records.look();
+            assert_eq!((seen.in_flight, seen.streams.len()), (1, 1));
+        }
+        records.end(stays);
+        assert_eq!(records.look().in_flight, 0);
+    }
+}

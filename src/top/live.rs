@@ -1,0 +1,92 @@
+//! The live view: one thread looks at the gateway, this one at keys, signals and the terminal's size.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::address::Address;
+use super::page::View;
+use super::terminal::{Key, Terminal};
+use super::{Failure, Look, Looks, WINDOW, is_over, look};
+
+/// How soon a new size, a signal or news of the gateway are seen.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Shows the gateway until somebody quits.
+pub(super) fn run(address: &Address, interval: Duration) -> Result<(), Failure> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, ended.clone())?;
+    }
+    let (news, looks) = channel();
+    let (stop, stopped) = channel();
+    let asked = address.clone();
+    let looking = std::thread::Builder::new()
+        .name("looking".into())
+        .spawn(move || keep_looking(&asked, interval, &news, &stopped))?;
+    let shown = show(address, &looks, &ended);
+    drop(stop);
+    // A look under way is not waited for: the process ends.
+    drop(looking);
+    shown
+}
+
+fn keep_looking(
+    address: &Address,
+    interval: Duration,
+    news: &Sender<Result<Look, String>>,
+    stop: &Receiver<()>,
+) {
+    while news.send(look(address)).is_ok() && !is_over(stop, interval) {}
+}
+
+fn show(
+    address: &Address,
+    looks: &Receiver<Result<Look, String>>,
+    ended: &AtomicBool,
+) -> Result<(), Failure> {
+    let terminal = Terminal::enter()?;
+    let mut history = Looks::new(address, WINDOW);
+    let mut view = View {
+        address: address.to_string(),
+        ..View::default()
+    };
+    let mut size = (0, 0);
+    let mut changed = true;
+    while !ended.load(Ordering::Relaxed) {
+        let now = Terminal::size();
+        if changed || now != size {
+            size = now;
+            terminal.show(&view.page(size.0, size.1))?;
+        }
+        let keys = terminal.keys(TURN)?;
+        changed = !keys.is_empty();
+        for key in keys {
+            match key {
+                Key::Quit => return Ok(()),
+                Key::First => view.skipped = 0,
+                Key::Scroll(lines) => view.scroll(lines),
+            }
+        }
+        loop {
+            match looks.try_recv() {
+                Ok(Ok(look)) => {
+                    view.figures = Some(history.figures(look));
+                    view.trouble = None;
+                }
+                Ok(Err(trouble)) => view.trouble = Some(trouble),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Failure::Gateway(
+                        "a thread has ended; this is a defect".into(),
+                    ));
+                }
+            }
+            changed = true;
+        }
+    }
+    Ok(())
+}

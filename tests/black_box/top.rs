@@ -1,0 +1,336 @@
+//! `sluicegate top`: figures of a running gateway as a table, as JSON and live, and what it says where there are none.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use serde_json::Value;
+
+use crate::observe_metrics::metrics_addr;
+use crate::support::{KEY, PATIENCE, Rig, Scripted, Setup, get, ok, post};
+
+fn rig() -> Rig {
+    Rig::with(|setup| setup.toml("[metrics]\nlisten = [\"127.0.0.1:0\"]\n"))
+}
+
+fn url(rig: &Rig) -> String {
+    format!("http://{}", metrics_addr(&rig.gateway))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn top(setup: &Setup, args: &[&str]) -> Output {
+    let args = [&["top", "--interval", "100ms"], args].concat();
+    setup.command(&args).output().unwrap()
+}
+
+/// What it says on standard error when it fails with this code.
+#[track_caller]
+fn refusal(setup: &Setup, code: i32, args: &[&str]) -> String {
+    let ended = top(setup, args);
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(code), "{said}");
+    assert_eq!(text(&ended.stdout), "");
+    assert!(said.starts_with("sluicegate: "), "{said}");
+    said
+}
+
+#[track_caller]
+fn table(setup: &Setup, args: &[&str]) -> String {
+    let ended = top(setup, args);
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let shown = text(&ended.stdout);
+    assert!(!shown.contains('\x1b'), "{shown}");
+    shown
+}
+
+#[test]
+fn one_table_shows_providers_and_requests_under_way() {
+    let rig = rig();
+    let (_client, mut peer, _) =
+        rig.exchange(&post("/p/anthropic/v1/messages?q=query-secret", "{}"));
+    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+    let mut refused = rig.client();
+    refused.send("GET /p/openai/models HTTP/1.1\r\nHost: g\r\nx-api-key: key-secret\r\n\r\n");
+    refused.response();
+    let until = Instant::now() + PATIENCE;
+    // Without a terminal it is the same without --once.
+    let shown = loop {
+        let shown = table(rig.gateway.setup(), &["--url", &url(&rig)]);
+        if shown.contains(" stream ") && shown.contains("invalid_key") {
+            break shown;
+        }
+        assert!(Instant::now() < until, "{shown}");
+    };
+    let row = |word: &str| {
+        let found = shown.lines().find(|line| line.contains(word));
+        found.unwrap_or_else(|| panic!("no {word} in {shown}"))
+    };
+    for word in ["stream", "anthropic", "master", "POST", "200"] {
+        assert!(row("/p/anthropic/v1/messages").contains(word), "{shown}");
+    }
+    assert!(row("PROVIDER").contains("+RESP p50"), "{shown}");
+    assert!(row("errors").contains("invalid_key 1"), "{shown}");
+    assert!(
+        row("under way ").contains("under way 1 (workers 1)"),
+        "{shown}"
+    );
+    for secret in ["query-secret", "key-secret", KEY, "sk-anthropic"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn json_has_rates_and_quantiles_of_what_happens_meanwhile() {
+    let rig = rig();
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    peer.send(ok("first"));
+    client.response();
+    let args = ["top", "--json", "--interval", "100ms", "--url", &url(&rig)];
+    let mut command = rig.gateway.setup().command(&args);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let until = Instant::now() + PATIENCE;
+    let busy = loop {
+        client.send(get("/p/anthropic/models"));
+        peer.request();
+        peer.send(ok("again"));
+        client.response();
+        let figures = next();
+        let provider = figures["providers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|provider| provider["provider"] == "anthropic");
+        let rate = provider.and_then(|provider| provider["requests_per_second"].as_f64());
+        if rate.is_some_and(|rate| rate > 0.0) {
+            break figures;
+        }
+        assert!(Instant::now() < until, "{figures}");
+    };
+    let provider = busy["providers"].as_array().unwrap().last().unwrap();
+    for measure in ["request_added", "response_added", "head"] {
+        let times = &provider[measure];
+        let (p50, p99) = (times["p50_us"].as_f64(), times["p99_us"].as_f64());
+        assert!(p50 > Some(0.0) && p99 >= p50, "{measure}: {provider}");
+    }
+    assert_eq!(busy["version"], env!("CARGO_PKG_VERSION"));
+    assert!(busy["seconds"].as_f64() >= Some(0.1), "{busy}");
+    assert!(busy["streams"]["streams"].is_array(), "{busy}");
+    // Whoever has seen enough closes the pipe.
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn once_is_one_object() {
+    let rig = rig();
+    let ended = top(
+        rig.gateway.setup(),
+        &["--json", "--once", "--url", &url(&rig)],
+    );
+    let shown = text(&ended.stdout);
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    let figures: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(figures["in_flight"], 0);
+}
+
+#[test]
+fn the_configuration_says_where_it_is() {
+    let setup = Setup::new();
+    let path = setup.dir().join("m.sock");
+    let toml = format!(
+        "[server]\nbase_path = \"/g\"\n[metrics]\nendpoint = \"/m\"\nlisten = [\"unix:{}\"]\n",
+        path.display()
+    );
+    let gateway = setup.toml(&toml).start();
+    let shown = table(gateway.setup(), &["--once"]);
+    assert!(
+        shown.contains(&format!("unix:{}", path.display())),
+        "{shown}"
+    );
+    assert!(shown.contains("0 under way"), "{shown}");
+}
+
+#[test]
+fn the_main_listener_has_figures_but_no_list() {
+    let rig = Rig::with(|setup| setup.env("METRICS_ENABLED", "true"));
+    let url = rig.gateway.addr().to_string();
+    let shown = table(rig.gateway.setup(), &["--once", "--url", &url]);
+    assert!(shown.contains("where metrics.listen is set"), "{shown}");
+    let ended = top(rig.gateway.setup(), &["--json", "--once", "--url", &url]);
+    let figures: Value = serde_json::from_str(&text(&ended.stdout)).unwrap();
+    assert_eq!(figures["streams"], Value::Null);
+}
+
+#[test]
+fn where_there_is_nothing_to_show_it_says_why() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let setup = Setup::new();
+    let said = refusal(&setup, 1, &["--once", "--url", &nobody]);
+    assert!(
+        said.contains("not reachable") && said.contains(&nobody),
+        "{said}"
+    );
+    let said = refusal(&setup, 2, &["--once"]);
+    assert!(
+        said.contains("metrics.listen") && said.contains("METRICS_ENABLED"),
+        "{said}"
+    );
+    let said = refusal(&setup, 2, &["--url", "https://gateway"]);
+    assert!(said.contains("TLS"), "{said}");
+    let other = Scripted::echo();
+    let said = refusal(&setup, 1, &["--json", "--url", &other.url()]);
+    assert!(said.contains("no metrics of a sluicegate"), "{said}");
+    let off = Rig::plain();
+    let said = refusal(&setup, 1, &["--url", &off.gateway.addr().to_string()]);
+    assert!(
+        said.contains("metrics.listen") && said.contains("METRICS_ENABLED"),
+        "{said}"
+    );
+}
+
+/// A terminal, with all that was ever written to it.
+struct Screen {
+    keys: File,
+    tty: OwnedFd,
+    written: Arc<(Mutex<String>, Condvar)>,
+    child: Child,
+}
+
+impl Screen {
+    fn start(setup: &Setup, url: &str) -> Self {
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keys).unwrap();
+        unlockpt(&keys).unwrap();
+        let name = ptsname(&keys, Vec::new()).unwrap().into_string().unwrap();
+        let tty = File::options().read(true).write(true).open(name).unwrap();
+        let mut command: Command = setup.command(&["top", "--interval", "100ms", "--url", url]);
+        let end = || Stdio::from(tty.try_clone().unwrap());
+        command
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end());
+        resize(&tty, 100, 30);
+        let child = command.spawn().unwrap();
+        let keys = File::from(keys);
+        let written = Arc::new((Mutex::new(String::new()), Condvar::new()));
+        let (mut from, into) = (keys.try_clone().unwrap(), written.clone());
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                into.0.lock().unwrap().push_str(&text);
+                into.1.notify_all();
+            }
+        });
+        let tty = tty.into();
+        Self {
+            keys,
+            tty,
+            written,
+            child,
+        }
+    }
+
+    /// Waits for a text behind everything that was waited for before.
+    #[track_caller]
+    fn wait(&self, wanted: &str) {
+        let until = Instant::now() + PATIENCE;
+        let mut written = self.written.0.lock().unwrap();
+        loop {
+            if let Some(at) = written.find(wanted) {
+                written.drain(..at + wanted.len());
+                return;
+            }
+            let left = until.checked_duration_since(Instant::now());
+            let left = left.unwrap_or_else(|| panic!("no {wanted:?} in {written:?}"));
+            written = self.written.1.wait_timeout(written, left).unwrap().0;
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn is_raw(&self) -> bool {
+        !tcgetattr(&self.tty)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ICANON)
+    }
+
+    /// Waits for its end, which leaves the terminal as it was.
+    #[track_caller]
+    fn quits(mut self) {
+        self.wait("\x1b[?1049l");
+        assert!(self.child.wait().unwrap().success());
+        assert!(!self.is_raw());
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn resize(tty: impl std::os::fd::AsFd, columns: u16, rows: u16) {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(tty, size).unwrap();
+}
+
+#[test]
+fn a_terminal_shows_it_live_and_is_given_back() {
+    let rig = rig();
+    let address: SocketAddr = metrics_addr(&rig.gateway);
+    let mut screen = Screen::start(rig.gateway.setup(), &address.to_string());
+    screen.wait("\x1b[?1049h");
+    screen.wait("under way 0");
+    assert!(screen.is_raw());
+    let (_client, _peer, _) = rig.exchange(&post("/p/anthropic/v1/messages", "{}"));
+    screen.wait("1 under way");
+    screen.wait(" wait ");
+    resize(&screen.tty, 30, 5);
+    screen.wait("30x5 is too small");
+    resize(&screen.tty, 90, 20);
+    screen.wait("PROVIDER");
+    drop(rig);
+    screen.wait("not reachable");
+    screen.press("\x1b[Bxq");
+    screen.quits();
+}
+
+#[test]
+fn escape_control_c_and_signals_end_it() {
+    let rig = rig();
+    for keys in ["\x1b", "\x03", ""] {
+        let mut screen = Screen::start(rig.gateway.setup(), &url(&rig));
+        screen.wait("under way 0");
+        if keys.is_empty() {
+            let pid = rustix::process::Pid::from_child(&screen.child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        }
+        screen.press(keys);
+        screen.quits();
+    }
+}
