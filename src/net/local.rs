@@ -1,9 +1,13 @@
 //! Answers that need no provider: health, metrics, `OPTIONS *`, preflights.
 
+use crate::admission::Admission;
 use crate::date::imf_fixdate;
 use crate::error::Persistence;
 
 use super::connection::Asker;
+
+const JSON: Option<&str> = Some("application/json");
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A whole response.
 pub struct Answer<'a> {
@@ -17,7 +21,34 @@ pub struct Answer<'a> {
     pub lines: Option<&'a [u8]>,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    /// The answer to what needs no provider; what does never comes here.
+    #[must_use]
+    pub fn to(what: &'a Admission<'_>, healthy: bool, metrics: &'a str) -> Self {
+        let (status, content_type, body): (_, _, &[u8]) = match what {
+            Admission::Health if healthy => ("200 OK", JSON, b"{\"status\":\"ok\"}"),
+            Admission::Health => {
+                let body = b"{\"status\":\"draining\"}";
+                ("503 Service Unavailable", JSON, body)
+            }
+            Admission::Metrics => ("200 OK", Some(EXPOSITION), metrics.as_bytes()),
+            Admission::Preflight(_)
+            | Admission::Options
+            | Admission::Streams
+            | Admission::Forward(_) => ("204 No Content", None, b""),
+        };
+        let lines = match what {
+            Admission::Preflight(lines) => Some(&**lines),
+            _ => None,
+        };
+        Self {
+            status,
+            content_type,
+            body,
+            lines,
+        }
+    }
+
     /// Status line, fields and, unless a HEAD asked, the content. `now` is in seconds since 1970.
     #[must_use]
     pub fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {

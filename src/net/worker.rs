@@ -336,39 +336,7 @@ impl Worker {
         asker: &Asker,
         metrics: &str,
     ) -> (u16, Vec<u8>) {
-        let json = Some("application/json");
-        let answer = match what {
-            Admission::Health if self.healthy.get() => Answer {
-                status: "200 OK",
-                content_type: json,
-                body: b"{\"status\":\"ok\"}",
-                lines: None,
-            },
-            Admission::Health => Answer {
-                status: "503 Service Unavailable",
-                content_type: json,
-                body: b"{\"status\":\"draining\"}",
-                lines: None,
-            },
-            Admission::Metrics => Answer {
-                status: "200 OK",
-                content_type: Some("text/plain; version=0.0.4; charset=utf-8"),
-                body: metrics.as_bytes(),
-                lines: None,
-            },
-            Admission::Preflight(lines) => Answer {
-                status: "204 No Content",
-                content_type: None,
-                body: b"",
-                lines: Some(lines),
-            },
-            Admission::Options | Admission::Forward(_) | Admission::Streams => Answer {
-                status: "204 No Content",
-                content_type: None,
-                body: b"",
-                lines: None,
-            },
-        };
+        let answer = Answer::to(what, self.healthy.get(), metrics);
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
         let status = value::number(answer.status.split(' ').next().unwrap_or_default());
         let status = status
