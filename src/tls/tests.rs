@@ -377,9 +377,26 @@ fn padding_is_taken_away() {
 
 #[test]
 fn records_longer_than_allowed_are_not_waited_for() {
-    for header in [[23, 3, 3, 0xff, 0xff], [99, 3, 3, 0, 5]] {
-        let (mut ours, _) = forger(suites()[0]);
-        assert!(open(&mut ours, &header).is_err());
+    for suite in suites() {
+        let (mut ours, mut forger) = forger(suite);
+        // The header alone of a record one byte longer than the longest.
+        let mut longest = record(
+            &mut forger,
+            content::APPLICATION_DATA,
+            &[7; PLAIN_BYTES_MAX],
+        );
+        let longer = u16::from_be_bytes([longest[3], longest[4]]) + 1;
+        assert!(open(&mut ours, &longest).is_ok());
+        longest.splice(3..5, longer.to_be_bytes());
+        assert!(matches!(
+            open(&mut ours, &longest[..HEADER_BYTES]),
+            Err(Fault::Overflow)
+        ));
+        let of_no_type = [99, 3, 3, 0, 40];
+        assert!(matches!(
+            open(&mut ours, &of_no_type),
+            Err(Fault::Unexpected)
+        ));
     }
 }
 

@@ -93,7 +93,7 @@ impl Traffic {
             let rest = cipher.get(consumed..).unwrap_or_default();
             let Some(end) = Header::end_of_record(rest) else {
                 // A record that can never be whole is not waited for.
-                fault = Header::parse(rest).and_then(impossible);
+                fault = Header::parse(rest).and_then(|header| self.opening.refuses(header));
                 break;
             };
             let record = rest.get(..end).unwrap_or_default();
@@ -283,16 +283,5 @@ impl Traffic {
 
     fn is_tls13(&self) -> bool {
         self.suite.version().version == ProtocolVersion::TLSv1_3
-    }
-}
-
-/// Why a record that begins like this is not waited for.
-fn impossible(header: Header) -> Option<Fault> {
-    /// What TLS 1.2 allows, which is more than TLS 1.3 does.
-    const BODY_BYTES_MAX: usize = PLAIN_BYTES_MAX + 2048;
-    match header.content {
-        20..=23 if header.len > BODY_BYTES_MAX => Some(Fault::Overflow),
-        20..=23 => None,
-        _ => Some(Fault::Unexpected),
     }
 }
