@@ -350,6 +350,32 @@ fn messages_out_of_place_end_the_connection() {
 }
 
 #[test]
+fn warnings_end_nothing_but_what_the_version_says() {
+    for suite in suites() {
+        // unrecognized_name, user_canceled as a warning and as an error, handshake_failure.
+        for (alert, tls12_ends, tls13_ends) in [
+            ([1, 112], false, true),
+            ([1, 90], false, false),
+            ([2, 90], true, false),
+            ([2, 40], true, true),
+        ] {
+            let (mut ours, mut forger) = forger(suite);
+            let sealed = record(&mut forger, content::ALERT, &alert);
+            let ends = if ours.is_tls13() {
+                tls13_ends
+            } else {
+                tls12_ends
+            };
+            assert_eq!(
+                open(&mut ours, &sealed).is_err(),
+                ends,
+                "{suite}: {alert:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_peer_cannot_keep_us_busy_with_nothing() {
     for kind in [content::APPLICATION_DATA, content::HANDSHAKE] {
         let (mut ours, mut forger) = forger(suites()[0]);

@@ -52,7 +52,6 @@ const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
-const NO_RENEGOTIATION: u8 = 100;
 const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
@@ -139,8 +138,9 @@ impl Traffic {
     fn alert(&mut self, alert: &[u8]) -> Result<(), Fault> {
         match *alert {
             [_, CLOSE_NOTIFY] => self.closed = true,
-            [_, USER_CANCELED] => {}
-            [WARNING, NO_RENEGOTIATION] if !self.is_tls13() => {}
+            // The level means nothing any more in TLS 1.3 (RFC 8446, section 6).
+            [_, USER_CANCELED] if self.is_tls13() => {}
+            [WARNING, _] if !self.is_tls13() => {}
             [_, alert] => return Err(Fault::Alert(alert)),
             _ => return Err(Fault::Malformed),
         }
@@ -281,7 +281,7 @@ impl Traffic {
         self.sealing
     }
 
-    fn is_tls13(&self) -> bool {
+    pub(super) fn is_tls13(&self) -> bool {
         self.suite.version().version == ProtocolVersion::TLSv1_3
     }
 }
