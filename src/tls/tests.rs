@@ -350,6 +350,39 @@ fn messages_out_of_place_end_the_connection() {
 }
 
 #[test]
+fn what_is_wrong_with_a_message_is_said_before_it_is_whole() {
+    // What a client is sent; of a request that is malformed, what TLS 1.3 says.
+    let cases: [(&[u8], u8); 6] = [
+        (&[24, 0, 0, 1, 2], 47),
+        (&[24, 0, 0, 0], 50),
+        (&[24, 0, 0, 2], 50),
+        (&[4, 1, 0, 0], 50),
+        (&[4, 0, 0, 1, 0], 50),
+        (&[13, 0, 0, 9], 10),
+    ];
+    for (message, alert) in cases {
+        let (mut ours, mut forger) = forger(suites()[0]);
+        let sealed = record(&mut forger, content::HANDSHAKE, message);
+        let fault = open(&mut ours, &sealed).unwrap_err();
+        assert_eq!(fault.alert(), Some(alert), "{message:?}");
+    }
+}
+
+#[test]
+fn a_ticket_in_parts_is_put_together() {
+    let (mut ours, mut forger) = forger(suites()[0]);
+    // Lifetime, age, nonce, ticket, no extensions.
+    let mut ticket = vec![4, 0, 0, 17];
+    ticket.extend([0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, 3, 7, 8, 9, 0, 0]);
+    for piece in ticket.chunks(3) {
+        let sealed = record(&mut forger, content::HANDSHAKE, piece);
+        assert!(open(&mut ours, &sealed).unwrap().is_empty());
+    }
+    let sealed = record(&mut forger, content::APPLICATION_DATA, b"on");
+    assert_eq!(open(&mut ours, &sealed).unwrap(), b"on");
+}
+
+#[test]
 fn warnings_end_nothing_but_what_the_version_says() {
     for suite in suites() {
         // unrecognized_name, user_canceled as a warning and as an error, handshake_failure.

@@ -45,8 +45,8 @@ pub struct Opened {
 
 /// Records in a row that bring nothing; a peer that sends more keeps us busy on purpose.
 const IDLE_RECORDS_MAX: u8 = 32;
-/// Bytes of a handshake message behind an established connection: a ticket is at most that long.
-const MESSAGE_BYTES_MAX: usize = 4 + (u16::MAX as usize) + 512;
+/// As long a handshake message as rustls takes.
+const TICKET_BYTES_MAX: usize = u16::MAX as usize;
 
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
@@ -160,22 +160,21 @@ impl Traffic {
             messages.extend_from_slice(plain);
             let rest = self.messages(&messages)?.len();
             messages.drain(..messages.len() - rest);
-            self.partial = messages;
-        }
-        match self.partial.get(1..4) {
-            Some(&[high, mid, low])
-                if 4 + u32::from_be_bytes([0, high, mid, low]) as usize > MESSAGE_BYTES_MAX =>
-            {
-                Err(Fault::Malformed)
+            if rest > 0 {
+                self.partial = messages;
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Acts on all whole messages; returns the rest.
     fn messages<'a>(&mut self, mut rest: &'a [u8]) -> Result<&'a [u8], Fault> {
         while let Some((&[kind, high, mid, low], behind)) = rest.split_first_chunk::<4>() {
             let len = u32::from_be_bytes([0, high, mid, low]) as usize;
+            // One that cannot be right is not waited for.
+            if len > self.message_bytes_max(kind)? {
+                return Err(Fault::Malformed);
+            }
             let Some((body, behind)) = behind.split_at_checked(len) else {
                 break;
             };
@@ -185,17 +184,28 @@ impl Traffic {
         Ok(rest)
     }
 
+    /// Most bytes of a message that may come now.
+    fn message_bytes_max(&self, kind: u8) -> Result<usize, Fault> {
+        match (kind, &self.kernel, self.is_tls13()) {
+            (NEW_SESSION_TICKET, Kernel::Client(_), true) => Ok(TICKET_BYTES_MAX),
+            (KEY_UPDATE, _, true) => Ok(1),
+            (HELLO_REQUEST, Kernel::Client(_), false) => Ok(0),
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// Acts on one message, of a kind that may come now.
     fn message(&mut self, kind: u8, body: &[u8], last: bool) -> Result<(), Fault> {
-        let tls13 = self.is_tls13();
         match (kind, &mut self.kernel) {
-            (NEW_SESSION_TICKET, Kernel::Client(kernel)) if tls13 => {
-                Ok(kernel.handle_new_session_ticket(body)?)
-            }
+            (NEW_SESSION_TICKET, Kernel::Client(kernel)) => kernel
+                .handle_new_session_ticket(body)
+                .map_err(|_| Fault::Malformed),
             // The record layer changes keys between two records, so nothing may stand behind it.
-            (KEY_UPDATE, _) if tls13 && last => {
+            (KEY_UPDATE, _) if last => {
                 let requested = match body {
                     [0] => false,
                     [1] => true,
+                    [_] => return Err(Fault::Illegal),
                     _ => return Err(Fault::Malformed),
                 };
                 let secrets = match &mut self.kernel {
@@ -207,7 +217,7 @@ impl Traffic {
                 Ok(())
             }
             // It may be ignored (RFC 5246, section 7.4.1.1).
-            (HELLO_REQUEST, Kernel::Client(_)) if !tls13 && body.is_empty() => Ok(()),
+            (HELLO_REQUEST, _) => Ok(()),
             _ => Err(Fault::Unexpected),
         }
     }
