@@ -10,6 +10,8 @@ pub mod handshake;
 pub mod protection;
 pub mod traffic;
 
+#[cfg(any(test, fuzzing))]
+pub mod property;
 #[cfg(test)]
 mod tests;
 

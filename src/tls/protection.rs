@@ -195,6 +195,12 @@ impl Protection {
         (header.len > PLAIN_BYTES_MAX + added + TAG_BYTES).then_some(Fault::Overflow)
     }
 
+    /// Makes the next record the first one, or the last of `left` that the key may seal.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn rewind(&mut self, left: Option<u64>) {
+        self.sequence = left.map_or(0, |left| self.records_max - left);
+    }
+
     /// The next record's nonce.
     fn nonce(&self) -> [u8; NONCE_LEN] {
         let mut nonce = self.iv;

@@ -15,7 +15,8 @@ use rustls::{
 };
 
 use super::handshake::{Handshake, Role};
-use super::protection::{PLAIN_BYTES_MAX, Protection};
+use super::property::{Duel, Record, established};
+use super::protection::PLAIN_BYTES_MAX;
 use super::traffic::Traffic;
 use super::{Fault, HEADER_BYTES, Header, content};
 
@@ -262,42 +263,16 @@ fn our_alert_tells_them_why() {
     }
 }
 
-/// Two protections with the same key: what a peer that does as it likes can send.
-fn forger(suite: usize) -> (Traffic, Protection) {
+/// Us, a client, and a peer that sends what it likes.
+fn forger(suite: usize) -> (Traffic, Traffic) {
     let configs = configs(suite);
     let ours = UnbufferedClientConnection::new(configs.client.clone(), localhost()).unwrap();
     let theirs = UnbufferedServerConnection::new(configs.server.clone()).unwrap();
-    let (mut ours, mut theirs) = (
-        Handshake::new(Role::Client(ours)),
-        Handshake::new(Role::Server(theirs)),
-    );
-    let (mut to_them, mut to_us) = (Vec::new(), Vec::new());
-    let mut done = (ours.advance(&[], &mut to_them).unwrap(), false);
-    let mut unread = Vec::new();
-    while done != (true, true) {
-        if !done.1 {
-            let bytes = std::mem::take(&mut to_them);
-            done.1 = theirs.advance(&bytes, &mut to_us).unwrap();
-        }
-        let bytes = std::mem::take(&mut to_us);
-        match done.0 {
-            false => done.0 = ours.advance(&bytes, &mut to_them).unwrap(),
-            true => unread.extend(bytes),
-        }
-    }
-    let (mut ours, mut rest) = ours.finish().unwrap();
-    rest.extend(unread);
-    let mut out = vec![0; rest.len()];
-    assert!(ours.open(&rest, &mut out).fault.is_none());
-    let (theirs, _) = theirs.finish().unwrap();
-    (ours, theirs.into_sealing())
+    established(ours, theirs)
 }
 
-fn record(forger: &mut Protection, kind: u8, plain: &[u8]) -> Vec<u8> {
-    let mut room = vec![0; plain.len() + 64];
-    let len = forger.seal(kind, plain, &mut room).unwrap();
-    room.truncate(len);
-    room
+fn record(forger: &mut Traffic, kind: u8, plain: &[u8]) -> Vec<u8> {
+    forger.forge(kind, plain)
 }
 
 fn open(ours: &mut Traffic, record: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -509,6 +484,39 @@ fn rejected_early_data_is_skipped_but_not_without_end() {
     }
 }
 
+/// Records with something to say, mostly.
+fn records() -> impl Strategy<Value = Record> {
+    let message = prop_oneof![
+        Just(vec![24, 0, 0, 1, 0]),
+        Just(vec![24, 0, 0, 1, 1]),
+        Just(vec![24, 0]),
+        Just(vec![0, 1, 1]),
+        Just(vec![0, 0, 0, 0]),
+        Just(vec![
+            4, 0, 0, 15, 0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, 1, 7, 0, 0
+        ]),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    let alert = prop_oneof![
+        Just(vec![1, 0]),
+        Just(vec![1, 90]),
+        Just(vec![1, 112]),
+        prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    let data = prop::collection::vec(any::<u8>(), 0..40);
+    let plain = prop_oneof![
+        4 => data.prop_map(|plain| (content::APPLICATION_DATA, plain)),
+        4 => message.prop_map(|plain| (content::HANDSHAKE, plain)),
+        1 => alert.prop_map(|plain| (content::ALERT, plain)),
+        1 => (any::<u8>(), Just(vec![1])),
+    ];
+    (plain, 0_usize..4).prop_map(|((kind, plain), padding)| Record {
+        kind,
+        plain,
+        padding,
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -553,6 +561,26 @@ proptest! {
         match pair.receive(&sent) {
             Ok(got) => prop_assert!((1..3).contains(&at) || got.is_empty()),
             Err(_) => prop_assert!(pair.behind.len() == sent.len()),
+        }
+    }
+
+    #[test]
+    fn whatever_a_peer_seals_the_model_foretells_what_comes_of_it(
+        suite in 0_usize..6,
+        client in any::<bool>(),
+        records in prop::collection::vec(records(), 0..12),
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+        cut in 1_usize..70,
+        left in 1_u64..40,
+    ) {
+        let (ours, theirs) = forger(suites()[suite]);
+        let mut duel = match client {
+            true => Duel::between(ours, theirs),
+            false => Duel::between(theirs, ours),
+        };
+        for _ in 0..2 {
+            duel.holds(&records, &tail, cut);
+            duel.answers(&vec![7; cut * 900], cut * 300, Some(left));
         }
     }
 

@@ -286,12 +286,44 @@ impl Traffic {
         self.seal_alert(CLOSE_NOTIFY, out)
     }
 
-    #[cfg(test)]
-    pub(super) fn into_sealing(self) -> Protection {
-        self.sealing
-    }
-
+    /// Whether there are key updates and tickets.
     pub(super) fn is_tls13(&self) -> bool {
         self.suite.version().version == ProtocolVersion::TLSv1_3
+    }
+}
+
+/// What a peer can do that does as it likes.
+#[cfg(any(test, fuzzing))]
+impl Traffic {
+    /// Seals anything as one record.
+    pub(super) fn forge(&mut self, kind: u8, plain: &[u8]) -> Vec<u8> {
+        let mut room = vec![0; plain.len() + OVERHEAD_BYTES_MAX];
+        let len = self.sealing.seal(kind, plain, &mut room).unwrap_or(0);
+        room.truncate(len);
+        room
+    }
+
+    /// Takes the next key without a word.
+    pub(super) fn forge_key(&mut self) -> Result<(), Fault> {
+        let secrets = match &mut self.kernel {
+            Kernel::Client(kernel) => kernel.update_tx_secret(),
+            Kernel::Server(kernel) => kernel.update_tx_secret(),
+        };
+        self.sealing = Protection::new(secrets?, self.suite)?;
+        Ok(())
+    }
+
+    /// Begins anew with the keys of today; `left` as in [`Protection::rewind`], for both peers.
+    pub(super) fn rewind(&mut self, opening: Option<u64>, sealing: Option<u64>) {
+        self.opening.rewind(opening);
+        self.sealing.rewind(sealing);
+        self.partial.clear();
+        self.idle_records = 0;
+        self.update_requested = false;
+        self.closed = false;
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.kernel, Kernel::Client(_))
     }
 }
