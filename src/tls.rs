@@ -10,6 +10,8 @@ pub mod handshake;
 pub mod protection;
 pub mod traffic;
 
+#[cfg(any(test, fuzzing))]
+pub mod property;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,8 @@ pub enum Fault {
     Unexpected,
     /// A message that is not what its type says.
     Malformed,
+    /// A message with a value that does not exist.
+    Illegal,
     /// The peer says that it failed, with this alert.
     Alert(u8),
     /// As many records as this key may protect.
@@ -45,6 +49,7 @@ impl Fault {
             Self::Overflow => Some(22),
             Self::Unexpected => Some(10),
             Self::Malformed => Some(50),
+            Self::Illegal => Some(47),
         }
     }
 }
@@ -57,6 +62,7 @@ impl fmt::Display for Fault {
             Self::Overflow => f.write_str("peer sent a record that is too long"),
             Self::Unexpected => f.write_str("peer sent an unexpected message"),
             Self::Malformed => f.write_str("peer sent a malformed message"),
+            Self::Illegal => f.write_str("peer sent a message with an illegal value"),
             Self::Alert(alert) => write!(f, "peer sent alert {alert}"),
             Self::Exhausted => f.write_str("the connection's key is used up"),
         }

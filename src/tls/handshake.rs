@@ -7,7 +7,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ExtractedSecrets, HandshakeKind};
 
 use super::traffic::{Kernel, Traffic};
-use super::{Fault, Header};
+use super::{Fault, HEADER_BYTES, Header};
 
 /// rustls's side of it.
 pub enum Role {
@@ -75,7 +75,10 @@ impl Handshake {
                 Step::Blocked if !self.is_handshaking() => return Ok(true),
                 Step::Blocked => {
                     let rest = self.incoming.get(self.seen..).unwrap_or_default();
+                    // An empty record is no part of a handshake. As rejected early data it would cost nothing of what
+                    // rustls skips of that, and rustls tries to open all that it has skipped again each time.
                     match Header::end_of_record(rest) {
+                        Some(HEADER_BYTES) => return Err(Fault::BadRecord),
                         Some(end) => self.seen += end,
                         None if whole => whole = false,
                         None => return Ok(false),

@@ -14,8 +14,6 @@ pub const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + EXPLICIT_BYTES + TAG_BYTES;
 
 const TAG_BYTES: usize = 16;
 const EXPLICIT_BYTES: usize = 8;
-/// How much longer than [`PLAIN_BYTES_MAX`] a received record may say it is.
-const EXPANSION_BYTES_MAX: usize = 256;
 
 /// How nonce, additional data and type are made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,11 +130,8 @@ impl Protection {
     pub fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<(u8, usize), Fault> {
         let header = Header::parse(record).ok_or(Fault::Malformed)?;
         let body = record.get(HEADER_BYTES..).unwrap_or_default();
-        if header.len > PLAIN_BYTES_MAX + EXPANSION_BYTES_MAX {
-            return Err(Fault::Overflow);
-        }
-        if self.form == Form::Tls13 && header.content != content::APPLICATION_DATA {
-            return Err(Fault::Unexpected);
+        if let Some(fault) = self.refuses(header) {
+            return Err(fault);
         }
         let mut nonce = self.nonce();
         let sealed = match self.form {
@@ -182,10 +177,28 @@ impl Protection {
                 None => return Err(Fault::Unexpected),
             },
         };
-        if len > PLAIN_BYTES_MAX {
-            return Err(Fault::Overflow);
-        }
         Ok((kind, len))
+    }
+
+    /// What is wrong with a record that begins like this, however it goes on. Padding does not make it longer than
+    /// the longest plaintext (RFC 8446, section 5.4).
+    #[must_use]
+    pub fn refuses(&self, header: Header) -> Option<Fault> {
+        let (types, added) = match self.form {
+            Form::Tls13 => (content::APPLICATION_DATA..=content::APPLICATION_DATA, 1),
+            Form::Tls12Gcm => (content::ALERT..=content::APPLICATION_DATA, EXPLICIT_BYTES),
+            Form::Tls12ChaCha => (content::ALERT..=content::APPLICATION_DATA, 0),
+        };
+        if !types.contains(&header.content) {
+            return Some(Fault::Unexpected);
+        }
+        (header.len > PLAIN_BYTES_MAX + added + TAG_BYTES).then_some(Fault::Overflow)
+    }
+
+    /// Makes the next record the first one, or the last of `left` that the key may seal.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn rewind(&mut self, left: Option<u64>) {
+        self.sequence = left.map_or(0, |left| self.records_max - left);
     }
 
     /// The next record's nonce.

@@ -15,7 +15,8 @@ use rustls::{
 };
 
 use super::handshake::{Handshake, Role};
-use super::protection::{PLAIN_BYTES_MAX, Protection};
+use super::property::{Duel, Record, established};
+use super::protection::PLAIN_BYTES_MAX;
 use super::traffic::Traffic;
 use super::{Fault, HEADER_BYTES, Header, content};
 
@@ -262,42 +263,16 @@ fn our_alert_tells_them_why() {
     }
 }
 
-/// Two protections with the same key: what a peer that does as it likes can send.
-fn forger(suite: usize) -> (Traffic, Protection) {
+/// Us, a client, and a peer that sends what it likes.
+fn forger(suite: usize) -> (Traffic, Traffic) {
     let configs = configs(suite);
     let ours = UnbufferedClientConnection::new(configs.client.clone(), localhost()).unwrap();
     let theirs = UnbufferedServerConnection::new(configs.server.clone()).unwrap();
-    let (mut ours, mut theirs) = (
-        Handshake::new(Role::Client(ours)),
-        Handshake::new(Role::Server(theirs)),
-    );
-    let (mut to_them, mut to_us) = (Vec::new(), Vec::new());
-    let mut done = (ours.advance(&[], &mut to_them).unwrap(), false);
-    let mut unread = Vec::new();
-    while done != (true, true) {
-        if !done.1 {
-            let bytes = std::mem::take(&mut to_them);
-            done.1 = theirs.advance(&bytes, &mut to_us).unwrap();
-        }
-        let bytes = std::mem::take(&mut to_us);
-        match done.0 {
-            false => done.0 = ours.advance(&bytes, &mut to_them).unwrap(),
-            true => unread.extend(bytes),
-        }
-    }
-    let (mut ours, mut rest) = ours.finish().unwrap();
-    rest.extend(unread);
-    let mut out = vec![0; rest.len()];
-    assert!(ours.open(&rest, &mut out).fault.is_none());
-    let (theirs, _) = theirs.finish().unwrap();
-    (ours, theirs.into_sealing())
+    established(ours, theirs)
 }
 
-fn record(forger: &mut Protection, kind: u8, plain: &[u8]) -> Vec<u8> {
-    let mut room = vec![0; plain.len() + 64];
-    let len = forger.seal(kind, plain, &mut room).unwrap();
-    room.truncate(len);
-    room
+fn record(forger: &mut Traffic, kind: u8, plain: &[u8]) -> Vec<u8> {
+    forger.forge(kind, plain)
 }
 
 fn open(ours: &mut Traffic, record: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -350,6 +325,65 @@ fn messages_out_of_place_end_the_connection() {
 }
 
 #[test]
+fn what_is_wrong_with_a_message_is_said_before_it_is_whole() {
+    // What a client is sent; of a request that is malformed, what TLS 1.3 says.
+    let cases: [(&[u8], u8); 6] = [
+        (&[24, 0, 0, 1, 2], 47),
+        (&[24, 0, 0, 0], 50),
+        (&[24, 0, 0, 2], 50),
+        (&[4, 1, 0, 0], 50),
+        (&[4, 0, 0, 1, 0], 50),
+        (&[13, 0, 0, 9], 10),
+    ];
+    for (message, alert) in cases {
+        let (mut ours, mut forger) = forger(suites()[0]);
+        let sealed = record(&mut forger, content::HANDSHAKE, message);
+        let fault = open(&mut ours, &sealed).unwrap_err();
+        assert_eq!(fault.alert(), Some(alert), "{message:?}");
+    }
+}
+
+#[test]
+fn a_ticket_in_parts_is_put_together() {
+    let (mut ours, mut forger) = forger(suites()[0]);
+    // Lifetime, age, nonce, ticket, no extensions.
+    let mut ticket = vec![4, 0, 0, 17];
+    ticket.extend([0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, 3, 7, 8, 9, 0, 0]);
+    for piece in ticket.chunks(3) {
+        let sealed = record(&mut forger, content::HANDSHAKE, piece);
+        assert!(open(&mut ours, &sealed).unwrap().is_empty());
+    }
+    let sealed = record(&mut forger, content::APPLICATION_DATA, b"on");
+    assert_eq!(open(&mut ours, &sealed).unwrap(), b"on");
+}
+
+#[test]
+fn warnings_end_nothing_but_what_the_version_says() {
+    for suite in suites() {
+        // unrecognized_name, user_canceled as a warning and as an error, handshake_failure.
+        for (alert, tls12_ends, tls13_ends) in [
+            ([1, 112], false, true),
+            ([1, 90], false, false),
+            ([2, 90], true, false),
+            ([2, 40], true, true),
+        ] {
+            let (mut ours, mut forger) = forger(suite);
+            let sealed = record(&mut forger, content::ALERT, &alert);
+            let ends = if ours.is_tls13() {
+                tls13_ends
+            } else {
+                tls12_ends
+            };
+            assert_eq!(
+                open(&mut ours, &sealed).is_err(),
+                ends,
+                "{suite}: {alert:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_peer_cannot_keep_us_busy_with_nothing() {
     for kind in [content::APPLICATION_DATA, content::HANDSHAKE] {
         let (mut ours, mut forger) = forger(suites()[0]);
@@ -377,9 +411,26 @@ fn padding_is_taken_away() {
 
 #[test]
 fn records_longer_than_allowed_are_not_waited_for() {
-    for header in [[23, 3, 3, 0xff, 0xff], [99, 3, 3, 0, 5]] {
-        let (mut ours, _) = forger(suites()[0]);
-        assert!(open(&mut ours, &header).is_err());
+    for suite in suites() {
+        let (mut ours, mut forger) = forger(suite);
+        // The header alone of a record one byte longer than the longest.
+        let mut longest = record(
+            &mut forger,
+            content::APPLICATION_DATA,
+            &[7; PLAIN_BYTES_MAX],
+        );
+        let longer = u16::from_be_bytes([longest[3], longest[4]]) + 1;
+        assert!(open(&mut ours, &longest).is_ok());
+        longest.splice(3..5, longer.to_be_bytes());
+        assert!(matches!(
+            open(&mut ours, &longest[..HEADER_BYTES]),
+            Err(Fault::Overflow)
+        ));
+        let of_no_type = [99, 3, 3, 0, 40];
+        assert!(matches!(
+            open(&mut ours, &of_no_type),
+            Err(Fault::Unexpected)
+        ));
     }
 }
 
@@ -395,6 +446,75 @@ fn a_record_is_at_most_as_long_as_said() {
         assert!(sealed - taken <= super::protection::OVERHEAD_BYTES_MAX);
         assert!(sealed - taken > HEADER_BYTES);
     }
+}
+
+/// A ClientHello that announces early data.
+fn early_hello(configs: &Configs) -> Vec<u8> {
+    let client = UnbufferedClientConnection::new(configs.client.clone(), localhost()).unwrap();
+    let mut hello = Vec::new();
+    let mut handshake = Handshake::new(Role::Client(client));
+    handshake.advance(&[], &mut hello).unwrap();
+    let number = |hello: &[u8], at: usize| u16::from_be_bytes([hello[at], hello[at + 1]]);
+    // Behind the headers, version and random: session id, suites, compression methods.
+    let mut at = HEADER_BYTES + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + usize::from(number(&hello, at));
+    at += 1 + usize::from(hello[at]);
+    for length in [at, HEADER_BYTES + 2, HEADER_BYTES - 2] {
+        let longer = number(&hello, length) + 4;
+        hello.splice(length..length + 2, longer.to_be_bytes());
+    }
+    hello.splice(at + 2..at + 2, [0, 42, 0, 0]);
+    hello
+}
+
+#[test]
+fn rejected_early_data_is_skipped_but_not_without_end() {
+    let tls13 = configs(0);
+    for (len, skipped) in [(0, 0), (17, 20)] {
+        let server = UnbufferedServerConnection::new(tls13.server.clone()).unwrap();
+        let mut handshake = Handshake::new(Role::Server(server));
+        let mut out = Vec::new();
+        let hello = early_hello(&tls13);
+        assert!(!handshake.advance(&hello, &mut out).unwrap());
+        let mut record = vec![content::APPLICATION_DATA, 3, 3, 0, len];
+        record.resize(HEADER_BYTES + usize::from(len), 0);
+        let failed = (0..200).position(|_| handshake.advance(&record, &mut out).is_err());
+        assert!(failed.is_some_and(|at| at >= skipped), "{len}: {failed:?}");
+    }
+}
+
+/// Records with something to say, mostly.
+fn records() -> impl Strategy<Value = Record> {
+    let message = prop_oneof![
+        Just(vec![24, 0, 0, 1, 0]),
+        Just(vec![24, 0, 0, 1, 1]),
+        Just(vec![24, 0]),
+        Just(vec![0, 1, 1]),
+        Just(vec![0, 0, 0, 0]),
+        Just(vec![
+            4, 0, 0, 15, 0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, 1, 7, 0, 0
+        ]),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    let alert = prop_oneof![
+        Just(vec![1, 0]),
+        Just(vec![1, 90]),
+        Just(vec![1, 112]),
+        prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    let data = prop::collection::vec(any::<u8>(), 0..40);
+    let plain = prop_oneof![
+        4 => data.prop_map(|plain| (content::APPLICATION_DATA, plain)),
+        4 => message.prop_map(|plain| (content::HANDSHAKE, plain)),
+        1 => alert.prop_map(|plain| (content::ALERT, plain)),
+        1 => (any::<u8>(), Just(vec![1])),
+    ];
+    (plain, 0_usize..4).prop_map(|((kind, plain), padding)| Record {
+        kind,
+        plain,
+        padding,
+    })
 }
 
 proptest! {
@@ -441,6 +561,26 @@ proptest! {
         match pair.receive(&sent) {
             Ok(got) => prop_assert!((1..3).contains(&at) || got.is_empty()),
             Err(_) => prop_assert!(pair.behind.len() == sent.len()),
+        }
+    }
+
+    #[test]
+    fn whatever_a_peer_seals_the_model_foretells_what_comes_of_it(
+        suite in 0_usize..6,
+        client in any::<bool>(),
+        records in prop::collection::vec(records(), 0..12),
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+        cut in 1_usize..70,
+        left in 1_u64..40,
+    ) {
+        let (ours, theirs) = forger(suites()[suite]);
+        let mut duel = match client {
+            true => Duel::between(ours, theirs),
+            false => Duel::between(theirs, ours),
+        };
+        for _ in 0..2 {
+            duel.holds(&records, &tail, cut);
+            duel.answers(&vec![7; cut * 900], cut * 300, Some(left));
         }
     }
 

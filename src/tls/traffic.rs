@@ -45,14 +45,13 @@ pub struct Opened {
 
 /// Records in a row that bring nothing; a peer that sends more keeps us busy on purpose.
 const IDLE_RECORDS_MAX: u8 = 32;
-/// Bytes of a handshake message behind an established connection: a ticket is at most that long.
-const MESSAGE_BYTES_MAX: usize = 4 + (u16::MAX as usize) + 512;
+/// As long a handshake message as rustls takes.
+const TICKET_BYTES_MAX: usize = u16::MAX as usize;
 
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
-const NO_RENEGOTIATION: u8 = 100;
 const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
@@ -93,7 +92,7 @@ impl Traffic {
             let rest = cipher.get(consumed..).unwrap_or_default();
             let Some(end) = Header::end_of_record(rest) else {
                 // A record that can never be whole is not waited for.
-                fault = Header::parse(rest).and_then(impossible);
+                fault = Header::parse(rest).and_then(|header| self.opening.refuses(header));
                 break;
             };
             let record = rest.get(..end).unwrap_or_default();
@@ -139,8 +138,9 @@ impl Traffic {
     fn alert(&mut self, alert: &[u8]) -> Result<(), Fault> {
         match *alert {
             [_, CLOSE_NOTIFY] => self.closed = true,
-            [_, USER_CANCELED] => {}
-            [WARNING, NO_RENEGOTIATION] if !self.is_tls13() => {}
+            // The level means nothing any more in TLS 1.3 (RFC 8446, section 6).
+            [_, USER_CANCELED] if self.is_tls13() => {}
+            [WARNING, _] if !self.is_tls13() => {}
             [_, alert] => return Err(Fault::Alert(alert)),
             _ => return Err(Fault::Malformed),
         }
@@ -160,22 +160,21 @@ impl Traffic {
             messages.extend_from_slice(plain);
             let rest = self.messages(&messages)?.len();
             messages.drain(..messages.len() - rest);
-            self.partial = messages;
-        }
-        match self.partial.get(1..4) {
-            Some(&[high, mid, low])
-                if 4 + u32::from_be_bytes([0, high, mid, low]) as usize > MESSAGE_BYTES_MAX =>
-            {
-                Err(Fault::Malformed)
+            if rest > 0 {
+                self.partial = messages;
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Acts on all whole messages; returns the rest.
     fn messages<'a>(&mut self, mut rest: &'a [u8]) -> Result<&'a [u8], Fault> {
         while let Some((&[kind, high, mid, low], behind)) = rest.split_first_chunk::<4>() {
             let len = u32::from_be_bytes([0, high, mid, low]) as usize;
+            // One that cannot be right is not waited for.
+            if len > self.message_bytes_max(kind)? {
+                return Err(Fault::Malformed);
+            }
             let Some((body, behind)) = behind.split_at_checked(len) else {
                 break;
             };
@@ -185,17 +184,28 @@ impl Traffic {
         Ok(rest)
     }
 
+    /// Most bytes of a message that may come now.
+    fn message_bytes_max(&self, kind: u8) -> Result<usize, Fault> {
+        match (kind, &self.kernel, self.is_tls13()) {
+            (NEW_SESSION_TICKET, Kernel::Client(_), true) => Ok(TICKET_BYTES_MAX),
+            (KEY_UPDATE, _, true) => Ok(1),
+            (HELLO_REQUEST, Kernel::Client(_), false) => Ok(0),
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// Acts on one message, of a kind that may come now.
     fn message(&mut self, kind: u8, body: &[u8], last: bool) -> Result<(), Fault> {
-        let tls13 = self.is_tls13();
         match (kind, &mut self.kernel) {
-            (NEW_SESSION_TICKET, Kernel::Client(kernel)) if tls13 => {
-                Ok(kernel.handle_new_session_ticket(body)?)
-            }
+            (NEW_SESSION_TICKET, Kernel::Client(kernel)) => kernel
+                .handle_new_session_ticket(body)
+                .map_err(|_| Fault::Malformed),
             // The record layer changes keys between two records, so nothing may stand behind it.
-            (KEY_UPDATE, _) if tls13 && last => {
+            (KEY_UPDATE, _) if last => {
                 let requested = match body {
                     [0] => false,
                     [1] => true,
+                    [_] => return Err(Fault::Illegal),
                     _ => return Err(Fault::Malformed),
                 };
                 let secrets = match &mut self.kernel {
@@ -207,7 +217,7 @@ impl Traffic {
                 Ok(())
             }
             // It may be ignored (RFC 5246, section 7.4.1.1).
-            (HELLO_REQUEST, Kernel::Client(_)) if !tls13 && body.is_empty() => Ok(()),
+            (HELLO_REQUEST, _) => Ok(()),
             _ => Err(Fault::Unexpected),
         }
     }
@@ -276,23 +286,44 @@ impl Traffic {
         self.seal_alert(CLOSE_NOTIFY, out)
     }
 
-    #[cfg(test)]
-    pub(super) fn into_sealing(self) -> Protection {
-        self.sealing
-    }
-
-    fn is_tls13(&self) -> bool {
+    /// Whether there are key updates and tickets.
+    pub(super) fn is_tls13(&self) -> bool {
         self.suite.version().version == ProtocolVersion::TLSv1_3
     }
 }
 
-/// Why a record that begins like this is not waited for.
-fn impossible(header: Header) -> Option<Fault> {
-    /// What TLS 1.2 allows, which is more than TLS 1.3 does.
-    const BODY_BYTES_MAX: usize = PLAIN_BYTES_MAX + 2048;
-    match header.content {
-        20..=23 if header.len > BODY_BYTES_MAX => Some(Fault::Overflow),
-        20..=23 => None,
-        _ => Some(Fault::Unexpected),
+/// What a peer can do that does as it likes.
+#[cfg(any(test, fuzzing))]
+impl Traffic {
+    /// Seals anything as one record.
+    pub(super) fn forge(&mut self, kind: u8, plain: &[u8]) -> Vec<u8> {
+        let mut room = vec![0; plain.len() + OVERHEAD_BYTES_MAX];
+        let len = self.sealing.seal(kind, plain, &mut room).unwrap_or(0);
+        room.truncate(len);
+        room
+    }
+
+    /// Takes the next key without a word.
+    pub(super) fn forge_key(&mut self) -> Result<(), Fault> {
+        let secrets = match &mut self.kernel {
+            Kernel::Client(kernel) => kernel.update_tx_secret(),
+            Kernel::Server(kernel) => kernel.update_tx_secret(),
+        };
+        self.sealing = Protection::new(secrets?, self.suite)?;
+        Ok(())
+    }
+
+    /// Begins anew with the keys of today; `left` as in [`Protection::rewind`], for both peers.
+    pub(super) fn rewind(&mut self, opening: Option<u64>, sealing: Option<u64>) {
+        self.opening.rewind(opening);
+        self.sealing.rewind(sealing);
+        self.partial.clear();
+        self.idle_records = 0;
+        self.update_requested = false;
+        self.closed = false;
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.kernel, Kernel::Client(_))
     }
 }
