@@ -176,7 +176,10 @@ mod tests {
         }
 
         #[test]
-        fn nearly_good_text_can_be_read(text in "([a-z_]{0,3}[{]?([a-z]=?\"?[\\\\\"\n\u{1b}a-zü,}]{0,4}){0,3}[} 0-9.e+-]{0,5}\n){0,6}") {
+        fn nearly_good_text_can_be_read(
+            text in "([a-z_]{0,3}[{]?([a-z]=?\"?[\\\\\"\n\u{1b}a-zü,}]{0,4}){0,3}\
+                     [} 0-9.e+-]{0,5}\n){0,6}"
+        ) {
             for sample in samples(&text) {
                 prop_assert!(sample.labels.iter().all(|(_, value)| !value.contains(char::is_control)));
             }
