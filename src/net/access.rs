@@ -108,17 +108,16 @@ impl Access {
         let record = &mut *record.borrow_mut();
         let method = head.method.of(buf);
         record.figures.method = Method::of(method);
-        let notes = &mut record.notes;
-        if record.logged || record.place.is_some() {
-            let target = head.target.of(buf);
-            let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
-            notes.put(Note::Path, path.unwrap_or(target));
-        }
+        // A list of requests under way shows the path where it is known; for that alone it costs too much.
         if !record.logged {
             return;
         }
+        let target = head.target.of(buf);
+        let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
+        let notes = &mut record.notes;
         notes.put(Note::RequestId, id.as_bytes());
         notes.put(Note::Method, method);
+        notes.put(Note::Path, path.unwrap_or(target));
         for field in fields.iter().filter(|field| field.name == Name::Other) {
             if let Some(note) = Note::of_request(field.name_of(buf)) {
                 notes.put(note, field.value.of(buf));

@@ -22,16 +22,13 @@ pub(super) fn run(address: &Address, interval: Duration) -> Result<(), Failure> 
         signal_hook::flag::register(signal, ended.clone())?;
     }
     let (news, looks) = channel();
-    let (stop, stopped) = channel();
+    // Ends the other thread with this function; a look under way is not waited for.
+    let (_stop, stopped) = channel();
     let asked = address.clone();
-    let looking = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name("looking".into())
         .spawn(move || keep_looking(&asked, interval, &news, &stopped))?;
-    let shown = show(address, &looks, &ended);
-    drop(stop);
-    // A look under way is not waited for: the process ends.
-    drop(looking);
-    shown
+    show(address, &looks, &ended)
 }
 
 fn keep_looking(

@@ -15,7 +15,7 @@ fn rig() -> Rig {
 }
 
 fn with_listener(setup: Setup) -> Setup {
-    setup.toml("[metrics]\nlisten = [\"127.0.0.1:0\"]\n\n[log]\naccess = false\n")
+    setup.toml("[metrics]\nlisten = [\"127.0.0.1:0\"]\n")
 }
 
 #[track_caller]
@@ -67,6 +67,7 @@ fn a_request_is_seen_in_each_of_its_phases() {
         ("provider", Value::from("anthropic")),
         ("method", "POST".into()),
         ("path", "/p/anthropic/v1/messages".into()),
+        ("key", "master".into()),
         ("status", Value::Null),
         ("bytes_in", 5.into()),
         ("bytes_out", 0.into()),
@@ -90,6 +91,20 @@ fn a_request_is_seen_in_each_of_its_phases() {
     peer.send("cd");
     client.response();
     wait(&rig.gateway, |seen| seen["in_flight"] == 0);
+}
+
+#[test]
+fn without_an_access_log_keys_are_known_and_paths_are_not() {
+    let rig = Rig::with(|setup| {
+        setup.toml("[metrics]\nlisten = [\"127.0.0.1:0\"]\n[log]\naccess = false\n")
+    });
+    let _held = rig.exchange(&get("/p/anthropic/models"));
+    let seen = wait(&rig.gateway, is_in("wait"));
+    let row = &seen["streams"][0];
+    assert_eq!(
+        (&row["key"], &row["path"]),
+        (&"master".into(), &Value::Null)
+    );
 }
 
 #[test]
