@@ -11,6 +11,15 @@ pub mod installing {}
 /// ```
 pub mod settings {}
 
+#[doc = include_str!("../docs/keys.md")]
+pub mod keys {}
+
+#[doc = include_str!("../docs/upstreams.md")]
+pub mod upstreams {}
+
+#[doc = include_str!("../docs/observing.md")]
+pub mod observing {}
+
 #[doc = include_str!("../docs/clients.md")]
 pub mod clients {}
 
