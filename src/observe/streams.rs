@@ -45,8 +45,20 @@ pub struct UnderWay {
 
 /// Bytes of a path that are shown.
 const PATH_MAX: usize = 160;
+/// Bytes of a key's id and a path, as they mostly are.
+const TEXT_USUAL: usize = 64;
 
 impl UnderWay {
+    /// Without any so far.
+    #[must_use]
+    pub fn with_room(streams: usize) -> Self {
+        Self {
+            in_flight: 0,
+            streams: Vec::with_capacity(streams),
+            text: Vec::with_capacity(streams * TEXT_USUAL),
+        }
+    }
+
     /// Adds one, with its key's id and its path.
     pub fn push(&mut self, stream: Stream, key: &[u8], path: &[u8]) {
         let key = self.keep(key);

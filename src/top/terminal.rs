@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,6 +26,8 @@ pub(super) struct Terminal(());
 
 /// As the terminal was.
 static BEFORE: OnceLock<Termios> = OnceLock::new();
+/// It is to be given back. Once: a second time the cursor would go back to where it had been.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The other screen, no cursor, no wrapping.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -49,6 +52,7 @@ impl Terminal {
         let mut raw = before.clone();
         raw.make_raw();
         let _ = BEFORE.set(before);
+        TAKEN.store(true, Ordering::Relaxed);
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
@@ -131,7 +135,9 @@ impl Drop for Terminal {
 }
 
 fn restore() {
-    if let Some(before) = BEFORE.get() {
+    if TAKEN.swap(false, Ordering::Relaxed)
+        && let Some(before) = BEFORE.get()
+    {
         // There is nobody left to tell.
         let _ = write(LEAVE);
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
