@@ -272,7 +272,7 @@ fn is_removed(request: &Request, field: &Field) -> bool {
 fn visits<'a>(record: &'a Record, requests: &[Request], tail: &Tail) -> Option<Vec<Visit<'a>>> {
     let same = |a: &Request, b: &Request| a.line == b.line;
     let twins = (1..requests.len()).any(|b| (0..b).any(|a| same(&requests[a], &requests[b])));
-    if twins && record.upstreams.len() > 1 {
+    if twins && (record.upstreams.len() > 1 || record.refused) {
         return None;
     }
     let mut visits = Vec::new();
