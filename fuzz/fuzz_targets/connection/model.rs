@@ -272,6 +272,8 @@ fn is_removed(request: &Request, field: &Field) -> bool {
 fn visits<'a>(record: &'a Record, requests: &[Request], tail: &Tail) -> Option<Vec<Visit<'a>>> {
     let same = |a: &Request, b: &Request| a.line == b.line;
     let twins = (1..requests.len()).any(|b| (0..b).any(|a| same(&requests[a], &requests[b])));
+    // What the model cannot read may be a twin too.
+    let twins = twins || *tail == Tail::Unsure;
     if twins && (record.upstreams.len() > 1 || record.refused) {
         return None;
     }
