@@ -454,8 +454,12 @@ fn answer(side: &Side, from: usize, request: &Request) -> (Answer, Option<usize>
         };
         at += len;
         let mut content = message::content(&side.sent[at..], framing);
-        if framing == Framing::Close && side.left == Some(End::Fin) && code != 101 {
-            content.state = Found::Whole(());
+        if framing == Framing::Close && code != 101 {
+            match side.left {
+                Some(End::Fin) => content.state = Found::Whole(()),
+                Some(End::FinOrReset) => content.state = Found::Unsure,
+                Some(End::Reset) | None => {}
+            }
         }
         at += content.raw.len();
         break Last::Clear(Clear {

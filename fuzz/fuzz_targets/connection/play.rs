@@ -14,6 +14,8 @@ use crate::script::{Script, Step};
 pub enum End {
     Fin,
     Reset,
+    /// A FIN, later a reset: the gateway may have met the one or the other.
+    FinOrReset,
 }
 
 /// One connection as the peer of the gateway sees it.
@@ -28,7 +30,7 @@ pub struct Side {
     read: usize,
     /// How the gateway ended it.
     pub end: Option<End>,
-    /// It ended its own direction: a FIN, or a reset.
+    /// How it ended its own direction.
     pub left: Option<End>,
     /// The kernel takes no more of it.
     broken: bool,
@@ -353,7 +355,8 @@ impl Side {
                 Ok((1, _))
             );
             match (unread, self.left) {
-                (true, _) => self.left = Some(End::Reset),
+                (true, None) => self.left = Some(End::Reset),
+                (true, Some(_)) => self.left = Some(End::FinOrReset),
                 (false, None) => self.left = Some(End::Fin),
                 (false, Some(_)) => {}
             }
