@@ -174,13 +174,10 @@ fn chunks(bytes: &[u8], plain: &mut Vec<u8>) -> (usize, Found<()>) {
     loop {
         let (line, next) = match line(bytes, at) {
             Found::Whole(line) => line,
-            Found::Part if bytes[at..].iter().all(u8::is_ascii_hexdigit) => {
-                return (bytes.len(), Found::Part);
-            }
+            Found::Part if is_size(&bytes[at..]) => return (bytes.len(), Found::Part),
             _ => return (at, Found::Unsure),
         };
-        let hex = (1..=6).contains(&line.len()) && line.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hex {
+        if line.is_empty() || !is_size(line.as_bytes()) {
             return (at, Found::Unsure);
         }
         let size = usize::from_str_radix(&line, 16).unwrap_or_default();
@@ -196,6 +193,11 @@ fn chunks(bytes: &[u8], plain: &mut Vec<u8>) -> (usize, Found<()>) {
             _ => return (at, Found::Unsure),
         }
     }
+}
+
+/// Whether it is a chunk size that nobody refuses, or the beginning of one.
+fn is_size(digits: &[u8]) -> bool {
+    digits.len() <= 6 && digits.iter().all(u8::is_ascii_hexdigit)
 }
 
 fn trailers(bytes: &[u8], mut at: usize) -> (usize, Found<()>) {

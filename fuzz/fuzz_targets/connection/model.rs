@@ -548,7 +548,13 @@ fn own_error_is_right(record: &Record, request: &Request, on: &[&Visit<'_>]) -> 
         Last::Part | Last::Unsure => true,
     };
     let bad = matches!(request.content.state, Found::Unsure);
-    record.refused || bad || on.iter().any(|visit| unclear(&visit))
+    // It left before the request was there.
+    let unread = |upstream: &Upstream| {
+        let Side { left, received, .. } = &upstream.side;
+        upstream.provider == request.provider && left.is_some() && received.is_empty()
+    };
+    let disturbed = record.refused || record.upstreams.iter().any(unread);
+    disturbed || bad || on.iter().any(|visit| unclear(&visit))
 }
 
 /// A response that is complete: whether the connection stays open behind it.
@@ -561,7 +567,8 @@ fn complete(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8]) -
         return false;
     };
     let by_close = clear.ends_with_connection(request);
-    if by_close && record.client.left.is_none() && record.closed {
+    let bad = matches!(request.content.state, Found::Unsure);
+    if by_close && record.client.left.is_none() && record.closed && !bad {
         assert!(!record.reset, "a complete response was reset");
     }
     let persists = head.persists(request.http10) && !by_close;
