@@ -1,6 +1,6 @@
 //! A socket and what it has not taken yet, with TLS above it or without.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use super::socket::Socket;
 
@@ -11,6 +11,8 @@ pub struct PlainStream {
     unsent: Vec<u8>,
     /// How much of `unsent` has been sent.
     sent: usize,
+    /// `unsent` waits for company.
+    held: bool,
 }
 
 impl PlainStream {
@@ -21,13 +23,30 @@ impl PlainStream {
             socket,
             unsent: Vec::new(),
             sent: 0,
+            held: false,
         }
     }
 
     /// Whether everything given to [`send`](Self::send) is with the kernel.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.unsent.is_empty()
+        self.held || self.unsent.is_empty()
+    }
+
+    /// Keeps `bytes` to leave in one piece with what is sent next, or with [`flush`](Self::flush).
+    pub fn hold(&mut self, bytes: Vec<u8>) {
+        if self.unsent.is_empty() {
+            self.held = !bytes.is_empty();
+            self.unsent = bytes;
+        } else {
+            self.unsent.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Whether something is held.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.held
     }
 
     /// Sends `bytes`, keeping a copy of what the kernel does not take now.
@@ -35,6 +54,9 @@ impl PlainStream {
     /// # Errors
     /// What the kernel reports; nothing is kept then.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if std::mem::take(&mut self.held) {
+            return self.send_held(bytes);
+        }
         // Behind what is kept already: an interim response, then the final one.
         let sent = match self.unsent.is_empty() {
             true => self.socket.send(bytes)?.unwrap_or(0),
@@ -48,11 +70,26 @@ impl PlainStream {
         Ok(())
     }
 
+    /// Sends what was held and `bytes` in one piece.
+    #[cold]
+    fn send_held(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let slices = [IoSlice::new(&self.unsent), IoSlice::new(bytes)];
+        let sent = self.socket.send_vectored(&slices)?.unwrap_or(0);
+        self.unsent.extend_from_slice(bytes);
+        self.sent = sent;
+        if sent == self.unsent.len() {
+            self.unsent = Vec::new();
+            self.sent = 0;
+        }
+        Ok(())
+    }
+
     /// Gives the kernel what was kept, until there is no more or it takes no more.
     ///
     /// # Errors
     /// What the kernel reports.
     pub fn flush(&mut self) -> io::Result<()> {
+        self.held = false;
         while let Some(rest) = self.unsent.get(self.sent..)
             && !rest.is_empty()
         {

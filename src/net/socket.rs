@@ -36,7 +36,7 @@ pub enum Received {
 
 /// A connected (or connecting) stream socket, TCP or Unix.
 pub struct Socket {
-    stream: Rc<TcpStream>,
+    inner: Rc<Inner>,
     read: Watch,
     /// Made when first needed: most sockets are never full.
     write: Option<Watch>,
@@ -46,16 +46,28 @@ pub struct Socket {
     resets: Cell<bool>,
 }
 
+/// What a socket and its waits share, in one place.
+struct Inner {
+    stream: TcpStream,
+    /// The wait for this has just ended.
+    read_fired: Cell<bool>,
+    write_fired: Cell<bool>,
+}
+
 impl Socket {
     /// Takes over a connected descriptor, which must be non-blocking.
     ///
     /// # Errors
     /// When the runtime cannot register it.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let stream = Rc::new(TcpStream::from_std(fd.into())?);
-        let read = Watch::new(stream.clone(), Interest::Read);
+        let inner = Rc::new(Inner {
+            stream: TcpStream::from_std(fd.into())?,
+            read_fired: Cell::new(false),
+            write_fired: Cell::new(false),
+        });
+        let read = Watch::new(inner.clone(), Interest::Read);
         Ok(Self {
-            stream,
+            inner,
             read,
             write: None,
             readable: true,
@@ -164,7 +176,7 @@ impl Socket {
     /// Nothing is lost: the wait stays armed in the socket and the next poll goes on with it.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.readable {
-            std::task::ready!(self.read.poll(cx));
+            std::task::ready!(self.read.poll(&self.inner.read_fired, cx));
             self.readable = true;
         }
         Poll::Ready(())
@@ -175,11 +187,11 @@ impl Socket {
     /// # Cancel safety
     /// As [`poll_readable`](Self::poll_readable).
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let stream = &self.stream;
+        let inner = &self.inner;
         let watch = self
             .write
-            .get_or_insert_with(|| Watch::new(stream.clone(), Interest::Write));
-        std::task::ready!(watch.poll(cx));
+            .get_or_insert_with(|| Watch::new(inner.clone(), Interest::Write));
+        std::task::ready!(watch.poll(&inner.write_fired, cx));
         self.write = None;
         Poll::Ready(())
     }
@@ -250,10 +262,10 @@ impl Socket {
         reason = "the runtime's stream lends its descriptor only as a number"
     )]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        let raw = self.stream.as_raw_fd();
-        // SAFETY: `raw` is open: `self.stream` owns it and closes it only when its last clone is dropped,
-        // and `self.stream` lives at least as long as `&self`, which the result borrows. It is not -1: the
-        // stream was made from an `OwnedFd`.
+        let raw = self.inner.stream.as_raw_fd();
+        // SAFETY: `raw` is open: the stream in `self.inner` owns it and closes it only when it is dropped, and
+        // `self.inner`, which is never replaced, lives at least as long as `&self`, which the result borrows.
+        // It is not -1: the stream was made from an `OwnedFd`.
         unsafe { BorrowedFd::borrow_raw(raw) }
     }
 }
@@ -284,34 +296,29 @@ enum Interest {
 
 /// A wait for readiness that survives being left and taken up again, by another task too.
 ///
-/// One boxed future serves all waits of a socket, so a wait allocates nothing.
-struct Watch {
-    fired: Rc<Cell<bool>>,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-}
+/// One boxed future serves all waits of a socket, so a wait allocates nothing. It cannot end each time, so it says
+/// by a flag in [`Inner`] that the socket is ready.
+struct Watch(Pin<Box<dyn Future<Output = ()>>>);
 
 impl Watch {
-    fn new(stream: Rc<TcpStream>, interest: Interest) -> Self {
-        let fired = Rc::new(Cell::new(false));
-        let flag = fired.clone();
-        let future = Box::pin(async move {
+    fn new(inner: Rc<Inner>, interest: Interest) -> Self {
+        Self(Box::pin(async move {
             loop {
                 // An error here is the socket's own and comes back from the next system call.
-                let _ = match interest {
-                    Interest::Read => stream.readable(false).await,
-                    Interest::Write => stream.writable(false).await,
+                let (_, fired) = match interest {
+                    Interest::Read => (inner.stream.readable(false).await, &inner.read_fired),
+                    Interest::Write => (inner.stream.writable(false).await, &inner.write_fired),
                 };
-                flag.set(true);
+                fired.set(true);
                 yield_to_owner().await;
             }
-        });
-        Self { fired, future }
+        }))
     }
 
-    /// Arms the wait if it is not armed. Ready once per readiness.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = self.future.as_mut().poll(cx);
-        if self.fired.take() {
+    /// Arms the wait if it is not armed. Ready once per readiness; `fired` is this wait's flag.
+    fn poll(&mut self, fired: &Cell<bool>, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = self.0.as_mut().poll(cx);
+        if fired.take() {
             Poll::Ready(())
         } else {
             Poll::Pending

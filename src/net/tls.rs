@@ -106,9 +106,14 @@ impl TlsStream {
         };
         let mut out = Vec::new();
         let advanced = handshake.advance(received, &mut out);
-        let sent = match out.is_empty() {
-            true => Ok(()),
-            false => self.plain.send(&out),
+        let sent = match advanced {
+            _ if out.is_empty() => Ok(()),
+            // A session ticket can wait for the answer, if the request is there.
+            Ok(true) if handshake.is_server() => {
+                self.plain.hold(out);
+                Ok(())
+            }
+            _ => self.plain.send(&out),
         };
         if let Err(fault) = advanced {
             self.state = State::Failed;
@@ -160,7 +165,12 @@ impl TlsStream {
                 return Ok(Received::Pending);
             };
             let n = match self.plain.socket.recv(room)? {
-                Received::Pending => return Ok(Received::Pending),
+                Received::Pending => {
+                    if self.plain.is_holding() {
+                        self.plain.flush()?;
+                    }
+                    return Ok(Received::Pending);
+                }
                 Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
                 Received::Data(n) => n,
             };

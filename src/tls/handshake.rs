@@ -113,6 +113,12 @@ impl Handshake {
         }
     }
 
+    /// Whether this is the server's side.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        matches!(self.role, Role::Server(_))
+    }
+
     /// Whether an earlier session was taken up, once that is known.
     #[must_use]
     pub fn kind(&self) -> Option<HandshakeKind> {
