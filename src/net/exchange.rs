@@ -551,6 +551,7 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Poll<Wake> {
         if !connection.client.is_flushed() {
+            upstream.stream.calm();
             if let Poll::Ready(flushed) = connection.client.poll_flush(cx) {
                 let wake = if flushed.is_ok() {
                     Wake::Progress
@@ -562,12 +563,12 @@ impl Exchange {
         } else if !self.response.is_over() && upstream.stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Wake::Progress);
         }
-        if !self.up.refused
-            && !upstream.stream.is_flushed()
-            && let Poll::Ready(flushed) = upstream.stream.poll_flush(cx)
-        {
-            self.up.refused = flushed.is_err();
-            return Poll::Ready(Wake::Progress);
+        if !self.up.refused && !upstream.stream.is_flushed() {
+            connection.client.calm();
+            if let Poll::Ready(flushed) = upstream.stream.poll_flush(cx) {
+                self.up.refused = flushed.is_err();
+                return Poll::Ready(Wake::Progress);
+            }
         }
         if self.wants_client(connection, upstream) {
             return connection.client.poll_readable(cx).map(|()| Wake::Progress);

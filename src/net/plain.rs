@@ -2,7 +2,8 @@
 
 use std::io::{self, IoSlice};
 
-use super::socket::Socket;
+use super::scratch::{BULK_BYTES_MAX, RECEIVE_BYTES_MAX};
+use super::socket::{Received, Socket};
 
 /// See the module's documentation.
 pub struct PlainStream {
@@ -13,7 +14,13 @@ pub struct PlainStream {
     sent: usize,
     /// `unsent` waits for company.
     held: bool,
+    /// How many receives in a row brought all that one brings at first.
+    full: u8,
 }
+
+/// From this many full receives in a row on, more is received at once: what is small, or comes no faster than it
+/// leaves, does not take as much memory at its worst.
+const FULL_FOR_BULK: u8 = 4;
 
 impl PlainStream {
     /// Nothing is kept at first.
@@ -24,7 +31,33 @@ impl PlainStream {
             unsent: Vec::new(),
             sent: 0,
             held: false,
+            full: 0,
         }
+    }
+
+    /// One receive, of up to [`RECEIVE_BYTES_MAX`] or, in bulk, [`BULK_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// As [`Socket::recv`].
+    pub fn recv(&mut self, out: &mut [u8]) -> io::Result<Received> {
+        let most = match self.full {
+            FULL_FOR_BULK.. => BULK_BYTES_MAX,
+            _ => RECEIVE_BYTES_MAX,
+        };
+        let room = out.len().min(most);
+        let received = self.socket.recv(out.get_mut(..room).unwrap_or_default())?;
+        if let Received::Data(n) = received {
+            self.full = match n >= RECEIVE_BYTES_MAX {
+                true => self.full.saturating_add(1),
+                false => 0,
+            };
+        }
+        Ok(received)
+    }
+
+    /// What is received here leaves more slowly: it is no bulk.
+    pub fn calm(&mut self) {
+        self.full = 0;
     }
 
     /// Whether everything given to [`send`](Self::send) is with the kernel.

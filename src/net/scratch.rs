@@ -10,8 +10,11 @@ use std::rc::Rc;
 use crate::config::{HEAD_ADDED_BYTES_MAX, ORIGIN_BYTES_MAX};
 use crate::http::head::{Field, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
-/// Most bytes received at once.
+/// Most bytes received at once, but for bulk.
 pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes received at once where much comes and leaves as fast (without TLS): a quarter of the system calls took
+/// 15 to 30 % off what a byte of bulk costs.
+pub const BULK_BYTES_MAX: usize = 256 * 1024;
 /// Room in front of a received head, into which the rewritten one grows; configuration is refused when
 /// what it adds to a head could need more.
 pub const HEADROOM: usize = 16 * 1024;
@@ -24,8 +27,9 @@ pub const RECORD_BYTES_MAX: usize = 19 * 1024;
 /// One receive behind the start of a TLS record.
 const CIPHER_BYTES: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
 
-/// Kept head bytes, then one receive, and the rest of a TLS record that it completed.
-const CAPACITY: usize = HEADROOM + HEAD_BYTES_MAX + RECEIVE_BYTES_MAX + RECORD_BYTES_MAX;
+/// One receive of bulk, or kept head bytes, then one receive, and the rest of a TLS record that it completed.
+const CAPACITY: usize = HEADROOM + BULK_BYTES_MAX;
+const _: () = assert!(HEAD_BYTES_MAX + RECEIVE_BYTES_MAX + RECORD_BYTES_MAX <= BULK_BYTES_MAX);
 
 /// See the module's documentation.
 pub struct Scratch {

@@ -8,7 +8,6 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::plain::PlainStream;
-use super::scratch::RECEIVE_BYTES_MAX;
 use super::socket::{Received, Socket};
 use super::tls::TlsStream;
 
@@ -49,13 +48,7 @@ impl Stream {
     /// [`io::ErrorKind::UnexpectedEof`] when TLS ends without close_notify; else what kernel or rustls say.
     pub fn recv(&mut self, out: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
         match self {
-            Self::Plain(stream) => {
-                let room = out.len().min(RECEIVE_BYTES_MAX);
-                match out.get_mut(..room) {
-                    Some(out) => stream.socket.recv(out),
-                    None => Ok(Received::Pending),
-                }
-            }
+            Self::Plain(stream) => stream.recv(out),
             Self::Tls(stream) => stream.recv(out, cipher),
         }
     }
@@ -127,6 +120,13 @@ impl Stream {
         match self {
             Self::Plain(stream) => stream.socket.is_readable(),
             Self::Tls(stream) => stream.is_readable(),
+        }
+    }
+
+    /// What is received here leaves more slowly than it comes.
+    pub fn calm(&mut self) {
+        if let Self::Plain(stream) = self {
+            stream.calm();
         }
     }
 

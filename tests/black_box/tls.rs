@@ -88,6 +88,16 @@ fn a_client_that_comes_again_resumes_its_session() {
 }
 
 #[test]
+fn a_client_that_has_nothing_to_ask_yet_gets_its_ticket() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let mut client = rig.gateway.connect_tls(&trusting(&[&TLS13]));
+    client.handshake().unwrap();
+    client.wait_readable();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+}
+
+#[test]
 fn a_client_certificate_is_demanded_where_a_ca_is_configured() {
     let upstream = Scripted::echo();
     let gateway = Setup::new()
