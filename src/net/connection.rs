@@ -22,7 +22,7 @@ use super::hangup::Hangup;
 use super::ids::RequestId;
 use super::local::Answer;
 use super::peer::Peer;
-use super::scratch::{HEADROOM, Scratch};
+use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
 use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
@@ -196,7 +196,7 @@ impl Connection {
         if !self.client.is_readable() {
             return None;
         }
-        let room = scratch.plain.get_mut(HEADROOM..)?;
+        let room = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)?;
         let received = match self.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return None,
@@ -531,7 +531,10 @@ impl Connection {
     fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
         let worker = self.worker.clone();
         let scratch = &mut *worker.scratch.borrow_mut();
-        let room = scratch.plain.get_mut(HEADROOM..).ok_or(())?;
+        let room = scratch
+            .plain
+            .get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)
+            .ok_or(())?;
         match self.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Pending) => Ok(0),
             Ok(Received::Data(n)) => {
@@ -553,7 +556,7 @@ impl Connection {
             let received = {
                 let worker = self.worker.clone();
                 let scratch = &mut *worker.scratch.borrow_mut();
-                let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+                let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
                     return;
                 };
                 self.client.recv(room, &mut scratch.cipher)

@@ -24,7 +24,7 @@ use super::connection::{After, Asker, Connection};
 use super::ids::IdLine;
 use super::pool::Upstream;
 use super::response::Response;
-use super::scratch::{HEADROOM, Scratch};
+use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::{Received, is_scarce};
 
 /// An admitted request that lies in the scratch buffer.
@@ -424,7 +424,13 @@ impl Exchange {
         if !self.wants_client(connection, upstream) || !connection.client.is_readable() {
             return Flow::Idle;
         }
-        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
+        // Of what is behind the content there must be no more than one receive.
+        let bulk = match tunnel {
+            true => BULK_BYTES_MAX,
+            false => usize::try_from(self.up.cursor.ahead()).unwrap_or(BULK_BYTES_MAX),
+        };
+        let most = bulk.clamp(ONE_RECEIVE, BULK_BYTES_MAX);
+        let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + most) else {
             return Flow::Idle;
         };
         let received = match connection.client.recv(room, &mut scratch.cipher) {

@@ -24,12 +24,12 @@ const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
 const _: () = assert!(ORIGIN_BYTES_MAX + 1024 <= HEADROOM);
 /// No TLS record is longer.
 pub const RECORD_BYTES_MAX: usize = 19 * 1024;
-/// One receive behind the start of a TLS record.
-const CIPHER_BYTES: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
+/// One receive, and the rest of a TLS record that it completed.
+pub const ONE_RECEIVE: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
 
-/// One receive of bulk, or kept head bytes, then one receive, and the rest of a TLS record that it completed.
+/// One receive of bulk, or kept head bytes and one receive.
 const CAPACITY: usize = HEADROOM + BULK_BYTES_MAX;
-const _: () = assert!(HEAD_BYTES_MAX + RECEIVE_BYTES_MAX + RECORD_BYTES_MAX <= BULK_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX + ONE_RECEIVE <= BULK_BYTES_MAX);
 
 /// See the module's documentation.
 pub struct Scratch {
@@ -47,7 +47,7 @@ impl Scratch {
     pub fn new() -> Self {
         Self {
             plain: vec![0; CAPACITY].into_boxed_slice(),
-            cipher: vec![0; CIPHER_BYTES].into_boxed_slice(),
+            cipher: vec![0; ONE_RECEIVE].into_boxed_slice(),
             fields: Vec::with_capacity(RESPONSE_FIELDS_MAX),
         }
     }
@@ -60,7 +60,7 @@ pub type SealRoom = Rc<RefCell<Box<[u8]>>>;
 /// Allocates it, once per worker.
 #[must_use]
 pub fn seal_room() -> SealRoom {
-    Rc::new(RefCell::new(vec![0; CIPHER_BYTES].into_boxed_slice()))
+    Rc::new(RefCell::new(vec![0; ONE_RECEIVE].into_boxed_slice()))
 }
 
 impl Default for Scratch {

@@ -125,6 +125,15 @@ impl Cursor {
         }
     }
 
+    /// How many of the next bytes are surely content of this message.
+    #[must_use]
+    pub fn ahead(&self) -> u64 {
+        match self.state {
+            State::Length { left } | State::Data { left } => left,
+            _ => 0,
+        }
+    }
+
     /// Reads bytes of the chunked framing up to the next content, the end of the message or of the
     /// input; returns their number.
     fn read_syntax(&mut self, input: &[u8]) -> Result<usize, FramingError> {

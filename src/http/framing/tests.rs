@@ -400,6 +400,15 @@ fn content_of_known_and_unknown_length() {
     assert!(Cursor::new(BodyLength::Length(0)).is_done());
     assert_eq!(Cursor::new(BodyLength::UntilClose).remaining(), None);
     assert_eq!(Cursor::new(BodyLength::Chunked).remaining(), None);
+    assert_eq!(
+        (cursor.ahead(), Cursor::new(BodyLength::Chunked).ahead()),
+        (7, 0)
+    );
+    let mut chunked = Cursor::new(BodyLength::Chunked);
+    for (input, ahead) in [("1", 0), ("0\r\n", 16), ("12345", 11), ("6789012345612", 0)] {
+        let _ = chunked.advance(input.as_bytes());
+        assert_eq!(chunked.ahead(), ahead, "{input:?}");
+    }
 }
 
 #[test]
