@@ -382,6 +382,10 @@ impl Exchange {
                 Flow::Over(after) => return Turn::Over(after),
                 Flow::Again => return self.again(connection),
             }
+            // One piece of bulk takes as long as all the others.
+            if connection.client.is_bulk() || upstream.stream.is_bulk() {
+                break;
+            }
         }
         connection.client.rest();
         upstream.stream.rest();

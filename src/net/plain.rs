@@ -40,9 +40,9 @@ impl PlainStream {
     /// # Errors
     /// As [`Socket::recv`].
     pub fn recv(&mut self, out: &mut [u8]) -> io::Result<Received> {
-        let most = match self.full {
-            FULL_FOR_BULK.. => BULK_BYTES_MAX,
-            _ => RECEIVE_BYTES_MAX,
+        let most = match self.is_bulk() {
+            true => BULK_BYTES_MAX,
+            false => RECEIVE_BYTES_MAX,
         };
         let room = out.len().min(most);
         let received = self.socket.recv(out.get_mut(..room).unwrap_or_default())?;
@@ -53,6 +53,12 @@ impl PlainStream {
             };
         }
         Ok(received)
+    }
+
+    /// Whether what is received here is bulk.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.full >= FULL_FOR_BULK
     }
 
     /// What is received here leaves more slowly: it is no bulk.

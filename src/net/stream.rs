@@ -123,6 +123,12 @@ impl Stream {
         }
     }
 
+    /// Whether one receive may bring [`BULK_BYTES_MAX`](super::scratch::BULK_BYTES_MAX).
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, Self::Plain(stream) if stream.is_bulk())
+    }
+
     /// What is received here leaves more slowly than it comes.
     pub fn calm(&mut self) {
         if let Self::Plain(stream) = self {
