@@ -235,6 +235,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     let upkeep = worker.clone();
     let each = move |now| upkeep.look_after_upstreams(now);
     monoio::spawn(worker.spin.clone().run(worker.clock.clone(), each.clone()));
+    monoio::spawn(worker.spin.clone().give_back());
     monoio::spawn(worker.clock.clone().sweep(each));
     monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
     monoio::spawn(worker.hangups.clone().run());

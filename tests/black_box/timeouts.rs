@@ -347,6 +347,19 @@ fn a_worker_that_spins_keeps_time() {
 }
 
 #[test]
+fn a_worker_that_spins_serves_meanwhile() {
+    let rig = Rig::with(|setup| setup.toml("[server]\nspin = \"10ms\"\n"));
+    let mut client = rig.client();
+    let begin = Instant::now();
+    for _ in 0..500 {
+        client.send(get("/health"));
+        assert_eq!(client.response().status(), 200);
+    }
+    // Each within its window, not at the end of it.
+    assert!(begin.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
 fn time_goes_on_while_connections_come_and_go() {
     let rig = limited("request_header");
     let over = AtomicBool::new(false);
