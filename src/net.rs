@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod alarm;
 pub mod balance;
 pub mod connect;
 pub mod connection;

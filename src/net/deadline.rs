@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::alarm::Alarm;
+
 /// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
 /// many expire at once.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -118,21 +120,21 @@ impl Clock {
     ///
     /// # Cancel safety
     /// Dropped, no deadline fires any more.
-    pub async fn sweep(self: Rc<Self>, each: impl Fn(Tick) -> bool) {
+    pub async fn sweep(self: Rc<Self>, mut alarm: Alarm, each: impl Fn(Tick) -> bool) {
         loop {
             poll_fn(|cx| self.poll_any(cx)).await;
-            monoio::time::sleep(TICK).await;
+            alarm.sleep(TICK).await;
             self.turn(&each);
             while self.rest.get().is_some() {
                 // Whoever has something to move meanwhile comes first.
-                monoio::time::sleep(PAUSE).await;
+                alarm.sleep(PAUSE).await;
                 self.turn(&each);
             }
         }
     }
 
     /// Wakes what has expired if a new tick has begun, and runs `each` then.
-    pub fn turn(&self, each: impl Fn(Tick) -> bool) {
+    fn turn(&self, each: impl Fn(Tick) -> bool) {
         self.refresh();
         // Others refresh the clock too: what counts is when this was last done.
         if self.now() > self.turned.replace(self.now()) {

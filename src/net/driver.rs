@@ -123,14 +123,11 @@ pub fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
         let runtime = RuntimeBuilder::<IoUringDriver>::new()
             .uring_builder(builder(flags))
             .with_entries(entries)
-            .enable_timer()
             .build();
         if let Ok(mut runtime) = runtime {
             return Ok(runtime.block_on(future));
         }
     }
-    let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
-        .enable_timer()
-        .build()?;
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
     Ok(runtime.block_on(future))
 }

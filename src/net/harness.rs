@@ -13,7 +13,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use monoio::time::TimeDriver;
 use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::sockopt;
@@ -36,7 +35,7 @@ use super::worker::{self, Settings, Start, Worker};
 
 /// The runtime and its worker.
 pub struct Harness {
-    runtime: Runtime<TimeDriver<LegacyDriver>>,
+    runtime: Runtime<LegacyDriver>,
     session: Session,
 }
 
@@ -73,9 +72,7 @@ impl Harness {
             peers: Peers::default(),
             counters,
         };
-        let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
-            .enable_timer()
-            .build()?;
+        let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
         let session = runtime.block_on(async { Session::new(start) })?;
         Ok(Self { runtime, session })
     }

@@ -3,16 +3,13 @@
 //! Two tasks per worker wake each other for as long as there was traffic within the window. A queue that is not
 //! empty makes the runtime ask the kernel for what is ready without waiting, and each of the two goes to its end:
 //! so nothing starves, and nothing of the runtime is changed. (One task that wakes itself would not do: the
-//! runtime puts that one before all others.) The runtime's timers rest meanwhile; the clock is turned from here
-//! instead.
+//! runtime puts that one before all others.)
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-
-use super::deadline::{Clock, Tick};
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -45,12 +42,12 @@ impl Spin {
         }
     }
 
-    /// Spins whenever there is reason to, for ever; `each` runs at every tick that passes meanwhile. The worker
-    /// spawns it once, and [`give_back`](Self::give_back) beside it.
+    /// Spins whenever there is reason to, for ever. The worker spawns it once, and
+    /// [`give_back`](Self::give_back) beside it.
     ///
     /// # Cancel safety
     /// Dropped, the worker sleeps at once again.
-    pub async fn run(self: Rc<Self>, clock: Rc<Clock>, each: impl Fn(Tick) -> bool) {
+    pub async fn run(self: Rc<Self>) {
         let mut until = Instant::now();
         poll_fn(|cx| -> Poll<()> {
             let now = Instant::now();
@@ -61,7 +58,6 @@ impl Spin {
                 self.resting.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
-            clock.turn(&each);
             self.spinning.replace(Some(cx.waker().clone()));
             if let Some(waker) = self.returning.take() {
                 waker.wake();
@@ -89,12 +85,15 @@ impl Spin {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::thread;
 
-    use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-
+    use super::super::driver::{Rung, block_on, choose};
     use super::super::socket::{Received, Socket};
     use super::*;
+    use crate::config::Driver;
 
     fn ends() -> (Socket, Socket) {
         let (a, b) = UnixStream::pair().unwrap();
@@ -114,17 +113,11 @@ mod tests {
         }
     }
 
-    /// Two tasks and the main one exchange bytes while the worker spins without end.
+    /// A task and the main one exchange bytes while the worker spins without end.
     async fn exchange_while_spinning() {
-        let (spin, clock) = (Rc::new(Spin::default()), Clock::new());
+        let spin = Rc::new(Spin::default());
         spin.set(Duration::from_secs(3600));
-        let ticks = Cell::new(0);
-        let each = move |_| {
-            ticks.set(ticks.get() + 1);
-            assert!(ticks.get() < 100, "the others never had their turn");
-            true
-        };
-        monoio::spawn(spin.clone().run(clock, each));
+        monoio::spawn(spin.clone().run());
         monoio::spawn(spin.clone().give_back());
         spin.traffic();
         let (mut near, mut far) = ends();
@@ -141,20 +134,20 @@ mod tests {
         assert!(spin.resting.borrow().is_none(), "it did not spin");
     }
 
-    #[test]
-    fn others_have_their_turns_on_epoll() {
-        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
-        runtime.unwrap().block_on(exchange_while_spinning());
+    fn others_have_their_turns(rung: Rung) {
+        let (done, wait) = mpsc::channel::<io::Result<()>>();
+        thread::spawn(move || done.send(block_on(rung, exchange_while_spinning())));
+        let result = wait.recv_timeout(Duration::from_secs(20));
+        result.expect("the others never had their turns").unwrap();
     }
 
     #[test]
-    fn others_have_their_turns_on_io_uring() {
-        // Not every kernel lets us have a ring.
-        if let Ok(mut runtime) = RuntimeBuilder::<IoUringDriver>::new()
-            .enable_timer()
-            .build()
-        {
-            runtime.block_on(exchange_while_spinning());
-        }
+    fn others_have_their_turns_on_epoll() {
+        others_have_their_turns(Rung::Epoll);
+    }
+
+    #[test]
+    fn others_have_their_turns_on_the_best_driver() {
+        others_have_their_turns(choose(Driver::Auto).unwrap().0);
     }
 }

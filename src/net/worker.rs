@@ -33,6 +33,7 @@ use crate::observe::{self, Counters, Slots};
 use crate::tls::handshake::Role;
 
 use super::accept::accept;
+use super::alarm::Alarm;
 use super::balance::{self, Peers};
 use super::connection::{self, Asker};
 use super::deadline::{Clock, Tick};
@@ -234,9 +235,9 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     worker.spin.set(start.settings.config.server.spin);
     let upkeep = worker.clone();
     let each = move |now| upkeep.look_after_upstreams(now);
-    monoio::spawn(worker.spin.clone().run(worker.clock.clone(), each.clone()));
+    monoio::spawn(worker.spin.clone().run());
     monoio::spawn(worker.spin.clone().give_back());
-    monoio::spawn(worker.clock.clone().sweep(each));
+    monoio::spawn(worker.clock.clone().sweep(Alarm::new()?, each));
     monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
     monoio::spawn(worker.hangups.clone().run());
     Ok((worker, start.inbox))
