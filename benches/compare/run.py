@@ -148,6 +148,15 @@ class Process:
         return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
+def certificate(folder):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", folder / "key.pem",
+         "-addext", "basicConstraints=critical,CA:FALSE", "-out", folder / "cert.pem",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, stderr=subprocess.DEVNULL)
+
+
 def nginx(folder, name, port, cores, http):
     text = NGINX.format(name=name, workers=len(cores), http=http, files=4000,
                         user="user root;" if os.geteuid() == 0 else "")
@@ -165,9 +174,10 @@ def haproxy(folder, name, port, values):
     return Process(folder, port, [PROXY_CORE], ["haproxy", "-db", "-f", f"{name}.cfg"])
 
 
-def sluicegate(folder, name, port, values):
-    return Process(folder, port, [PROXY_CORE], [BINARY], {
-        "SLUICEGATE_LISTEN": f"127.0.0.1:{port}", "SLUICEGATE_WORKERS": "1", "LOG_LEVEL": "warn",
+def sluicegate(folder, name, port, values, cores=(PROXY_CORE,)):
+    return Process(folder, port, cores, [BINARY], {
+        "SLUICEGATE_LISTEN": f"127.0.0.1:{port}", "SLUICEGATE_WORKERS": str(len(cores)),
+        "LOG_LEVEL": "warn",
         "GOMODEL_MASTER_KEY": GATEWAY_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY,
         "ANTHROPIC_BASE_URL": "{scheme}://127.0.0.1:{to}/v1".format(**values),
         "SSL_CERT_FILE": str(folder / "cert.pem")})
@@ -259,12 +269,7 @@ def main():
     results = {}
     with tempfile.TemporaryDirectory(prefix="compare-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", folder / "key.pem",
-             "-addext", "basicConstraints=critical,CA:FALSE", "-out", folder / "cert.pem",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            check=True, stderr=subprocess.DEVNULL)
+        certificate(folder)
         plain, tls_port = free_port(), free_port()
         content = '{"content":"' + "y" * 1010 + '"}'
         stack.enter_context(nginx(folder, "upstream", plain, OTHER_CORES, UPSTREAM.format(

@@ -2,6 +2,7 @@
 """What one request, event, MiB, connection and handshake cost, in counts rather than in time.
 
     cargo build --release && benches/cost/run.py            # table; fails where a limit is passed
+    cargo build --release && benches/cost/run.py --calls    # without instructions, in half a minute
     cargo build --release && benches/cost/run.py --record   # writes the counts down as limits.toml
 
 The release binary runs between a client and an upstream that are both this one thread: each step
@@ -9,7 +10,7 @@ waits for the one before, so the counts hang on the gateway alone and not on who
 System calls are those strace sees, allocations and copies those count.c sees, instructions those of
 callgrind (user space, on epoll, as valgrind cannot run our rings). A tool that is missing costs its
 columns: "-". A figure is the mean of one batch of units in a warm run, the least of several: what
-the clock does every 100 ms falls into others.
+the clock does every 100 ms falls into others. What seems worse than its limit is measured again.
 """
 import argparse, contextlib, hashlib, os, pathlib, re, shutil, signal, socket, ssl, struct, subprocess, sys
 import tempfile, time, tomllib
@@ -20,6 +21,7 @@ GATEWAY_KEY, UPSTREAM_KEY = "gateway-key", "upstream-key"
 MIB = 1 << 20
 LIMITS = HERE / "limits.toml"
 BATCHES = 5
+AGAIN = 3
 PIECE = 64 << 10  # of a large body: what surely fits the sockets' buffers with nobody reading
 KINDS = {
     "send": "sendto sendmsg write writev", "recv": "recvfrom recvmsg read readv",
@@ -30,6 +32,8 @@ COLUMNS = ["send", "recv", "wait", "other", "allocs", "bytes", "copies", "copied
 
 def slack(row, column):
     """How far above its limit a count may be: a part of it and this much; None: no limit."""
+    if row.startswith("all on") and column in ("send", "wait", "other", "copies", "copied"):
+        return None  # The log's writer takes as many lines at once as there are.
     bulk, long = "MiB" in row, "connection" in row or "handshake" in row or "resumed" in row
     if column == "instructions":
         return (0.3, 0) if row.startswith("plain: MiB") else (0.03, 20)
@@ -238,9 +242,11 @@ class Calls:
         self.seen += len(lines.encode())
         for name, rest in re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)(.*)", lines, re.M):
             kind = next((kind for kind, names in KINDS.items() if name in names.split()), "other")
-            # Counted when it returns; a wait that only its time ended belongs to the clock.
-            by_clock = kind == "wait" and re.search(r"ETIME|\) += 0( \(Timeout\))?$", rest)
-            if not rest.endswith("<unfinished ...>") and not by_clock:
+            if rest.endswith("<unfinished ...>"):
+                continue  # counted when it returns
+            if name == "timerfd_settime":  # The clock's, and so is the wait that it ended.
+                self.calls["wait"] -= 1
+            else:
                 self.calls[kind] += 1
         return dict(self.calls)
 
@@ -330,7 +336,7 @@ def running(meter, mode, folder):
     try:
         line = ""
         for line in process.stderr:
-            meter.rings |= '"driver":"io_uring"' in line
+            meter.rings |= '"driver":"io_uring' in line
             if found := re.search(r'"listening","addr":"([^"]+):(\d+)"', line):
                 break
         else:
@@ -430,20 +436,24 @@ def compare(found, rings):
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--record", action="store_true", help="write limits.toml")
-    record = options.parse_args().record
+    options.add_argument("--calls", action="store_true", help="no instructions, which take longest")
+    chosen = options.parse_args()
     found = {}
     with tempfile.TemporaryDirectory(prefix="cost-") as name:
         folder = pathlib.Path(name)
         certificate(folder)
         calls = Calls(folder)
-        for meter in [calls] + ([Instructions(folder)] if shutil.which("valgrind") else []):
-            for mode in MODES:
-                for row, counts in measure(meter, mode, folder).items():
-                    found.setdefault(f"{mode}: {row}", {}).update(counts)
+        meters = [calls]
+        if shutil.which("valgrind") and not chosen.calls:
+            meters.append(Instructions(folder))
+        measure_all(meters, MODES, folder, found)
+        for _ in range(0 if chosen.record else AGAIN):
+            worse = compare(found, calls.rings)[0]
+            measure_all(meters, {row.partition(": ")[0] for row in worse}, folder, found)
     print("| per unit | " + " | ".join(COLUMNS) + " |\n| --- |" + " ---: |" * len(COLUMNS))
     for row, counts in found.items():
         print(f"| {row} | " + " | ".join(text(counts.get(column)) for column in COLUMNS) + " |")
-    if record:
+    if chosen.record:
         return write_limits(found)
     worse, better, skipped = compare(found, calls.rings)
     for title, lines in (("not compared, other compiler, processor or driver:", skipped),
@@ -452,6 +462,16 @@ def main():
         if lines:
             print("\n  ".join(["\n" + title, *lines]))
     return 1 if worse else 0
+
+
+def measure_all(meters, modes, folder, found):
+    """Puts the least of each count into what was found."""
+    for meter in meters:
+        for mode in modes:
+            for row, counts in measure(meter, mode, folder).items():
+                known = found.setdefault(f"{mode}: {row}", {})
+                for column, count in counts.items():
+                    known[column] = min(count, known.get(column, count))
 
 
 if __name__ == "__main__":
