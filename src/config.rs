@@ -75,12 +75,14 @@ impl Config {
             listen,
             workers,
             driver,
+            spin,
             ..
         } = &self.server;
         (
             listen.clone(),
             *workers,
             *driver,
+            *spin,
             self.metrics.listen.clone(),
             self.log.format,
             self.log.level,

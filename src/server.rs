@@ -126,7 +126,8 @@ impl Server {
         let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
         let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
-        let (rung, why) = driver::choose(config.server.driver).map_err(|e| system("driver", &e))?;
+        let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
+            .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
         log.info(
             "starting",
@@ -387,7 +388,7 @@ impl Server {
             Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
-                        "server.listen, workers, driver, metrics.listen and log take effect with the next start",
+                        "server.listen, workers, driver, spin, metrics.listen and log take effect with the next start",
                         &[],
                     );
                 }

@@ -212,7 +212,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         spares: Spares::default(),
         records: Records::default(),
         warm: Warm::default(),
-        spin: Rc::default(),
+        spin: Spin::new(start.settings.config.server.spin),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
         connections: Cell::new(start.settings.connections),
@@ -232,7 +232,6 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         scrapes: Rc::default(),
     });
     worker.prefetch();
-    worker.spin.set(start.settings.config.server.spin);
     let upkeep = worker.clone();
     let each = move |now| upkeep.look_after_upstreams(now);
     monoio::spawn(worker.spin.clone().run());
@@ -405,7 +404,6 @@ impl Worker {
         self.spares.clear();
         *self.tls.borrow_mut() = settings.tls.clone();
         self.connections.set(settings.connections);
-        self.spin.set(settings.config.server.spin);
         self.prefetch();
     }
 
