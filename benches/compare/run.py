@@ -165,8 +165,8 @@ def nginx(folder, name, port, cores, http):
     return Process(folder, port, cores, command)
 
 
-def nginx_proxy(folder, name, port, values):
-    return nginx(folder, name, port, [PROXY_CORE], NGINX_PROXY.format(**values))
+def nginx_proxy(folder, name, port, values, cores=(PROXY_CORE,)):
+    return nginx(folder, name, port, cores, NGINX_PROXY.format(**values))
 
 
 def haproxy(folder, name, port, values):
@@ -192,14 +192,17 @@ def start_proxies(stack, folder, plain, tls_port):
     for tls in (False, True):
         for name, start in PROXIES.items():
             port = free_port()
-            values = {"port": port, "to": tls_port if tls else plain,
-                      "scheme": "https" if tls else "http",
-                      "server_tls": HAPROXY_TLS if tls else "",
-                      "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY}
+            values = proxy_values(port, tls_port if tls else plain, tls)
             proxy = stack.enter_context(start(folder, f"{name}-{tls}", port, values))
             verify(name, port)
             proxies[name, tls] = proxy
     return proxies
+
+
+def proxy_values(port, to, tls=False):
+    return {"port": port, "to": to, "scheme": "https" if tls else "http",
+            "server_tls": HAPROXY_TLS if tls else "",
+            "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY}
 
 
 def verify(name, port):

@@ -1,38 +1,41 @@
 #!/usr/bin/env python3
-"""What sluicegate makes of more cores: one core, all cores, and as many gateways on one core each.
+"""What sluicegate and nginx make of more cores: one core, all cores, and as many proxies on one core each.
 
     sudo apt install nginx wrk openssl
     cargo build --release && benches/compare/scale.py
 
-Every core carries its share of everything, gateway, upstream (an nginx) and wrk, so that all of it is
-bound by the processor and grows by the same factor. The gateways that have a core each share nothing:
-what they reach together is what the machine gives, and one gateway on all cores is held against that.
+Every core carries its share of everything, proxy, upstream (an nginx) and wrk, so that all of it is
+bound by the processor and grows by the same factor. The proxies that have a core each share nothing:
+what they reach together is the most that the machine gives. A proxy on all cores also pays for what
+crosses cores, which is the kernel's and the machine's: that is what nginx is there for.
 Small requests as in run.py, 64 connections a core. Rounds alternate; the table has the medians.
 """
 import argparse, contextlib, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile
 
 import run
 
-SETUPS = {
+PROXIES = {"nginx": run.nginx_proxy, "sluicegate": run.sluicegate}
+SPREADS = {
     "one core": [run.CORES[:1]],
-    "one gateway on all cores": [run.CORES],
-    "a gateway on each core": [[core] for core in run.CORES],
+    "one on all cores": [run.CORES],
+    "one on each core": [[core] for core in run.CORES],
 }
+SETUPS = [(proxy, spread) for proxy in PROXIES for spread in SPREADS]
 
 
 class Part:
-    """A gateway, its upstream and its load, all on these cores."""
+    """A proxy, its upstream and its load, all on these cores."""
 
-    def __init__(self, stack, folder, cores):
+    def __init__(self, stack, folder, proxy, cores):
         self.cores, self.port = cores, run.free_port()
         name, to = f"upstream-{self.port}", run.free_port()
         content = '{"content":"' + "y" * 1010 + '"}'
         upstream = run.UPSTREAM.format(plain=to, tls=run.free_port(), key=run.UPSTREAM_KEY,
                                        content=content)
         stack.enter_context(run.nginx(folder, name, to, cores, upstream))
-        values = {"scheme": "http", "to": to}
-        stack.enter_context(run.sluicegate(folder, name, self.port, values, cores))
-        run.verify("sluicegate", self.port)
+        values = run.proxy_values(self.port, to)
+        stack.enter_context(PROXIES[proxy](folder, f"{proxy}-{self.port}", self.port, values, cores))
+        run.verify(proxy, self.port)
 
     def load(self, folder, seconds):
         count = len(self.cores)
@@ -61,24 +64,24 @@ def main():
     os.environ["PATH"] += ":/usr/sbin"
     if missing := [tool for tool in ("nginx", "wrk", "openssl", run.BINARY) if not shutil.which(tool)]:
         sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
-    rates = {name: [] for name in SETUPS}
+    rates = {setup: [] for setup in SETUPS}
     with tempfile.TemporaryDirectory(prefix="scale-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         run.certificate(folder)
         script = run.WRK % (run.PATH, "Authorization", f"Bearer {run.GATEWAY_KEY}")
         (folder / "proxy.lua").write_text(script)
-        setups = {name: [Part(stack, folder, cores) for cores in parts]
-                  for name, parts in SETUPS.items()}
+        parts = {(proxy, spread): [Part(stack, folder, proxy, cores) for cores in SPREADS[spread]]
+                 for proxy, spread in SETUPS}
         for turn in range(chosen.rounds):
-            names = list(setups)
-            for name in names[turn % 3:] + names[:turn % 3]:
-                requests_per_second(folder, setups[name], 1)
-                rates[name].append(requests_per_second(folder, setups[name], chosen.seconds))
+            for setup in SETUPS[turn % len(SETUPS):] + SETUPS[:turn % len(SETUPS)]:
+                requests_per_second(folder, parts[setup], 1)
+                rates[setup].append(requests_per_second(folder, parts[setup], chosen.seconds))
             print(f"round {turn + 1} of {chosen.rounds}", file=sys.stderr)
-    print(f"{len(run.CORES)} cores\n\n| | req/s | times one core |\n| --- | ---: | ---: |")
-    for name, found in rates.items():
-        times = statistics.median(rate / one for rate, one in zip(found, rates["one core"]))
-        print(f"| {name} | {statistics.median(found):,.0f} | {times:.2f} |")
+    print(f"{len(run.CORES)} cores\n\n| proxy | | req/s | times one core |\n| --- | --- | ---: | ---: |")
+    for (proxy, spread), found in rates.items():
+        ones = rates[proxy, "one core"]
+        times = statistics.median(rate / one for rate, one in zip(found, ones))
+        print(f"| {proxy} | {spread} | {statistics.median(found):,.0f} | {times:.2f} |")
 
 
 if __name__ == "__main__":
