@@ -7,7 +7,8 @@
 Every core carries its share of everything, proxy, upstream (an nginx) and wrk, so that all of it is
 bound by the processor and grows by the same factor. The proxies that have a core each share nothing:
 what they reach together is the most that the machine gives. A proxy on all cores also pays for what
-crosses cores, which is the kernel's and the machine's: that is what nginx is there for.
+crosses cores, which is the kernel's and the machine's: that is what nginx is there for. CPU per request
+that stays the same is the surest sign: a busy host takes from requests a second first.
 Small requests as in run.py, 64 connections a core. Rounds alternate; the table has the medians.
 """
 import argparse, contextlib, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile
@@ -34,7 +35,8 @@ class Part:
                                        content=content)
         stack.enter_context(run.nginx(folder, name, to, cores, upstream))
         values = run.proxy_values(self.port, to)
-        stack.enter_context(PROXIES[proxy](folder, f"{proxy}-{self.port}", self.port, values, cores))
+        start, name = PROXIES[proxy], f"{proxy}-{self.port}"
+        self.proxy = stack.enter_context(start(folder, name, self.port, values, cores))
         run.verify(proxy, self.port)
 
     def load(self, folder, seconds):
@@ -45,15 +47,19 @@ class Part:
                                 preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
 
 
-def requests_per_second(folder, parts, seconds):
-    rate = 0
+def measure(folder, parts, seconds):
+    """Requests per second, and CPU microseconds of the proxies for each."""
+    before = sum(part.proxy.cpu_seconds() for part in parts)
+    rate, requests = 0, 0
     for process in [part.load(folder, seconds) for part in parts]:
         output, _ = process.communicate()
         found = re.search(r"^RESULT (\d+) (\d+) \d+ \d+ (\d+)", output, re.M)
         if not found or int(found[3]):
             sys.exit(f"wrk failed:\n{output}")
+        requests += int(found[1])
         rate += int(found[1]) / int(found[2]) * 1e6
-    return rate
+    cpu = sum(part.proxy.cpu_seconds() for part in parts) - before
+    return rate, cpu * 1e6 / requests
 
 
 def main():
@@ -64,7 +70,7 @@ def main():
     os.environ["PATH"] += ":/usr/sbin"
     if missing := [tool for tool in ("nginx", "wrk", "openssl", run.BINARY) if not shutil.which(tool)]:
         sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
-    rates = {setup: [] for setup in SETUPS}
+    results = {setup: [] for setup in SETUPS}
     with tempfile.TemporaryDirectory(prefix="scale-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         run.certificate(folder)
@@ -74,14 +80,16 @@ def main():
                  for proxy, spread in SETUPS}
         for turn in range(chosen.rounds):
             for setup in SETUPS[turn % len(SETUPS):] + SETUPS[:turn % len(SETUPS)]:
-                requests_per_second(folder, parts[setup], 1)
-                rates[setup].append(requests_per_second(folder, parts[setup], chosen.seconds))
+                measure(folder, parts[setup], 1)
+                results[setup].append(measure(folder, parts[setup], chosen.seconds))
             print(f"round {turn + 1} of {chosen.rounds}", file=sys.stderr)
-    print(f"{len(run.CORES)} cores\n\n| proxy | | req/s | times one core |\n| --- | --- | ---: | ---: |")
-    for (proxy, spread), found in rates.items():
-        ones = rates[proxy, "one core"]
-        times = statistics.median(rate / one for rate, one in zip(found, ones))
-        print(f"| {proxy} | {spread} | {statistics.median(found):,.0f} | {times:.2f} |")
+    print(f"{len(run.CORES)} cores\n\n| proxy | | req/s | times one core | CPU us/request |"
+          "\n| --- | --- | ---: | ---: | ---: |")
+    for (proxy, spread), found in results.items():
+        ones = results[proxy, "one core"]
+        times = statistics.median(rate / one for (rate, _), (one, _) in zip(found, ones))
+        rate, cpu = map(statistics.median, zip(*found))
+        print(f"| {proxy} | {spread} | {rate:,.0f} | {times:.2f} | {cpu:.1f} |")
 
 
 if __name__ == "__main__":
