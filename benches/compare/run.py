@@ -165,6 +165,15 @@ def nginx(folder, name, port, cores, http):
     return Process(folder, port, cores, command)
 
 
+def upstream(stack, folder, name, cores):
+    """Starts one; its plain port and the one with TLS."""
+    plain, tls = free_port(), free_port()
+    content = '{"content":"' + "y" * 1010 + '"}'
+    stack.enter_context(nginx(folder, name, plain, cores, UPSTREAM.format(
+        plain=plain, tls=tls, key=UPSTREAM_KEY, content=content)))
+    return plain, tls
+
+
 def nginx_proxy(folder, name, port, values, cores=(PROXY_CORE,)):
     return nginx(folder, name, port, cores, NGINX_PROXY.format(**values))
 
@@ -220,22 +229,34 @@ def verify(name, port):
             sys.exit(f"{name} answers {answer.status} {content!r} to {headers}, not {expected}")
 
 
+class Load:
+    """wrk, running; a request as the script says, on these cores."""
+
+    def __init__(self, folder, script, url, threads, connections, seconds, cores):
+        command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s",
+                   "-s", script, url]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores))
+
+    def result(self):
+        """Waits for its end: requests, and microseconds of all, of p50 and of p99."""
+        output, _ = self.process.communicate()
+        found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", output, re.M)
+        if not found or int(found[5]):
+            sys.exit(f"failed: {' '.join(self.process.args)}\n{output}")
+        return [int(number) for number in found.groups()[:4]]
+
+
 def load(folder, script, url, connections, seconds):
     threads = min(len(OTHER_CORES), 2, connections)
-    command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", script,
-               url]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True,
-                         preexec_fn=lambda: os.sched_setaffinity(0, OTHER_CORES))
-    found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", run.stdout, re.M)
-    if not found or int(found[5]):
-        sys.exit(f"wrk failed at {url}:\n{run.stdout}{run.stderr}")
-    return [int(number) for number in found.groups()]
+    return Load(folder, script, url, threads, connections, seconds, OTHER_CORES).result()
 
 
 def measure(folder, proxy, script, url, connections, seconds):
     load(folder, script, url, connections, 1)
     before = proxy.cpu_seconds() if proxy else 0
-    requests, micros, p50, p99, _ = load(folder, script, url, connections, seconds)
+    requests, micros, p50, p99 = load(folder, script, url, connections, seconds)
     cpu = (proxy.cpu_seconds() - before) * 1e6 if proxy else 0
     return requests / micros * 1e6, p50, p99, cpu / requests, 100 * cpu / micros
 
@@ -258,25 +279,27 @@ def print_table(results):
               f"| {rate:,.0f} | {p50:.0f} | {p99:.0f} | {costs} |")
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def begin(description, *tools):
+    """The options, once all that is needed is found."""
+    options = argparse.ArgumentParser(description=description.splitlines()[0])
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=int, default=4, help="of each measurement")
     chosen = options.parse_args()
     os.environ["PATH"] += ":/usr/sbin"
-    tools = ("nginx", "haproxy", "wrk", "openssl", BINARY)
-    if missing := [tool for tool in tools if not shutil.which(tool)]:
+    if missing := [tool for tool in (*tools, BINARY) if not shutil.which(tool)]:
         sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    return chosen
+
+
+def main():
+    chosen = begin(__doc__, "nginx", "haproxy", "wrk", "openssl")
     versions()
     results = {}
     with tempfile.TemporaryDirectory(prefix="compare-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
         certificate(folder)
-        plain, tls_port = free_port(), free_port()
-        content = '{"content":"' + "y" * 1010 + '"}'
-        stack.enter_context(nginx(folder, "upstream", plain, OTHER_CORES, UPSTREAM.format(
-            plain=plain, tls=tls_port, key=UPSTREAM_KEY, content=content)))
+        plain, tls_port = upstream(stack, folder, "upstream", OTHER_CORES)
         proxies = start_proxies(stack, folder, plain, tls_port)
         (folder / "proxy.lua").write_text(WRK % (PATH, "Authorization", f"Bearer {GATEWAY_KEY}"))
         (folder / "none.lua").write_text(WRK % ("/v1/messages", "x-api-key", UPSTREAM_KEY))

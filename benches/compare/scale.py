@@ -11,7 +11,7 @@ crosses cores, which is the kernel's and the machine's: that is what nginx is th
 that stays the same is the surest sign: a busy host takes from requests a second first.
 Small requests as in run.py, 64 connections a core. Rounds alternate; the table has the medians.
 """
-import argparse, contextlib, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile
+import contextlib, pathlib, statistics, sys, tempfile
 
 import run
 
@@ -29,47 +29,31 @@ class Part:
 
     def __init__(self, stack, folder, proxy, cores):
         self.cores, self.port = cores, run.free_port()
-        name, to = f"upstream-{self.port}", run.free_port()
-        content = '{"content":"' + "y" * 1010 + '"}'
-        upstream = run.UPSTREAM.format(plain=to, tls=run.free_port(), key=run.UPSTREAM_KEY,
-                                       content=content)
-        stack.enter_context(run.nginx(folder, name, to, cores, upstream))
+        to, _ = run.upstream(stack, folder, f"upstream-{self.port}", cores)
         values = run.proxy_values(self.port, to)
         start, name = PROXIES[proxy], f"{proxy}-{self.port}"
         self.proxy = stack.enter_context(start(folder, name, self.port, values, cores))
         run.verify(proxy, self.port)
 
     def load(self, folder, seconds):
-        count = len(self.cores)
-        command = ["wrk", "-t", str(count), "-c", str(64 * count), "-d", f"{seconds}s",
-                   "-s", "proxy.lua", f"http://127.0.0.1:{self.port}{run.PATH}"]
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True,
-                                preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
+        count, url = len(self.cores), f"http://127.0.0.1:{self.port}{run.PATH}"
+        return run.Load(folder, "proxy.lua", url, count, 64 * count, seconds, self.cores)
 
 
 def measure(folder, parts, seconds):
     """Requests per second, and CPU microseconds of the proxies for each."""
     before = sum(part.proxy.cpu_seconds() for part in parts)
     rate, requests = 0, 0
-    for process in [part.load(folder, seconds) for part in parts]:
-        output, _ = process.communicate()
-        found = re.search(r"^RESULT (\d+) (\d+) \d+ \d+ (\d+)", output, re.M)
-        if not found or int(found[3]):
-            sys.exit(f"wrk failed:\n{output}")
-        requests += int(found[1])
-        rate += int(found[1]) / int(found[2]) * 1e6
+    for load in [part.load(folder, seconds) for part in parts]:
+        done, micros, _, _ = load.result()
+        requests += done
+        rate += done / micros * 1e6
     cpu = sum(part.proxy.cpu_seconds() for part in parts) - before
     return rate, cpu * 1e6 / requests
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=int, default=4, help="of each measurement")
-    chosen = options.parse_args()
-    os.environ["PATH"] += ":/usr/sbin"
-    if missing := [tool for tool in ("nginx", "wrk", "openssl", run.BINARY) if not shutil.which(tool)]:
-        sys.exit(f"missing: {' '.join(missing)} (see the head of this file)")
+    chosen = run.begin(__doc__, "nginx", "wrk", "openssl")
     results = {setup: [] for setup in SETUPS}
     with tempfile.TemporaryDirectory(prefix="scale-") as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
