@@ -53,9 +53,9 @@ pub enum After {
     /// As `Persist`, once the rest of this request's unwanted content has been read.
     Discard(Cursor),
     /// Orderly end once everything is sent; `linger` goes on reading what the client may still be sending,
-    /// so that a reset does not overtake the answer.
+    /// so that a reset does not overtake the answer. So does the start of another request.
     Close {
-        /// Whether the client may still be sending.
+        /// Whether the client may still be sending this request.
         linger: bool,
     },
     /// The answer broke off and the client has to see that; `reset` where only a reset shows it.
@@ -476,7 +476,8 @@ impl Connection {
         self.client.close_notify();
         if self.sent().await {
             self.client.shutdown();
-            if linger || self.client.has_unread() {
+            let another = !self.carry.is_empty() || self.client.is_amid_record();
+            if linger || another || self.client.has_unread() {
                 self.linger().await;
             }
         }

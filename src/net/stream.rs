@@ -156,6 +156,12 @@ impl Stream {
         matches!(self.socket().peek(), Ok(Received::Data(_)))
     }
 
+    /// Whether the end of a TLS record has not come yet.
+    #[must_use]
+    pub fn is_amid_record(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_amid_record())
+    }
+
     /// As [`has_unread`](Self::has_unread), and makes the next receive worth trying if so.
     pub fn look_again(&mut self) -> bool {
         let unread = self.has_unread();

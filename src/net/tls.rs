@@ -277,6 +277,12 @@ impl TlsStream {
         ended || self.fault.is_some() || self.plain.socket.is_readable()
     }
 
+    /// Whether the start of a record is held and its end has not come yet.
+    #[must_use]
+    pub fn is_amid_record(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// Whether the peer of an idle connection has said nothing but what TLS says on its own, a session
     /// ticket for instance, and that whole: a part of a record would be read as part of a later answer.
     pub fn is_quiet(&mut self, cipher: &mut [u8]) -> bool {

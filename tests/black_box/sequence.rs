@@ -1,7 +1,7 @@
 //! One connection, many messages: interim responses, pipelining, HTTP/1.0, responses without content.
 
 use crate::support::{
-    End, Framing, Gateway, KEY, Scripted, Upstream, Wire, get, ok, post, request,
+    ALL_SIDES, End, Framing, Gateway, KEY, Rig, Scripted, Upstream, Wire, get, ok, post, request,
 };
 
 const MODELS: &str = "/p/anthropic/v1/models";
@@ -126,6 +126,30 @@ fn a_request_behind_content_that_comes_in_pieces_is_answered() {
     assert_eq!(peer.request().head.target(), "/v1/second");
     peer.send(ok("b"));
     assert_eq!(client.response().text(), "b");
+}
+
+/// A reset would throw away what the client has not read yet (RFC 9112, section 9.6).
+#[test]
+fn the_last_answer_is_not_lost_to_a_request_still_being_sent_behind_it() {
+    for sides in ALL_SIDES {
+        let rig = Rig::of(sides);
+        let second = get(MODELS);
+        let (begun, rest) = second.split_at(second.len() / 2);
+        let (mut client, mut peer, _) = rig.exchange(&(get(MODELS) + begun));
+        // With content of unknown length the connection ends.
+        peer.send("HTTP/1.0 200 OK\r\n\r\nwhole");
+        peer.close();
+        assert!(client.is_cut_unread(), "{sides:?}");
+        for byte in rest.as_bytes().chunks(1) {
+            client.send(byte);
+        }
+        let got = client.response();
+        assert_eq!(
+            (got.text().as_str(), got.end.clone()),
+            ("whole", Some(End::Clean)),
+            "{sides:?}"
+        );
+    }
 }
 
 #[test]

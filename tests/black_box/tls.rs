@@ -177,6 +177,29 @@ fn a_close_delimited_response_ends_with_close_notify() {
 }
 
 #[test]
+fn the_last_answer_is_not_lost_to_a_record_still_being_sent_behind_it() {
+    let rig = Rig::of(CLIENT_SIDE);
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/x"));
+    let record = client.seal(get("/p/anthropic/y").as_bytes());
+    let (begun, rest) = record.split_at(record.len() / 2);
+    client.send_raw(begun);
+    // So that it has come in before the answer has.
+    peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+    assert_eq!(client.response().status(), 103);
+    peer.send("HTTP/1.0 200 OK\r\n\r\nwhole");
+    peer.close();
+    assert!(client.is_cut_unread());
+    for byte in rest.chunks(1) {
+        client.send_raw(byte);
+    }
+    let got = client.response();
+    assert_eq!(
+        (got.text().as_str(), got.end.clone()),
+        ("whole", Some(End::Clean))
+    );
+}
+
+#[test]
 fn the_provider_gets_its_name_as_sni_and_alpn_http_1_1() {
     let rig = Rig::of(UPSTREAM_SIDE);
     let (_, peer, seen) = rig.exchange(&get("/p/anthropic/x"));

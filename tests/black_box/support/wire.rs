@@ -395,13 +395,17 @@ fn read_tls(tls: &mut Connection, socket: &mut TcpStream, into: &mut [u8]) -> Re
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(end_of(error)),
         }
-        flush(tls, socket)?;
-        tls.read_tls(socket).map_err(end_of)?;
+        // What arrived before the other side had enough of ours is still there to be read.
+        let flushed = flush(tls, socket);
+        let arrived = tls.read_tls(socket).map_err(end_of)?;
+        if let (0, Err(end)) = (arrived, flushed) {
+            return Err(end);
+        }
         if let Err(error) = tls.process_new_packets() {
             let _ = flush(tls, socket);
             return Err(End::Tls(error.to_string()));
         }
-        flush(tls, socket)?;
+        let _ = flush(tls, socket);
     }
 }
 
