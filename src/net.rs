@@ -36,6 +36,7 @@ pub mod scratch;
 pub mod server_timing;
 pub mod socket;
 pub mod spin;
+pub mod steady;
 pub mod stream;
 pub mod streams;
 pub mod tls;

@@ -13,7 +13,9 @@ use super::alarm::Alarm;
 
 /// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
 /// many expire at once.
-pub const TICK: Duration = Duration::from_millis(100);
+pub const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
+const TICK_NANOS: u32 = 100_000_000;
+const TICKS_PER_SECOND: u64 = 10;
 
 /// Tasks woken at once by the time, and how long the next ones then wait.
 const WAKES_MAX: usize = 32;
@@ -29,15 +31,21 @@ impl Tick {
     /// This much later, rounded up, and one tick more since the current one has begun already.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
+        self.plus(Self::in_ticks(wait))
+    }
+
+    /// See [`after`](Self::after).
+    fn in_ticks(wait: Duration) -> u32 {
+        let begun = wait.subsec_nanos().div_ceil(TICK_NANOS);
         let ticks = wait
-            .as_millis()
-            .div_ceil(TICK.as_millis())
-            .saturating_add(1);
-        Self(
-            self.0
-                .saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX))
-                .min(u32::MAX - 1),
-        )
+            .as_secs()
+            .saturating_mul(TICKS_PER_SECOND)
+            .saturating_add(u64::from(begun) + 1);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
+    fn plus(self, ticks: u32) -> Self {
+        Self(self.0.saturating_add(ticks).min(u32::MAX - 1))
     }
 }
 
@@ -111,6 +119,7 @@ impl Clock {
         Deadline {
             clock: self.clone(),
             index,
+            wait: Cell::new(0),
             limit: Tick::NEVER,
         }
     }
@@ -204,6 +213,8 @@ impl Clock {
 pub struct Deadline {
     clock: Rc<Clock>,
     index: usize,
+    /// What it was last set to, in ticks from then.
+    wait: Cell<u32>,
     /// Never later than this, whatever is set.
     limit: Tick,
 }
@@ -211,7 +222,13 @@ pub struct Deadline {
 impl Deadline {
     /// Moves the deadline to `wait` from now.
     pub fn set(&self, wait: Duration) {
-        self.store(self.clock.now().after(wait).min(self.limit));
+        self.wait.set(Tick::in_ticks(wait));
+        self.renew();
+    }
+
+    /// Moves the deadline as the last [`set`](Self::set) did, but from now.
+    pub fn renew(&self) {
+        self.store(self.clock.now().plus(self.wait.get()).min(self.limit));
     }
 
     /// No deadline but the limit.

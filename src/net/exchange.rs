@@ -127,14 +127,16 @@ enum Turn {
 }
 
 /// What ended a wait.
-enum Wake {
+pub(super) enum Wake {
     Progress,
+    /// The exchange is over.
+    Over(After),
     ClientLeft,
     Deadline,
 }
 
 /// Pieces moved before other connections get their turn.
-const PIECES_MAX: usize = 4;
+pub(super) const PIECES_MAX: usize = 4;
 
 impl Exchange {
     /// Rewrites the request and sends it, if an idle connection is there; else keeps it.
@@ -291,6 +293,7 @@ impl Exchange {
                 }
                 match poll_fn(|cx| self.poll_wake(connection, cx)).await {
                     Wake::Progress => {}
+                    Wake::Over(after) => return after,
                     Wake::ClientLeft => return self.left(connection, self.upstream.as_deref()),
                     Wake::Deadline => return self.timed_out(connection),
                 }
@@ -546,6 +549,11 @@ impl Exchange {
         let Some(mut upstream) = self.upstream.take() else {
             return Poll::Ready(Wake::Progress);
         };
+        if self.is_steady(connection, &upstream) {
+            let woken = self.poll_steady(connection, &mut upstream, cx);
+            self.upstream = Some(upstream);
+            return woken;
+        }
         let woken = self.poll_sides(connection, &mut upstream, cx);
         self.upstream = Some(upstream);
         if woken.is_ready() {

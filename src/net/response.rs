@@ -70,6 +70,11 @@ impl Response {
         matches!(self.state, State::Over)
     }
 
+    /// The head is out and content follows.
+    pub(super) fn is_content(&self) -> bool {
+        matches!(self.state, State::Content(_))
+    }
+
     pub(super) fn is_tunnel(&self) -> bool {
         matches!(self.state, State::Tunnel)
     }

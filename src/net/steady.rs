@@ -1,0 +1,67 @@
+//! A response in its steady state: its head is out, the request is all sent, and pieces of content pass on one
+//! by one.
+//!
+//! An event mostly finds the core just woken and its caches cold, so that what it costs is how much code it runs
+//! through, not how often: this is the shortest way from one socket to the other. It decides nothing. Whatever is
+//! out of the ordinary ends it, and `pump` goes on from there.
+
+use std::task::{Context, Poll};
+
+use crate::error::Fault;
+
+use super::connection::Connection;
+use super::exchange::{Exchange, Flow, PIECES_MAX, Wake};
+use super::pool::Upstream;
+
+impl Exchange {
+    /// Whether nothing but further content is to be expected, and nothing waits to be sent.
+    pub(super) fn is_steady(&self, connection: &Connection, upstream: &Upstream) -> bool {
+        self.response.is_content()
+            && self.up.cursor.is_done()
+            && connection.client.is_flushed()
+            && upstream.stream.is_flushed()
+            && connection.may_carry()
+            && !upstream.stream.is_bulk()
+    }
+
+    /// Passes content on as it comes; ready when something else is to be done. The state must be the steady one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: what was received is sent or kept before this returns.
+    pub(super) fn poll_steady(
+        &mut self,
+        connection: &mut Connection,
+        upstream: &mut Upstream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Wake> {
+        for _ in 0..PIECES_MAX {
+            if upstream.stream.poll_readable(cx).is_pending() {
+                if connection.client.poll_readable(cx).is_ready() {
+                    return Poll::Ready(Wake::Progress);
+                }
+                return connection.deadline.poll(cx).map(|()| Wake::Deadline);
+            }
+            match self.pass_on(connection, upstream) {
+                Flow::Moved if self.is_steady(connection, upstream) => connection.deadline.renew(),
+                Flow::Moved => return Poll::Ready(Wake::Progress),
+                Flow::Idle => {}
+                Flow::Over(after) => return Poll::Ready(Wake::Over(after)),
+                // Never: what has begun is not asked for again.
+                Flow::Again => {
+                    let cut = self.give_up(connection, &Fault::UpstreamReset);
+                    return Poll::Ready(Wake::Over(cut));
+                }
+            }
+        }
+        // Others have their turn.
+        upstream.stream.rest();
+        Poll::Ready(Wake::Progress)
+    }
+
+    fn pass_on(&mut self, connection: &mut Connection, upstream: &mut Upstream) -> Flow {
+        let worker = connection.worker.clone();
+        worker.spin.traffic();
+        let scratch = &mut *worker.scratch.borrow_mut();
+        self.pull_response(connection, upstream, scratch)
+    }
+}
