@@ -169,6 +169,45 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// Whether the bytes are `lower` in any case, eight at a time. `lower` holds no byte over `?` but small letters.
+#[inline(always)]
+pub(in crate::http) fn reads(bytes: &[u8], lower: &[u8]) -> bool {
+    debug_assert!(
+        lower
+            .iter()
+            .all(|&byte| byte < b'@' || byte.is_ascii_lowercase())
+    );
+    if bytes.len() != lower.len() {
+        return false;
+    }
+    let ((words, rest), (lower_words, lower_rest)) = (bytes.as_chunks(), lower.as_chunks());
+    let rest_reads = match (bytes.last_chunk(), lower.last_chunk()) {
+        // Some bytes are looked at twice.
+        (Some(end), Some(lower_end)) => word_reads((end, lower_end)),
+        _ => word_reads((&word(rest), &word(lower_rest))),
+    };
+    rest_reads && words.iter().zip(lower_words).all(word_reads)
+}
+
+/// Every small letter, and nothing else that `lower` may hold, has the bit of `@`; the bit beside it is that of
+/// the case.
+fn word_reads((bytes, lower): (&[u8; 8], &[u8; 8])) -> bool {
+    let (bytes, lower) = (u64::from_le_bytes(*bytes), u64::from_le_bytes(*lower));
+    bytes | (lower & CASE << 1) >> 1 == lower
+}
+
+/// At most eight bytes, and zeros.
+fn word(bytes: &[u8]) -> [u8; 8] {
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    word
+}
+
+/// The bit that tells small letters from capitals, in each byte.
+const CASE: u64 = 0x2020_2020_2020_2020;
+
 /// The elements of a comma-separated list without surrounding blanks; empty ones are skipped
 /// (RFC 9110, section 5.6.1).
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {

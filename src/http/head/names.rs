@@ -1,5 +1,7 @@
 //! The field names that the gateway knows (RFC 9110, section 5.1); all others are only passed on.
 
+use super::grammar::reads;
+
 /// Field names that mean something to the gateway; compared without regard to case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -57,42 +59,97 @@ pub enum Name {
     Date,
 }
 
-/// Says which of the names the gateway knows this is; compares with one of them at most.
+/// Says which of the names the gateway knows this is.
+///
+/// Length and third byte rule out nearly every name that is only passed on, and all known names but one.
 #[must_use]
+#[inline]
 pub fn name(bytes: &[u8]) -> Name {
-    let first = bytes.first().unwrap_or(&0).to_ascii_lowercase();
-    let (lower, name): (&[u8], Name) = match (bytes.len(), first) {
-        (2, b't') => (b"te", Name::Te),
-        (4, b'h') => (b"host", Name::Host),
-        (4, b'd') => (b"date", Name::Date),
-        (6, b'e') => (b"expect", Name::Expect),
-        (6, b'c') => (b"cookie", Name::Cookie),
-        (7, b'u') => (b"upgrade", Name::Upgrade),
-        (7, b't') => (b"trailer", Name::Trailer),
-        (7, b'a') => (b"api-key", Name::ApiKey),
-        (9, b'x') => (b"x-api-key", Name::XApiKey),
-        (9, b'f') => (b"forwarded", Name::Forwarded),
-        (10, b'c') => (b"connection", Name::Connection),
-        (10, b'k') => (b"keep-alive", Name::KeepAlive),
-        (10, b's') => (b"set-cookie", Name::SetCookie),
-        (12, b'x') => (b"x-request-id", Name::XRequestId),
-        (13, b'a') => (b"authorization", Name::Authorization),
-        (14, b'c') => (b"content-length", Name::ContentLength),
-        (14, b'x') => (b"x-goog-api-key", Name::XGoogApiKey),
-        (16, b'p') => (b"proxy-connection", Name::ProxyConnection),
-        (16, b'x') => (b"x-sluicegate-key", Name::XSluicegateKey),
-        (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
-        (18, b'p') => (b"proxy-authenticate", Name::ProxyAuthenticate),
-        (19, b'p') => (b"proxy-authorization", Name::ProxyAuthorization),
-        (19, b'x') => (b"x-gomodel-user-path", Name::XGomodelUserPath),
-        (22, b's') => (b"sec-websocket-protocol", Name::SecWebsocketProtocol),
-        _ => (&[], Name::Other),
-    };
-    if bytes.eq_ignore_ascii_case(lower) {
-        return name;
+    match bytes {
+        [_, _, third, ..] if thirds(bytes.len()) >> (third & 31) & 1 == 1 => compared(bytes),
+        [b't' | b'T', b'e' | b'E'] => Name::Te,
+        _ => Name::Other,
     }
-    match bytes.get(..X_FORWARDED.len()) {
-        Some(start) if start.eq_ignore_ascii_case(X_FORWARDED) => Name::XForwarded,
+}
+
+/// The third bytes of the known names of this length, a bit for each letter. No two names share both; first
+/// bytes would not do, for too many begin with `x-`.
+fn thirds(len: usize) -> u32 {
+    THIRDS.get(len.min(THIRDS.len() - 1)).copied().unwrap_or(0)
+}
+
+/// By length; the last is for all greater ones.
+static THIRDS: [u32; 24] = [
+    letters(b""),
+    letters(b""),
+    letters(b""),
+    letters(b""),
+    letters(b"st"),
+    letters(b""),
+    letters(b"po"),
+    letters(b"gai"),
+    letters(b""),
+    letters(b"ar"),
+    letters(b"net"),
+    letters(b""),
+    letters(b"rf"),
+    letters(b"tf"),
+    letters(b"ngf"),
+    letters(b"f"),
+    letters(b"osf"),
+    letters(b"af"),
+    letters(b"of"),
+    letters(b"ogf"),
+    letters(b"f"),
+    letters(b"f"),
+    letters(b"cf"),
+    letters(b"f"),
+];
+
+const fn letters(mut letters: &[u8]) -> u32 {
+    let mut bits = 0;
+    while let [letter, rest @ ..] = letters {
+        bits |= 1 << (*letter & 31);
+        letters = rest;
+    }
+    bits
+}
+
+/// Compares with the one name that it can be.
+#[inline(never)]
+fn compared(bytes: &[u8]) -> Name {
+    let third = bytes.get(2).unwrap_or(&0).to_ascii_lowercase();
+    match (bytes.len(), third) {
+        (4, b's') if reads(bytes, b"host") => Name::Host,
+        (4, b't') if reads(bytes, b"date") => Name::Date,
+        (6, b'p') if reads(bytes, b"expect") => Name::Expect,
+        (6, b'o') if reads(bytes, b"cookie") => Name::Cookie,
+        (7, b'g') if reads(bytes, b"upgrade") => Name::Upgrade,
+        (7, b'a') if reads(bytes, b"trailer") => Name::Trailer,
+        (7, b'i') if reads(bytes, b"api-key") => Name::ApiKey,
+        (9, b'a') if reads(bytes, b"x-api-key") => Name::XApiKey,
+        (9, b'r') if reads(bytes, b"forwarded") => Name::Forwarded,
+        (10, b'n') if reads(bytes, b"connection") => Name::Connection,
+        (10, b'e') if reads(bytes, b"keep-alive") => Name::KeepAlive,
+        (10, b't') if reads(bytes, b"set-cookie") => Name::SetCookie,
+        (12, b'r') if reads(bytes, b"x-request-id") => Name::XRequestId,
+        (13, b't') if reads(bytes, b"authorization") => Name::Authorization,
+        (14, b'n') if reads(bytes, b"content-length") => Name::ContentLength,
+        (14, b'g') if reads(bytes, b"x-goog-api-key") => Name::XGoogApiKey,
+        (16, b'o') if reads(bytes, b"proxy-connection") => Name::ProxyConnection,
+        (16, b's') if reads(bytes, b"x-sluicegate-key") => Name::XSluicegateKey,
+        (17, b'a') if reads(bytes, b"transfer-encoding") => Name::TransferEncoding,
+        (18, b'o') if reads(bytes, b"proxy-authenticate") => Name::ProxyAuthenticate,
+        (19, b'o') if reads(bytes, b"proxy-authorization") => Name::ProxyAuthorization,
+        (19, b'g') if reads(bytes, b"x-gomodel-user-path") => Name::XGomodelUserPath,
+        (22, b'c') if reads(bytes, b"sec-websocket-protocol") => Name::SecWebsocketProtocol,
+        (_, b'f')
+            if bytes
+                .get(..X_FORWARDED.len())
+                .is_some_and(|start| reads(start, X_FORWARDED)) =>
+        {
+            Name::XForwarded
+        }
         _ => Name::Other,
     }
 }

@@ -455,6 +455,74 @@ fn names() {
     }
 }
 
+/// The names that are known by all of their bytes.
+const KNOWN: &[(&str, Name)] = &[
+    ("content-length", Name::ContentLength),
+    ("transfer-encoding", Name::TransferEncoding),
+    ("host", Name::Host),
+    ("connection", Name::Connection),
+    ("keep-alive", Name::KeepAlive),
+    ("proxy-connection", Name::ProxyConnection),
+    ("proxy-authenticate", Name::ProxyAuthenticate),
+    ("proxy-authorization", Name::ProxyAuthorization),
+    ("te", Name::Te),
+    ("trailer", Name::Trailer),
+    ("upgrade", Name::Upgrade),
+    ("expect", Name::Expect),
+    ("cookie", Name::Cookie),
+    ("set-cookie", Name::SetCookie),
+    ("forwarded", Name::Forwarded),
+    ("authorization", Name::Authorization),
+    ("x-api-key", Name::XApiKey),
+    ("api-key", Name::ApiKey),
+    ("x-goog-api-key", Name::XGoogApiKey),
+    ("x-sluicegate-key", Name::XSluicegateKey),
+    ("x-gomodel-user-path", Name::XGomodelUserPath),
+    ("x-request-id", Name::XRequestId),
+    ("sec-websocket-protocol", Name::SecWebsocketProtocol),
+    ("date", Name::Date),
+];
+
+fn naive_name(bytes: &[u8]) -> Name {
+    let lower = bytes.to_ascii_lowercase();
+    match KNOWN.iter().find(|(known, _)| known.as_bytes() == lower) {
+        Some((_, name)) => *name,
+        None if lower.starts_with(b"x-forwarded-") => Name::XForwarded,
+        None => Name::Other,
+    }
+}
+
+fn name_is_naive(bytes: &[u8]) {
+    assert_eq!(name(bytes), naive_name(bytes), "{}", bytes.escape_ascii());
+}
+
+#[test]
+fn names_in_any_case_and_those_that_differ_in_a_byte() {
+    let forwarded = [
+        "x-forwarded-",
+        "x-forwarded-for",
+        "x-forwarded-and-a-long-rest",
+    ];
+    let names = KNOWN.iter().map(|(known, _)| *known).chain(forwarded);
+    for lower in names {
+        assert_ne!(name(lower.as_bytes()), Name::Other, "{lower}");
+        for text in [lower.to_owned(), lower.to_ascii_uppercase()] {
+            let bytes = text.as_bytes();
+            name_is_naive(bytes);
+            for at in 0..bytes.len() {
+                name_is_naive(&bytes[..at]);
+                name_is_naive(&bytes[at..]);
+                let mut near = bytes.to_vec();
+                for byte in 0..=255 {
+                    near[at] = byte;
+                    name_is_naive(&near);
+                    name_is_naive(&[&bytes[..at], &[byte], &bytes[at..]].concat());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn lists() {
     let all = |value: &'static str| list(value.as_bytes()).collect::<Vec<_>>();
@@ -574,6 +642,12 @@ proptest! {
     ) {
         hold(Side::Response, &input, step);
         holds_at_cut(Side::Response, &input, at.index(input.len()));
+    }
+
+    #[test]
+    fn names_are_those_of_the_table(name in "[a-z-]{0,24}", bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+        name_is_naive(name.as_bytes());
+        name_is_naive(&bytes);
     }
 
     #[test]
