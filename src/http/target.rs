@@ -93,8 +93,29 @@ impl PathByte {
     }
 }
 
-/// Length of the path that starts `bytes`. A path without `.` and `%` is read once.
+/// The bytes that are not [`PathByte::Plain`].
+static REMARKABLE: [bool; 256] = {
+    let mut remarkable = [false; 256];
+    let (mut rest, mut byte) = (remarkable.as_mut_slice(), 0_u8);
+    while let [first, after @ ..] = rest {
+        *first = !matches!(PathByte::of(byte), PathByte::Plain);
+        (rest, byte) = (after, byte.wrapping_add(1));
+    }
+    remarkable
+};
+
+/// Length of the path that starts `bytes`. Most paths are plain up to their end, which one look a byte shows.
 fn scan_path(bytes: &[u8]) -> Result<usize, TargetError> {
+    let remarkable = |&byte: &u8| REMARKABLE.get(usize::from(byte)) != Some(&false);
+    let len = bytes.iter().position(remarkable).unwrap_or(bytes.len());
+    match bytes.get(len) {
+        None | Some(b'?') => Ok(len),
+        Some(_) => scan_remarkable_path(bytes),
+    }
+}
+
+/// A path without `.` and `%` is read once.
+fn scan_remarkable_path(bytes: &[u8]) -> Result<usize, TargetError> {
     let mut suspect = false;
     let mut len = bytes.len();
     for (at, &byte) in bytes.iter().enumerate() {

@@ -142,14 +142,30 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     }
 }
 
-fn is_reg_name(mut name: &[u8]) -> bool {
+fn is_reg_name(name: &[u8]) -> bool {
+    let plain = |byte: &u8| REG_NAME.get(usize::from(*byte)) == Some(&true);
+    name.iter().all(plain) || is_escaped_reg_name(name)
+}
+
+/// What a name consists of beside escapes.
+static REG_NAME: [bool; 256] = {
+    let mut fit = [false; 256];
+    let (mut rest, mut byte) = (fit.as_mut_slice(), 0_u8);
+    while let [first, after @ ..] = rest {
+        *first = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            || matches!(byte, b'!' | b'$' | b'&'..=b'+' | b';' | b'=');
+        (rest, byte) = (after, byte.wrapping_add(1));
+    }
+    fit
+};
+
+fn is_escaped_reg_name(mut name: &[u8]) -> bool {
     loop {
         name = match name {
             [] => return true,
             [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..] if byte.is_ascii_alphanumeric() => rest,
-            [b'-' | b'.' | b'_' | b'~', rest @ ..] => rest,
-            [b'!' | b'$' | b'&'..=b'+' | b';' | b'=', rest @ ..] => rest,
+            [byte, rest @ ..] if REG_NAME.get(usize::from(*byte)) == Some(&true) => rest,
             _ => return false,
         }
     }
