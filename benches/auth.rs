@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use sluicegate::auth::{Asked, AuthError, Keys, sha256};
 use sluicegate::config::keys::{ManagedKey, Rate};
-use sluicegate::http::head::{Field, HeadScan, request};
+use sluicegate::http::head::{Fields, HeadScan, request};
 use sluicegate::policy::Rules;
 
 /// As long as the keys that `sluicegate key new` makes.
@@ -39,7 +39,7 @@ const ASKED: Asked<'_> = Asked {
     endpoint: b"v1/chat/completions",
 };
 
-fn check(keys: &Keys, fields: &[Field], text: &[u8], now: u64) -> Result<(), AuthError> {
+fn check(keys: &Keys, fields: &Fields, text: &[u8], now: u64) -> Result<(), AuthError> {
     let grant = keys.check(fields, text, 0)?;
     grant.permit(ASKED)?;
     grant.enter(|| now).map(drop)
@@ -56,12 +56,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let list: Result<Vec<_>, _> = (0..count).map(|n| key(n, limited)).collect();
         let keys = Keys::new(None, Some(&list?), None);
         // Different keys, so that the table's lines are not all in the nearest cache.
-        let heads: Result<Vec<(String, Vec<Field>)>, String> = (0..count)
+        let heads: Result<Vec<(String, Fields)>, String> = (0..count)
             .step_by(count.div_ceil(1000))
             .map(|n| {
                 let key = secret(n);
                 let text = format!("POST /x HTTP/1.1\r\nHost: g\r\nx-api-key: {key}\r\n\r\n");
-                let mut fields = Vec::new();
+                let mut fields = Fields::new();
                 let head = request(&mut HeadScan::default(), text.as_bytes(), &mut fields);
                 match head {
                     Ok(Some(_)) => Ok((text, fields)),

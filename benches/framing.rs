@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use sluicegate::http::framing::{BodyLength, Cursor, request_body};
-use sluicegate::http::head::parse_request;
+use sluicegate::http::head::{Fields, parse_request};
 
 /// About seventy events of one chunk each, as the provider sends them.
 const STREAM: &[u8] = include_bytes!("../tests/corpus/chunked/accept/anthropic_stream");
@@ -47,7 +47,7 @@ fn stream(criterion: &mut Criterion) {
 
 fn decision(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("framing/length");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     for (name, input) in REQUESTS {
         let parsed = parse_request(input, &mut fields).ok().flatten();
         let Some(head) = parsed else { continue };

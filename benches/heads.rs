@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use sluicegate::http::head::{HeadError, HeadScan, Side, parse_request, parse_response};
+use sluicegate::http::head::{Fields, HeadError, HeadScan, Side, parse_request, parse_response};
 
 const INPUTS: [(&str, Side, &[u8]); 3] = [
     (
@@ -30,7 +30,7 @@ fn find_end(side: Side, input: &[u8]) -> Result<Option<usize>, HeadError> {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("heads");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     for (name, side, input) in INPUTS {
         let head_len = find_end(side, input).ok().flatten();
         assert!(head_len.is_some(), "{name} holds a head");

@@ -11,7 +11,7 @@ use sluicegate::auth::Keys;
 use sluicegate::config::{self, Sources};
 use sluicegate::gateway::Gateway;
 use sluicegate::http::framing;
-use sluicegate::http::head::{Field, HeadScan, request};
+use sluicegate::http::head::{Fields, HeadScan, request};
 
 const INPUTS: [(&str, &[u8]); 2] = [
     (
@@ -49,7 +49,7 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
 }
 
 /// Where the rewritten head begins.
-fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Vec<Field>) -> Option<usize> {
+fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usize> {
     let message = buf.get(ROOM..)?;
     let head = request(&mut HeadScan::default(), message, fields).ok()??;
     let length = framing::request_body(&head, fields, message).ok()?;
@@ -81,7 +81,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let gateway = gateway();
     let mut group = criterion.benchmark_group("rewrite");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     for (name, input) in INPUTS {
         let Ok(gateway) = &gateway else { return };
         let mut placed = vec![0; ROOM];

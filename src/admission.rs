@@ -8,8 +8,10 @@ use crate::cors;
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
 use crate::http::framing::BodyLength;
-use crate::http::head::{Field, Name, RequestHead, Span, Version, list, list_has};
-use crate::http::rewrite::{self, FieldSet, METHOD_BYTES_MAX, NewTarget};
+use crate::http::head::{
+    Field, FieldSet, Fields, Name, RequestHead, Span, Version, list, list_has,
+};
+use crate::http::rewrite::{self, METHOD_BYTES_MAX, NewTarget};
 use crate::http::target::{self, Target};
 use crate::route::Route;
 
@@ -21,7 +23,7 @@ pub struct Request<'a> {
     /// As it was parsed from `buf`.
     pub head: &'a RequestHead,
     /// Its field lines.
-    pub fields: &'a [Field],
+    pub fields: &'a Fields,
     /// As its framing says.
     pub length: BodyLength,
 }
@@ -199,17 +201,17 @@ fn decide_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Result<Admiss
 impl Forward<'_> {
     /// The removals that depend on provider and values.
     fn adjust(&mut self, request: Request<'_>, lines: &Lines) {
-        for (index, field) in request.fields.iter().enumerate() {
+        for (index, field) in request.fields.known() {
             match field.name {
                 Name::TransferEncoding if field.value.of(request.buf) != b"chunked" => {
                     self.removed.insert(index);
                     self.respell_coding = true;
                 }
                 Name::SecWebsocketProtocol => self.strip_key(request, index, field),
-                _ if lines.replaces(field, request.buf) => self.removed.insert(index),
                 _ => {}
             }
         }
+        lines.remove_replaced(request.fields, request.buf, &mut self.removed);
     }
 
     /// A provider that sees where a page comes from would apply rules of its own to what is answered for here.
@@ -245,8 +247,8 @@ impl Forward<'_> {
 
     /// Whether a field with this name goes on.
     #[must_use]
-    pub fn carries_on(&self, fields: &[Field], name: Name) -> bool {
-        let mut fields = fields.iter().enumerate();
+    pub fn carries_on(&self, fields: &Fields, name: Name) -> bool {
+        let mut fields = fields.known();
         fields.any(|(index, field)| field.name == name && !self.removed.contains(index))
     }
 
@@ -259,7 +261,7 @@ impl Forward<'_> {
         buf: &mut [u8],
         at: usize,
         head: &RequestHead,
-        fields: &[Field],
+        fields: &Fields,
         id: &[u8],
     ) -> Option<usize> {
         let upgrade: &[u8] = if self.upgrade {
@@ -300,7 +302,7 @@ pub const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 /// field (RFC 9110, section 7.8).
 fn asks_for_websocket(request: Request<'_>) -> bool {
     let named = |name: Name, token: &[u8]| {
-        let mut lines = request.fields.iter().filter(|field| field.name == name);
+        let mut lines = request.fields.named(name);
         lines.any(|field| list_has(field.value.of(request.buf), token))
     };
     request.head.version == Version::Http11
@@ -313,11 +315,8 @@ fn asks_for_websocket(request: Request<'_>) -> bool {
 /// Only with content: without any there is nothing to wait for (RFC 9110, section 10.1.1).
 fn expects_continue(request: Request<'_>) -> bool {
     request.length != BodyLength::Empty
-        && request.fields.iter().any(|field| {
-            field.name == Name::Expect
-                && field
-                    .value
-                    .of(request.buf)
-                    .eq_ignore_ascii_case(b"100-continue")
+        && request.fields.named(Name::Expect).any(|field| {
+            let value = field.value.of(request.buf);
+            value.eq_ignore_ascii_case(b"100-continue")
         })
 }

@@ -15,8 +15,7 @@ use subtle::ConstantTimeEq as _;
 use crate::admission::KEY_PROTOCOL;
 use crate::config::Secret;
 use crate::config::keys::{ManagedKey, Rate};
-use crate::http::head::{Field, Name, list};
-use crate::http::rewrite::FieldSet;
+use crate::http::head::{FieldSet, Fields, Name, list};
 use crate::policy::Rules;
 
 pub use usage::{Lease, Usage};
@@ -241,7 +240,7 @@ impl Keys {
     ///
     /// # Errors
     /// Why it may not pass.
-    pub fn check(&self, fields: &[Field], buf: &[u8], now: u64) -> Result<Grant<'_>, AuthError> {
+    pub fn check(&self, fields: &Fields, buf: &[u8], now: u64) -> Result<Grant<'_>, AuthError> {
         let mut used = FieldSet::default();
         if self.open {
             let holder = Holder::Anyone;
@@ -265,7 +264,7 @@ impl Keys {
             }
         };
         let mut seen = [0_u8; 4];
-        for (index, field) in fields.iter().enumerate() {
+        for (index, field) in fields.known() {
             let value = field.value.of(buf);
             let slot = match field.name {
                 Name::Authorization => 0,

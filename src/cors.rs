@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use crate::config::Origin;
 use crate::error::Fault;
-use crate::http::head::{Field, Name, is_token, list};
-use crate::http::rewrite::FieldSet;
+use crate::http::head::{Field, FieldSet, Name, is_token, list};
 
 /// The listed origins, each with the field lines that answers to it get.
 pub struct Cors {

@@ -7,8 +7,7 @@ use crate::admission::DEFAULTS_MAX;
 use crate::auth::Keys;
 use crate::config::{Config, Credential, Provider};
 use crate::cors::Cors;
-use crate::http::head::{Field, Name, name};
-use crate::http::rewrite::FieldSet;
+use crate::http::head::{Field, FieldSet, Name, name};
 use crate::observe::Slots;
 use crate::route::{RouteEntry, Settings, Table};
 
@@ -145,12 +144,15 @@ impl Lines {
         &self.always
     }
 
-    /// Whether a configured field takes the place of this one.
-    #[must_use]
-    pub fn replaces(&self, field: &Field, buf: &[u8]) -> bool {
-        self.replaced
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(field.name_of(buf)))
+    /// Adds the field lines whose place configured ones take.
+    pub fn remove_replaced(&self, fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
+        for name in &self.replaced {
+            for (index, field) in fields.iter().enumerate() {
+                if field.is_named(name, buf) {
+                    removed.insert(index);
+                }
+            }
+        }
     }
 
     /// The default lines whose fields are not among those of `fields` that go on.
@@ -164,7 +166,7 @@ impl Lines {
         let mut missing = [None; DEFAULTS_MAX];
         for (slot, default) in missing.iter_mut().zip(&self.defaults) {
             let sent = fields.iter().enumerate().any(|(index, field)| {
-                !removed.contains(index) && field.name_of(buf).eq_ignore_ascii_case(&default.name)
+                field.is_named(&default.name, buf) && !removed.contains(index)
             });
             *slot = (!sent).then_some(&*default.line);
         }

@@ -1,7 +1,7 @@
 //! Credential fields, and what keys are limited to.
 
 use super::*;
-use crate::http::head::{self, HeadScan};
+use crate::http::head::{self, Fields, HeadScan};
 
 const NOW: u64 = 1000;
 
@@ -41,7 +41,7 @@ fn check(keys: &Keys, lines: &[&str]) -> Result<Vec<usize>, AuthError> {
             .map(|line| format!("{line}\r\n"))
             .collect::<String>()
     );
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     head::request(&mut HeadScan::default(), text.as_bytes(), &mut fields)
         .unwrap()
         .unwrap();
@@ -156,9 +156,9 @@ fn managed_keys_until_they_expire() {
 }
 
 /// A head with one credential line.
-fn parsed(line: &str) -> (String, Vec<Field>) {
+fn parsed(line: &str) -> (String, Fields) {
     let text = format!("GET / HTTP/1.1\r\nHost: g\r\n{line}\r\n\r\n");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     head::request(&mut HeadScan::default(), text.as_bytes(), &mut fields)
         .unwrap()
         .unwrap();

@@ -9,7 +9,7 @@ pub mod property;
 #[cfg(test)]
 mod tests;
 
-use super::head::{Field, HeadError, HeadScan, response};
+use super::head::{Fields, HeadError, HeadScan, response};
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -44,7 +44,7 @@ pub struct Answer {
     /// Bytes of interim responses.
     interim: usize,
     scan: HeadScan,
-    fields: Vec<Field>,
+    fields: Fields,
 }
 
 impl Answer {

@@ -16,8 +16,8 @@ pub use cursor::{
     Advance, CHUNK_LINE_BYTES_MAX, Cursor, Stripped, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
 };
 
-use super::head::grammar::{elements, is_token};
-use super::head::{self, Field, Name, RequestHead, ResponseHead, Version};
+use super::head::grammar::{elements, is_token, reads};
+use super::head::{self, Fields, Name, RequestHead, ResponseHead, Version};
 
 /// How the end of a message's content is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum FramingError {
 /// Any length that another reader might understand differently.
 pub fn request_body(
     head: &RequestHead,
-    fields: &[Field],
+    fields: &Fields,
     buf: &[u8],
 ) -> Result<BodyLength, FramingError> {
     let declared = Declared::read(fields, buf)?;
@@ -91,7 +91,7 @@ pub fn request_body(
 /// Any length that another reader might understand differently.
 pub fn response_body(
     head: &ResponseHead,
-    fields: &[Field],
+    fields: &Fields,
     buf: &[u8],
     method_is_head: bool,
 ) -> Result<BodyLength, FramingError> {
@@ -106,10 +106,16 @@ pub fn response_body(
 /// Whether the sender of this head keeps the connection open after the message (RFC 9112,
 /// section 9.3).
 #[must_use]
-pub fn persists(version: Version, fields: &[Field], buf: &[u8]) -> bool {
+pub fn persists(version: Version, fields: &Fields, buf: &[u8]) -> bool {
     let mut persists = version == Version::Http11;
-    for field in fields.iter().filter(|field| field.name == Name::Connection) {
-        for option in head::list(field.value.of(buf)) {
+    for field in fields.named(Name::Connection) {
+        let value = field.value.of(buf);
+        // As nearly every one reads.
+        if reads(value, b"keep-alive") {
+            persists = true;
+            continue;
+        }
+        for option in head::list(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 return false;
             }
@@ -132,9 +138,9 @@ struct Declared<'a> {
 }
 
 impl<'a> Declared<'a> {
-    fn read(fields: &[Field], buf: &'a [u8]) -> Result<Self, FramingError> {
+    fn read(fields: &Fields, buf: &'a [u8]) -> Result<Self, FramingError> {
         let mut declared = Self::default();
-        for field in fields {
+        for (_, field) in fields.known() {
             match field.name {
                 Name::ContentLength => declared.add_length(field.value.of(buf))?,
                 Name::TransferEncoding => declared.add_codings(field.value.of(buf)),
@@ -146,10 +152,12 @@ impl<'a> Declared<'a> {
 
     fn add_length(&mut self, value: &'a [u8]) -> Result<(), FramingError> {
         self.lengths_count += 1;
-        match *self.length.get_or_insert(value) == value {
-            true => Ok(()),
-            false => Err(FramingError::LengthRepeated),
+        match self.length {
+            Some(first) if first != value => return Err(FramingError::LengthRepeated),
+            Some(_) => {}
+            None => self.length = Some(value),
         }
+        Ok(())
     }
 
     fn add_codings(&mut self, value: &[u8]) {

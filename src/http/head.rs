@@ -4,6 +4,7 @@
 //! no obs-fold, no blank before a colon, the limits on bytes and fields, one `Host`.
 //! Nothing is copied and nothing is allocated once `fields` has its capacity.
 
+mod fields;
 pub(super) mod grammar;
 mod names;
 #[cfg(any(test, fuzzing))]
@@ -15,6 +16,7 @@ mod tests;
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 use memchr::{memchr, memchr2};
 
+pub use fields::{FieldSet, Fields};
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
 pub use grammar::{is_token, list, list_has};
 pub use names::{Name, name};
@@ -60,7 +62,7 @@ pub enum Version {
 }
 
 /// One field line of a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Field {
     /// Which name it is, if the gateway knows it.
     pub name: Name,
@@ -81,6 +83,12 @@ impl Field {
             end: self.line.start + u32::from(self.name_len),
         }
         .of(buf)
+    }
+
+    /// Whether this is its name, in any case; the length tells most others apart.
+    #[must_use]
+    pub fn is_named(self, name: &[u8], buf: &[u8]) -> bool {
+        usize::from(self.name_len) == name.len() && self.name_of(buf).eq_ignore_ascii_case(name)
     }
 }
 
@@ -258,7 +266,7 @@ impl HeadScan {
 pub fn request(
     scan: &mut HeadScan,
     buf: &[u8],
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<RequestHead>, HeadError> {
     if scan.is_fresh()
         && let Ok(Some(head)) = read_request(window(buf), fields)
@@ -279,7 +287,7 @@ pub fn request(
 pub fn response(
     scan: &mut HeadScan,
     buf: &[u8],
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<ResponseHead>, HeadError> {
     if scan.is_fresh()
         && let Ok(Some(head)) = read_response(window(buf), fields)
@@ -297,10 +305,7 @@ pub fn response(
 /// # Errors
 ///
 /// As [`request`].
-pub fn parse_request(
-    buf: &[u8],
-    fields: &mut Vec<Field>,
-) -> Result<Option<RequestHead>, HeadError> {
+pub fn parse_request(buf: &[u8], fields: &mut Fields) -> Result<Option<RequestHead>, HeadError> {
     request(&mut HeadScan::default(), buf, fields)
 }
 
@@ -309,10 +314,7 @@ pub fn parse_request(
 /// # Errors
 ///
 /// As [`response`].
-pub fn parse_response(
-    buf: &[u8],
-    fields: &mut Vec<Field>,
-) -> Result<Option<ResponseHead>, HeadError> {
+pub fn parse_response(buf: &[u8], fields: &mut Fields) -> Result<Option<ResponseHead>, HeadError> {
     response(&mut HeadScan::default(), buf, fields)
 }
 
@@ -321,7 +323,7 @@ fn window(buf: &[u8]) -> &[u8] {
     buf.get(..HEAD_BYTES_MAX).unwrap_or(buf)
 }
 
-fn read_request(buf: &[u8], fields: &mut Vec<Field>) -> Result<Option<RequestHead>, HeadError> {
+fn read_request(buf: &[u8], fields: &mut Fields) -> Result<Option<RequestHead>, HeadError> {
     let (before, line) = start_line(buf, EMPTY_LINES_MAX);
     let parts = request_line(line)?;
     let start = before + line.len();
@@ -337,7 +339,7 @@ fn read_request(buf: &[u8], fields: &mut Vec<Field>) -> Result<Option<RequestHea
     }))
 }
 
-fn read_response(buf: &[u8], fields: &mut Vec<Field>) -> Result<Option<ResponseHead>, HeadError> {
+fn read_response(buf: &[u8], fields: &mut Fields) -> Result<Option<ResponseHead>, HeadError> {
     let (_, line) = start_line(buf, 0);
     let parts = status_line(line)?;
     let Some(len) = read_fields(buf, line.len(), RESPONSE_FIELDS_MAX, fields)? else {
@@ -370,7 +372,7 @@ fn read_fields(
     buf: &[u8],
     start: usize,
     fields_max: usize,
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     fields.clear();
     let Some(section) = buf.get(start + 2..) else {
@@ -388,7 +390,7 @@ fn read_many_fields(
     buf: &[u8],
     section: &[u8],
     fields_max: usize,
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     let mut many = [EMPTY_HEADER; RESPONSE_FIELDS_MAX];
     let allowed = many.get_mut(..fields_max).unwrap_or_default();
@@ -406,7 +408,7 @@ fn record(
     buf: &[u8],
     section: &[u8],
     parsed: httparse::Result<(usize, &[Header<'_>])>,
-    fields: &mut Vec<Field>,
+    fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     let (section_len, headers) = match parsed {
         Ok(Status::Complete(complete)) => complete,
@@ -415,26 +417,38 @@ fn record(
         Err(Error::HeaderValue) => return Err(HeadError::BadFieldValue),
         Err(_) => return Err(HeadError::BadFieldName),
     };
+    // It is no longer, but this says so to the compiler: then many an offset is known to fit.
+    let buf = window(buf);
     let place = |bytes: &[u8]| bytes.as_ptr().addr().wrapping_sub(buf.as_ptr().addr());
-    let len = place(section) + section_len;
-    let end = len - 2;
-    let mut line_ends_fit = is_line_end(buf, end) && is_line_end(buf, len);
-    for header in headers {
-        let start = place(header.name.as_bytes());
-        line_ends_fit &= is_line_end(buf, start);
-        if let Some(before) = fields.last_mut() {
-            before.line.end = offset(start);
-        }
-        fields.push(Field {
-            name: name(header.name.as_bytes()),
-            name_len: u16::try_from(header.name.len()).map_err(|_| HeadError::TooLong)?,
-            line: Span {
-                start: offset(start),
-                end: offset(end),
+    let start = place(section);
+    let len = start + section_len;
+    let mut line_ends_fit = is_line_end(buf, start) && is_line_end(buf, len);
+    let mut start = offset(start);
+    let lines = headers.iter().map(|header| {
+        let value = place(header.value);
+        let value_end = value.wrapping_add(header.value.len());
+        let Some(end) = line_end(buf, value_end) else {
+            line_ends_fit = false;
+            return Field::default();
+        };
+        let line = Span {
+            start,
+            end: offset(end),
+        };
+        start = line.end;
+        Field {
+            // Known only to `fill`.
+            name: Name::Other,
+            // A head's length bounds it.
+            name_len: u16::try_from(header.name.len()).unwrap_or(u16::MAX),
+            line,
+            value: Span {
+                start: offset(value),
+                end: offset(value_end),
             },
-            value: span(place(header.value), header.value.len()),
-        });
-    }
+        }
+    });
+    fields.fill(lines, headers.iter().map(|header| header.name.as_bytes()));
     if line_ends_fit {
         Ok(Some(len))
     } else {
@@ -447,9 +461,25 @@ fn is_line_end(buf: &[u8], end: usize) -> bool {
     buf.get(..end).is_some_and(|lines| lines.ends_with(b"\r\n"))
 }
 
+/// One past the line whose value ends at `value_end`, if it ends properly.
+fn line_end(buf: &[u8], value_end: usize) -> Option<usize> {
+    match buf.get(value_end..)?.starts_with(b"\r\n") {
+        true => Some(value_end + 2),
+        false => line_end_behind_blanks(buf, value_end),
+    }
+}
+
+#[cold]
+fn line_end_behind_blanks(buf: &[u8], value_end: usize) -> Option<usize> {
+    let rest = buf.get(value_end..)?;
+    let blanks = rest.iter().position(|byte| !b" \t".contains(byte))?;
+    let end = value_end + blanks + 2;
+    is_line_end(buf, end).then_some(end)
+}
+
 /// RFC 9112, section 3.2: one valid `Host`, which only HTTP/1.0 may leave out.
-fn check_host(version: Version, fields: &[Field], head: &[u8]) -> Result<(), HeadError> {
-    let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
+fn check_host(version: Version, fields: &Fields, head: &[u8]) -> Result<(), HeadError> {
+    let mut hosts = fields.named(Name::Host);
     match (hosts.next(), hosts.next()) {
         (_, Some(_)) => Err(HeadError::HostRepeated),
         (Some(host), None) if is_host(host.value.of(head)) => Ok(()),

@@ -6,28 +6,8 @@
 //! lines left and the headroom before the buffer. So head and first content are one piece, and a kept
 //! line is the sender's own bytes.
 
-use super::head::{Field, Name, RequestHead, ResponseHead, Span, list};
-
-/// A set of field indices of one head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FieldSet([u64; 4]);
-
-impl FieldSet {
-    /// Adds one; an index over 255 is never a field's.
-    pub fn insert(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-    }
-
-    /// Whether it is in the set.
-    #[must_use]
-    pub fn contains(&self, index: usize) -> bool {
-        self.0
-            .get(index / 64)
-            .is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-}
+use super::head::grammar::reads;
+use super::head::{Field, FieldSet, Fields, Name, RequestHead, ResponseHead, Span, list};
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +25,11 @@ pub struct NewTarget<'a> {
 #[must_use]
 pub fn request_removals(
     buf: &[u8],
-    fields: &[Field],
+    fields: &Fields,
     keep: impl Fn(usize, &Field) -> bool,
 ) -> FieldSet {
     let mut removed = nominated(buf, fields);
-    for (index, field) in fields.iter().enumerate() {
+    for (index, field) in fields.known() {
         let remove = match field.name {
             Name::Host
             | Name::Connection
@@ -79,13 +59,13 @@ pub fn request_removals(
 /// The field lines that a response never carries on: hop-by-hop ones and cookies. `tunnel` keeps `Upgrade`
 /// and its `Connection` for a 101.
 #[must_use]
-pub fn response_removals(buf: &[u8], fields: &[Field], tunnel: bool) -> FieldSet {
+pub fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> FieldSet {
     let mut removed = if tunnel {
         FieldSet::default()
     } else {
         nominated(buf, fields)
     };
-    for (index, field) in fields.iter().enumerate() {
+    for (index, field) in fields.known() {
         let remove = match field.name {
             Name::KeepAlive | Name::ProxyConnection | Name::ProxyAuthenticate | Name::SetCookie => {
                 true
@@ -101,22 +81,33 @@ pub fn response_removals(buf: &[u8], fields: &[Field], tunnel: bool) -> FieldSet
 }
 
 /// The fields that `Connection` names, framing fields excepted (RFC 9110, section 7.6.1).
-fn nominated(buf: &[u8], fields: &[Field]) -> FieldSet {
+fn nominated(buf: &[u8], fields: &Fields) -> FieldSet {
     let mut named = FieldSet::default();
-    for connection in fields.iter().filter(|field| field.name == Name::Connection) {
-        for option in list(connection.value.of(buf)) {
-            if option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive") {
-                continue;
-            }
-            for (index, field) in fields.iter().enumerate() {
-                let framing = matches!(field.name, Name::ContentLength | Name::TransferEncoding);
-                if !framing && field.name_of(buf).eq_ignore_ascii_case(option) {
-                    named.insert(index);
-                }
-            }
+    for connection in fields.named(Name::Connection) {
+        let value = connection.value.of(buf);
+        // As nearly every one reads.
+        if !names_none(value) {
+            nominate(buf, fields, value, &mut named);
         }
     }
     named
+}
+
+#[cold]
+fn nominate(buf: &[u8], fields: &[Field], options: &[u8], named: &mut FieldSet) {
+    for option in list(options).filter(|option| !names_none(option)) {
+        for (index, field) in fields.iter().enumerate() {
+            let framing = matches!(field.name, Name::ContentLength | Name::TransferEncoding);
+            if !framing && field.is_named(option, buf) {
+                named.insert(index);
+            }
+        }
+    }
+}
+
+/// A connection option that is no field's name.
+fn names_none(option: &[u8]) -> bool {
+    reads(option, b"keep-alive") || reads(option, b"close")
 }
 
 /// Rewrites the request head at `at` in `buf`; spans count from `at`. `lines` are complete field lines.
@@ -126,21 +117,23 @@ pub fn request(
     buf: &mut [u8],
     at: usize,
     head: &RequestHead,
-    fields: &[Field],
+    fields: &Fields,
     removed: &FieldSet,
     target: NewTarget<'_>,
     lines: &[&[u8]],
 ) -> Option<usize> {
-    // The method is short and lies where the moved target may come to lie.
-    let mut method = [0_u8; METHOD_BYTES_MAX];
+    // The method is short and lies where the moved target may come to lie; a blank follows it.
+    let mut method = [b' '; METHOD_BYTES_MAX + 1];
     let message = buf.get(at..)?;
     let method_bytes = head.method.of(message);
-    let method = method.get_mut(..method_bytes.len())?;
-    method.copy_from_slice(method_bytes);
+    let method = method.get_mut(..method_bytes.len() + 1)?;
+    method
+        .get_mut(..method_bytes.len())?
+        .copy_from_slice(method_bytes);
     let kept = close_ranks(buf, at, head.len, fields, removed)?;
     let moved = absolute(at, target.rest);
     let start_line = StartLine {
-        before: &[method, b" ", target.prefix, b"/"],
+        before: &[method, target.prefix, b"/"],
         moved,
         after: b" HTTP/1.1\r\n",
     };
@@ -154,20 +147,20 @@ pub fn response(
     buf: &mut [u8],
     at: usize,
     head: &ResponseHead,
-    fields: &[Field],
+    fields: &Fields,
     removed: &FieldSet,
     lines: &[&[u8]],
 ) -> Option<usize> {
     let kept = close_ranks(buf, at, head.len, fields, removed)?;
     let reason = absolute(at, head.reason);
     // Code and one space stand before the reason; a status line may end at the code, so they are written anew.
-    let code = [
-        digit(head.status / 100),
-        digit(head.status / 10),
-        digit(head.status),
-    ];
+    let mut code = *b"HTTP/1.1 000 ";
+    let [.., a, b, c, _] = &mut code;
+    *a = digit(head.status / 100);
+    *b = digit(head.status / 10);
+    *c = digit(head.status);
     let start_line = StartLine {
-        before: &[b"HTTP/1.1 ", &code, b" "],
+        before: &[&code],
         moved: reason,
         after: b"\r\n",
     };
@@ -197,35 +190,31 @@ fn close_ranks(
     buf: &mut [u8],
     at: usize,
     head_len: usize,
-    fields: &[Field],
+    fields: &Fields,
     removed: &FieldSet,
 ) -> Option<usize> {
     let mut write = (at + head_len).checked_sub(2)?;
-    // A run of neighbouring kept lines, absolute; it moves in one go.
-    let mut run = write..write;
-    for (index, field) in fields.iter().enumerate().rev() {
-        if removed.contains(index) {
-            continue;
-        }
-        let line = absolute(at, field.line);
-        if line.end == run.start {
-            run.start = line.start;
-            continue;
-        }
-        write = move_run(buf, &run, write)?;
-        run = line;
+    // Lines follow one another without a gap: what lies between removed ones moves in one go.
+    let mut run_end = write;
+    for index in removed.descending() {
+        let line = absolute(at, fields.get(index)?.line);
+        write = move_run(buf, line.end..run_end, write)?;
+        run_end = line.start;
     }
-    move_run(buf, &run, write)
+    match fields.first() {
+        Some(first) => move_run(buf, at + first.line.start as usize..run_end, write),
+        None => Some(write),
+    }
 }
 
 /// Moves a run so that it ends at `end`; never to the left, so what is still to be moved is not touched.
-fn move_run(buf: &mut [u8], run: &std::ops::Range<usize>, end: usize) -> Option<usize> {
+fn move_run(buf: &mut [u8], run: std::ops::Range<usize>, end: usize) -> Option<usize> {
     let start = end.checked_sub(run.len())?;
     debug_assert!(start >= run.start);
-    if start != run.start {
+    if start != run.start && !run.is_empty() {
         buf.get(run.clone())?;
         buf.get(start..end)?;
-        buf.copy_within(run.clone(), start);
+        buf.copy_within(run, start);
     }
     Some(start)
 }
@@ -244,7 +233,7 @@ fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]
         write = put(buf, write, part)?;
     }
     write = put(buf, write + line.moved.len(), line.after)?;
-    for line in lines {
+    for line in lines.iter().filter(|line| !line.is_empty()) {
         write = put(buf, write, line)?;
     }
     debug_assert_eq!(write, end);

@@ -11,7 +11,9 @@ use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::cors;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, Cursor};
-use crate::http::head::{self, Field, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
+use crate::http::head::{
+    self, Field, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version,
+};
 use crate::observe::Ending;
 use crate::observe::streams::{self, UnderWay};
 
@@ -607,16 +609,14 @@ pub struct Asker {
 }
 
 impl Asker {
-    fn new(head: &RequestHead, fields: &[Field], buf: &[u8], id: RequestId) -> Self {
-        let expects = |field: &Field| {
-            field.name == Name::Expect && field.value.of(buf).eq_ignore_ascii_case(b"100-continue")
-        };
+    fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
+        let expects = |field: &Field| field.value.of(buf).eq_ignore_ascii_case(b"100-continue");
         Self {
             id,
             head_only: head.method.of(buf) == b"HEAD",
             http10: head.version == Version::Http10,
             persists: framing::persists(head.version, fields, buf),
-            expects_continue: fields.iter().any(expects),
+            expects_continue: fields.named(Name::Expect).any(expects),
             cors: None,
         }
     }
@@ -640,10 +640,9 @@ impl Asker {
 }
 
 /// The client's own id where it may be echoed, else a new one.
-fn request_id(worker: &Worker, fields: &[Field], buf: &[u8]) -> RequestId {
-    let mut sent = fields.iter().filter(|field| field.name == Name::XRequestId);
-    sent.next()
-        .and_then(|field| RequestId::theirs(field.value.of(buf)))
+fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
+    let sent = fields.named(Name::XRequestId).next();
+    sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
         .unwrap_or_else(|| worker.ids.next())
 }
 

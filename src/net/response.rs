@@ -3,8 +3,8 @@
 use crate::cors;
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
-use crate::http::head::{self, HeadScan, Name, ResponseHead, Side};
-use crate::http::rewrite::{self, FieldSet};
+use crate::http::head::{self, FieldSet, HeadScan, Name, ResponseHead, Side};
+use crate::http::rewrite;
 use crate::observe::Ending;
 
 use super::connection::{After, Connection};
@@ -410,7 +410,7 @@ impl Exchange {
     /// coding where it is taken off, repetitions of an equal length.
     fn framing_removals(&self, scratch: &Scratch, head: &ResponseHead, removed: &mut FieldSet) {
         let mut lengths = 0;
-        for (index, field) in scratch.fields.iter().enumerate() {
+        for (index, field) in scratch.fields.known() {
             let remove = match field.name {
                 Name::TransferEncoding => self.response.strip || head.status == 204,
                 Name::ContentLength => {
@@ -427,8 +427,8 @@ impl Exchange {
     }
 
     /// The `X-Request-ID` line, or nothing when the provider sent one.
-    fn id_line(&self, fields: &[head::Field]) -> IdLine {
-        match fields.iter().any(|field| field.name == Name::XRequestId) {
+    fn id_line(&self, fields: &head::Fields) -> IdLine {
+        match fields.has(Name::XRequestId) {
             true => IdLine::none(),
             false => self.asker.id.line(),
         }
@@ -507,7 +507,7 @@ fn take(
 
 /// Interim responses and 101 have no content, so nothing may say that they have.
 fn remove_framing(scratch: &Scratch, removed: &mut FieldSet) {
-    for (index, field) in scratch.fields.iter().enumerate() {
+    for (index, field) in scratch.fields.known() {
         if matches!(field.name, Name::ContentLength | Name::TransferEncoding) {
             removed.insert(index);
         }

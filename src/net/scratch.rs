@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{HEAD_ADDED_BYTES_MAX, ORIGIN_BYTES_MAX};
-use crate::http::head::{Field, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
+use crate::http::head::{Fields, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
 /// Most bytes received at once, but for bulk.
 pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub struct Scratch {
     /// Received TLS records before they are opened: the start of one, then one receive.
     pub cipher: Box<[u8]>,
     /// The field lines of the head under way; kept for its capacity.
-    pub fields: Vec<Field>,
+    pub fields: Fields,
 }
 
 impl Scratch {
@@ -48,7 +48,7 @@ impl Scratch {
         Self {
             plain: vec![0; CAPACITY].into_boxed_slice(),
             cipher: vec![0; ONE_RECEIVE].into_boxed_slice(),
-            fields: Vec::with_capacity(RESPONSE_FIELDS_MAX),
+            fields: Fields::with_capacity(RESPONSE_FIELDS_MAX),
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use super::{
     BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
-    request_body, response_body,
+    persists, request_body, response_body,
 };
-use crate::http::head::{Field, Name, Version, parse_request, parse_response};
+use crate::http::head::{Field, Fields, Name, Version, parse_request, parse_response};
 
 /// The end of reading one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,13 @@ pub fn plain_holds(length: u64, input: &[u8], step: usize) {
 
 /// Asserts that a head whose length was decided can be read in that way only.
 pub fn decision_holds(input: &[u8]) {
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
+    if let Ok(Some(head)) = parse_request(input, &mut fields) {
+        persistence_holds(head.version, &fields, input);
+    }
+    if let Ok(Some(head)) = parse_response(input, &mut fields) {
+        persistence_holds(head.version, &fields, input);
+    }
     if let Ok(Some(head)) = parse_request(input, &mut fields)
         && let Ok(length) = request_body(&head, &fields, input)
     {
@@ -110,6 +116,25 @@ pub fn decision_holds(input: &[u8]) {
             Ok(BodyLength::Empty)
         );
     }
+}
+
+/// The options of all `Connection` lines, as one list.
+fn persistence_holds(version: Version, fields: &Fields, input: &[u8]) {
+    let lines = fields.iter().filter(|field| {
+        let name = field.name_of(input);
+        name.eq_ignore_ascii_case(b"connection")
+    });
+    let values: Vec<String> = lines
+        .map(|field| String::from_utf8_lossy(field.value.of(input)).to_ascii_lowercase())
+        .collect();
+    let values = values.join(",");
+    let has = |option| {
+        values
+            .split(',')
+            .any(|element| element.trim_matches([' ', '\t']) == option)
+    };
+    let expected = !has("close") && (version == Version::Http11 || has("keep-alive"));
+    assert_eq!(persists(version, fields, input), expected, "{values}");
 }
 
 fn framing_fields(fields: &[Field], input: &[u8]) -> (Vec<String>, Vec<String>) {

@@ -9,13 +9,13 @@ use super::property::{
     advance, chunked_holds, chunked_holds_at_cut, decision_holds, plain_holds, strip,
 };
 use super::*;
-use crate::http::head::{parse_request, parse_response};
+use crate::http::head::{Fields, parse_request, parse_response};
 
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n";
 
 fn request_length(version: &str, lines: &str) -> Result<BodyLength, FramingError> {
     let input = format!("POST / HTTP/{version}\r\nHost: h\r\n{lines}\r\n");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     let head = parse_request(input.as_bytes(), &mut fields)
         .unwrap()
         .unwrap();
@@ -29,7 +29,7 @@ fn response_length(
     is_head: bool,
 ) -> Result<BodyLength, FramingError> {
     let input = format!("HTTP/{status_line}\r\n{lines}\r\n");
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     let head = parse_response(input.as_bytes(), &mut fields)
         .unwrap()
         .unwrap();
@@ -232,7 +232,7 @@ fn persistence() {
     ];
     for (version, lines, expected) in rows {
         let input = format!("GET / HTTP/{version}\r\nHost: h\r\n{lines}\r\n");
-        let mut fields = Vec::new();
+        let mut fields = Fields::new();
         let head = parse_request(input.as_bytes(), &mut fields)
             .unwrap()
             .unwrap();
@@ -505,6 +505,13 @@ proptest! {
     ) {
         chunked_holds(&input, step);
         chunked_holds_at_cut(&input, at.index(input.len()));
+    }
+
+    #[test]
+    fn persistence_is_what_all_options_together_say(
+        minor in 0..=1, lines in "(Connection:( ?(close|Keep-Alive|KEEP-ALIVE|upgrade|x|)[, ]?){0,3}\r\n){0,3}",
+    ) {
+        decision_holds(format!("GET / HTTP/1.{minor}\r\nHost: h\r\n{lines}\r\n").as_bytes());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::grammar::reads;
 
 /// Field names that mean something to the gateway; compared without regard to case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Name {
     /// Any name that is only passed on.
+    #[default]
     Other,
     /// `Content-Length`
     ContentLength,
@@ -57,6 +58,11 @@ pub enum Name {
     SecWebsocketProtocol,
     /// `Date`
     Date,
+}
+
+impl Name {
+    /// The last in the order above.
+    pub(super) const LAST: Self = Self::Date;
 }
 
 /// Says which of the names the gateway knows this is.

@@ -3,7 +3,7 @@
 
 use super::grammar::is_host;
 use super::{
-    EMPTY_LINES_MAX, Field, HEAD_BYTES_MAX, HeadError, HeadScan, METHOD_BYTES_MAX, Name,
+    EMPTY_LINES_MAX, Fields, HEAD_BYTES_MAX, HeadError, HeadScan, METHOD_BYTES_MAX, Name,
     REQUEST_FIELDS_MAX, RESPONSE_FIELDS_MAX, Side, Span, TARGET_BYTES_MAX, Version, request,
     response,
 };
@@ -61,7 +61,7 @@ pub fn holds_at_cut(side: Side, input: &[u8], at: usize) {
 ///
 /// Those of [`request`] and [`response`].
 pub fn parse(side: Side, scan: &mut HeadScan, input: &[u8]) -> Result<Option<Parsed>, HeadError> {
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     let copy = |span: Span| span.of(input).to_vec();
     let (start, version, len) = match side {
         Side::Request => match request(scan, input, &mut fields)? {
@@ -132,12 +132,13 @@ const COMPLETIONS: &[&str] = &[
 
 /// Every byte of the field section belongs to one line, and each line is what its spans say.
 fn lines_follow_one_another(side: Side, input: &[u8], len: usize) {
-    let mut fields: Vec<Field> = Vec::new();
+    let mut fields = Fields::new();
     let fit = match side {
         Side::Request => request(&mut HeadScan::default(), input, &mut fields).is_ok(),
         Side::Response => response(&mut HeadScan::default(), input, &mut fields).is_ok(),
     };
     assert!(fit);
+    found_by_name(&fields);
     let mut end = len - 2;
     for field in fields.iter().rev() {
         let line = field.line.of(input);
@@ -156,6 +157,18 @@ fn lines_follow_one_another(side: Side, input: &[u8], len: usize) {
             .get(..end)
             .is_some_and(|start| start.ends_with(b"\r\n"))
     );
+}
+
+/// What is found by name is what looking at every line finds.
+pub(super) fn found_by_name(fields: &Fields) {
+    let known = fields.iter().enumerate();
+    let known = known.filter(|(_, field)| field.name != Name::Other);
+    assert!(fields.known().eq(known.clone()));
+    for (_, line) in known {
+        assert!(fields.has(line.name));
+        let same = fields.iter().filter(|field| field.name == line.name);
+        assert!(fields.named(line.name).eq(same));
+    }
 }
 
 /// The naive reader: needs the whole head, copies everything, knows one verdict for every fault.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::property::{Parsed, hold, holds_at_cut, parse};
+use super::property::{Parsed, found_by_name, hold, holds_at_cut, parse};
 use super::*;
 use crate::http::framing::{request_body, response_body};
 
@@ -524,6 +524,48 @@ fn names_in_any_case_and_those_that_differ_in_a_byte() {
 }
 
 #[test]
+fn fields_are_found_by_name_as_the_slow_way_does() {
+    let names = KNOWN.iter().map(|(_, name)| *name);
+    let names: Vec<Name> = names.chain([Name::XForwarded]).collect();
+    let lines = ["A: b\r\n", "Host: h\r\n", "Date: d\r\n", "Trailer: t\r\n"];
+    // Enough for more than one word of a set.
+    for count in [0, 1, 63, 64, 65, 100, RESPONSE_FIELDS_MAX] {
+        let lines: String = (0..count).map(|at| lines[at * at % 7 % 4]).collect();
+        let input = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+        let mut fields = Fields::new();
+        parse_response(input.as_bytes(), &mut fields)
+            .unwrap()
+            .unwrap();
+        assert_eq!(fields.len(), count);
+        found_by_name(&fields);
+        for name in &names {
+            let slowly = fields.iter().filter(|field| field.name == *name);
+            assert!(fields.named(*name).eq(slowly));
+            assert_eq!(fields.has(*name), fields.named(*name).next().is_some());
+        }
+        // What the lines before were is forgotten.
+        parse_response(b"HTTP/1.1 200 OK\r\nTE: x\r\n\r\n", &mut fields)
+            .unwrap()
+            .unwrap();
+        let present: Vec<Name> = names.iter().copied().filter(|n| fields.has(*n)).collect();
+        assert_eq!(present, [Name::Te]);
+    }
+}
+
+#[test]
+fn sets_of_fields() {
+    let mut set = FieldSet::default();
+    assert_eq!(set.descending().next(), None);
+    let indices = [0, 1, 2, 62, 63, 64, 127, 128, 191, 192, 254, 255];
+    for index in indices.into_iter().chain([256, usize::MAX]) {
+        set.insert(index);
+    }
+    assert!(set.descending().eq(indices.into_iter().rev()));
+    let contained = (0..1000).filter(|index| set.contains(*index));
+    assert!(contained.eq(indices));
+}
+
+#[test]
 fn lists() {
     let all = |value: &'static str| list(value.as_bytes()).collect::<Vec<_>>();
     assert_eq!(all(" a ,\tb,, c d ,"), [&b"a"[..], b"b", b"c d"]);
@@ -552,7 +594,7 @@ fn corpus(verdict: &str) -> Vec<(String, Side, Vec<u8>)> {
 }
 
 fn is_relayed(side: Side, input: &[u8]) -> bool {
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     match side {
         Side::Request => matches!(parse_request(input, &mut fields),
             Ok(Some(head)) if request_body(&head, &fields, input).is_ok()),

@@ -8,8 +8,8 @@
     reason = "runs in tests and fuzz targets only, where a panic is a finding"
 )]
 
-use super::{FieldSet, NewTarget, request, request_removals, response, response_removals};
-use crate::http::head::{self, Field, HeadError, HeadScan, Name, Span};
+use super::{NewTarget, request, request_removals, response, response_removals};
+use crate::http::head::{self, Field, FieldSet, Fields, HeadError, HeadScan, Name, Span};
 
 /// Room before the message, as the worker's buffer has.
 const ROOM: usize = 1024;
@@ -23,11 +23,14 @@ const ADDED: [&[u8]; 3] = [
 
 /// Rewrites `input` if it begins with a request head, and asserts what must hold.
 pub fn request_holds(input: &[u8]) {
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     let Ok(Some(head)) = head::request(&mut HeadScan::default(), input, &mut fields) else {
         return;
     };
     let removed = request_removals(input, &fields, |_, _| false);
+    removes(input, &fields, &removed, |name| {
+        REQUEST_REMOVED.contains(&name) || name.starts_with("x-forwarded-")
+    });
     let (mut buf, at) = placed(input);
     let rest = Span {
         start: head.target.start,
@@ -53,7 +56,7 @@ pub fn request_holds(input: &[u8]) {
         &[&*first, &ADDED.concat(), &lines, b"\r\n"],
         &input[head.len..],
     );
-    let mut again = Vec::new();
+    let mut again = Fields::new();
     let message = &buf[start..];
     match head::request(&mut HeadScan::default(), message, &mut again) {
         Ok(Some(_)) => {}
@@ -86,11 +89,14 @@ pub fn request_holds(input: &[u8]) {
 
 /// Rewrites `input` if it begins with a response head, and asserts what must hold.
 pub fn response_holds(input: &[u8]) {
-    let mut fields = Vec::new();
+    let mut fields = Fields::new();
     let Ok(Some(head)) = head::response(&mut HeadScan::default(), input, &mut fields) else {
         return;
     };
     let removed = response_removals(input, &fields, false);
+    removes(input, &fields, &removed, |name| {
+        RESPONSE_REMOVED.contains(&name)
+    });
     let (mut buf, at) = placed(input);
     let start = response(&mut buf, at, &head, &fields, &removed, &ADDED).expect("room");
     let code = head.status.to_string();
@@ -109,7 +115,7 @@ pub fn response_holds(input: &[u8]) {
         &[&*first, &ADDED.concat(), &lines, b"\r\n"],
         &input[head.len..],
     );
-    let mut again = Vec::new();
+    let mut again = Fields::new();
     let read = head::response(&mut HeadScan::default(), &buf[start..], &mut again);
     assert!(
         matches!(
@@ -119,6 +125,61 @@ pub fn response_holds(input: &[u8]) {
         "{read:?}"
     );
 }
+
+/// The slow way to say what goes: by every line's name in full, and by every option of every `Connection`.
+fn removes(input: &[u8], fields: &[Field], removed: &FieldSet, always: impl Fn(&str) -> bool) {
+    let text = |bytes: &[u8]| {
+        let chars = bytes.iter().map(|&byte| char::from(byte));
+        chars.collect::<String>().to_ascii_lowercase()
+    };
+    let names = fields.iter().map(|field| text(field.name_of(input)));
+    let names: Vec<String> = names.collect();
+    let connections = names.iter().zip(fields);
+    let options: Vec<String> = connections
+        .filter(|(name, _)| *name == "connection")
+        .flat_map(|(_, field)| field.value.of(input).split(|byte| *byte == b','))
+        .map(|option| text(option.trim_ascii()))
+        .filter(|option| !["close", "keep-alive"].contains(&option.as_str()))
+        .collect();
+    for (index, name) in names.iter().enumerate() {
+        let framing = ["content-length", "transfer-encoding"].contains(&name.as_str());
+        let named = options.contains(name) && !framing;
+        assert_eq!(
+            removed.contains(index),
+            named || always(name),
+            "{name} in {}",
+            input.escape_ascii()
+        );
+    }
+}
+
+const REQUEST_REMOVED: [&str; 16] = [
+    "host",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "upgrade",
+    "cookie",
+    "forwarded",
+    "x-sluicegate-key",
+    "x-gomodel-user-path",
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+];
+
+const RESPONSE_REMOVED: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "set-cookie",
+    "upgrade",
+];
 
 fn placed(input: &[u8]) -> (Vec<u8>, usize) {
     let mut buf = vec![b'~'; ROOM];
