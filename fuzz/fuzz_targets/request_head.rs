@@ -13,5 +13,6 @@ fuzz_target!(|input: &[u8]| {
         property::hold(Side::Request, input, step);
     }
     property::holds_at_cut(Side::Request, input, input.len() / 2);
+    property::holds_though_seen(Side::Request, input);
     sluicegate::http::framing::property::decision_holds(input);
 });

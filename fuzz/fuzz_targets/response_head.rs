@@ -15,5 +15,6 @@ fuzz_target!(|input: &[u8]| {
         connect::property::holds(input, step);
     }
     property::holds_at_cut(Side::Response, input, input.len() / 2);
+    property::holds_though_seen(Side::Response, input);
     sluicegate::http::framing::property::decision_holds(input);
 });

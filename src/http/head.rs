@@ -10,6 +10,7 @@ mod names;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -327,7 +328,7 @@ fn read_request(buf: &[u8], fields: &mut Fields) -> Result<Option<RequestHead>, 
     let (before, line) = start_line(buf, EMPTY_LINES_MAX);
     let parts = request_line(line)?;
     let start = before + line.len();
-    let Some(len) = read_fields(buf, start, REQUEST_FIELDS_MAX, fields)? else {
+    let Some(len) = read_fields(buf, start, Side::Request, fields)? else {
         return Ok(None);
     };
     check_host(parts.version, fields, buf)?;
@@ -342,7 +343,7 @@ fn read_request(buf: &[u8], fields: &mut Fields) -> Result<Option<RequestHead>, 
 fn read_response(buf: &[u8], fields: &mut Fields) -> Result<Option<ResponseHead>, HeadError> {
     let (_, line) = start_line(buf, 0);
     let parts = status_line(line)?;
-    let Some(len) = read_fields(buf, line.len(), RESPONSE_FIELDS_MAX, fields)? else {
+    let Some(len) = read_fields(buf, line.len(), Side::Response, fields)? else {
         return Ok(None);
     };
     Ok(Some(ResponseHead {
@@ -366,18 +367,52 @@ fn start_line(buf: &[u8], empty_lines_max: usize) -> (usize, &[u8]) {
     (buf.len() - rest.len(), rest.get(..len).unwrap_or_default())
 }
 
-/// Fills `fields` from the field section, which begins with the CRLF at `start`; returns the length
-/// of the head, or `None` if its end has not come.
+/// Fills `fields` from the field section, behind the CRLF at `start`; returns the length of the head, or `None`
+/// if its end has not come.
 fn read_fields(
     buf: &[u8],
     start: usize,
-    fields_max: usize,
+    side: Side,
     fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
     fields.clear();
-    let Some(section) = buf.get(start + 2..) else {
+    let start = start + 2;
+    let Some(section) = buf.get(start..) else {
         return Ok(None);
     };
+    let (fields_max, seen) = match side {
+        Side::Request => (REQUEST_FIELDS_MAX, 0),
+        Side::Response => (RESPONSE_FIELDS_MAX, 1),
+    };
+    // Out of the way of the lines that it is to fill in.
+    let mut sides = fields.seen.take();
+    let mut seen = sides.as_deref_mut().and_then(|sides| sides.get_mut(seen));
+    let known = match &mut seen {
+        Some(seen) if is_line_end(buf, start) => seen.read(section, start, fields_max, fields),
+        _ => None,
+    };
+    let read = match known {
+        Some(len) => Ok(Some(start + len)),
+        None => {
+            fields.clear();
+            let read = parse_fields(buf, section, fields_max, fields);
+            if let (Some(seen), Ok(Some(_))) = (seen, read) {
+                seen.keep(section, start, fields);
+            }
+            read
+        }
+    };
+    fields.seen = sides;
+    read
+}
+
+/// Reads a field section of which nothing is known.
+fn parse_fields(
+    buf: &[u8],
+    section: &[u8],
+    fields_max: usize,
+    fields: &mut Fields,
+) -> Result<Option<usize>, HeadError> {
     let mut few = [EMPTY_HEADER; FIELDS_USUAL];
     match httparse::parse_headers(section, &mut few) {
         Err(Error::TooManyHeaders) => read_many_fields(buf, section, fields_max, fields),

@@ -5,7 +5,8 @@
 
 use std::ops::Deref;
 
-use super::{Field, Name, name};
+use super::seen::Seen;
+use super::{Field, Name, Side, name};
 
 /// The field lines of a head in their order; as a slice, all of them.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Fields {
     known: Vec<usize>,
     /// A bit for each name among them.
     names: u32,
+    /// Lines read before, where they are to be known again: of requests and of responses.
+    pub(super) seen: Option<Box<[Seen; 2]>>,
 }
 
 impl Fields {
@@ -25,16 +28,22 @@ impl Fields {
             lines: Vec::new(),
             known: Vec::new(),
             names: 0,
+            seen: None,
         }
     }
 
-    /// None, and room for this many.
+    /// None, and room for this many. Whatever heads are read into it, lines that were in one of the last ones are
+    /// known again.
     #[must_use]
     pub fn with_capacity(lines: usize) -> Self {
         Self {
             lines: Vec::with_capacity(lines),
             known: Vec::with_capacity(lines),
             names: 0,
+            seen: Some(Box::new([
+                Seen::of(Side::Request),
+                Seen::of(Side::Response),
+            ])),
         }
     }
 
@@ -62,6 +71,15 @@ impl Fields {
         self.lines.clear();
         self.known.clear();
         self.names = 0;
+    }
+
+    /// Adds one.
+    pub(super) fn push(&mut self, line: Field) {
+        if line.name != Name::Other {
+            self.known.push(self.lines.len());
+            self.names |= bit(line.name);
+        }
+        self.lines.push(line);
     }
 
     /// Adds lines to none, then says which of them have a name that is known. Two loops, for one would need more
@@ -127,5 +145,23 @@ impl FieldSet {
             *word ^= 1 << bit;
             Some(at * 64 + bit as usize)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FieldSet;
+
+    #[test]
+    fn sets_of_fields() {
+        let mut set = FieldSet::default();
+        assert_eq!(set.descending().next(), None);
+        let indices = [0, 1, 2, 62, 63, 64, 127, 128, 191, 192, 254, 255];
+        for index in indices.into_iter().chain([256, usize::MAX]) {
+            set.insert(index);
+        }
+        assert!(set.descending().eq(indices.into_iter().rev()));
+        let contained = (0..1000).filter(|index| set.contains(*index));
+        assert!(contained.eq(indices));
     }
 }

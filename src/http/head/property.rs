@@ -55,6 +55,45 @@ pub fn holds_at_cut(side: Side, input: &[u8], at: usize) {
     assert_eq!(first, whole, "cut at {at} in {}", show(input));
 }
 
+/// Asserts that heads read one after another, so that lines of one are known again in the next, read as each alone:
+/// `input` and what becomes of it by small changes.
+pub fn holds_though_seen(side: Side, input: &[u8]) {
+    let mut seen = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let mut reads = |input: &[u8]| {
+        let mut alone = Fields::new();
+        let alike = match side {
+            Side::Request => {
+                let read = request(&mut HeadScan::default(), input, &mut seen);
+                read == request(&mut HeadScan::default(), input, &mut alone)
+            }
+            Side::Response => {
+                let read = response(&mut HeadScan::default(), input, &mut seen);
+                read == response(&mut HeadScan::default(), input, &mut alone)
+            }
+        };
+        assert!(alike, "read in another way: {}", show(input));
+        if let Ok(Some(_)) = parse(side, &mut HeadScan::default(), input) {
+            assert_eq!(*seen, *alone, "other lines: {}", show(input));
+            found_by_name(&seen);
+        }
+    };
+    reads(input);
+    for at in (0..input.len()).step_by(1 + input.len() / CHANGES_MAX) {
+        let (before, after) = input.split_at(at);
+        let rest = after.get(1..).unwrap_or_default();
+        reads(&[before, rest].concat());
+        reads(input);
+        for byte in [b"\r", b"\n", b" ", b":", b"a"] {
+            reads(&[before, byte, rest].concat());
+            reads(&[before, byte, after].concat());
+        }
+        reads(before);
+    }
+}
+
+/// Places of an input that are changed.
+const CHANGES_MAX: usize = 64;
+
 /// Parses and copies the parts out.
 ///
 /// # Errors
