@@ -31,8 +31,8 @@ pub struct Request<'a> {
 /// When a request is looked at.
 #[derive(Clone, Copy)]
 pub struct Now {
-    /// Seconds since 1970.
-    pub unix_seconds: u64,
+    /// Tells seconds since 1970; asked for a key that expires.
+    pub unix_seconds: fn() -> u64,
     /// Tells nanoseconds since some moment that is the same for all threads; asked where a rate needs them.
     pub monotonic_nanos: fn() -> u64,
 }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use subtle::ConstantTimeEq as _;
 
 use crate::admission::KEY_PROTOCOL;
 use crate::config::Secret;
@@ -52,7 +52,7 @@ struct Digest([u8; 32]);
 
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 }
 
@@ -236,18 +236,23 @@ impl Keys {
     }
 
     /// Looks at every credential of a head. The first that is a usable key counts, in the order of the field
-    /// lines. `now` is in seconds since 1970.
+    /// lines. `now` tells the seconds since 1970, and is asked only for a key that expires.
     ///
     /// # Errors
     /// Why it may not pass.
-    pub fn check(&self, fields: &Fields, buf: &[u8], now: u64) -> Result<Grant<'_>, AuthError> {
+    pub fn check(
+        &self,
+        fields: &Fields,
+        buf: &[u8],
+        now: impl Fn() -> u64,
+    ) -> Result<Grant<'_>, AuthError> {
         let mut used = FieldSet::default();
         if self.open {
             let holder = Holder::Anyone;
             return Ok(Grant { used, holder });
         }
         let (mut holder, mut failed) = (None, AuthError::MissingKey);
-        let mut look = |key: &[u8]| match self.find(key, now) {
+        let mut look = |key: &[u8]| match self.find(key, &now) {
             Found::Live(found) => {
                 holder.get_or_insert(found);
                 true
@@ -299,7 +304,7 @@ impl Keys {
     }
 
     /// One digest and one lookup, however many keys there are.
-    fn find(&self, key: &[u8], now: u64) -> Found<'_> {
+    fn find(&self, key: &[u8], now: impl Fn() -> u64) -> Found<'_> {
         if key.is_empty() {
             return Found::Unknown;
         }
@@ -314,7 +319,7 @@ impl Keys {
             Some(Key {
                 expires: Some(expires),
                 ..
-            }) if now >= *expires => Found::Dead(AuthError::KeyExpired),
+            }) if now() >= *expires => Found::Dead(AuthError::KeyExpired),
             Some(key) => Found::Live(Holder::Managed(key)),
         }
     }

@@ -275,7 +275,7 @@ impl Connection {
         let limits = &gateway.config.limits;
         let over = |limit| cursor.content_bytes() > limit;
         let now = Now {
-            unix_seconds: unix_seconds(),
+            unix_seconds,
             monotonic_nanos,
         };
         let Decision { key, cors, outcome } = match worker.is_operator() {
