@@ -34,7 +34,7 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
     ];
     let sources = Sources {
         env: pairs
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .map(|(key, value)| (key.to_owned(), value.into()))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
         read: &|_| Err(io::ErrorKind::NotFound.into()),

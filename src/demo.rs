@@ -9,6 +9,7 @@ mod mock;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -62,11 +63,11 @@ pub fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
-    let mut env = BTreeMap::from([
-        ("SLUICEGATE_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
-        ("SLUICEGATE_WORKERS".to_owned(), "1".to_owned()),
-        ("GOMODEL_MASTER_KEY".to_owned(), GATEWAY_KEY.to_owned()),
-        ("LOG_LEVEL".to_owned(), "warn".to_owned()),
+    let mut env: BTreeMap<String, OsString> = BTreeMap::from([
+        ("SLUICEGATE_LISTEN".to_owned(), "127.0.0.1:0".into()),
+        ("SLUICEGATE_WORKERS".to_owned(), "1".into()),
+        ("GOMODEL_MASTER_KEY".to_owned(), GATEWAY_KEY.into()),
+        ("LOG_LEVEL".to_owned(), "warn".into()),
     ]);
     for provider in [
         "OPENAI",
@@ -76,8 +77,11 @@ fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
         "VLLM",
         "DEEPSEEK",
     ] {
-        env.insert(format!("{provider}_API_KEY"), PROVIDER_KEY.to_owned());
-        env.insert(format!("{provider}_BASE_URL"), format!("http://{mock}/v1"));
+        env.insert(format!("{provider}_API_KEY"), PROVIDER_KEY.into());
+        env.insert(
+            format!("{provider}_BASE_URL"),
+            format!("http://{mock}/v1").into(),
+        );
     }
     let load = move || {
         let sources = Sources {

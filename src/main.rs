@@ -114,9 +114,9 @@ fn load(file: Option<&Path>) -> Result<Loaded, String> {
 
 fn load_config(file: Option<&Path>) -> Result<Config, String> {
     let sources = Sources {
-        // What is not UTF-8 cannot be a value of ours.
+        // A name that is not UTF-8 cannot be one of ours; a value that is not has to be complained of.
         env: std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
             .collect(),
         read: &|path| std::fs::read(path),
         file: file.map(Into::into),

@@ -23,7 +23,7 @@ pub fn load_from(env: Env<'_>, dotenv: &str, toml: &str) -> Result<Config, Confi
         Some("secret") => Ok(MARKER.as_bytes().to_vec()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.into());
     load(&Sources {
         env: env.iter().map(owned).collect::<BTreeMap<_, _>>(),
         read: &read,

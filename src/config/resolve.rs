@@ -28,21 +28,25 @@ const SPIN_MAX: Duration = Duration::from_millis(10);
 /// The first value that cannot be used.
 pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     let env = Env::new(sources)?;
-    let (path, file) = read_file(sources, &env)?;
+    let config = resolve(sources, &env);
+    // First: whatever else is wrong may only follow from it.
+    env.was_readable()?;
+    config
+}
+
+fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> {
+    let (path, file) = read_file(sources, env)?;
     let from = path
         .as_ref()
         .map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
-    let resolver = Resolver {
-        env: &env,
-        from: &from,
-    };
+    let resolver = Resolver { env, from: &from };
     let passthrough = resolver.passthrough(&file)?;
     let tables = Tables {
         from: &from,
         providers: file.providers,
         egress: resolver.egress(sources, &file.upstream)?,
     };
-    let providers = provider::resolve(sources, &env, tables, &passthrough.kinds)?;
+    let providers = provider::resolve(sources, env, tables, &passthrough.kinds)?;
     Ok(Config {
         server: resolver.server(&file.server)?,
         auth: resolver.auth(sources, &file.auth)?,

@@ -1,6 +1,8 @@
 //! Where values come from: the environment, `.env`, files named by either.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use super::{ConfigError, Secret};
 /// Everything outside that a configuration is made of.
 pub struct Sources<'a> {
     /// The process's environment.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, OsString>,
     /// Reads a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// `--config`
@@ -21,6 +23,10 @@ pub struct Sources<'a> {
 /// Environment and `.env`, the former first; an empty value counts as none.
 pub(super) struct Env<'a> {
     values: BTreeMap<String, Origin>,
+    /// Names of the environment's variables whose values are not UTF-8.
+    unreadable: BTreeSet<String>,
+    /// The first of them that was asked for, which makes it one of ours.
+    missed: RefCell<Option<String>>,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
@@ -50,31 +56,58 @@ impl<'a> Env<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(ConfigError::new(DOTENV, "", error)),
         }
+        let mut unreadable = BTreeSet::new();
         for (key, value) in &sources.env {
-            if !value.is_empty() {
-                values.insert(
-                    key.clone(),
-                    Origin {
-                        value: value.clone(),
-                        from: ENVIRONMENT,
-                    },
-                );
+            if value.is_empty() {
+                continue;
             }
+            let Some(value) = value.to_str() else {
+                values.remove(key);
+                unreadable.insert(key.clone());
+                continue;
+            };
+            values.insert(
+                key.clone(),
+                Origin {
+                    value: value.to_owned(),
+                    from: ENVIRONMENT,
+                },
+            );
         }
         values.retain(|_, origin| !origin.value.is_empty());
         Ok(Self {
             values,
+            unreadable,
+            missed: RefCell::default(),
             read: sources.read,
         })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(|origin| &*origin.value)
+        self.find(key).map(|origin| &*origin.value)
+    }
+
+    /// Every variable is looked up here, so that none of ours is passed over for not being text.
+    fn find(&self, key: &str) -> Option<&Origin> {
+        if self.unreadable.contains(key) {
+            self.missed.borrow_mut().get_or_insert_with(|| key.into());
+            return None;
+        }
+        self.values.get(key)
+    }
+
+    /// Whether all that was asked for so far could be read.
+    pub(super) fn was_readable(&self) -> Result<(), ConfigError> {
+        match &*self.missed.borrow() {
+            Some(key) => Err(ConfigError::new(ENVIRONMENT, key, "expected UTF-8 text")),
+            None => Ok(()),
+        }
     }
 
     /// All variables' names.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+        let readable = self.values.keys();
+        readable.chain(&self.unreadable).map(String::as_str)
     }
 
     /// A value read by `parse`.
@@ -83,7 +116,7 @@ impl<'a> Env<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(origin) = self.values.get(key) else {
+        let Some(origin) = self.find(key) else {
             return Ok(None);
         };
         parse(origin.value.trim())
@@ -94,8 +127,8 @@ impl<'a> Env<'a> {
     /// The secret in `key`, or in the file that `key_FILE` names.
     pub(super) fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let by_file = format!("{key}_FILE");
-        let mut value = self.values.get(key);
-        let mut file = self.values.get(&by_file);
+        let mut value = self.find(key);
+        let mut file = self.find(&by_file);
         if let (Some(one), Some(other)) = (value, file)
             && one.from != other.from
         {
@@ -183,7 +216,28 @@ fn unquoted(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_has_to_be_text() {
+        let env = [("A", &b"a\xff"[..]), ("B", b"b"), ("C", b"")];
+        let owned = |(key, value): (&str, &[u8])| (key.into(), OsString::from_vec(value.into()));
+        let sources = Sources {
+            env: env.into_iter().map(owned).collect(),
+            read: &|_| Ok(b"A=other\nC=c".into()),
+            file: None,
+            terminal: false,
+        };
+        let env = Env::new(&sources).unwrap();
+        assert_eq!(env.keys().collect::<Vec<_>>(), ["B", "C", "A"]);
+        assert_eq!((env.get("B"), env.get("C")), (Some("b"), Some("c")));
+        env.was_readable().unwrap();
+        assert!(env.secret("A").unwrap().is_none());
+        let error = env.was_readable().unwrap_err().to_string();
+        assert_eq!(error, "environment: A: expected UTF-8 text");
+    }
 
     #[test]
     fn dotenv_lines() {

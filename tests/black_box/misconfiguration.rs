@@ -292,6 +292,32 @@ fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
 }
 
 #[test]
+fn a_variable_of_ours_that_is_no_text_is_named_and_nothing_starts() {
+    for name in [
+        "GOMODEL_MASTER_KEY",
+        "SLUICEGATE_MASTER_KEY",
+        "GOMODEL_MASTER_KEY_FILE",
+        "SLUICEGATE_KEYS_FILE",
+        "SLUICEGATE_CONFIG",
+        "OPENAI_API_KEY",
+        "OPENAI_EAST_API_KEY_FILE",
+        "VLLM_BASE_URL",
+        "BODY_SIZE_LIMIT",
+        "SLUICEGATE_TLS_CERT",
+        "SSL_CERT_DIR",
+    ] {
+        let setup = || bare().env_bytes(name, b"gk-marker\xff").secret("gk-marker");
+        assert_refused(setup, &["environment", name, "expected UTF-8"]);
+    }
+    // Also where a file refers to it, and has a default.
+    let toml = "[auth]\nmaster_key = \"${MINE:-gk-default}\"\n";
+    let setup = || bare().toml(toml).env_bytes("MINE", b"\xff");
+    assert_refused(setup, &["MINE", "expected UTF-8"]);
+    let foreign = bare().env_bytes("LS_COLORS", b"\xff").arg("check").run();
+    assert_eq!(foreign.code, Some(0), "{foreign:?}");
+}
+
+#[test]
 fn a_port_that_another_program_holds_is_named_and_ends_with_1() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap().to_string();

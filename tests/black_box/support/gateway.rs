@@ -1,10 +1,11 @@
 //! Starts the program, talks to it in signals, and looks at what it wrote when it ends.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +32,7 @@ pub(crate) const KEY: &str = "gk-test";
 /// How the program shall be started.
 pub(crate) struct Setup {
     dir: PathBuf,
-    env: Vec<(String, String)>,
+    env: Vec<(String, OsString)>,
     args: Vec<String>,
     secrets: Vec<String>,
 }
@@ -75,14 +76,22 @@ impl Setup {
             self.secrets.push(value.to_owned());
         }
         self.env.retain(|(n, _)| n != name);
-        self.env.push((name.to_owned(), value.to_owned()));
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// As [`env`](Self::env), with a value that need not be text.
+    pub(crate) fn env_bytes(mut self, name: &str, value: &[u8]) -> Self {
+        self.env.retain(|(n, _)| n != name);
+        let value = OsStr::from_bytes(value).to_owned();
+        self.env.push((name.to_owned(), value));
         self
     }
 
     /// An environment variable that was set before.
     pub(crate) fn var(&self, name: &str) -> String {
         let found = self.env.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.clone()).unwrap()
+        found.unwrap().1.to_str().unwrap().to_owned()
     }
 
     /// Takes an environment variable away.
