@@ -5,7 +5,7 @@
 //! decoded, normalised or copied: what is accepted is forwarded as it was written. Authority-form
 //! belongs to CONNECT, which is refused before its target is looked at.
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::http::head::Span;
 
@@ -68,6 +68,35 @@ pub fn parse(target: &[u8]) -> Result<Target, TargetError> {
         path: span(path_start, path_end),
         query,
     })
+}
+
+/// What may be shown to people of any `target`, fit or not: its path, without what may hold a credential in a
+/// query, a fragment or an authority. Of what has no path, and of `*`, a `-`.
+#[must_use]
+pub fn shown(target: &[u8]) -> &[u8] {
+    match target.first() {
+        Some(b'/') => before_query(target),
+        _ => shown_unusual(target),
+    }
+}
+
+/// An absolute-form's authority has to be well-formed: else nobody can tell where a password in it ends.
+#[cold]
+fn shown_unusual(target: &[u8]) -> &[u8] {
+    let start = authority_end(target).ok();
+    match start
+        .and_then(|start| target.get(start..))
+        .map(before_query)
+    {
+        Some([]) => b"/",
+        Some(path) => path,
+        None => b"-",
+    }
+}
+
+fn before_query(path: &[u8]) -> &[u8] {
+    let end = memchr2(b'?', b'#', path);
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
 
 /// What a byte means where a path is read.
@@ -485,6 +514,34 @@ mod tests {
         (b"/p/x/a%5C..", TargetError::DotSegment),
         (b"http://gateway/../p", TargetError::DotSegment),
     ];
+
+    #[test]
+    fn only_a_path_is_shown() {
+        let rows: [(&[u8], &[u8]); 19] = [
+            (b"/p/x/y", b"/p/x/y"),
+            (b"/p/x?key=secret", b"/p/x"),
+            (b"/p/x#secret", b"/p/x"),
+            (b"/p/x#secret?y", b"/p/x"),
+            (b"/p/x?y#secret", b"/p/x"),
+            (b"/p/x\\y?secret", b"/p/x\\y"),
+            (b"http://g/p/x?secret", b"/p/x"),
+            (b"HTTPS://g:1/p/x#secret", b"/p/x"),
+            (b"http://g", b"/"),
+            (b"http://g?secret", b"/"),
+            (b"http://user:secret@g/p/x", b"-"),
+            (b"http://user:secr/et@g/p/x", b"-"),
+            (b"http://user@g", b"-"),
+            (b"ftp://user:secret@g/", b"-"),
+            (b"user:secret@g:443", b"-"),
+            (b"g:443", b"-"),
+            (b"secret", b"-"),
+            (b"*", b"-"),
+            (b"", b"-"),
+        ];
+        for (target, path) in rows {
+            assert_eq!(shown(target), path, "{}", target.escape_ascii());
+        }
+    }
 
     #[test]
     fn accepted_targets_keep_their_bytes() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::gateway::Gateway;
 use crate::http::head::{Field, Name, RequestHead};
+use crate::http::target;
 use crate::log::Log;
 use crate::observe::counters::Finished;
 use crate::observe::times::Connecting;
@@ -100,7 +101,7 @@ impl Access {
         }))
     }
 
-    /// The request's head is known. Method, path and ids are copied, never the query.
+    /// The request's head is known. Method, path and ids are copied, never query, fragment or authority.
     pub fn head(&mut self, head: &RequestHead, fields: &[Field], buf: &[u8], id: &RequestId) {
         let Some(record) = &mut self.0 else {
             return;
@@ -112,12 +113,10 @@ impl Access {
         if !record.logged {
             return;
         }
-        let target = head.target.of(buf);
-        let path = memchr::memchr(b'?', target).and_then(|end| target.get(..end));
         let notes = &mut record.notes;
         notes.put(Note::RequestId, id.as_bytes());
         notes.put(Note::Method, method);
-        notes.put(Note::Path, path.unwrap_or(target));
+        notes.put(Note::Path, target::shown(head.target.of(buf)));
         for field in fields.iter().filter(|field| field.name == Name::Other) {
             if let Some(note) = Note::of_request(field.name_of(buf)) {
                 notes.put(note, field.value.of(buf));

@@ -21,6 +21,34 @@ fn line(gateway: &Gateway, path: &str) -> Value {
 }
 
 #[test]
+fn a_line_holds_the_path_and_nothing_else_of_a_target() {
+    let gateway = Setup::new().secret("target-secret").start();
+    for (number, (method, target, path)) in [
+        ("GET", "http://user:target-secret@g/p/openai/x", "-"),
+        ("GET", "http://g/p/nobody/a?target-secret", "/p/nobody/a"),
+        ("GET", "/p/nobody/b#target-secret", "/p/nobody/b"),
+        ("CONNECT", "user:target-secret@g:443", "-"),
+        ("GET", "target-secret", "-"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("target-{number}");
+        let mut client = gateway.connect();
+        client.send(request(
+            method,
+            target,
+            &[&format!("X-Request-ID: {id}")],
+            "",
+        ));
+        client.response();
+        let line = gateway.wait_log(|line| line.contains(&id));
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["path"], path, "{target}");
+    }
+}
+
+#[test]
 fn a_line_says_who_asked_whom_for_what_and_how_it_went() {
     let rig = Rig::plain();
     let text = request(
