@@ -324,8 +324,9 @@ impl Resolver<'_> {
             })?;
             Ok(count.and_then(NonZeroUsize::new))
         };
+        let bytes = self.scalar(body, "limits.body", &table.body, value::size)?;
         Ok(Limits {
-            body: self.scalar(body, "limits.body", &table.body, value::size)?,
+            body: bytes.filter(|bytes| *bytes > 0),
             connections: count("connections", &table.connections)?,
             in_flight: count("in_flight", &table.in_flight)?,
             upstream_connections: count("upstream_connections", &table.upstream_connections)?,

@@ -176,6 +176,23 @@ fn base_paths() {
 }
 
 #[test]
+fn a_body_limit_of_zero_is_none() {
+    let rows = [
+        ("", "", None),
+        ("", "[limits]\nbody = 0\n", None),
+        ("", "[limits]\nbody = '0M'\n", None),
+        ("", "[limits]\nbody = '1K'\n", Some(1024)),
+        ("0", "[limits]\nbody = '1K'\n", None),
+        ("1", "[limits]\nbody = 0\n", Some(1)),
+    ];
+    for (env, toml, expected) in rows {
+        let config = load_from(&[("BODY_SIZE_LIMIT", env)], "", toml).unwrap();
+        assert_eq!(config.limits.body, expected, "{env} {toml}");
+        assert_eq!(config.describe().contains("\nbody = "), expected.is_some());
+    }
+}
+
+#[test]
 fn times() {
     let seconds = |toml: &str| load_from(&[], "", toml).map(|config| config.timeouts);
     let timeouts = seconds("[timeouts]\nrequest = 0\ndrain = '0'\ndrain_delay = '1m'\n").unwrap();

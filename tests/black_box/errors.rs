@@ -339,6 +339,16 @@ fn a_body_over_the_limit_is_413_before_anything_is_sent_upstream() {
 }
 
 #[test]
+fn a_body_limit_of_zero_is_no_limit() {
+    let rig = Rig::with(|setup| setup.env("BODY_SIZE_LIMIT", "0"));
+    let (mut client, mut peer, seen) =
+        rig.exchange(&request("POST", "/p/anthropic/files", &[], "content"));
+    assert_eq!(seen.text(), "content");
+    peer.send(ok("taken"));
+    assert_eq!(client.response().text(), "taken");
+}
+
+#[test]
 fn a_chunked_body_over_the_limit_is_413_and_cuts_the_upstream() {
     let rig = Rig::with(|setup| setup.env("BODY_SIZE_LIMIT", "10"));
     let mut client = rig.client();
