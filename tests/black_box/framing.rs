@@ -197,6 +197,7 @@ fn trailers_with_framing_routing_or_credential_fields_are_400() {
         "Authorization: Bearer x",
         "X-Api-Key: x",
         "api-key: x",
+        "Sec-WebSocket-Protocol: openai-insecure-api-key.x",
         "Connection: close",
         "bad name: x",
         " X-Folded: x",

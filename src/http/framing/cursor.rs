@@ -410,7 +410,7 @@ impl NamePrefix {
     fn is_forbidden(&self) -> bool {
         let written = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
         match head::name(written) {
-            Name::Other | Name::XRequestId | Name::SecWebsocketProtocol | Name::Date => false,
+            Name::Other | Name::XRequestId | Name::Date => false,
             Name::ContentLength
             | Name::TransferEncoding
             | Name::Host
@@ -432,6 +432,7 @@ impl NamePrefix {
             | Name::ApiKey
             | Name::XGoogApiKey
             | Name::XSluicegateKey
+            | Name::SecWebsocketProtocol
             | Name::XGomodelUserPath => true,
         }
     }

@@ -437,6 +437,7 @@ const FORBIDDEN: &[&str] = &[
     "api-key",
     "x-goog-api-key",
     "x-sluicegate-key",
+    "sec-websocket-protocol",
     "cookie",
     "set-cookie",
     "forwarded",
