@@ -407,17 +407,18 @@ impl Exchange {
     }
 
     /// Framing fields that must not go on: all where there can be no content (RFC 9110, section 8.6), the
-    /// coding where it is taken off, repetitions of an equal length.
+    /// coding towards a client of HTTP/1.0, also where there is no content for it to be taken off, repetitions
+    /// of an equal length.
     fn framing_removals(&self, scratch: &Scratch, head: &ResponseHead, removed: &mut FieldSet) {
         let mut lengths = 0;
         for (index, field) in scratch.fields.known() {
             let remove = match field.name {
-                Name::TransferEncoding => self.response.strip || head.status == 204,
+                Name::TransferEncoding => self.asker.http10 || head.status == 204,
                 Name::ContentLength => {
                     lengths += 1;
                     lengths > 1 || head.status == 204
                 }
-                Name::Trailer => self.response.strip,
+                Name::Trailer => self.asker.http10,
                 _ => false,
             };
             if remove {

@@ -36,6 +36,27 @@ fn an_http_1_0_client_that_asks_for_keep_alive_gets_no_chunked_framing_either() 
 }
 
 #[test]
+fn an_http_1_0_client_is_told_of_no_transfer_coding_where_there_is_no_content() {
+    let rig = Rig::plain();
+    for (method, status) in [("HEAD", "200 OK"), ("GET", "304 Not Modified")] {
+        let text = get_1_0("Connection: keep-alive\r\n").replace("GET", method);
+        let mut client = rig.client();
+        client.send(text);
+        let mut peer = rig.upstream.accept();
+        peer.head();
+        peer.send(format!(
+            "HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nX-A: 1\r\n\r\n"
+        ));
+        let head = client.head();
+        assert_eq!(head.value("x-a"), Some("1"));
+        for gone in ["transfer-encoding", "trailer"] {
+            assert_eq!(head.value(gone), None, "{method} {status}");
+        }
+        peer.close();
+    }
+}
+
+#[test]
 fn an_http_1_0_client_is_kept_only_when_it_asks() {
     let rig = Rig::plain();
     let (mut client, mut peer, _) = rig.exchange(&get_1_0("Connection: Keep-Alive\r\n"));
