@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::cors;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
-use crate::http::framing::{self, Cursor};
+use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{
     self, Field, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version,
 };
@@ -247,14 +247,12 @@ impl Connection {
         self.access = Access::begin(&worker, &gateway);
         let (at, content) = (HEADROOM, HEADROOM + head.len);
         let message = scratch.plain.get(at..at + received).unwrap_or_default();
-        let framed = framing::request_body(head, &scratch.fields, message).and_then(|length| {
-            let mut cursor = Cursor::new(length);
-            let advance = cursor.advance(message.get(head.len..).unwrap_or_default())?;
-            Ok((length, cursor, advance.taken))
-        });
-        let (length, cursor, taken) = match framed {
+        let (length, cursor, taken) = match framed(head, &scratch.fields, message) {
             Ok(framed) => framed,
-            Err(error) => return Step::After(self.refuse_unframed(error.into())),
+            Err(error) => {
+                let fault = error.into();
+                return Step::After(self.refuse_misframed(&fault, head, &scratch.fields, message));
+            }
         };
         // What lies behind the message waits for its turn.
         self.carry
@@ -313,7 +311,26 @@ impl Connection {
         }
     }
 
-    /// Answers a request that could not be framed, and ends the connection.
+    /// Answers a request whose head is whole and whose framing is not to be trusted, and ends the connection.
+    #[cold]
+    fn refuse_misframed(
+        &mut self,
+        fault: &Fault,
+        head: &RequestHead,
+        fields: &Fields,
+        message: &[u8],
+    ) -> After {
+        let id = request_id(&self.worker, fields, message);
+        self.access.head(head, fields, message, &id);
+        let asker = Asker {
+            persists: false,
+            ..Asker::new(head, fields, message, id)
+        };
+        self.send_error(fault, &asker);
+        After::Close { linger: true }
+    }
+
+    /// Answers a request whose head nobody can read, or none yet, and ends the connection.
     pub(super) fn refuse_unframed(&mut self, fault: Fault) -> After {
         let id = self.worker.ids.next();
         if self.busy.is_none() {
@@ -637,6 +654,18 @@ impl Asker {
             false => Persistence::Close,
         }
     }
+}
+
+/// How the content is framed, a cursor behind what came of it with the head, and how much that is.
+fn framed(
+    head: &RequestHead,
+    fields: &Fields,
+    message: &[u8],
+) -> Result<(BodyLength, Cursor, usize), FramingError> {
+    let length = framing::request_body(head, fields, message)?;
+    let mut cursor = Cursor::new(length);
+    let advance = cursor.advance(message.get(head.len..).unwrap_or_default())?;
+    Ok((length, cursor, advance.taken))
 }
 
 /// The client's own id where it may be echoed, else a new one.

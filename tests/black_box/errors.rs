@@ -312,6 +312,36 @@ fn a_request_that_could_not_be_framed_closes_the_connection() {
 }
 
 #[test]
+fn a_request_with_a_readable_head_that_could_not_be_framed_is_answered_as_its_own() {
+    let rig = Rig::plain();
+    for (lines, body, status) in [
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked", "", 400),
+        ("Content-Length: +3", "", 400),
+        ("Transfer-Encoding: gzip", "", 501),
+        ("Transfer-Encoding: chunked", "x\r\n", 400),
+    ] {
+        for method in ["POST", "HEAD"] {
+            let mut client = rig.client();
+            client.send(format!(
+                "{method} /p/anthropic/misframed HTTP/1.1\r\nHost: g\r\nX-Request-ID: mine\r\n\
+                 {lines}\r\n\r\n{body}"
+            ));
+            let got = match method {
+                "HEAD" => client.response_to_head(),
+                _ => client.response(),
+            };
+            assert_eq!(got.status(), status, "{lines}");
+            assert_eq!(got.value("x-request-id"), Some("mine"));
+            assert_eq!(got.value("request-id"), Some("mine"));
+            assert_eq!(got.value("connection"), Some("close"));
+            assert_eq!(client.expect_end(), End::Clean);
+        }
+    }
+    let line = |line: &str| line.contains("misframed") && line.contains("\"request_id\":\"mine\"");
+    rig.gateway.wait_log(line);
+}
+
+#[test]
 fn a_body_over_the_limit_is_413_before_anything_is_sent_upstream() {
     let upstream = Upstream::listen();
     for (limit, bytes) in [("10", 10_usize), ("1K", 1024), ("1M", 1_048_576)] {
