@@ -3,7 +3,7 @@
 use crate::cors;
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
-use crate::http::head::{self, FieldSet, HeadScan, Name, ResponseHead, Side};
+use crate::http::head::{self, Field, FieldSet, HeadScan, Name, ResponseHead, Side, list_has};
 use crate::http::rewrite;
 use crate::observe::Ending;
 
@@ -277,6 +277,11 @@ impl Exchange {
         end: usize,
     ) -> Flow {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
+        // Only a websocket was asked for (RFC 9110, section 7.8).
+        let names_it = |field: &Field| list_has(field.value.of(bytes), b"websocket");
+        if !scratch.fields.named(Name::Upgrade).any(names_it) {
+            return self.invalid(connection);
+        }
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, true);
         remove_framing(scratch, &mut removed);
         connection

@@ -175,6 +175,25 @@ fn a_101_that_nobody_asked_for_is_a_502() {
 }
 
 #[test]
+fn a_101_to_another_protocol_is_a_502() {
+    let upstream = Upstream::listen();
+    let gateway = Gateway::before(&upstream);
+    for lines in ["", "Upgrade: h2c\r\nConnection: Upgrade\r\n"] {
+        let mut client = gateway.connect();
+        client.send(asks());
+        let mut peer = upstream.accept();
+        peer.head();
+        peer.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\n{lines}\r\nraw"
+        ));
+        let answer = client.response();
+        assert_eq!(answer.status(), 502, "{lines:?}");
+        assert!(answer.text().contains("upstream_invalid_response"));
+        let _ = peer.wait_for_close();
+    }
+}
+
+#[test]
 fn an_upgrade_of_another_method_or_version_is_not_honoured() {
     not_honoured(&request("POST", REALTIME, &ASKS, "{}"));
     not_honoured(&request("DELETE", REALTIME, &ASKS, ""));
