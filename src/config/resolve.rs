@@ -239,23 +239,11 @@ impl Resolver<'_> {
     }
 
     fn auth(&self, sources: &Sources<'_>, table: &file::AuthTable) -> Result<Auth, ConfigError> {
-        let gomodel = self.env.secret("GOMODEL_MASTER_KEY")?;
-        let ours = self.env.secret("SLUICEGATE_MASTER_KEY")?;
+        let names = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
+        let master_key = self.env.secret_of_either(names)?;
         let written = self.written_master_key(sources, table)?;
-        let master_key = match (gomodel, ours) {
-            (Some(one), Some(other)) if one != other => {
-                let message =
-                    "GOMODEL_MASTER_KEY is set too and differs; expected only one of them";
-                return Err(ConfigError::new(
-                    "environment",
-                    "SLUICEGATE_MASTER_KEY",
-                    message,
-                ));
-            }
-            (gomodel, ours) => gomodel.or(ours).or(written),
-        };
         Ok(Auth {
-            master_key,
+            master_key: master_key.or(written),
             keys_file: self.path("SLUICEGATE_KEYS_FILE", &table.keys_file),
         })
     }

@@ -124,6 +124,34 @@ impl<'a> Env<'a> {
             .map_err(|expected| ConfigError::new(origin.from, key, expected))
     }
 
+    /// Whether the secret `key` or its file is set, and where; the environment wins.
+    fn secret_from(&self, key: &str) -> Option<&'static str> {
+        let by_file = format!("{key}_FILE");
+        let set = [key, &by_file].map(|key| self.find(key).map(|origin| origin.from));
+        let set = set.into_iter().flatten();
+        set.min_by_key(|from| *from != ENVIRONMENT)
+    }
+
+    /// A secret that has two names; in one source it may have only one value.
+    pub(super) fn secret_of_either(
+        &self,
+        [first, second]: [&str; 2],
+    ) -> Result<Option<Secret>, ConfigError> {
+        let from = match (self.secret_from(first), self.secret_from(second)) {
+            (Some(one), Some(other)) if one == other => one,
+            // The environment wins over `.env`, whichever of the names is in which.
+            (Some(ENVIRONMENT), _) => return self.secret(first),
+            (_, Some(ENVIRONMENT)) | (None, _) => return self.secret(second),
+            (Some(_), _) => return self.secret(first),
+        };
+        let (one, other) = (self.secret(first)?, self.secret(second)?);
+        if one != other {
+            let message = format!("{first} is set too and differs; expected only one of them");
+            return Err(ConfigError::new(from, second, message));
+        }
+        Ok(one)
+    }
+
     /// The secret in `key`, or in the file that `key_FILE` names.
     pub(super) fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let by_file = format!("{key}_FILE");

@@ -84,7 +84,28 @@ fn master_keys() {
             Some(MARKER),
         ),
     ];
-    for (env, dotenv, toml, expected) in rows {
+    let both_names: &[(Env<'_>, &str, &str, Option<&str>)] = &[
+        (
+            &[("GOMODEL_MASTER_KEY", "a")],
+            "SLUICEGATE_MASTER_KEY=b\n",
+            "",
+            Some("a"),
+        ),
+        (
+            &[("SLUICEGATE_MASTER_KEY", "a")],
+            "GOMODEL_MASTER_KEY_FILE=gone\n",
+            toml,
+            Some("a"),
+        ),
+        (
+            &[("SLUICEGATE_MASTER_KEY_FILE", "secret")],
+            "GOMODEL_MASTER_KEY=b\n",
+            "",
+            Some(MARKER),
+        ),
+        (&[], "SLUICEGATE_MASTER_KEY=b\n", toml, Some("b")),
+    ];
+    for (env, dotenv, toml, expected) in rows.iter().chain(both_names) {
         let config = load_from(env, dotenv, toml).unwrap();
         let found = config.auth.master_key.as_ref().map(Secret::expose);
         assert_eq!(
@@ -117,6 +138,7 @@ fn master_keys() {
             "",
             "[auth]\nmaster_key = 'a'\nmaster_key_file = 'secret'\n",
         ),
+        (&[], "GOMODEL_MASTER_KEY=a\nSLUICEGATE_MASTER_KEY=b\n", ""),
         (&[], "", "[auth]\nmaster_key = 'a b'\n"),
         (&[("GOMODEL_MASTER_KEY", "caf\u{e9}")], "", ""),
     ];
