@@ -208,6 +208,9 @@ impl Forward<'_> {
                     self.respell_coding = true;
                 }
                 Name::SecWebsocketProtocol => self.strip_key(request, index, field),
+                Name::Expect if !may_expect(request.head.version, field, request.buf) => {
+                    self.removed.insert(index);
+                }
                 _ => {}
             }
         }
@@ -314,9 +317,22 @@ fn asks_for_websocket(request: Request<'_>) -> bool {
 
 /// Only with content: without any there is nothing to wait for (RFC 9110, section 10.1.1).
 fn expects_continue(request: Request<'_>) -> bool {
-    request.length != BodyLength::Empty
-        && request.fields.named(Name::Expect).any(|field| {
-            let value = field.value.of(request.buf);
-            value.eq_ignore_ascii_case(b"100-continue")
-        })
+    let Request { buf, head, .. } = request;
+    request.length != BodyLength::Empty && asks_for_continue(head.version, request.fields, buf)
+}
+
+/// Whether the client may wait for a 100 (RFC 9110, section 10.1.1).
+#[must_use]
+pub fn asks_for_continue(version: Version, fields: &Fields, buf: &[u8]) -> bool {
+    let mut expectations = fields.named(Name::Expect);
+    expectations.any(|field| is_continue(field, buf) && may_expect(version, field, buf))
+}
+
+/// A 100-continue in HTTP/1.0 is to be ignored: that client knows no interim responses.
+fn may_expect(version: Version, field: &Field, buf: &[u8]) -> bool {
+    version == Version::Http11 || !is_continue(field, buf)
+}
+
+fn is_continue(field: &Field, buf: &[u8]) -> bool {
+    field.value.of(buf).eq_ignore_ascii_case(b"100-continue")
 }

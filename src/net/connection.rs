@@ -11,9 +11,7 @@ use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::cors;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
-use crate::http::head::{
-    self, Field, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version,
-};
+use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
 use crate::observe::Ending;
 use crate::observe::streams::{self, UnderWay};
 
@@ -627,13 +625,12 @@ pub struct Asker {
 
 impl Asker {
     fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
-        let expects = |field: &Field| field.value.of(buf).eq_ignore_ascii_case(b"100-continue");
         Self {
             id,
             head_only: head.method.of(buf) == b"HEAD",
             http10: head.version == Version::Http10,
             persists: framing::persists(head.version, fields, buf),
-            expects_continue: fields.named(Name::Expect).any(expects),
+            expects_continue: admission::asks_for_continue(head.version, fields, buf),
             cors: None,
         }
     }

@@ -101,6 +101,25 @@ fn another_expectation_is_relayed() {
 }
 
 #[test]
+fn an_http_1_0_client_expects_no_100() {
+    let rig = Rig::plain();
+    let lines = "Expect: 100-continue\r\nExpect: something-else\r\nContent-Length: 5\r\n\
+                 Connection: keep-alive\r\n";
+    let mut client = rig.client();
+    client.send(get_1_0(lines).replace("GET", "POST"));
+    let mut peer = rig.upstream.accept();
+    assert_eq!(peer.head().values("expect"), ["something-else"]);
+    // An answer before the content: nobody waits, so the connection goes on.
+    peer.send(ok("early"));
+    let got = client.response();
+    assert_eq!(got.text(), "early");
+    let kept = got.value("connection").map(str::to_lowercase);
+    assert_eq!(kept.as_deref(), Some("keep-alive"));
+    client.send("hello");
+    peer.expect("hello");
+}
+
+#[test]
 fn interim_responses_are_relayed_to_http_1_1_clients() {
     let rig = Rig::plain();
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
