@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
 use rustix::io::Errno;
@@ -37,6 +38,9 @@ impl Listener {
     }
 }
 
+/// How long all addresses together may be in use at the start, and how often they are tried.
+const PREDECESSOR_GONE: Duration = Duration::from_millis(500);
+const BIND_AGAIN: Duration = Duration::from_millis(5);
 /// Connections that may wait to be accepted; the system's own limit may be lower.
 const BACKLOG: i32 = 4096;
 
@@ -55,13 +59,14 @@ pub fn open(
         return Ok(inherited);
     }
     let mut open = Vec::new();
+    let until = Instant::now() + PREDECESSOR_GONE;
     for address in listen {
         let same = |listener: &Listener| listener.asked.as_ref() == Some(address);
         if let Some(at) = inherited.iter().position(same) {
             open.push(inherited.swap_remove(at));
             continue;
         }
-        match bind(address, workers) {
+        match bind_patiently(address, workers, until) {
             Ok(listener) => open.push(listener),
             Err(error) if family_is_missing(&error) && listen.len() > 1 => {}
             Err(error) => return Err(format!("cannot listen on {address}: {error}")),
@@ -131,6 +136,23 @@ fn family_is_missing(error: &io::Error) -> bool {
     let code = error.raw_os_error();
     code == Some(Errno::AFNOSUPPORT.raw_os_error())
         || code == Some(Errno::ADDRNOTAVAIL.raw_os_error())
+}
+
+/// As [`bind`]; an address in use is given until then to become free. The kernel closes what an io_uring held
+/// some time after its process has ended, so one that was killed still has its addresses when the next starts.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "at the start, when nothing runs yet"
+)]
+fn bind_patiently(address: &Listen, workers: usize, until: Instant) -> io::Result<Listener> {
+    loop {
+        match bind(address, workers) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(BIND_AGAIN);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 fn bind(address: &Listen, workers: usize) -> io::Result<Listener> {

@@ -40,6 +40,30 @@ fn an_idle_gateway_ends_with_0_on_sigterm_and_on_sigint() {
     }
 }
 
+/// Under io_uring the kernel keeps a killed process's listener for some milliseconds.
+#[test]
+fn a_gateway_starts_at_once_where_one_was_killed() {
+    // For its directory.
+    let place = Setup::bare();
+    let unix = format!("unix:{}", place.dir().join("gate.sock").display());
+    let mut gateway = Setup::new().start();
+    for round in 0..6 {
+        let listen = match round % 2 {
+            0 => gateway.addr().to_string(),
+            _ => format!("{},{unix}", gateway.addr()),
+        };
+        let next = Setup::new().env("SLUICEGATE_LISTEN", &listen);
+        // Something is left to be taken down with it.
+        let _kept: Vec<Wire> = (0..50).map(|_| gateway.connect()).collect();
+        gateway.signal(Signal::KILL);
+        assert_eq!(gateway.wait_exit(), None);
+        let next = next.start();
+        let mut client = next.connect();
+        wait_health(&mut client, 200);
+        gateway = next;
+    }
+}
+
 #[test]
 fn idle_connections_do_not_hold_up_a_drain() {
     for sides in [false, true].map(|client| Sides {
