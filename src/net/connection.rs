@@ -31,7 +31,8 @@ use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 pub struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Stream,
-    /// Received and not yet used: part of a head, or what came behind a message. Empty while idle.
+    /// Received and not yet used: part of a head, or what came behind a message. Empty while idle, but for
+    /// empty lines.
     pub(super) carry: Vec<u8>,
     scan: HeadScan,
     pub(super) deadline: Deadline,
@@ -149,7 +150,7 @@ impl Connection {
                 return step;
             }
             // Set once per phase: a head has to be whole in time, however slowly its bytes come.
-            let now_begun = !self.carry.is_empty() || self.client.is_handshaking();
+            let now_begun = self.has_begun() || self.client.is_handshaking();
             if begun != Some(now_begun) {
                 begun = Some(now_begun);
                 let wait = if now_begun || self.surplus {
@@ -160,13 +161,22 @@ impl Connection {
                 self.deadline.set(wait);
             }
             if !self.readable_in_time().await {
-                return Step::After(match self.carry.is_empty() {
-                    true => After::Close { linger: false },
-                    false if self.worker.is_stopping() => self.refuse_unframed(Fault::Draining),
-                    false => self.refuse_unframed(Fault::RequestHeadTimeout),
+                return Step::After(match self.has_begun() {
+                    false => {
+                        self.carry.clear();
+                        After::Close { linger: false }
+                    }
+                    true if self.worker.is_stopping() => self.refuse_unframed(Fault::Draining),
+                    true => self.refuse_unframed(Fault::RequestHeadTimeout),
                 });
             }
         }
+    }
+
+    /// Whether a byte of a request has come. Empty lines before it, which some clients send behind their content,
+    /// are none yet (RFC 9112, section 2.2).
+    fn has_begun(&self) -> bool {
+        !self.carry.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Whether bytes came before the deadline.

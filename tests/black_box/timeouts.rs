@@ -75,6 +75,28 @@ fn response_header_has_a_variable() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may block")]
+fn empty_lines_behind_a_message_are_no_request_that_has_begun() {
+    let limits = "[timeouts]\nrequest_header = 1\nidle_client = 3\n";
+    let rig = Rig::with(|setup| setup.toml(limits));
+    let text = request("POST", "/p/anthropic/x", &[], "ab") + "\r\n\r";
+    let (mut client, mut peer, _) = rig.exchange(&text);
+    peer.send(ok("first"));
+    client.response();
+    let mut other = rig.client();
+    other.send("\r\n");
+    // Longer than a head may take.
+    let begun = Instant::now();
+    thread::sleep(Duration::from_millis(1500));
+    other.send(get("/health"));
+    assert_eq!(other.response().status(), 200);
+    client.send("\n\r\n");
+    assert_eq!(client.expect_end(), End::Clean);
+    let after = begun.elapsed();
+    assert!(after < Duration::from_secs(8), "idle for {after:?}");
+}
+
+#[test]
 fn request_header_is_408_and_closes() {
     let rig = limited("request_header");
     let mut client = rig.client();
