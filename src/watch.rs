@@ -27,10 +27,14 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// Names the file, and the entry that cannot be used.
 pub fn read_keys(path: &Path) -> Result<Entries, String> {
     let from = path.display().to_string();
-    let content =
-        fs::read_to_string(path).map_err(|error| format!("{from}: cannot read it: {error}"))?;
+    let content = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
     Ok(keys.into())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let setting = "SLUICEGATE_KEYS_FILE (auth.keys_file)";
+    format!("{}: {setting}: cannot read it: {error}", path.display())
 }
 
 /// What is known of the keys file.
@@ -80,7 +84,7 @@ impl Watch {
             Err(error) => {
                 // What comes in its place may get the same number.
                 self.last = None;
-                Err(format!("{}: cannot read it: {error}", path.display()))
+                Err(unreadable(path, &error))
             }
         };
         match read {

@@ -151,6 +151,11 @@ impl<'de> Deserialize<'de> for Scalar {
                 Ok(Scalar(value.to_string()))
             }
 
+            /// None is wanted anywhere, so it keeps its point and is refused where its key is known.
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
+                Ok(Scalar(format!("{value:?}")))
+            }
+
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Scalar, E> {
                 Ok(Scalar(value.to_owned()))
             }
@@ -188,9 +193,16 @@ pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> Conf
         || path.to_owned(),
         |before| format!("{path} line {}", before.matches('\n').count() + 1),
     );
-    let key = error
-        .span()
-        .map_or_else(String::new, |span| key_at(content, span.start));
+    let key = error.span().map_or_else(String::new, |span| {
+        // The key itself is what was found twice.
+        let twice = error.message() == "duplicate key";
+        let behind = content.get(span.start..).filter(|_| twice);
+        let sign = behind.and_then(|behind| behind.find('='));
+        key_at(
+            content,
+            sign.map_or(span.start, |sign| span.start + sign + 1),
+        )
+    });
     ConfigError::new(&from, &key, without_value(error.message()))
 }
 
@@ -203,7 +215,9 @@ fn key_at(content: &str, at: usize) -> String {
     };
     let mut headers = before
         .lines()
-        .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'));
+        .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'))
+        // As in `[[key]]`.
+        .map(|name| name.trim_matches(['[', ']']));
     let table = headers.next_back().unwrap_or_default();
     let name = [table, key.trim()].join(".");
     let name = name.trim_start_matches('.');
@@ -222,6 +236,7 @@ fn without_value(message: &str) -> String {
     }
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if expected.starts_with("struct ") => "expected a table".to_owned(),
+        Some((_, "i64")) => "expected a whole number".to_owned(),
         Some((_, expected)) => format!("expected {expected}"),
         None => "expected another value".to_owned(),
     }

@@ -112,7 +112,8 @@ struct Entry {
     sha256: String,
     #[serde(default)]
     disabled: bool,
-    expires: Option<String>,
+    /// A string, or a date and time of TOML's own.
+    expires: Option<toml::Value>,
     providers: Option<Vec<String>>,
     rate: Option<String>,
     streams: Option<i64>,
@@ -162,8 +163,7 @@ impl Entry {
         let sha256 = digest(&self.sha256).ok_or("expected sha256 as 64 hexadecimal digits")?;
         let expires = match &self.expires {
             Some(time) => Some(
-                crate::date::parse_rfc3339(time)
-                    .ok_or("expected expires as a time such as 2027-01-31T00:00:00Z")?,
+                instant(time).ok_or("expected expires as a time such as 2027-01-31T00:00:00Z")?,
             ),
             None => None,
         };
@@ -188,6 +188,15 @@ impl Entry {
             rate: self.rate.as_deref().map(Rate::parse).transpose()?,
             streams,
         })
+    }
+}
+
+/// Seconds since 1970.
+fn instant(written: &toml::Value) -> Option<u64> {
+    match written {
+        toml::Value::String(text) => crate::date::parse_rfc3339(text),
+        toml::Value::Datetime(time) => crate::date::parse_rfc3339(&time.to_string()),
+        _ => None,
     }
 }
 
@@ -264,6 +273,9 @@ mod tests {
             "[[key]]\nid = \"a\"\nsha256 = \"xyz\"\n".to_owned(),
             format!("{head}rate = \"1/d\"\n"),
             format!("{head}expires = \"soon\"\n"),
+            format!("{head}expires = 2030-01-01\n"),
+            format!("{head}expires = 2030-01-01T00:00:00\n"),
+            format!("{head}expires = 1\n"),
             format!("{head}streams = 0\n"),
             format!("{head}streams = -1\n"),
             format!("{head}allow = [\"/chat\"]\n"),
@@ -279,6 +291,41 @@ mod tests {
             "[[keys]]\n".to_owned(),
         ] {
             assert!(parse(&broken, "f").is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn times_may_be_written_without_quotes() {
+        let digest = "ab".repeat(32);
+        for time in ["1970-01-02T00:00:00Z", "1970-01-02T01:00:00+01:00"] {
+            for written in [time.to_owned(), format!("'{time}'")] {
+                let text = format!("[[key]]\nid = 'a'\nsha256 = '{digest}'\nexpires = {written}\n");
+                assert_eq!(
+                    parse(&text, "f").unwrap()[0].expires,
+                    Some(86_400),
+                    "{written}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let digest = "ab".repeat(32);
+        let head = format!("[[key]]\nid = \"a\"\nsha256 = \"{digest}\"\n");
+        for (line, message) in [
+            ("name = 1", "f line 4: key.name: expected a string"),
+            (
+                "streams = 'x'",
+                "f line 4: key.streams: expected a whole number",
+            ),
+            (
+                "expires = 5",
+                "f: key a: expected expires as a time such as 2027-01-31T00:00:00Z",
+            ),
+        ] {
+            let error = parse(&format!("{head}{line}\n"), "f").unwrap_err();
+            assert_eq!(error.to_string(), message);
         }
     }
 

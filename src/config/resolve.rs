@@ -56,8 +56,12 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         metrics: resolver.metrics(file.metrics)?,
         log: resolver.log(sources, &file.log)?,
         upstream: UpstreamTls {
-            ca_file: resolver.path("SSL_CERT_FILE", &file.upstream.ca_file),
-            ca_dir: resolver.path("SSL_CERT_DIR", &None),
+            ca_file: resolver.path(
+                "SSL_CERT_FILE",
+                "upstream.ca_file",
+                file.upstream.ca_file.as_deref(),
+            )?,
+            ca_dir: resolver.path("SSL_CERT_DIR", "", None)?,
         },
         providers,
         file: path,
@@ -131,11 +135,18 @@ impl Resolver<'_> {
             .unwrap_or(default))
     }
 
-    fn path(&self, variable: &str, written: &Option<String>) -> Option<PathBuf> {
-        self.env
-            .get(variable)
-            .or(written.as_deref())
-            .map(PathBuf::from)
+    /// An empty path is no way to have none: with keys it would open the gateway.
+    fn path(
+        &self,
+        variable: &str,
+        key: &str,
+        written: Option<&str>,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        if written == Some("") {
+            let message = "expected the path of a file; leave it out for none";
+            return Err(ConfigError::new(self.from, key, message));
+        }
+        Ok(self.env.get(variable).or(written).map(PathBuf::from))
     }
 
     fn server(&self, table: &file::ServerTable) -> Result<Server, ConfigError> {
@@ -214,10 +225,15 @@ impl Resolver<'_> {
 
     fn tls(&self, table: Option<&file::TlsTable>) -> Result<Option<ServerTls>, ConfigError> {
         let written =
-            |get: fn(&file::TlsTable) -> &Option<String>| table.and_then(|t| get(t).clone());
-        let cert = self.path("SLUICEGATE_TLS_CERT", &written(|t| &t.cert));
-        let key = self.path("SLUICEGATE_TLS_KEY", &written(|t| &t.key));
-        let client_ca = written(|t| &t.client_ca).map(PathBuf::from);
+            |get: fn(&file::TlsTable) -> &Option<String>| table.and_then(|t| get(t).as_deref());
+        let path = |variable, key, written| self.path(variable, key, written);
+        let cert = path(
+            "SLUICEGATE_TLS_CERT",
+            "server.tls.cert",
+            written(|t| &t.cert),
+        )?;
+        let key = path("SLUICEGATE_TLS_KEY", "server.tls.key", written(|t| &t.key))?;
+        let client_ca = path("", "server.tls.client_ca", written(|t| &t.client_ca))?;
         match (cert, key) {
             (Some(cert), Some(key)) => Ok(Some(ServerTls {
                 cert,
@@ -244,7 +260,11 @@ impl Resolver<'_> {
         let written = self.written_master_key(sources, table)?;
         Ok(Auth {
             master_key: master_key.or(written),
-            keys_file: self.path("SLUICEGATE_KEYS_FILE", &table.keys_file),
+            keys_file: self.path(
+                "SLUICEGATE_KEYS_FILE",
+                "auth.keys_file",
+                table.keys_file.as_deref(),
+            )?,
         })
     }
 

@@ -40,7 +40,7 @@ impl TlsConfigs {
 /// Reads certificates, key and roots.
 ///
 /// # Errors
-/// A message that names the file and what is wrong with it.
+/// A message that names the setting, the file and what is wrong with it.
 pub fn load(config: &Config) -> Result<TlsConfigs, String> {
     let server = config.server.tls.as_ref().map(server).transpose()?;
     let needs_roots = config.providers.iter().any(|provider| provider.base.tls);
@@ -65,9 +65,9 @@ pub fn load(config: &Config) -> Result<TlsConfigs, String> {
 const ALPN: &[u8] = b"http/1.1";
 
 fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
-    let certificates = certificates(&files.cert)?;
+    let certificates = certificates(SERVER_CERT, &files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key);
-    let key = key.map_err(|error| no_key(&files.key, &error))?;
+    let key = key.map_err(|error| no_key(SERVER_KEY, &files.key, &error))?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -77,12 +77,15 @@ fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
         Some(path) => {
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| at(path, error))?)
+            let verifier = verifier
+                .build()
+                .map_err(|error| at(CLIENT_CA, path, error))?;
+            builder.with_client_cert_verifier(verifier)
         }
     };
     let mut config = builder
         .with_single_cert(certificates, key)
-        .map_err(|error| misfit(&files.cert, &error))?;
+        .map_err(|error| misfit(SERVER_CERT, &files.cert, &error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Stateless tickets: a client that reconnects resumes with any worker.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
@@ -103,8 +106,18 @@ fn trusted(trust: &UpstreamTls, needed: bool) -> Result<RootCertStore, String> {
                 .errors
                 .first()
                 .map_or_else(String::new, |error| format!(": {error}"));
-            let named = file.or(dir).unwrap_or(Path::new(""));
-            return Err(at(named, format!("expected certificates in PEM{why}")));
+            let named = match (file, dir) {
+                (None, Some(dir)) => ("SSL_CERT_DIR", dir),
+                _ => (
+                    "SSL_CERT_FILE (upstream.ca_file)",
+                    file.unwrap_or(Path::new("")),
+                ),
+            };
+            return Err(at(
+                named.0,
+                named.1,
+                format!("expected certificates in PEM{why}"),
+            ));
         }
     } else if needed {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -132,11 +145,11 @@ fn client(
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let read = CertificateDer::pem_slice_iter(&identity.cert_pem).collect();
-            let chain = chain(&identity.cert, read)?;
+            let chain = chain("client_cert", &identity.cert, read)?;
             let key = PrivateKeyDer::from_pem_slice(identity.expose_key());
-            let key = key.map_err(|error| no_key(&identity.key, &error))?;
+            let key = key.map_err(|error| no_key("client_key", &identity.key, &error))?;
             let config = builder.with_client_auth_cert(chain, key);
-            config.map_err(|error| misfit(&identity.cert, &error))?
+            config.map_err(|error| misfit("client_cert", &identity.cert, &error))?
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -144,38 +157,62 @@ fn client(
     Ok(Arc::new(config))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+const SERVER_CERT: &str = "SLUICEGATE_TLS_CERT (server.tls.cert)";
+const SERVER_KEY: &str = "SLUICEGATE_TLS_KEY (server.tls.key)";
+const CLIENT_CA: &str = "server.tls.client_ca";
+
+fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    chain(path, read)
+    chain(setting, path, read)
 }
 
 fn chain(
+    setting: &str,
     path: &Path,
     read: Result<Vec<CertificateDer<'static>>, pem::Error>,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = read.map_err(|error| at(path, error))?;
+    let certificates = read.map_err(|error| {
+        at(
+            setting,
+            path,
+            format!("expected certificates in PEM: {error}"),
+        )
+    })?;
     if certificates.is_empty() {
-        return Err(at(path, "expected a certificate chain in PEM, found none"));
+        return Err(at(
+            setting,
+            path,
+            "expected a certificate chain in PEM, found none",
+        ));
     }
     Ok(certificates)
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        store.add(certificate).map_err(|error| at(path, error))?;
+    for certificate in certificates(CLIENT_CA, path)? {
+        let added = store.add(certificate);
+        added.map_err(|error| at(CLIENT_CA, path, error))?;
     }
     Ok(store)
 }
 
-fn no_key(path: &Path, error: &pem::Error) -> String {
-    at(path, format!("expected a private key in PEM: {error}"))
+fn no_key(setting: &str, path: &Path, error: &pem::Error) -> String {
+    at(
+        setting,
+        path,
+        format!("expected a private key in PEM: {error}"),
+    )
 }
 
-fn misfit(path: &Path, error: &rustls::Error) -> String {
-    at(path, format!("certificate and key do not fit: {error}"))
+fn misfit(setting: &str, path: &Path, error: &rustls::Error) -> String {
+    at(
+        setting,
+        path,
+        format!("certificate and key do not fit: {error}"),
+    )
 }
 
-fn at(path: &Path, what: impl Display) -> String {
-    format!("{}: {what}", path.display())
+fn at(setting: &str, path: &Path, what: impl Display) -> String {
+    format!("{setting}: {}: {what}", path.display())
 }

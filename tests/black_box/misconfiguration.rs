@@ -56,7 +56,11 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
             "nowhere",
             &["nowhere", "GOMODEL_MASTER_KEY_FILE"],
         ),
-        ("SLUICEGATE_KEYS_FILE", "nowhere", &["nowhere"]),
+        (
+            "SLUICEGATE_KEYS_FILE",
+            "nowhere",
+            &["nowhere", "SLUICEGATE_KEYS_FILE (auth.keys_file)"],
+        ),
         (
             "ENABLE_PASSTHROUGH_ROUTES",
             "maybe",
@@ -113,7 +117,15 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
             &["LOG_FORMAT", "expected text, json or logfmt"],
         ),
         ("LOG_LEVEL", "loud", &["LOG_LEVEL", "expected error"]),
-        ("SSL_CERT_FILE", "nowhere.pem", &["nowhere.pem"]),
+        (
+            "SSL_CERT_FILE",
+            "nowhere.pem",
+            &[
+                "nowhere.pem",
+                "SSL_CERT_FILE (upstream.ca_file)",
+                "expected",
+            ],
+        ),
         (
             "SLUICEGATE_CONFIG",
             "nowhere.toml",
@@ -208,6 +220,42 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
             &["auth.master_key", "expected only one"],
         ),
         ("[auth]\nkeys_file = \"nowhere\"\n", &["nowhere"]),
+        (
+            "[auth]\nkeys_file = \"\"\n",
+            &["auth.keys_file", "expected the path"],
+        ),
+        (
+            "[timeouts]\nconnect = 1.5\n",
+            &["timeouts.connect", "expected whole seconds"],
+        ),
+        (
+            "[timeouts]\nconnect = 2.0\n",
+            &["timeouts.connect", "expected whole seconds"],
+        ),
+        (
+            "[server]\nworkers = 1\nworkers = 2\n",
+            &["line 3", "server.workers", "duplicate key"],
+        ),
+        (
+            "[limits]\nin_flight = true\n",
+            &["limits.in_flight", "expected a number"],
+        ),
+        (
+            "[limits]\nbody = [1]\n",
+            &["line 2", "limits.body", "expected"],
+        ),
+        (
+            "[server.tls]\ncert = \"nowhere\"\nkey = \"key.pem\"\n",
+            &[
+                "nowhere",
+                "SLUICEGATE_TLS_CERT (server.tls.cert)",
+                "expected",
+            ],
+        ),
+        (
+            "[server.tls]\ncert = \"cert.pem\"\nkey = \"nowhere\"\n",
+            &["nowhere", "SLUICEGATE_TLS_KEY (server.tls.key)", "expected"],
+        ),
         (
             "[providers]\nopenai = \"gk-marker\"\n",
             &["line 2", "expected a table"],
