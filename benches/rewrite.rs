@@ -60,7 +60,7 @@ fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usi
         length,
     };
     let now = Now {
-        unix_seconds: 0,
+        unix_seconds: || 0,
         monotonic_nanos: || 0,
     };
     let Ok(Admission::Forward(forward)) = admit(gateway, parsed, now).outcome else {
