@@ -108,6 +108,9 @@ enum Leaving {
 /// How long idle connections have for their end when the process stops.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// How long clients that have connected, or begun a request head, have to make a request of it when a drain begins.
+const BEGINNERS: Duration = Duration::from_secs(2);
+
 /// How often a drain looks whether it is over.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -427,7 +430,13 @@ impl Server {
         if self.second_signal(DRAIN_POLL, |_| false) {
             return ExitCode::FAILURE;
         }
-        if self.second_signal(limit, Self::is_idle) {
+        // Nor is a request that a client has connected for, or begun to send, lost where it comes soon.
+        let begin = Instant::now();
+        let quiet = |server: &Self| server.is_idle() && !server.awaits_requests();
+        if self.second_signal(limit.min(BEGINNERS), quiet) {
+            return ExitCode::FAILURE;
+        }
+        if self.second_signal(limit.saturating_sub(begin.elapsed()), Self::is_idle) {
             return ExitCode::FAILURE;
         }
         if !self.is_idle() {
@@ -456,6 +465,12 @@ impl Server {
             let coming = worker.coming.load(Ordering::Acquire);
             coming + worker.in_flight.load(Ordering::Relaxed) == 0
         })
+    }
+
+    /// Whether a client has connected and not asked for anything, or is in the middle of a request head.
+    fn awaits_requests(&self) -> bool {
+        let begins = |worker: &Counters| worker.beginning.load(Ordering::Relaxed) > 0;
+        self.counters.iter().any(begins)
     }
 
     /// Waits until `done`, for `time` or until another ending signal; whether it was that.

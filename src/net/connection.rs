@@ -13,6 +13,7 @@ use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
 use crate::observe::Ending;
+use crate::observe::counters::{down, up};
 use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
@@ -39,6 +40,10 @@ pub struct Connection {
     hangup: Hangup,
     /// Accepted beyond `limits.connections`: only told so, or asked for the health.
     surplus: bool,
+    /// No request has come yet.
+    fresh: bool,
+    /// A request may be on its way; counted as that.
+    beginning: bool,
     /// Held from a request's arrival until its answer is with the kernel.
     busy: Option<Busy>,
     /// The request under way.
@@ -102,6 +107,8 @@ pub fn serve(
         deadline: worker.clock.register(),
         hangup: Hangup::new(worker.hangups.clone()),
         surplus,
+        fresh: true,
+        beginning: false,
         busy: None,
         access: Access::default(),
         peer,
@@ -153,6 +160,7 @@ impl Connection {
             let now_begun = self.has_begun() || self.client.is_handshaking();
             if begun != Some(now_begun) {
                 begun = Some(now_begun);
+                self.begins(now_begun || self.fresh);
                 let wait = if now_begun || self.surplus {
                     timeouts.request_header
                 } else {
@@ -170,6 +178,18 @@ impl Connection {
                     true => self.refuse_unframed(Fault::RequestHeadTimeout),
                 });
             }
+        }
+    }
+
+    /// Counts the connection among those on which a request may be on its way, or no longer.
+    fn begins(&mut self, begins: bool) {
+        if std::mem::replace(&mut self.beginning, begins) == begins {
+            return;
+        }
+        let counter = &self.worker.counters().beginning;
+        match begins {
+            true => up(counter),
+            false => down(counter),
         }
     }
 
@@ -251,6 +271,8 @@ impl Connection {
         self.scan = HeadScan::default();
         let worker = self.worker.clone();
         self.busy = Some(worker.busy());
+        self.fresh = false;
+        self.begins(false);
         let gateway = worker.gateway();
         self.access = Access::begin(&worker, &gateway);
         let (at, content) = (HEADROOM, HEADROOM + head.len);
@@ -613,6 +635,12 @@ impl Connection {
     /// Whether bytes behind the request may be taken to see whether the client is still there.
     pub(super) fn may_carry(&self) -> bool {
         self.carry.len() < CARRY_BYTES_MAX
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.begins(false);
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Counters {
     pub open: AtomicUsize,
     /// Clients on their way from other workers, which count here too.
     pub coming: AtomicUsize,
+    /// Client connections on which a request may be on its way: none has come yet, or a part of one.
+    pub beginning: AtomicUsize,
     /// Connections accepted.
     pub connections: AtomicU64,
     /// Tasks that panicked.
@@ -62,6 +64,7 @@ impl Default for Counters {
             in_flight: AtomicUsize::default(),
             open: AtomicUsize::default(),
             coming: AtomicUsize::default(),
+            beginning: AtomicUsize::default(),
             connections: AtomicU64::default(),
             panics: AtomicU64::default(),
             warm_hits: AtomicU64::default(),

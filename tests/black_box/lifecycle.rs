@@ -413,6 +413,43 @@ fn a_worker_that_cannot_run_takes_the_process_with_it() {
     assert!(failed_itself);
 }
 
+/// Nothing else is under way: what is to come counts all the same.
+#[test]
+fn clients_that_have_connected_or_begun_are_served_though_the_process_ends() {
+    for signal in [Signal::TERM, Signal::USR2] {
+        let mut rig = Rig::plain();
+        let (mut fresh, mut half) = (rig.client(), rig.client());
+        let request = get("/p/openai/models");
+        let (begin, rest) = request.split_at(request.len() - 2);
+        half.send(begin);
+        rig.settle();
+        rig.gateway.signal(signal);
+        match signal {
+            Signal::TERM => wait_refused(&rig.gateway),
+            _ => drop(rig.gateway.successor(0)),
+        }
+        half.send(rest);
+        let mut peer = rig.upstream.accept();
+        peer.request();
+        fresh.send(&request);
+        let mut other = rig.upstream.accept();
+        other.request();
+        for (client, peer) in [(&mut half, &mut peer), (&mut fresh, &mut other)] {
+            peer.send(ok("served"));
+            let got = client.response();
+            assert_eq!(
+                (got.text(), got.value("connection")),
+                ("served".into(), Some("close"))
+            );
+        }
+        let ended = match signal {
+            Signal::TERM => rig.gateway.wait_exit(),
+            _ => rig.gateway.wait_succeeded(),
+        };
+        assert_eq!(ended, Some(0));
+    }
+}
+
 #[test]
 fn a_request_that_is_not_whole_when_the_process_ends_gets_503() {
     let mut rig = Rig::plain();
