@@ -10,6 +10,7 @@
 pub mod accept;
 pub mod access;
 pub mod alarm;
+pub mod asker;
 pub mod balance;
 pub mod connect;
 pub mod connection;

@@ -3,24 +3,22 @@
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::admission::{self, Admission, Decision, Now, Request};
-use crate::cors;
-use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
+use crate::error::{ErrorResponse, Fault, Scarce};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
-use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, Name, RequestHead, Version};
+use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead};
 use crate::observe::Ending;
 use crate::observe::counters::{down, up};
 use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
+use super::asker::{Asker, request_id};
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
-use super::ids::RequestId;
 use super::local::Answer;
 use super::peer::Peer;
 use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
@@ -644,53 +642,6 @@ impl Drop for Connection {
     }
 }
 
-/// What an answer of our own depends on in the request.
-#[derive(Clone, Debug)]
-pub struct Asker {
-    /// Goes into the answer.
-    pub id: RequestId,
-    /// A HEAD request: the answer has no content.
-    pub head_only: bool,
-    /// The client speaks HTTP/1.0.
-    pub http10: bool,
-    /// The client lets the connection stay open (RFC 9112, section 9.3).
-    pub persists: bool,
-    /// The client may wait for a 100.
-    pub expects_continue: bool,
-    /// What the answer says to browsers, where they are spoken to.
-    pub cors: Option<Arc<cors::Lines>>,
-}
-
-impl Asker {
-    fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
-        Self {
-            id,
-            head_only: head.method.of(buf) == b"HEAD",
-            http10: head.version == Version::Http10,
-            persists: framing::persists(head.version, fields, buf),
-            expects_continue: admission::asks_for_continue(head.version, fields, buf),
-            cors: None,
-        }
-    }
-
-    /// The field lines for a browser, where there are any.
-    #[must_use]
-    pub fn cors(&self) -> &[u8] {
-        self.cors.as_ref().map_or(&[], |lines| lines.answer())
-    }
-
-    /// What the answer says of the connection.
-    #[must_use]
-    pub fn persistence(&self, idle: Duration) -> Persistence {
-        match self.persists {
-            true => Persistence::KeepAlive {
-                timeout_secs: idle.as_secs().saturating_sub(1),
-            },
-            false => Persistence::Close,
-        }
-    }
-}
-
 /// How the content is framed, a cursor behind what came of it with the head, and how much that is.
 fn framed(
     head: &RequestHead,
@@ -701,13 +652,6 @@ fn framed(
     let mut cursor = Cursor::new(length);
     let advance = cursor.advance(message.get(head.len..).unwrap_or_default())?;
     Ok((length, cursor, advance.taken))
-}
-
-/// The client's own id where it may be echoed, else a new one.
-fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
-    let sent = fields.named(Name::XRequestId).next();
-    sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
-        .unwrap_or_else(|| worker.ids.next())
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead};
 use crate::observe::{self, Ending, Phase};
 
+use super::asker::Asker;
 use super::connect::{self, ConnectError};
-use super::connection::{After, Asker, Connection};
+use super::connection::{After, Connection};
 use super::ids::IdLine;
 use super::pool::Upstream;
 use super::response::Response;

@@ -4,7 +4,7 @@ use crate::admission::Admission;
 use crate::date::imf_fixdate;
 use crate::error::Persistence;
 
-use super::connection::Asker;
+use super::asker::Asker;
 
 const JSON: Option<&str> = Some("application/json");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";

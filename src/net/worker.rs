@@ -34,8 +34,9 @@ use crate::tls::handshake::Role;
 
 use super::accept::accept;
 use super::alarm::Alarm;
+use super::asker::Asker;
 use super::balance::{self, Peers};
-use super::connection::{self, Asker};
+use super::connection;
 use super::deadline::{Clock, Tick};
 use super::exchange::Spares;
 use super::hangup::Hangups;

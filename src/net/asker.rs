@@ -1,0 +1,70 @@
+//! What an answer of the gateway's own, or its share in a provider's, depends on in the request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admission;
+use crate::cors;
+use crate::error::Persistence;
+use crate::http::framing;
+use crate::http::head::{Fields, Name, RequestHead, Version};
+
+use super::ids::RequestId;
+use super::worker::Worker;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Goes into the answer.
+    pub id: RequestId,
+    /// A HEAD request: the answer has no content.
+    pub head_only: bool,
+    /// The client speaks HTTP/1.0.
+    pub http10: bool,
+    /// The client lets the connection stay open (RFC 9112, section 9.3).
+    pub persists: bool,
+    /// The client may wait for a 100.
+    pub expects_continue: bool,
+    /// What the answer says to browsers, where they are spoken to.
+    pub cors: Option<Arc<cors::Lines>>,
+}
+
+impl Asker {
+    /// What this request says of it.
+    #[must_use]
+    pub fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
+        Self {
+            id,
+            head_only: head.method.of(buf) == b"HEAD",
+            http10: head.version == Version::Http10,
+            persists: framing::persists(head.version, fields, buf),
+            expects_continue: admission::asks_for_continue(head.version, fields, buf),
+            cors: None,
+        }
+    }
+
+    /// The field lines for a browser, where there are any.
+    #[must_use]
+    pub fn cors(&self) -> &[u8] {
+        self.cors.as_ref().map_or(&[], |lines| lines.answer())
+    }
+
+    /// What the answer says of the connection.
+    #[must_use]
+    pub fn persistence(&self, idle: Duration) -> Persistence {
+        match self.persists {
+            true => Persistence::KeepAlive {
+                timeout_secs: idle.as_secs().saturating_sub(1),
+            },
+            false => Persistence::Close,
+        }
+    }
+}
+
+/// The client's own id where it may be echoed, else a new one.
+#[must_use]
+pub fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
+    let sent = fields.named(Name::XRequestId).next();
+    sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
+        .unwrap_or_else(|| worker.ids.next())
+}
