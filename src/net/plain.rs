@@ -114,12 +114,12 @@ impl PlainStream {
     fn send_held(&mut self, bytes: &[u8]) -> io::Result<()> {
         let slices = [IoSlice::new(&self.unsent), IoSlice::new(bytes)];
         let sent = self.socket.send_vectored(&slices)?.unwrap_or(0);
+        if sent == self.unsent.len() + bytes.len() {
+            self.unsent = Vec::new();
+            return Ok(());
+        }
         self.unsent.extend_from_slice(bytes);
         self.sent = sent;
-        if sent == self.unsent.len() {
-            self.unsent = Vec::new();
-            self.sent = 0;
-        }
         Ok(())
     }
 
