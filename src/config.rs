@@ -208,7 +208,8 @@ pub struct Timeouts {
     pub response_header: Duration,
     /// Connecting, TLS included.
     pub connect: Duration,
-    /// First byte of a head until its last.
+    /// First byte of a head until its last; and as long for the first byte of a connection's first, and
+    /// for the TLS handshake.
     pub request_header: Duration,
     /// Between requests.
     pub idle_client: Duration,

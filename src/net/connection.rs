@@ -80,6 +80,19 @@ enum Step {
     After(After),
 }
 
+/// What a connection without a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// The end of the TLS handshake.
+    Handshake,
+    /// The first byte of its first request.
+    First,
+    /// The first byte of another one.
+    Another,
+    /// The rest of a head.
+    Rest,
+}
+
 /// Most bytes of unwanted content that are read to keep a connection usable.
 const DISCARD_BYTES_MAX: usize = 64 * 1024;
 /// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
@@ -149,22 +162,21 @@ impl Connection {
         let gateway = self.worker.gateway();
         let timeouts = &gateway.config.timeouts;
         self.deadline.limit(None);
-        let mut begun = None;
+        let mut awaited = None;
         loop {
             if let Some(step) = self.try_request() {
                 return step;
             }
-            // Set once per phase: a head has to be whole in time, however slowly its bytes come.
-            let now_begun = self.has_begun() || self.client.is_handshaking();
-            if begun != Some(now_begun) {
-                begun = Some(now_begun);
-                self.begins(now_begun || self.fresh);
-                let wait = if now_begun || self.surplus {
-                    timeouts.request_header
-                } else {
-                    timeouts.idle_client
-                };
-                self.deadline.set(wait);
+            // Set once for each: a head has to be whole in time, however slowly its bytes come.
+            let now_awaited = self.awaits();
+            if awaited != Some(now_awaited) {
+                awaited = Some(now_awaited);
+                let idle = now_awaited == Awaited::Another;
+                self.begins(!idle);
+                self.deadline.set(match idle && !self.surplus {
+                    true => timeouts.idle_client,
+                    false => timeouts.request_header,
+                });
             }
             if !self.readable_in_time().await {
                 return Step::After(match self.has_begun() {
@@ -188,6 +200,15 @@ impl Connection {
         match begins {
             true => up(counter),
             false => down(counter),
+        }
+    }
+
+    fn awaits(&self) -> Awaited {
+        match () {
+            () if self.client.is_handshaking() => Awaited::Handshake,
+            () if self.has_begun() => Awaited::Rest,
+            () if self.fresh => Awaited::First,
+            () => Awaited::Another,
         }
     }
 

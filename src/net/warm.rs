@@ -18,8 +18,9 @@ use super::deadline::Tick;
 use super::pool::{self, Upstream};
 use super::worker::Worker;
 
-/// How long an unused connection is kept.
-pub const UNUSED_MAX: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept: less than the ten seconds after which another gateway of this kind, as a
+/// provider, takes it for a client that does not mean it.
+pub const UNUSED_MAX: Duration = Duration::from_secs(8);
 /// How long after its last request a provider is kept warm.
 const LINGERING: Duration = Duration::from_secs(300);
 /// How long a provider that could not be reached is left alone.

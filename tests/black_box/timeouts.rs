@@ -84,6 +84,8 @@ fn empty_lines_behind_a_message_are_no_request_that_has_begun() {
     peer.send(ok("first"));
     client.response();
     let mut other = rig.client();
+    other.send(get("/health"));
+    other.response();
     other.send("\r\n");
     // Longer than a head may take.
     let begun = Instant::now();
@@ -234,6 +236,37 @@ fn a_connection_without_a_request_is_closed_without_an_answer() {
     let rig = Rig::with(|setup| setup.toml("[timeouts]\nidle_client = 1\nrequest_header = 1\n"));
     let mut client = rig.client();
     assert_eq!(client.expect_end(), End::Clean);
+}
+
+/// Plain and under TLS, where a second for the handshake comes before it.
+#[test]
+fn a_fresh_connection_that_says_nothing_has_as_long_as_a_head() {
+    for client in [false, true] {
+        let sides = Sides {
+            client,
+            upstream: false,
+        };
+        let rig = Rig::on(sides, |setup| {
+            setup.toml("[timeouts]\nrequest_header = 1\n")
+        });
+        let mut kept = rig.client();
+        kept.send(get("/health"));
+        kept.response();
+        // Empty lines are no request that has begun.
+        for nothing in ["", "\r\n"] {
+            let mut silent = rig.client();
+            if client {
+                silent.handshake().unwrap();
+            }
+            silent.send(nothing);
+            let about = About::now();
+            assert_eq!(silent.expect_end(), End::Clean, "{sides:?} {nothing:?}");
+            about.a_second();
+        }
+        // One that has asked is idle, not fresh.
+        kept.send(get("/health"));
+        assert_eq!(kept.response().status(), 200, "{sides:?}");
+    }
 }
 
 #[test]

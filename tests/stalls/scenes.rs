@@ -80,7 +80,7 @@ pub(crate) const SCENES: [Scene; 6] = [
     },
     Scene {
         name: "timers",
-        toml: |_| "[timeouts]\nidle_client = 1\n".to_owned(),
+        toml: |_| "[timeouts]\nrequest_header = 1\n".to_owned(),
         start: Setup::start,
         prepare: |_| {},
         disturb: idle,
