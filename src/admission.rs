@@ -13,6 +13,7 @@ use crate::http::head::{
 };
 use crate::http::rewrite::{self, METHOD_BYTES_MAX, NewTarget};
 use crate::http::target::{self, Target};
+use crate::policy;
 use crate::route::Route;
 
 /// A request head and the buffer that it begins.
@@ -103,7 +104,7 @@ fn decide<'g>(
     key: &mut Option<&'g str>,
 ) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
-    if matches!(method, b"CONNECT" | b"TRACE") || method.len() > METHOD_BYTES_MAX {
+    if is_refused(method) || method.len() > METHOD_BYTES_MAX {
         return Err(Fault::MethodNotImplemented);
     }
     let target_bytes = request.head.target.of(request.buf);
@@ -115,13 +116,8 @@ fn decide<'g>(
         return Ok(Admission::Preflight(lines));
     }
     let passthrough = match gateway.table.route(method, target_bytes, target) {
-        Route::Health => return Ok(Admission::Health),
-        Route::Metrics if gateway.config.metrics.enabled => return Ok(Admission::Metrics),
-        // They have a listener of their own.
-        Route::Metrics => return Err(Fault::NoSuchRoute),
-        Route::OptionsStar => return Ok(Admission::Options),
-        Route::Streams | Route::NotFound => return Err(Fault::NoSuchRoute),
         Route::Provider(passthrough) => passthrough,
+        route => return answer(gateway, route),
     };
     let grant = gateway
         .keys
@@ -170,10 +166,26 @@ fn decide<'g>(
         respell_coding: false,
     };
     forward.adjust(request, lines);
+    if provider.has_rules() || grant.has_rules() {
+        forward.drop_overrides(request);
+    }
     if !upgrade && cors.is_some_and(cors::Lines::is_listed) {
         forward.drop_origin(request);
     }
     Ok(Admission::Forward(forward))
+}
+
+/// What becomes of a request that is for no provider.
+fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
+    match route {
+        Route::Health => Ok(Admission::Health),
+        Route::Metrics if gateway.config.metrics.enabled => Ok(Admission::Metrics),
+        Route::OptionsStar => Ok(Admission::Options),
+        // Operators have a listener of their own.
+        Route::Metrics | Route::Streams | Route::NotFound | Route::Provider(_) => {
+            Err(Fault::NoSuchRoute)
+        }
+    }
 }
 
 /// Decides what becomes of a request on a listener of `metrics.listen`: health, metrics, what is under way.
@@ -215,6 +227,15 @@ impl Forward<'_> {
             }
         }
         lines.remove_replaced(request.fields, request.buf, &mut self.removed);
+    }
+
+    /// What the rules were asked for is what the provider is asked for.
+    fn drop_overrides(&mut self, request: Request<'_>) {
+        for (index, field) in request.fields.iter().enumerate() {
+            if policy::is_override(field.name_of(request.buf)) {
+                self.removed.insert(index);
+            }
+        }
     }
 
     /// A provider that sees where a page comes from would apply rules of its own to what is answered for here.
@@ -293,6 +314,12 @@ impl Forward<'_> {
         };
         rewrite::request(buf, at, head, fields, &self.removed, target, &added)
     }
+}
+
+/// Methods for nobody, whatever their case: some servers fold it.
+fn is_refused(method: &[u8]) -> bool {
+    let mut refused = [&b"CONNECT"[..], b"TRACE"].into_iter();
+    refused.any(|name| name.eq_ignore_ascii_case(method))
 }
 
 /// Most default lines a provider can have.

@@ -147,6 +147,12 @@ impl<'k> Grant<'k> {
         self.holder.id()
     }
 
+    /// Whether the key is limited to methods and endpoints.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        matches!(self.holder, Holder::Managed(key) if key.allow.is_some())
+    }
+
     /// Whether the key is good for this.
     ///
     /// # Errors

@@ -368,6 +368,12 @@ impl Provider {
             && self.identity == other.identity
     }
 
+    /// Whether it is limited to methods and endpoints, or kept from some.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.allow.is_some() || !self.deny.is_empty()
+    }
+
     /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
     #[must_use]
     pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {

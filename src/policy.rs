@@ -2,7 +2,8 @@
 //!
 //! Paths are those behind the provider's name; a leading `v1/` makes no difference. An upstream may read
 //! a path in more ways than one, so a list that allows has to allow every reading of it, and a list that
-//! denies needs one reading that it denies. What no reading can be trusted of is refused by either.
+//! denies needs one reading that it denies. What no reading can be trusted of is refused by either. Methods
+//! are no different: some upstreams fold their case, so a list that denies does, and a list that allows does not.
 
 use std::fmt;
 
@@ -41,6 +42,12 @@ impl Rules {
     /// The rules as they were written.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|rule| &*rule.text)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether every reading of `endpoint`, which is without a slash before it, is on the list.
@@ -122,8 +129,8 @@ impl Rule {
         let methods_fit = match self.method.as_deref() {
             None => true,
             // HEAD is GET without the content.
-            Some(b"GET") => matches!(method, b"GET" | b"HEAD"),
-            Some(name) => name == method,
+            Some(b"GET") => same(method, b"GET") || same(method, b"HEAD"),
+            Some(name) => same(method, name),
         };
         let compared = match self.open {
             true => path.get(..self.path.len()),
@@ -139,6 +146,26 @@ impl fmt::Display for Rules {
         f.debug_list().entries(self.texts()).finish()
     }
 }
+
+/// Whether a field with this name may make an upstream take a request for another method or path than those that
+/// the rules have seen. Servers that hand fields on as CGI does take every other mark for a hyphen.
+#[must_use]
+pub fn is_override(name: &[u8]) -> bool {
+    let same = |(byte, known): (&u8, &u8)| match byte.is_ascii_alphanumeric() {
+        true => byte.eq_ignore_ascii_case(known),
+        false => *known == b'-',
+    };
+    let mut known = OVERRIDES.iter().filter(|known| known.len() == name.len());
+    known.any(|known| name.iter().zip(*known).all(same))
+}
+
+const OVERRIDES: [&[u8]; 5] = [
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+    b"x-original-url",
+    b"x-rewrite-url",
+];
 
 const V1: &[u8] = b"v1/";
 

@@ -144,11 +144,36 @@ fn a_deny_list_refuses_whatever_may_be_read_as_listed() {
         ("POST", "loads", false),
         ("HEAD", "secret", true),
         ("POST", "secret", false),
+        ("post", "load/x", true),
+        ("Post", "LOAD/%2561", true),
+        ("get", "secret", true),
+        ("Head", "secret", true),
+        ("heads", "secret", false),
     ] {
         let found = list.deny(method.as_bytes(), endpoint.as_bytes());
         assert_eq!(found, denied, "{method} {endpoint}");
     }
     assert!(!Rules::default().deny(b"GET", b"%00"));
+}
+
+#[test]
+fn fields_that_put_another_request_in_its_place_are_known_in_every_spelling() {
+    for (name, known) in [
+        ("X-HTTP-Method-Override", true),
+        ("x_http_method_override", true),
+        ("X.Http-Method_OVERRIDE", true),
+        ("X-HTTP-Method", true),
+        ("X-Method-Override", true),
+        ("X-Original-URL", true),
+        ("x-rewrite-url", true),
+        ("X-HTTP-Methods", false),
+        ("XXHTTP-Method", false),
+        ("X-Original-URI", false),
+        ("X-HTTP-Method-Overrides", false),
+        ("", false),
+    ] {
+        assert_eq!(is_override(name.as_bytes()), known, "{name}");
+    }
 }
 
 #[test]
@@ -175,13 +200,14 @@ proptest! {
         picks in prop::collection::vec(any::<bool>(), 1..12),
         before in prop::sample::select(vec!["", "/", "v1/", "V1/", "//v1/"]),
         behind in prop::sample::select(vec!["", "/", "//", ";a", "/;a"]),
+        method in "[Pp][Oo][Ss][Tt]",
         twice in any::<bool>(),
     ) {
         let mut path = format!("{before}{}{behind}", escaped("load/x", &picks));
         if twice {
             path = path.replace('%', "%25");
         }
-        prop_assert!(rules(&["POST /load/x"]).deny(b"POST", path.as_bytes()), "{}", path);
+        prop_assert!(rules(&["POST /load/x"]).deny(method.as_bytes(), path.as_bytes()), "{} {}", method, path);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Endpoints that a provider is not asked for.
 
-use crate::support::{Gateway, Scripted, Setup, Wire, get, post};
+use crate::support::{Gateway, KEY, Scripted, Setup, Upstream, Wire, get, ok, post, request};
 
 /// vllm in front of an upstream that answers by itself.
 fn vllm(upstream: &Scripted, toml: &str) -> Gateway {
@@ -122,5 +122,105 @@ fn a_rule_that_cannot_be_read_is_named() {
             error.contains(&named) && error.contains("rule 1"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn a_method_in_another_case_gets_around_no_deny_list() {
+    let upstream = Scripted::echo();
+    let toml = "[providers.vllm]\ndeny = ['DELETE /files/*', 'GET /secret']\n";
+    let gateway = vllm(&upstream, toml);
+    let mut client = gateway.connect();
+    for (method, path) in [
+        ("DELETE", "/p/vllm/files/a"),
+        ("delete", "/p/vllm/files/a"),
+        ("Delete", "/p/vllm/v1/files/a"),
+        ("deletE", "/p/vllm/FILES/a"),
+        ("dElete", "/p/vllm/v1/%66iles//a/"),
+        ("get", "/p/vllm/secret"),
+        ("head", "/p/vllm/secret"),
+    ] {
+        let asked = request(method, path, &[], "");
+        assert_eq!(reached(&mut client, &asked), "endpoint_denied", "{asked}");
+    }
+    assert_eq!(upstream.received().concat(), "");
+    let asked = request("delete", "/p/vllm/models/a", &[], "");
+    assert_eq!(reached(&mut client, &asked), "/v1/models/a");
+}
+
+#[test]
+fn an_allow_list_takes_methods_as_they_are_written() {
+    let upstream = Scripted::echo();
+    let gateway = vllm(&upstream, "[providers.vllm]\nallow = ['POST /chat/*']\n");
+    let mut client = gateway.connect();
+    for method in ["post", "Post"] {
+        let asked = request(method, "/p/vllm/chat/completions", &[], "{}");
+        assert_eq!(reached(&mut client, &asked), "endpoint_denied", "{asked}");
+    }
+    let asked = post("/p/vllm/chat/completions", "{}");
+    assert_eq!(reached(&mut client, &asked), "/v1/chat/completions");
+}
+
+/// Fields that some servers take for another method or path than those of the request line.
+const OVERRIDES: [&str; 7] = [
+    "X-HTTP-Method-Override: DELETE",
+    "x-http-method: DELETE",
+    "X-METHOD-OVERRIDE: DELETE",
+    "X-Original-URL: /v1/files/a",
+    "X-Rewrite-URL: /v1/files/a",
+    "X_HTTP_Method_Override: DELETE",
+    "x.rewrite_url: /v1/files/a",
+];
+
+/// The lines of [`OVERRIDES`] that the provider sees.
+fn overrides_seen(setup: Setup, key: &str, upstream: &Upstream) -> usize {
+    let gateway = setup
+        .env("VLLM_BASE_URL", &format!("{}/v1", upstream.url()))
+        .env("OPENAI_BASE_URL", &format!("{}/v1", upstream.url()))
+        .env("OPENAI_API_KEY", "sk-openai")
+        .start();
+    let mut client = gateway.connect();
+    let mut lines = OVERRIDES.to_vec();
+    lines.push("X-HTTP-Method-Overrides: as it is");
+    let asked = request("POST", "/p/openai/chat/x", &lines, "{}");
+    client.send(asked.replace(KEY, key));
+    let mut peer = upstream.accept();
+    let seen = peer.request().head.lines;
+    peer.send(ok(""));
+    assert_eq!(client.response().status(), 200);
+    assert!(
+        seen.contains(&"X-HTTP-Method-Overrides: as it is".to_owned()),
+        "{seen:?}"
+    );
+    seen.iter()
+        .filter(|line| OVERRIDES.contains(&line.as_str()))
+        .count()
+}
+
+#[test]
+fn with_rules_no_field_puts_another_method_or_path_in_their_place() {
+    let upstream = Upstream::listen();
+    for rules in ["allow = ['POST /chat/*']", "deny = ['DELETE /files/*']"] {
+        let setup = Setup::new().toml(&format!("[providers.openai]\n{rules}\n"));
+        assert_eq!(overrides_seen(setup, KEY, &upstream), 0, "{rules}");
+    }
+    assert_eq!(
+        overrides_seen(Setup::new(), KEY, &upstream),
+        OVERRIDES.len()
+    );
+}
+
+#[test]
+fn with_rules_of_a_key_neither() {
+    let upstream = Upstream::listen();
+    // Of "key-a".
+    let digest = "f10f781241e2246678b6b45c857069208152a53863e47fac33f607ab405006f4";
+    for (rules, seen) in [("", OVERRIDES.len()), ("allow = ['POST /chat/*']", 0)] {
+        let entry = format!("[[key]]\nid = \"a\"\nsha256 = \"{digest}\"\n{rules}\n");
+        let setup = Setup::new()
+            .file("keys.toml", &entry)
+            .env("SLUICEGATE_KEYS_FILE", "keys.toml")
+            .secret("key-a");
+        assert_eq!(overrides_seen(setup, "key-a", &upstream), seen, "{rules}");
     }
 }

@@ -116,6 +116,12 @@ fn connect_and_trace_are_501() {
         request("TRACE", "/p/anthropic/x", &[], ""),
         "CONNECT example.test:443 HTTP/1.1\r\nHost: example.test:443\r\n\r\n".to_owned(),
         request("CONNECT", "/p/anthropic/x", &[], ""),
+        // Servers that fold case take these for the same.
+        request("trace", "/p/anthropic/x", &[], ""),
+        request("Trace", "/p/anthropic/x", &[], ""),
+        request("cOnNeCt", "/p/anthropic/x", &[], ""),
+        "connect example.test:443 HTTP/1.1\r\nHost: example.test:443\r\n\r\n".to_owned(),
+        request("trace", "/health", &[], ""),
     ] {
         let mut client = rig.client();
         client.send(text);
