@@ -7,7 +7,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ExtractedSecrets, HandshakeKind};
 
 use super::traffic::{Kernel, Traffic};
-use super::{Fault, HEADER_BYTES, Header};
+use super::{Fault, HEADER_BYTES, Header, content};
 
 /// rustls's side of it.
 pub enum Role {
@@ -24,10 +24,16 @@ pub struct Handshake {
     incoming: Vec<u8>,
     /// How much of it rustls has seen: whole records only, so that it sees none behind the last one that it needs.
     seen: usize,
+    /// Something was sent.
+    spoke: bool,
 }
 
-/// More than a flight of the longest handshake messages that rustls takes.
-const INCOMING_BYTES_MAX: usize = 256 * 1024;
+/// What is kept of a client that has not shown a key yet: its certificates, five of the longest that rustls takes, fit in
+/// there as well. With rustls's own state less than 32 KiB for a connection. Records count as they are received: each
+/// has a header, so that tiny ones fill it with little.
+pub(super) const FROM_CLIENT_BYTES_MAX: usize = 24 * 1024;
+/// Of a server, which the operator has chosen: the longest message that rustls takes, 64 KiB, and what is around it.
+const FROM_SERVER_BYTES_MAX: usize = 96 * 1024;
 
 impl Handshake {
     /// A handshake before its first byte.
@@ -37,6 +43,7 @@ impl Handshake {
             role,
             incoming: Vec::new(),
             seen: 0,
+            spoke: false,
         }
     }
 
@@ -44,12 +51,39 @@ impl Handshake {
     /// tells the peer. Whether the connection is established, so that it can be [taken over](Self::finish).
     ///
     /// # Errors
-    /// What rustls finds wrong.
+    /// What rustls finds wrong, and [`Fault::Overflow`] when a message in its records is too long to be held.
     pub fn advance(&mut self, received: &[u8], out: &mut Vec<u8>) -> Result<bool, Fault> {
         self.incoming.extend_from_slice(received);
-        if self.incoming.len() > INCOMING_BYTES_MAX {
-            return Err(Fault::Overflow);
+        let most = self.incoming_bytes_max();
+        let advanced = match self.go_on(out) {
+            Ok(false) if self.incoming.len() > most => Err(Fault::Overflow),
+            advanced => advanced,
+        };
+        self.spoke |= !out.is_empty();
+        if let Err(fault) = &advanced {
+            self.say_why(fault, out);
         }
+        // It grows by doubling.
+        self.incoming.shrink_to(most);
+        advanced
+    }
+
+    fn incoming_bytes_max(&self) -> usize {
+        match self.role {
+            Role::Client(_) => FROM_SERVER_BYTES_MAX,
+            Role::Server(_) => FROM_CLIENT_BYTES_MAX,
+        }
+    }
+
+    /// How many bytes are held for the peer.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.incoming.capacity()
+    }
+
+    /// Shows rustls record by record; see [`advance`](Self::advance).
+    fn go_on(&mut self, out: &mut Vec<u8>) -> Result<bool, Fault> {
+        let most = self.incoming_bytes_max();
         // Once there is no whole record left, rustls looks at the header of the one that has begun.
         let mut whole = true;
         loop {
@@ -68,10 +102,7 @@ impl Handshake {
             self.seen -= discard;
             match step {
                 Step::Again => {}
-                Step::Failed(fault) => {
-                    self.say_why(out);
-                    return Err(fault);
-                }
+                Step::Failed(fault) => return Err(fault),
                 Step::Blocked if !self.is_handshaking() => return Ok(true),
                 Step::Blocked => {
                     let rest = self.incoming.get(self.seen..).unwrap_or_default();
@@ -79,6 +110,8 @@ impl Handshake {
                     // rustls skips of that, and rustls tries to open all that it has skipped again each time.
                     match Header::end_of_record(rest) {
                         Some(HEADER_BYTES) => return Err(Fault::BadRecord),
+                        // Nothing of a message goes before it is whole.
+                        Some(end) if self.seen + end > most => return Err(Fault::Overflow),
                         Some(end) => self.seen += end,
                         None if whole => whole = false,
                         None => return Ok(false),
@@ -89,8 +122,11 @@ impl Handshake {
     }
 
     /// Behind an error rustls still has the alert that tells the peer; it looks at no more records before that is
-    /// taken.
-    fn say_why(&mut self, out: &mut Vec<u8>) {
+    /// taken. Of what we find ourselves it knows nothing: that is said as long as no key is agreed on.
+    fn say_why(&mut self, fault: &Fault, out: &mut Vec<u8>) {
+        if let Some(alert) = fault.alert().filter(|_| self.is_server() && !self.spoke) {
+            out.extend([content::ALERT, 3, 3, 0, 2, 2, alert]);
+        }
         let shown = &mut self.incoming[..];
         match &mut self.role {
             Role::Client(connection) => {

@@ -20,6 +20,8 @@ use super::protection::PLAIN_BYTES_MAX;
 use super::traffic::Traffic;
 use super::{Fault, HEADER_BYTES, Header, content};
 
+mod hellos;
+
 struct Configs {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
@@ -445,42 +447,6 @@ fn a_record_is_at_most_as_long_as_said() {
         assert_eq!(Header::end_of_record(&room[..sealed]), Some(sealed));
         assert!(sealed - taken <= super::protection::OVERHEAD_BYTES_MAX);
         assert!(sealed - taken > HEADER_BYTES);
-    }
-}
-
-/// A ClientHello that announces early data.
-fn early_hello(configs: &Configs) -> Vec<u8> {
-    let client = UnbufferedClientConnection::new(configs.client.clone(), localhost()).unwrap();
-    let mut hello = Vec::new();
-    let mut handshake = Handshake::new(Role::Client(client));
-    handshake.advance(&[], &mut hello).unwrap();
-    let number = |hello: &[u8], at: usize| u16::from_be_bytes([hello[at], hello[at + 1]]);
-    // Behind the headers, version and random: session id, suites, compression methods.
-    let mut at = HEADER_BYTES + 4 + 2 + 32;
-    at += 1 + usize::from(hello[at]);
-    at += 2 + usize::from(number(&hello, at));
-    at += 1 + usize::from(hello[at]);
-    for length in [at, HEADER_BYTES + 2, HEADER_BYTES - 2] {
-        let longer = number(&hello, length) + 4;
-        hello.splice(length..length + 2, longer.to_be_bytes());
-    }
-    hello.splice(at + 2..at + 2, [0, 42, 0, 0]);
-    hello
-}
-
-#[test]
-fn rejected_early_data_is_skipped_but_not_without_end() {
-    let tls13 = configs(0);
-    for (len, skipped) in [(0, 0), (17, 20)] {
-        let server = UnbufferedServerConnection::new(tls13.server.clone()).unwrap();
-        let mut handshake = Handshake::new(Role::Server(server));
-        let mut out = Vec::new();
-        let hello = early_hello(&tls13);
-        assert!(!handshake.advance(&hello, &mut out).unwrap());
-        let mut record = vec![content::APPLICATION_DATA, 3, 3, 0, len];
-        record.resize(HEADER_BYTES + usize::from(len), 0);
-        let failed = (0..200).position(|_| handshake.advance(&record, &mut out).is_err());
-        assert!(failed.is_some_and(|at| at >= skipped), "{len}: {failed:?}");
     }
 }
 
