@@ -16,6 +16,7 @@ mod provider;
 mod resolve;
 mod secret;
 mod source;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -61,6 +62,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Log lines.
     pub log: LogConfig,
+    /// Connections over TCP, to clients and to providers.
+    pub tcp: Tcp,
     /// Trust towards providers.
     pub upstream: UpstreamTls,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
@@ -221,6 +224,27 @@ pub struct Timeouts {
     pub drain_delay: Duration,
     /// What is under way may take this long then.
     pub drain: Duration,
+}
+
+/// How the kernel looks after connections over TCP, to clients and to providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// A peer that says nothing is asked whether it is still there; `None` is not at all.
+    pub keepalive: Option<Keepalive>,
+    /// How long a peer may take nothing, or acknowledge nothing, until the kernel gives it up; `None` is the
+    /// kernel's own time.
+    pub user_timeout: Option<Duration>,
+}
+
+/// When a silent peer is asked, and when it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence until it is asked first; whole seconds.
+    pub idle: Duration,
+    /// Between two questions; whole seconds.
+    pub interval: Duration,
+    /// Questions without an answer until it is given up.
+    pub probes: u32,
 }
 
 /// Metrics.

@@ -12,7 +12,8 @@ use listenfd::ListenFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
-use crate::config::Listen;
+use crate::config::{Listen, Tcp};
+use crate::net::keepalive;
 
 /// An address that is listened on.
 pub struct Listener {
@@ -27,6 +28,17 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Has the kernel look after the connections that are accepted from now on.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keep_alive(&self, tcp: &Tcp) -> io::Result<()> {
+        match self.address {
+            Listen::Tcp(_) => { self.sockets.iter() }.try_for_each(|it| keepalive::set(it, tcp)),
+            Listen::Unix(_) => Ok(()),
+        }
+    }
+
     /// The sockets that one worker accepts from: every one has a worker, every worker one.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub mod hangup;
 #[doc(hidden)]
 pub mod harness;
 pub mod ids;
+pub mod keepalive;
 pub mod local;
 pub mod mailbox;
 pub mod note;

@@ -177,6 +177,7 @@ impl Server {
             events,
             arrived,
         };
+        server.keep_alive();
         let peers = Peers::default();
         for index in 0..all {
             let started = server.start_worker(index, count, rung, &settings, &peers);
@@ -184,15 +185,31 @@ impl Server {
         }
         // Set once, here.
         let _ = peers.set(server.workers.iter().take(count).cloned().collect());
-        for listener in server.listeners.iter() {
+        server.say_where();
+        Ok(server)
+    }
+
+    /// Whoever waits for these lines may connect.
+    fn say_where(&self) {
+        for listener in self.listeners.iter() {
             let addr = Value::Text(&listener.address);
             let message = match listener.metrics {
                 true => "serving metrics",
                 false => "listening",
             };
-            server.log.info(message, &[("addr", addr)]);
+            self.log.info(message, &[("addr", addr)]);
         }
-        Ok(server)
+    }
+
+    /// Whoever opened the listening sockets, the kernel looks after what is accepted from them.
+    fn keep_alive(&self) {
+        for listener in self.listeners.iter() {
+            if let Err(error) = listener.keep_alive(&self.config.tcp) {
+                let addr = ("addr", Value::Text(&listener.address));
+                let error = ("error", Value::Text(&error));
+                self.log.warn("TCP keepalive cannot be set", &[addr, error]);
+            }
+        }
     }
 
     /// The addresses that it listens on.
@@ -396,6 +413,7 @@ impl Server {
                     );
                 }
                 self.config = settings.config.clone();
+                self.keep_alive();
                 self.put_in_force(settings.keys.clone());
                 self.watch = watch;
                 self.slots = settings.slots.clone();

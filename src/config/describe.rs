@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, LogFile, Provider, Proxy};
+use super::{Config, Credential, Driver, LogFile, Provider, Proxy, tcp};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -146,6 +146,7 @@ impl Config {
             let _ = writeln!(out, "{key} = {}", seconds(time));
         }
         self.describe_observation(out);
+        tcp::describe(&self.tcp, out);
         let _ = writeln!(out, "\n[upstream]");
         optional(
             out,
@@ -225,7 +226,7 @@ fn quoted(text: &str) -> String {
     out
 }
 
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     match (time.subsec_millis(), time.subsec_micros() % 1000) {
         (0, 0) => time.as_secs().to_string(),
         (_, 0) => format!("\"{}ms\"", time.as_millis()),

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub timeouts: TimeoutsTable,
     pub metrics: MetricsTable,
     pub log: LogTable,
+    pub tcp: TcpTable,
     pub upstream: UpstreamTable,
     pub providers: BTreeMap<String, ProviderTable>,
 }
@@ -98,6 +99,15 @@ pub(super) struct LogTable {
     pub level: Option<String>,
     pub access: Option<Scalar>,
     pub file: Option<String>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TcpTable {
+    pub keepalive: Option<Scalar>,
+    pub keepalive_interval: Option<Scalar>,
+    pub keepalive_probes: Option<Scalar>,
+    pub user_timeout: Option<Scalar>,
 }
 
 #[derive(Default, serde::Deserialize)]

@@ -15,7 +15,7 @@ use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
-    Metrics, Origin, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider,
+    Metrics, Origin, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, tcp,
     value,
 };
 
@@ -55,6 +55,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         timeouts: resolver.timeouts(&file.timeouts)?,
         metrics: resolver.metrics(file.metrics)?,
         log: resolver.log(sources, &file.log)?,
+        tcp: tcp::resolve(&from, &file.tcp)?,
         upstream: UpstreamTls {
             ca_file: resolver.path(
                 "SSL_CERT_FILE",

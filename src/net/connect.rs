@@ -13,7 +13,7 @@ use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::config::{BaseUrl, Host, Provider, Proxy};
+use crate::config::{BaseUrl, Host, Provider, Proxy, Tcp};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
 use crate::tls::handshake::Role;
@@ -154,7 +154,8 @@ async fn reach(worker: &Worker, host: &Host, port: u16) -> Result<Socket, Connec
                 .map_err(ConnectError::Connect);
         }
     };
-    first_to_answer(&worker.clock, &addresses)
+    let tcp = worker.gateway().config.tcp;
+    first_to_answer(&worker.clock, &addresses, &tcp)
         .await
         .map_err(ConnectError::Connect)
 }
@@ -170,12 +171,16 @@ async fn reach_unix(clock: &Rc<Clock>, path: &Path) -> io::Result<Socket> {
 }
 
 /// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.
-async fn first_to_answer(clock: &Rc<Clock>, addresses: &[SocketAddr]) -> io::Result<Socket> {
+async fn first_to_answer(
+    clock: &Rc<Clock>,
+    addresses: &[SocketAddr],
+    tcp: &Tcp,
+) -> io::Result<Socket> {
     let mut waiting = addresses.iter();
     let mut attempts: Vec<Socket> = Vec::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
     loop {
-        match waiting.next().map(|address| Socket::connect(*address)) {
+        match waiting.next().map(|address| Socket::connect(*address, tcp)) {
             Some(Ok(socket)) => attempts.push(socket),
             Some(Err(error)) => {
                 failure = error;

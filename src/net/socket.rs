@@ -23,6 +23,10 @@ use rustix::net::{
     SocketFlags, SocketType, sockopt,
 };
 
+use crate::config::Tcp;
+
+use super::keepalive;
+
 /// What one attempt to receive gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -78,9 +82,11 @@ impl Socket {
     /// Starts a TCP connection; it is established when [`poll_writable`](Self::poll_writable) is ready
     /// and [`take_error`](Self::take_error) has none.
     ///
+    /// A kernel that cannot look after it as `tcp` says makes it none the worse otherwise.
+    ///
     /// # Errors
     /// When there is no descriptor or no route.
-    pub fn connect(addr: SocketAddr) -> io::Result<Self> {
+    pub fn connect(addr: SocketAddr, tcp: &Tcp) -> io::Result<Self> {
         let family = if addr.is_ipv4() {
             AddressFamily::INET
         } else {
@@ -89,6 +95,7 @@ impl Socket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
+        let _ = keepalive::set(&fd, tcp);
         match rustix::net::connect(&fd, &addr) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),

@@ -49,6 +49,7 @@ mod handshakes;
 mod heads;
 mod in_force;
 mod interim;
+mod keepalive;
 mod keys_changes;
 mod keys_command;
 mod keys_file;
