@@ -76,7 +76,7 @@ pub(super) const PLACES: &[Place] = &[
                 refused(400, "invalid_head"),
                 Met::Untouched,
             ),
-            (&[Stall(Limit::IdleClient)], Seen::Clean, Met::Untouched),
+            (&[Stall(Limit::RequestHeader)], Seen::Clean, Met::Untouched),
         ],
     ),
     client(
