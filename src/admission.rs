@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Asked, Lease};
+use crate::auth::{Asked, Lease, Spellings, key_of_protocol};
 use crate::cors;
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
@@ -140,13 +140,10 @@ fn decide<'g>(
     if !provider.serves(method, endpoint) {
         return Err(Fault::EndpointDenied);
     }
-    if let (BodyLength::Length(length), Some(limit)) = (request.length, gateway.config.limits.body)
-        && length > limit
-    {
-        return Err(Fault::BodyTooLarge);
-    }
+    check_size(request.length, gateway.config.limits.body)?;
     let start = request.head.target.start;
     let upgrade = asks_for_websocket(request);
+    let own = Spellings::of(&gateway.keys);
     let mut forward = Forward {
         provider: upstream.provider,
         lease,
@@ -159,13 +156,14 @@ fn decide<'g>(
             lines.keeps_credential
                 && matches!(field.name, Name::Authorization | Name::XApiKey)
                 && !grant.used(index)
+                && !own.are_in(field.value.of(request.buf))
         }),
         protocols: Vec::new(),
         upgrade,
         expects_continue: expects_continue(request),
         respell_coding: false,
     };
-    forward.adjust(request, lines);
+    forward.adjust(request, lines, &own);
     if provider.has_rules() || grant.has_rules() {
         forward.drop_overrides(request);
     }
@@ -185,6 +183,13 @@ fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
         Route::Metrics | Route::Streams | Route::NotFound | Route::Provider(_) => {
             Err(Fault::NoSuchRoute)
         }
+    }
+}
+
+fn check_size(length: BodyLength, limit: Option<u64>) -> Result<(), Fault> {
+    match (length, limit) {
+        (BodyLength::Length(length), Some(limit)) if length > limit => Err(Fault::BodyTooLarge),
+        _ => Ok(()),
     }
 }
 
@@ -212,14 +217,14 @@ fn decide_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Result<Admiss
 
 impl Forward<'_> {
     /// The removals that depend on provider and values.
-    fn adjust(&mut self, request: Request<'_>, lines: &Lines) {
+    fn adjust(&mut self, request: Request<'_>, lines: &Lines, own: &Spellings<'_>) {
         for (index, field) in request.fields.known() {
             match field.name {
                 Name::TransferEncoding if field.value.of(request.buf) != b"chunked" => {
                     self.removed.insert(index);
                     self.respell_coding = true;
                 }
-                Name::SecWebsocketProtocol => self.strip_key(request, index, field),
+                Name::SecWebsocketProtocol => self.strip_key(request, index, field, own),
                 Name::Expect if !may_expect(request.head.version, field, request.buf) => {
                     self.removed.insert(index);
                 }
@@ -248,15 +253,17 @@ impl Forward<'_> {
         }
     }
 
-    /// Takes an entry that carries a key out of the protocol list; the list goes with its last entry.
-    fn strip_key(&mut self, request: Request<'_>, index: usize, field: &Field) {
+    /// Takes every entry that carries a key out of the protocol list; the list goes with its last entry.
+    fn strip_key(
+        &mut self,
+        request: Request<'_>,
+        index: usize,
+        field: &Field,
+        own: &Spellings<'_>,
+    ) {
         let value = field.value.of(request.buf);
-        let carries_key = |entry: &&[u8]| {
-            entry
-                .get(..KEY_PROTOCOL.len())
-                .is_some_and(|p| p.eq_ignore_ascii_case(KEY_PROTOCOL))
-        };
-        if !list(value).any(|entry| carries_key(&entry)) {
+        let carries_key = |entry: &[u8]| key_of_protocol(entry).is_some() || own.are_in(entry);
+        if !list(value).any(carries_key) {
             return;
         }
         self.removed.insert(index);
@@ -324,9 +331,6 @@ fn is_refused(method: &[u8]) -> bool {
 
 /// Most default lines a provider can have.
 pub const DEFAULTS_MAX: usize = 4;
-
-/// A `Sec-WebSocket-Protocol` entry that begins with this carries a key (OpenAI's browser clients).
-pub const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 
 /// `Upgrade: websocket` on a GET of HTTP/1.1 without content; every other upgrade is only a hop-by-hop
 /// field (RFC 9110, section 7.8).

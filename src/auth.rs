@@ -1,5 +1,6 @@
 //! Gateway keys: kept as digests; who holds one, and what it is good for. Pure.
 
+mod spelling;
 mod usage;
 
 #[cfg(test)]
@@ -12,12 +13,12 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::admission::KEY_PROTOCOL;
 use crate::config::Secret;
 use crate::config::keys::{ManagedKey, Rate};
 use crate::http::head::{FieldSet, Fields, Name, list};
 use crate::policy::Rules;
 
+pub use spelling::Spellings;
 pub use usage::{Lease, Usage};
 
 /// Every key that opens the gateway; one for all workers.
@@ -283,7 +284,7 @@ impl Keys {
                 Name::ApiKey => 2,
                 Name::XSluicegateKey => 3,
                 Name::SecWebsocketProtocol => {
-                    for key in list(value).filter_map(|entry| entry.strip_prefix(KEY_PROTOCOL)) {
+                    for key in list(value).filter_map(key_of_protocol) {
                         look(key);
                     }
                     continue;
@@ -309,6 +310,12 @@ impl Keys {
         holder.map(|holder| Grant { used, holder }).ok_or(failed)
     }
 
+    /// Whether this is a key, be it worth something or not.
+    fn know(&self, key: &[u8]) -> bool {
+        let digest = Digest(sha256(key));
+        self.master == Some(digest) || self.by_digest.contains_key(&digest)
+    }
+
     /// One digest and one lookup, however many keys there are.
     fn find(&self, key: &[u8], now: impl Fn() -> u64) -> Found<'_> {
         if key.is_empty() {
@@ -330,6 +337,16 @@ impl Keys {
         }
     }
 }
+
+/// The key that an entry of `Sec-WebSocket-Protocol` carries (OpenAI's browser clients).
+#[must_use]
+pub fn key_of_protocol(entry: &[u8]) -> Option<&[u8]> {
+    let (start, key) = entry.split_at_checked(KEY_PROTOCOL.len())?;
+    start.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(key)
+}
+
+/// What such an entry begins with, in any case.
+const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
