@@ -86,9 +86,10 @@ impl Duel {
         let mut model = Model::of(&self.ours);
         let mut wire = Vec::new();
         for record in records {
-            wire.extend(self.seal(record));
+            let sealed = self.seal(record);
             let updates = model.updates;
-            model.record(record);
+            model.record(record, sealed.len());
+            wire.extend(sealed);
             if model.updates > updates {
                 assert!(self.theirs.forge_key().is_ok());
             }
@@ -181,7 +182,8 @@ struct Model {
     client: bool,
     data: Vec<u8>,
     message: Vec<u8>,
-    idle: usize,
+    /// Bytes since the last application data, and what messages among them weigh beside.
+    silence: usize,
     updates: usize,
     end: End,
 }
@@ -193,20 +195,20 @@ impl Model {
             client: ours.is_client(),
             data: Vec::new(),
             message: Vec::new(),
-            idle: 0,
+            silence: 0,
             updates: 0,
             end: End::Open,
         }
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Record, sealed: usize) {
         if self.end != End::Open {
             return;
         }
         let plain = record.plain.as_slice();
         let brings = record.kind == content::APPLICATION_DATA && !plain.is_empty();
-        self.idle = if brings { 0 } else { self.idle + 1 };
-        if self.idle > 32 {
+        self.silence = if brings { 0 } else { self.silence + sealed };
+        if self.silence > 128 << 10 {
             self.end = End::Failed;
             return;
         }
@@ -246,11 +248,19 @@ impl Model {
                 (0, false, true) => len == 0,
                 _ => false,
             };
+            let weighs = match kind {
+                4 => 256,
+                24 => 4 << 10,
+                _ => 0,
+            };
             match whole {
                 _ if !fine => return End::Failed,
                 None => return End::Open,
-                Some(_) if *kind == 24 => self.updates += 1,
-                Some(_) => {}
+                Some(_) if self.silence + weighs > 128 << 10 => return End::Failed,
+                Some(_) => {
+                    self.updates += usize::from(*kind == 24);
+                    self.silence += weighs;
+                }
             }
             self.message.drain(..4 + len);
         }

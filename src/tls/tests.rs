@@ -17,7 +17,7 @@ use rustls::{
 use super::handshake::{Handshake, Role};
 use super::property::{Duel, Record, established};
 use super::protection::PLAIN_BYTES_MAX;
-use super::traffic::Traffic;
+use super::traffic::{KEY_UPDATE_BYTES, SILENCE_BYTES_MAX, TICKET_BYTES, Traffic};
 use super::{Fault, HEADER_BYTES, Header, content};
 
 mod hellos;
@@ -385,19 +385,94 @@ fn warnings_end_nothing_but_what_the_version_says() {
     }
 }
 
+/// A ticket with `len` bytes that mean something to the server.
+fn ticket(len: u16) -> Vec<u8> {
+    let mut body = vec![0, 0, 1, 0, 1, 2, 3, 4, 1, 9];
+    body.extend(len.to_be_bytes());
+    body.resize(body.len() + usize::from(len), 7);
+    body.extend([0, 0]);
+    let mut message = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    message[0] = 4;
+    message.extend(body);
+    message
+}
+
+/// How many such records in a row it takes until the connection ends, and how long they are in all.
+fn borne(kind: u8, plain: &[u8], padding: usize) -> (usize, usize) {
+    let (mut ours, mut forger) = forger(suites()[0]);
+    let mut bytes = 0;
+    for count in 0..20_000 {
+        let record = match padding {
+            0 => record(&mut forger, kind, plain),
+            // The type in front of padding looks to the forger like content.
+            _ => record(
+                &mut forger,
+                0,
+                &[plain, &[kind], &vec![0; padding]].concat(),
+            ),
+        };
+        bytes += record.len();
+        if open(&mut ours, &record).is_err() {
+            return (count, bytes);
+        }
+        if plain == [24, 0, 0, 1, 0] {
+            forger.forge_key().unwrap();
+        }
+    }
+    panic!("there is no end to it");
+}
+
 #[test]
 fn a_peer_cannot_keep_us_busy_with_nothing() {
-    for kind in [content::APPLICATION_DATA, content::HANDSHAKE] {
-        let (mut ours, mut forger) = forger(suites()[0]);
-        let plain: &[u8] = match kind {
-            content::HANDSHAKE => &[4],
-            _ => b"",
+    let most = SILENCE_BYTES_MAX as usize;
+    let many: Vec<u8> = ticket(1).repeat(800);
+    let warnings: &[u8] = &[1, 90];
+    for (what, kind, plain, padding) in [
+        ("nothing", content::APPLICATION_DATA, &b""[..], 0),
+        ("padding", content::APPLICATION_DATA, b"", 16_000),
+        ("warnings", content::ALERT, warnings, 0),
+        ("short tickets", content::HANDSHAKE, &ticket(1), 0),
+        ("long tickets", content::HANDSHAKE, &ticket(16_000), 0),
+        ("many tickets a record", content::HANDSHAKE, &many, 0),
+        ("key updates", content::HANDSHAKE, &[24, 0, 0, 1, 0], 0),
+    ] {
+        let (count, bytes) = borne(kind, plain, padding);
+        assert!(bytes <= most + 17_000, "{what}: {bytes} bytes");
+        // What costs us more than its bytes say is bounded by what it costs.
+        let work = match what {
+            "key updates" => count * KEY_UPDATE_BYTES as usize,
+            "short tickets" => count * TICKET_BYTES as usize,
+            "many tickets a record" => count * 800 * TICKET_BYTES as usize,
+            _ => count,
         };
-        let failed = (0..40).find(|_| {
-            let sealed = record(&mut forger, kind, plain);
-            open(&mut ours, &sealed).is_err()
-        });
-        assert!(failed.is_some());
+        assert!(work <= most, "{what}: {count} in a row");
+    }
+}
+
+#[test]
+fn as_many_tickets_and_key_updates_as_anybody_needs_are_no_fault() {
+    assert!(borne(content::HANDSHAKE, &ticket(250), 0).0 >= 200);
+    assert!(borne(content::HANDSHAKE, &ticket(1_500), 0).0 >= 64);
+    assert!(borne(content::HANDSHAKE, &[24, 0, 0, 1, 0], 0).0 >= 30);
+    // The longest one, which is in five records.
+    let (mut ours, mut forger) = forger(suites()[0]);
+    let longest = ticket(u16::MAX - 14);
+    for piece in longest.chunks(PLAIN_BYTES_MAX) {
+        let sealed = record(&mut forger, content::HANDSHAKE, piece);
+        assert!(open(&mut ours, &sealed).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_a_peer_says_counts_anew_after_its_data() {
+    let (mut ours, mut forger) = forger(suites()[0]);
+    for _ in 0..40 {
+        for _ in 0..20 {
+            let sealed = record(&mut forger, content::HANDSHAKE, &ticket(250));
+            assert!(open(&mut ours, &sealed).unwrap().is_empty());
+        }
+        let sealed = record(&mut forger, content::APPLICATION_DATA, b"x");
+        assert_eq!(open(&mut ours, &sealed).unwrap(), b"x");
     }
 }
 

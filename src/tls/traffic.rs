@@ -25,8 +25,8 @@ pub struct Traffic {
     suite: SupportedCipherSuite,
     /// A handshake message that goes on in the next record.
     partial: Vec<u8>,
-    /// Records since the last one with application data.
-    idle_records: u8,
+    /// What the peer has sent since its last application data, weighed; see [`SILENCE_BYTES_MAX`].
+    silence: u32,
     /// The peer wants to see a new key before it gets more.
     update_requested: bool,
     closed: bool,
@@ -43,10 +43,16 @@ pub struct Opened {
     pub fault: Option<Fault>,
 }
 
-/// Records in a row that bring nothing; a peer that sends more keeps us busy on purpose.
-const IDLE_RECORDS_MAX: u8 = 32;
+/// Most bytes of records in a row that bring no application data: two of the longest tickets. A peer that sends more
+/// keeps us busy on purpose. Their time is bounded where the wait for data is: by the deadline of the handshake, of the
+/// answer, or of the idle connection.
+pub const SILENCE_BYTES_MAX: u32 = 128 * 1024;
+/// As how many bytes more a ticket counts: it is derived from, copied and put into the session cache.
+pub const TICKET_BYTES: u32 = 256;
+/// The same for a key update, after which both keys are derived anew.
+pub const KEY_UPDATE_BYTES: u32 = 4 * 1024;
 /// As long a handshake message as rustls takes.
-const TICKET_BYTES_MAX: usize = u16::MAX as usize;
+const TICKET_MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
 
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
@@ -72,7 +78,7 @@ impl Traffic {
             kernel,
             suite,
             partial: Vec::new(),
-            idle_records: 0,
+            silence: 0,
             update_requested: false,
             closed: false,
         })
@@ -117,13 +123,9 @@ impl Traffic {
     fn open_record(&mut self, record: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let (kind, len) = self.opening.open(record, out)?;
         let whole = self.partial.is_empty();
-        let idles = match kind {
-            content::APPLICATION_DATA => len == 0,
-            _ => true,
-        };
-        self.idle_records = if idles { self.idle_records + 1 } else { 0 };
-        if self.idle_records > IDLE_RECORDS_MAX {
-            return Err(Fault::Unexpected);
+        match kind {
+            content::APPLICATION_DATA if len > 0 => self.silence = 0,
+            _ => self.weigh(u32::try_from(record.len()).unwrap_or(u32::MAX))?,
         }
         let plain = out.get(..len).unwrap_or_default();
         match kind {
@@ -132,6 +134,15 @@ impl Traffic {
             content::HANDSHAKE => self.handshake(plain).map(|()| 0),
             // Nothing may come between the parts of a handshake message, and no type has another number.
             _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// Adds to what has come without application data.
+    fn weigh(&mut self, bytes: u32) -> Result<(), Fault> {
+        self.silence = self.silence.saturating_add(bytes);
+        match self.silence > SILENCE_BYTES_MAX {
+            true => Err(Fault::Unexpected),
+            false => Ok(()),
         }
     }
 
@@ -187,7 +198,7 @@ impl Traffic {
     /// Most bytes of a message that may come now.
     fn message_bytes_max(&self, kind: u8) -> Result<usize, Fault> {
         match (kind, &self.kernel, self.is_tls13()) {
-            (NEW_SESSION_TICKET, Kernel::Client(_), true) => Ok(TICKET_BYTES_MAX),
+            (NEW_SESSION_TICKET, Kernel::Client(_), true) => Ok(TICKET_MESSAGE_BYTES_MAX),
             (KEY_UPDATE, _, true) => Ok(1),
             (HELLO_REQUEST, Kernel::Client(_), false) => Ok(0),
             _ => Err(Fault::Unexpected),
@@ -196,6 +207,11 @@ impl Traffic {
 
     /// Acts on one message, of a kind that may come now.
     fn message(&mut self, kind: u8, body: &[u8], last: bool) -> Result<(), Fault> {
+        self.weigh(match kind {
+            NEW_SESSION_TICKET => TICKET_BYTES,
+            KEY_UPDATE => KEY_UPDATE_BYTES,
+            _ => 0,
+        })?;
         match (kind, &mut self.kernel) {
             (NEW_SESSION_TICKET, Kernel::Client(kernel)) => kernel
                 .handle_new_session_ticket(body)
@@ -318,7 +334,7 @@ impl Traffic {
         self.opening.rewind(opening);
         self.sealing.rewind(sealing);
         self.partial.clear();
-        self.idle_records = 0;
+        self.silence = 0;
         self.update_requested = false;
         self.closed = false;
     }

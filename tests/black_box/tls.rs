@@ -338,6 +338,21 @@ fn sessions_with_the_provider_are_resumed() {
 }
 
 #[test]
+fn tickets_in_a_row_are_no_fault_of_a_provider() {
+    for tickets in [33, 250] {
+        let mut config = (*server_config_of(&pki().server, &[&TLS13], false)).clone();
+        config.send_tls13_tickets = tickets;
+        // So that they come in a record each, or more.
+        config.max_fragment_size = Some(128);
+        let upstream = Scripted::echo_as(Some(Arc::new(config)));
+        let gateway = Gateway::before_scripted(&upstream);
+        let mut client = gateway.connect();
+        client.send(request("POST", "/p/anthropic/x", &[], "content"));
+        assert_eq!(client.response().text(), "content", "{tickets} tickets");
+    }
+}
+
+#[test]
 fn records_of_any_size_make_no_difference() {
     let rig = Rig::of(Sides {
         client: true,
