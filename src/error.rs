@@ -97,15 +97,11 @@ impl Fault {
         Self::unreached("upstream_connect", "cannot connect to", provider, error)
     }
 
-    /// The provider's TLS is refused.
+    /// The provider's TLS is refused, or refuses ours.
     #[must_use]
-    pub fn upstream_tls(provider: &str, error: &dyn Display) -> Self {
-        Self::unreached(
-            "upstream_tls",
-            "the TLS handshake failed with",
-            provider,
-            error,
-        )
+    pub fn upstream_tls(provider: &str, error: &dyn Display, retry: bool) -> Self {
+        let message = format!("the TLS handshake failed with provider {provider}: {error}");
+        Self::Unreached("upstream_tls", message, retry)
     }
 
     /// The proxy on the way to the provider gives no tunnel; `error` holds nothing of its own text.

@@ -54,6 +54,33 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Whether another handshake can help. What is wrong with a certificate or with what the peers have in common
+    /// only an operator changes.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Exhausted => true,
+            Self::BadRecord | Self::Overflow => false,
+            Self::Unexpected | Self::Malformed | Self::Illegal => false,
+            Self::Alert(alert) => alert_may_pass(*alert),
+            Self::Rustls(error) => match error {
+                rustls::Error::AlertReceived(alert) => alert_may_pass((*alert).into()),
+                // Bytes were changed on the way, or our own system was short of something.
+                rustls::Error::DecryptError
+                | rustls::Error::FailedToGetRandomBytes
+                | rustls::Error::FailedToGetCurrentTime => true,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// close_notify, bad_record_mac, internal_error and user_canceled say nothing of what the peers want.
+fn alert_may_pass(alert: u8) -> bool {
+    matches!(alert, 0 | 20 | 80 | 90)
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

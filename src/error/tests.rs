@@ -308,7 +308,7 @@ fn what_never_reached_the_provider_may_be_tried_again() {
             Fault::upstream_connect("openai", &error),
             "upstream_connect",
         ),
-        (Fault::upstream_tls("openai", &error), "upstream_tls"),
+        (Fault::upstream_tls("openai", &error, true), "upstream_tls"),
     ] {
         let (head, body) = written(&fault, "id", Persistence::Close);
         assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");

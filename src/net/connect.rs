@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use crate::config::{BaseUrl, Host, Provider, Proxy, Tcp};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
+use crate::tls::Fault;
 use crate::tls::handshake::Role;
 
 use super::deadline::{Clock, TICK};
@@ -106,7 +107,7 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
         })?,
     };
     let tls = UnbufferedClientConnection::new(tls, name)
-        .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+        .map_err(|error| ConnectError::Tls(io::Error::other(Fault::from(error))))?;
     let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
     stream
         .handshake(&worker.scratch)

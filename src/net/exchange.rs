@@ -27,6 +27,7 @@ use super::pool::Upstream;
 use super::response::Response;
 use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::{Received, is_scarce};
+use super::tls;
 
 /// An admitted request that lies in the scratch buffer.
 pub struct Opening<'a> {
@@ -689,7 +690,7 @@ fn connect_fault(provider: &str, error: ConnectError) -> Fault {
         ConnectError::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
         ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
         ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
-        ConnectError::Tls(error) => Fault::upstream_tls(provider, &error),
+        ConnectError::Tls(error) => Fault::upstream_tls(provider, &error, tls::may_pass(&error)),
         ConnectError::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
     }
 }

@@ -312,6 +312,16 @@ impl TlsStream {
     }
 }
 
+/// Whether another handshake can help after one that failed with this. What the kernel says comes and goes.
+#[must_use]
+pub fn may_pass(error: &io::Error) -> bool {
+    let fault = error.get_ref().map(|inner| inner.downcast_ref::<Fault>());
+    match fault {
+        Some(fault) => fault.is_some_and(Fault::may_pass),
+        None => true,
+    }
+}
+
 fn invalid(fault: Fault) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, fault)
 }

@@ -525,6 +525,28 @@ fn a_record_is_at_most_as_long_as_said() {
     }
 }
 
+#[test]
+fn what_only_an_operator_mends_is_not_worth_another_handshake() {
+    use rustls::{AlertDescription as Alert, CertificateError, Error, InvalidMessage};
+    let rustls = |error: Error| Fault::from(error);
+    for (fault, passes) in [
+        (Fault::BadRecord, false),
+        (Fault::Malformed, false),
+        (Fault::Alert(80), true),
+        (Fault::Alert(116), false),
+        (rustls(CertificateError::UnknownIssuer.into()), false),
+        (rustls(CertificateError::Expired.into()), false),
+        (rustls(CertificateError::NotValidForName.into()), false),
+        (rustls(InvalidMessage::InvalidContentType.into()), false),
+        (rustls(Error::AlertReceived(Alert::InternalError)), true),
+        (rustls(Error::AlertReceived(Alert::HandshakeFailure)), false),
+        (rustls(Error::AlertReceived(Alert::UnknownCA)), false),
+        (rustls(Error::DecryptError), true),
+    ] {
+        assert_eq!(fault.may_pass(), passes, "{fault}");
+    }
+}
+
 /// Records with something to say, mostly.
 fn records() -> impl Strategy<Value = Record> {
     let message = prop_oneof![

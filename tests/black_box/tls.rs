@@ -260,9 +260,47 @@ fn a_certificate_of_an_unknown_authority_is_502_upstream_tls() {
     let gateway = Gateway::before_scripted(&upstream);
     assert_eq!(
         refused(&gateway),
-        ("upstream_tls".to_owned(), Some("true".to_owned()))
+        ("upstream_tls".to_owned(), Some("false".to_owned()))
     );
     assert_eq!(upstream.received().concat(), "");
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_is_not_valid_yet_is_502_without_a_retry() {
+    for identity in [&pki().expired, &pki().early] {
+        let upstream = Scripted::echo_as(Some(server_config(identity)));
+        let gateway = Gateway::before_scripted(&upstream);
+        assert_eq!(
+            refused(&gateway),
+            ("upstream_tls".to_owned(), Some("false".to_owned()))
+        );
+        assert_eq!(upstream.received().concat(), "");
+    }
+}
+
+#[test]
+fn a_handshake_that_may_succeed_the_next_time_is_worth_a_retry() {
+    let upstream = Upstream::listen();
+    let url = format!("https://localhost:{}", upstream.addr().port());
+    let gateway = Setup::new().base(&url).start();
+    // Nothing, an end amid a record, internal_error; handshake_failure, which stays.
+    let rows: [(&[u8], &str); 4] = [
+        (b"", "true"),
+        (b"\x16\x03\x03\x01", "true"),
+        (b"\x15\x03\x03\0\x02\x02\x50", "true"),
+        (b"\x15\x03\x03\0\x02\x02\x28", "false"),
+    ];
+    for (said, expected) in rows {
+        let mut client = gateway.connect();
+        client.send(request("POST", "/p/anthropic/x", &[], "content"));
+        let mut peer = upstream.accept();
+        peer.fill().unwrap();
+        peer.send(said);
+        peer.close();
+        let got = client.response();
+        assert!(got.text().contains("\"upstream_tls\""), "{}", got.text());
+        assert_eq!(got.value("x-should-retry"), Some(expected), "{said:?}");
+    }
 }
 
 #[test]
@@ -283,7 +321,8 @@ fn a_wrong_name_is_502_upstream_tls_with_nothing_sent() {
     let upstream = Scripted::echo_as(Some(server_config(&pki().elsewhere)));
     let gateway = Gateway::before_scripted(&upstream);
     for _ in 0..2 {
-        assert_eq!(refused(&gateway).0, "upstream_tls");
+        let expected = ("upstream_tls".to_owned(), Some("false".to_owned()));
+        assert_eq!(refused(&gateway), expected);
     }
     assert_eq!(upstream.received().concat(), "");
 }

@@ -238,7 +238,9 @@ fn error(
     }
     attempts(world, plan)?;
     let unreached = matches!(code.as_str(), "upstream_connect" | "upstream_tls");
-    if retry != Some(if unreached { "true" } else { "false" }) && plan.method != "HEAD" {
+    // A handshake may have failed for good or not.
+    let fits = code == "upstream_tls" || retry == Some(if unreached { "true" } else { "false" });
+    if !fits && plan.method != "HEAD" {
         return Err(format!("x-should-retry: {retry:?} with {text}"));
     }
     let by_fault = match plan.fault {

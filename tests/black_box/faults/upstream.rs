@@ -16,6 +16,7 @@ const fn unreached(status: u16, code: &'static str) -> Seen {
 }
 
 const TLS_FAILED: Seen = unreached(502, "upstream_tls");
+const TLS_REFUSED: Seen = error(502, "upstream_tls");
 const CONNECT_TIMEOUT: Seen = unreached(504, "upstream_connect_timeout");
 const INVALID: Seen = error(502, "upstream_invalid_response");
 /// A break may overtake the part of a head that came before it.
@@ -78,17 +79,14 @@ pub(super) const PLACES: &[Place] = &[
         "behind a ClientHello",
         &[POST, Client("body"), Accept],
         &[
-            (
-                &[Reset, Close, HalfClose, Garbage(NO_RECORD)],
-                TLS_FAILED,
-                Met::Gone,
-            ),
+            (&[Reset, Close, HalfClose], TLS_FAILED, Met::Gone),
             (
                 &[
+                    Garbage(NO_RECORD),
                     Garbage("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
                     Garbage("\x15\x03\x03\0\x02\x02\x28"),
                 ],
-                TLS_FAILED,
+                TLS_REFUSED,
                 Met::Gone,
             ),
             (

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -28,6 +28,10 @@ pub(crate) struct Pki {
     pub(crate) renewed: Identity,
     /// For another host name.
     pub(crate) elsewhere: Identity,
+    /// For `localhost`, until long ago.
+    pub(crate) expired: Identity,
+    /// For `localhost`, from a time that is far away.
+    pub(crate) early: Identity,
     /// A client's.
     pub(crate) client: Identity,
     /// Another client's.
@@ -43,6 +47,8 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| {
         server: ca.sign(&["localhost", "127.0.0.1", "::1"]),
         renewed: ca.sign(&["localhost", "127.0.0.1", "::1"]),
         elsewhere: ca.sign(&["elsewhere.test"]),
+        expired: ca.sign_for(&["localhost"], (1980, 1990)),
+        early: ca.sign_for(&["localhost"], (3000, 4000)),
         client: ca.sign(&["client.test"]),
         other_client: ca.sign(&["other-client.test"]),
         stranger: authority().sign(&["localhost", "127.0.0.1"]),
@@ -54,17 +60,22 @@ pub(crate) fn pki() -> &'static Pki {
 }
 
 trait Authority {
-    fn sign(&self, names: &[&str]) -> Identity;
+    fn sign(&self, names: &[&str]) -> Identity {
+        self.sign_for(names, (1975, 4096))
+    }
+
+    /// From the beginning of one year to that of another.
+    fn sign_for(&self, names: &[&str], years: (i32, i32)) -> Identity;
 }
 
 impl Authority for CertifiedIssuer<'static, KeyPair> {
-    fn sign(&self, names: &[&str]) -> Identity {
+    fn sign_for(&self, names: &[&str], years: (i32, i32)) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, self)
-            .unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let cert = params.signed_by(&key, self).unwrap();
         Identity {
             cert: cert.pem(),
             key: key.serialize_pem(),
