@@ -119,6 +119,7 @@ fn decide<'g>(
         Route::Provider(passthrough) => passthrough,
         route => return answer(gateway, route),
     };
+    check_origin(gateway, request, cors)?;
     let grant = gateway
         .keys
         .check(request.fields, request.buf, now.unix_seconds)?;
@@ -183,6 +184,19 @@ fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
         Route::Metrics | Route::Streams | Route::NotFound | Route::Provider(_) => {
             Err(Fault::NoSuchRoute)
         }
+    }
+}
+
+/// Where no key is asked for, the page that sends a request says who may.
+fn check_origin(
+    gateway: &Gateway,
+    request: Request<'_>,
+    cors: Option<&cors::Lines>,
+) -> Result<(), Fault> {
+    let listed = cors.is_some_and(cors::Lines::is_listed);
+    match gateway.keys.is_open() && !listed && cors::is_foreign(request.fields, request.buf) {
+        true => Err(Fault::OriginNotAllowed),
+        false => Ok(()),
     }
 }
 

@@ -242,6 +242,12 @@ impl Keys {
         }
     }
 
+    /// Whether nobody is asked for a key.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Looks at every credential of a head. The first that is a usable key counts, in the order of the field
     /// lines. `now` tells the seconds since 1970, and is asked only for a key that expires.
     ///

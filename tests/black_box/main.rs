@@ -66,6 +66,7 @@ mod observe_log;
 mod observe_metrics;
 mod observe_streams;
 mod observe_timing;
+mod origins;
 mod overload;
 mod persistence;
 mod pool;
