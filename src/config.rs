@@ -5,6 +5,7 @@
 //! names source, key and expectation where it cannot.
 
 mod describe;
+mod dotenv;
 mod egress;
 mod file;
 pub mod keys;
@@ -68,6 +69,8 @@ pub struct Config {
     pub upstream: UpstreamTls,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
     pub providers: Vec<Provider>,
+    /// What is in force and can hardly be meant so. None of it holds a secret.
+    pub warnings: Vec<ConfigError>,
 }
 
 impl Config {

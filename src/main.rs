@@ -128,7 +128,12 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
 fn check(file: Option<&Path>) -> ExitCode {
     let checked = load(file).and_then(|(config, _)| tls_config::load(&config).map(|_| config));
     match checked {
-        Ok(config) => print(config.describe().as_bytes()),
+        Ok(config) => {
+            for warning in &config.warnings {
+                say(&format!("warning: {warning}"));
+            }
+            print(config.describe().as_bytes())
+        }
         Err(message) => fail(&message, BAD_CONFIGURATION.into()),
     }
 }
@@ -143,11 +148,15 @@ fn print(text: &[u8]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn fail(message: &str, code: ExitCode) -> ExitCode {
+    say(message);
+    code
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "the command line's answer to whoever typed it"
 )]
-fn fail(message: &str, code: ExitCode) -> ExitCode {
+fn say(message: &str) {
     eprintln!("sluicegate: {message}");
-    code
 }

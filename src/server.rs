@@ -141,14 +141,12 @@ impl Server {
                 ("version", Value::Text(&crate::VERSION)),
             ],
         );
+        warn_of_settings(&log, &config);
         if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
             log.warn(
                 "no gateway key is configured: anyone who reaches this gateway uses its providers",
                 &[],
             );
-        }
-        if config.providers.is_empty() {
-            log.warn("no provider is configured", &[]);
         }
         let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
         let listeners = listen::open(&config.server.listen, inherited, count);
@@ -412,6 +410,7 @@ impl Server {
                         &[],
                     );
                 }
+                warn_of_settings(&self.log, &settings.config);
                 self.config = settings.config.clone();
                 self.keep_alive();
                 self.put_in_force(settings.keys.clone());
@@ -535,6 +534,17 @@ fn settings(
         slots,
     };
     Ok((settings, Watch::new(entries)))
+}
+
+/// Says what is in force and can hardly be meant so.
+fn warn_of_settings(log: &Log, config: &Config) {
+    for warning in &config.warnings {
+        let fields = [("setting", Value::Text(warning))];
+        log.warn("a setting can hardly be meant so", &fields);
+    }
+    if config.providers.is_empty() {
+        log.warn("no provider is configured", &[]);
+    }
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {

@@ -48,7 +48,7 @@ pub fn holds(input: &[u8]) {
     let (dotenv, toml) = text.split_once("\n---\n").unwrap_or(("", &text));
     let _ = keys::parse(&text, "keys.toml");
     // A reference may put a secret anywhere, and whoever writes it there wants it there.
-    if text.contains(MARKER) || text.contains("${") {
+    if text.contains(MARKER) || text.contains('$') {
         let _ = shown(&[], dotenv, toml);
         return;
     }

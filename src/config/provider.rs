@@ -14,7 +14,7 @@ use crate::route::ProviderKind;
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::ProviderTable;
-use super::source::{Env, Sources, secret_file};
+use super::source::{Env, Sources};
 use super::url::base;
 use super::{
     BaseUrl, ClientIdentity, ConfigError, Credential, Host, Provider, Proxy, Secret, value,
@@ -52,6 +52,7 @@ pub(super) fn resolve(
             path: tables.from,
             egress: &tables.egress,
             prefix: named.get(&name),
+            in_file: table.is_some(),
             name,
         };
         if let Some(provider) = instance.resolve(table)?
@@ -67,8 +68,7 @@ pub(super) fn resolve(
 fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for key in env.keys() {
-        let suffixes = ["_API_KEY_FILE", "_API_KEY", "_BASE_URL"];
-        let Some(prefix) = suffixes.iter().find_map(|suffix| key.strip_suffix(suffix)) else {
+        let Some(prefix) = VARIABLES.iter().find_map(|suffix| key.strip_suffix(suffix)) else {
             continue;
         };
         if kind_of_prefix(prefix).is_some() {
@@ -80,6 +80,9 @@ fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
     }
     found
 }
+
+/// What the variables of an instance end in.
+const VARIABLES: [&str; 3] = ["_API_KEY_FILE", "_API_KEY", "_BASE_URL"];
 
 /// The type that a variable's prefix begins with: all of it, or up to an underscore.
 fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
@@ -115,12 +118,14 @@ struct Instance<'a> {
     egress: &'a Egress,
     /// Of its environment variables, if it has any.
     prefix: Option<&'a String>,
+    /// The file has a table for it.
+    in_file: bool,
     name: String,
 }
 
 impl Instance<'_> {
     fn resolve(self, table: Option<ProviderTable>) -> Result<Option<Provider>, ConfigError> {
-        let in_file = table.is_some();
+        let in_file = self.in_file;
         let table = table.unwrap_or_default();
         if !is_segment(&self.name) {
             return Err(self.error(
@@ -186,12 +191,25 @@ impl Instance<'_> {
     }
 
     fn error(&self, key: &str, message: impl ToString) -> ConfigError {
+        if let Some((variable, from)) = self.origin() {
+            return ConfigError::new(&from, &variable, message);
+        }
         let dot = if key.is_empty() { "" } else { "." };
         ConfigError::new(
             self.path,
             &format!("providers.{}{dot}{key}", self.name),
             message,
         )
+    }
+
+    /// The variable that it exists for, and where that was set; `None` if it is for a table.
+    fn origin(&self) -> Option<(String, String)> {
+        let prefix = self.prefix.filter(|_| !self.in_file)?;
+        let names = VARIABLES.map(|suffix| format!("{prefix}{suffix}"));
+        names.into_iter().find_map(|name| {
+            let (_, from) = self.env.located(&name)?;
+            Some((name, from))
+        })
     }
 
     fn base_url(&self, table: &ProviderTable) -> Result<Option<BaseUrl>, ConfigError> {
@@ -257,12 +275,16 @@ impl Instance<'_> {
                 Err(self.error("api_key", "expected only one of api_key and api_key_file"))
             }
             (Some(key), None) if key.is_empty() => Ok(None),
-            (Some(key), None) => Secret::new(key)
-                .map(Some)
-                .map_err(|expected| self.error("api_key", expected)),
+            (Some(key), None) => {
+                let name = format!("providers.{}.api_key", self.name);
+                self.env.doubt(self.path, &name, key);
+                Secret::new(key)
+                    .map(Some)
+                    .map_err(|expected| self.error("api_key", expected))
+            }
             (None, Some(file)) => {
                 let key = format!("providers.{}.api_key_file", self.name);
-                secret_file(self.sources.read, Path::new(file), &key).map(Some)
+                self.env.secret_file(Path::new(file), &key).map(Some)
             }
             (None, None) => Ok(None),
         }
@@ -354,17 +376,18 @@ impl Instance<'_> {
                 defaults.push(("anthropic-version".into(), "2023-06-01".into()))
             }
             ProviderKind::OpenRouter => {
-                for (field, variable, written) in [
-                    ("HTTP-Referer", "OPENROUTER_SITE_URL", &table.site_url),
-                    ("X-OpenRouter-Title", "OPENROUTER_APP_NAME", &table.app_name),
+                let referer = ("HTTP-Referer", "OPENROUTER_SITE_URL");
+                let title = ("X-OpenRouter-Title", "OPENROUTER_APP_NAME");
+                for ((field, variable), key, written) in [
+                    (referer, "site_url", &table.site_url),
+                    (title, "app_name", &table.app_name),
                 ] {
-                    let value = self
-                        .env
-                        .get(variable)
-                        .map(str::to_owned)
-                        .or(written.clone());
-                    if let Some(value) = value {
-                        field_value(&value).map_err(|expected| self.error(variable, expected))?;
+                    let own = |text: &str| field_value(text).map(|()| text.to_owned());
+                    let value = self.env.parsed(variable, own)?;
+                    // A bad value in the file is an error also where the environment has another.
+                    let written = written.as_deref().map(own).transpose();
+                    let written = written.map_err(|expected| self.error(key, expected))?;
+                    if let Some(value) = value.or(written) {
                         defaults.push((field.into(), value));
                     }
                 }

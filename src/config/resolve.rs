@@ -31,7 +31,10 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     let config = resolve(sources, &env);
     // First: whatever else is wrong may only follow from it.
     env.was_readable()?;
-    config
+    Ok(Config {
+        warnings: env.warnings(),
+        ..config?
+    })
 }
 
 fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> {
@@ -49,7 +52,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
     let providers = provider::resolve(sources, env, tables, &passthrough.kinds)?;
     Ok(Config {
         server: resolver.server(&file.server)?,
-        auth: resolver.auth(sources, &file.auth)?,
+        auth: resolver.auth(&file.auth)?,
         passthrough,
         limits: resolver.limits(&file.limits)?,
         timeouts: resolver.timeouts(&file.timeouts)?,
@@ -65,6 +68,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
             ca_dir: resolver.path("SSL_CERT_DIR", "", None)?,
         },
         providers,
+        warnings: Vec::new(),
         file: path,
     })
 }
@@ -150,6 +154,12 @@ impl Resolver<'_> {
         Ok(self.env.get(variable).or(written).map(PathBuf::from))
     }
 
+    /// Where a value comes from that this variable gives if it is set.
+    fn place(&self, variable: &str) -> String {
+        let set = self.env.located(variable);
+        set.map_or_else(|| self.from.to_owned(), |(_, place)| place)
+    }
+
     fn server(&self, table: &file::ServerTable) -> Result<Server, ConfigError> {
         let workers = self.scalar(
             "SLUICEGATE_WORKERS",
@@ -212,8 +222,8 @@ impl Resolver<'_> {
         const VARIABLE: &str = "SLUICEGATE_CORS_ORIGINS";
         let written = table.cors_origins.iter().flatten().map(String::as_str);
         let written = origins(self.from, "server.cors_origins", written)?;
-        match self.env.get(VARIABLE) {
-            Some(text) => origins("environment", VARIABLE, value::list(text)),
+        match self.env.located(VARIABLE) {
+            Some((text, from)) => origins(&from, VARIABLE, value::list(text)),
             None => Ok(written),
         }
     }
@@ -243,22 +253,22 @@ impl Resolver<'_> {
             })),
             (None, None) if client_ca.is_none() => Ok(None),
             (Some(_), None) => Err(ConfigError::new(
-                self.from,
+                &self.place("SLUICEGATE_TLS_CERT"),
                 "SLUICEGATE_TLS_KEY (server.tls.key)",
                 "expected a PEM file, since a certificate is set",
             )),
             _ => Err(ConfigError::new(
-                self.from,
+                &self.place("SLUICEGATE_TLS_KEY"),
                 "SLUICEGATE_TLS_CERT (server.tls.cert)",
                 "expected a PEM file, since a key or client_ca is set",
             )),
         }
     }
 
-    fn auth(&self, sources: &Sources<'_>, table: &file::AuthTable) -> Result<Auth, ConfigError> {
+    fn auth(&self, table: &file::AuthTable) -> Result<Auth, ConfigError> {
         let names = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
         let master_key = self.env.secret_of_either(names)?;
-        let written = self.written_master_key(sources, table)?;
+        let written = self.written_master_key(table)?;
         Ok(Auth {
             master_key: master_key.or(written),
             keys_file: self.path(
@@ -270,11 +280,7 @@ impl Resolver<'_> {
     }
 
     /// Read also where the environment has a key: a bad value is an error in any case.
-    fn written_master_key(
-        &self,
-        sources: &Sources<'_>,
-        table: &file::AuthTable,
-    ) -> Result<Option<Secret>, ConfigError> {
+    fn written_master_key(&self, table: &file::AuthTable) -> Result<Option<Secret>, ConfigError> {
         let key = "auth.master_key";
         match (&table.master_key, &table.master_key_file) {
             (Some(_), Some(_)) => {
@@ -283,12 +289,13 @@ impl Resolver<'_> {
             }
             (Some(text), None) if text.is_empty() => Ok(None),
             (Some(text), None) => {
+                self.env.doubt(self.from, key, text);
                 let secret = Secret::new(text).map(Some);
                 secret.map_err(|expected| ConfigError::new(self.from, key, expected))
             }
             (None, Some(path)) => {
                 let key = "auth.master_key_file";
-                source::secret_file(sources.read, Path::new(path), key).map(Some)
+                self.env.secret_file(Path::new(path), key).map(Some)
             }
             (None, None) => Ok(None),
         }
@@ -297,12 +304,12 @@ impl Resolver<'_> {
     fn passthrough(&self, file: &File) -> Result<Passthrough, ConfigError> {
         let table = &file.passthrough;
         let kinds = match (
-            self.env.get("ENABLED_PASSTHROUGH_PROVIDERS"),
+            self.env.located("ENABLED_PASSTHROUGH_PROVIDERS"),
             &table.providers,
         ) {
-            (Some(text), _) => {
+            (Some((text, from)), _) => {
                 let named = value::list(text).map(str::to_owned).collect();
-                kinds("environment", "ENABLED_PASSTHROUGH_PROVIDERS", named)?
+                kinds(&from, "ENABLED_PASSTHROUGH_PROVIDERS", named)?
             }
             (None, Some(named)) => kinds(self.from, "passthrough.providers", named.clone())?,
             (None, None) => ProviderKind::ALL.to_vec(),
@@ -412,27 +419,30 @@ impl Resolver<'_> {
 
     fn log(&self, sources: &Sources<'_>, table: &file::LogTable) -> Result<LogConfig, ConfigError> {
         let format = table.format.clone().map(Scalar);
-        let format = self.scalar("LOG_FORMAT", "log.format", &format, |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            "logfmt" => Ok(LogFormat::Logfmt),
-            _ => Err("expected text, json or logfmt"),
-        })?;
-        let level = table.level.clone().map(Scalar);
-        let level = self.scalar("LOG_LEVEL", "log.level", &level, |text| {
-            match text.to_ascii_lowercase().as_str() {
-                "error" => Ok(Level::Error),
-                "warn" | "warning" => Ok(Level::Warn),
-                "info" => Ok(Level::Info),
-                "debug" | "trace" => Ok(Level::Debug),
-                _ => Err("expected error, warn, info or debug"),
-            }
-        })?;
         let usual = if sources.terminal {
             LogFormat::Text
         } else {
             LogFormat::Json
         };
+        let format = self.scalar("LOG_FORMAT", "log.format", &format, |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "auto" => Ok(usual),
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                "logfmt" => Ok(LogFormat::Logfmt),
+                _ => Err("expected text, json, logfmt or auto"),
+            }
+        })?;
+        let level = table.level.clone().map(Scalar);
+        let level = self.scalar("LOG_LEVEL", "log.level", &level, |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "error" | "err" => Ok(Level::Error),
+                "warn" | "warning" => Ok(Level::Warn),
+                "info" | "inf" => Ok(Level::Info),
+                "debug" | "dbg" | "trace" => Ok(Level::Debug),
+                _ => Err("expected error, warn, info or debug"),
+            }
+        })?;
         Ok(LogConfig {
             format: format.unwrap_or(usual),
             level: level.unwrap_or(Level::Info),

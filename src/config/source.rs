@@ -1,12 +1,16 @@
 //! Where values come from: the environment, `.env`, files named by either.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::fmt;
+use std::io::{
+    self,
+    ErrorKind::{IsADirectory, NotFound},
+};
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, Secret};
+use super::{ConfigError, Secret, dotenv};
 
 /// Everything outside that a configuration is made of.
 pub struct Sources<'a> {
@@ -22,92 +26,149 @@ pub struct Sources<'a> {
 
 /// Environment and `.env`, the former first; an empty value counts as none.
 pub(super) struct Env<'a> {
-    values: BTreeMap<String, Origin>,
-    /// Names of the environment's variables whose values are not UTF-8.
-    unreadable: BTreeSet<String>,
-    /// The first of them that was asked for, which makes it one of ours.
-    missed: RefCell<Option<String>>,
+    values: BTreeMap<String, Variable>,
+    /// The first that was asked for, which makes it one of ours, and cannot be read.
+    missed: RefCell<Option<ConfigError>>,
+    /// Values that were asked for and are used, but can hardly be meant so; by their names.
+    doubtful: RefCell<BTreeMap<String, ConfigError>>,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
-struct Origin {
-    value: String,
-    from: &'static str,
+struct Variable {
+    /// Trimmed; or what was expected.
+    value: Result<String, &'static str>,
+    from: Place,
 }
 
-const ENVIRONMENT: &str = "environment";
+/// Where a variable was set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Environment,
+    /// In this line.
+    Dotenv(usize),
+}
+
+impl Place {
+    fn is_environment(self) -> bool {
+        self == Self::Environment
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("environment"),
+            Self::Dotenv(line) => write!(f, "{DOTENV} line {line}"),
+        }
+    }
+}
+
+impl Variable {
+    fn new(value: &[u8], from: Place) -> Self {
+        let value = std::str::from_utf8(value).map_err(|_| "expected UTF-8 text");
+        Self {
+            value: value.map(|value| value.trim().to_owned()),
+            from,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value.as_ref().is_ok_and(String::is_empty)
+    }
+}
+
+/// A variable that can be read.
+#[derive(Clone, Copy)]
+struct Found<'e> {
+    value: &'e str,
+    from: Place,
+}
+
 const DOTENV: &str = ".env";
 
 impl<'a> Env<'a> {
     pub(super) fn new(sources: &Sources<'a>) -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
-        match (sources.read)(Path::new(DOTENV)) {
-            Ok(bytes) => {
-                for (key, value) in dotenv(&text(bytes, DOTENV)?)? {
-                    values.insert(
-                        key,
-                        Origin {
-                            value,
-                            from: DOTENV,
-                        },
-                    );
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ConfigError::new(DOTENV, "", error)),
-        }
-        let mut unreadable = BTreeSet::new();
-        for (key, value) in &sources.env {
-            if value.is_empty() {
-                continue;
-            }
-            let Some(value) = value.to_str() else {
-                values.remove(key);
-                unreadable.insert(key.clone());
-                continue;
-            };
-            values.insert(
-                key.clone(),
-                Origin {
-                    value: value.to_owned(),
-                    from: ENVIRONMENT,
+        let of_environment = |name: &str| Some(sources.env.get(name)?.as_encoded_bytes());
+        for set in dotenv::parse(&dotenv_file(sources)?, of_environment) {
+            let from = Place::Dotenv(set.line);
+            let variable = match set.value {
+                Ok(value) => Variable::new(&value, from),
+                Err(expected) => Variable {
+                    value: Err(expected),
+                    from,
                 },
-            );
+            };
+            values.insert(set.key, variable);
         }
-        values.retain(|_, origin| !origin.value.is_empty());
+        for (key, value) in &sources.env {
+            let variable = Variable::new(value.as_encoded_bytes(), Place::Environment);
+            if !variable.is_empty() {
+                values.insert(key.clone(), variable);
+            }
+        }
+        values.retain(|_, variable| !variable.is_empty());
         Ok(Self {
             values,
-            unreadable,
             missed: RefCell::default(),
+            doubtful: RefCell::default(),
             read: sources.read,
         })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.find(key).map(|origin| &*origin.value)
+        self.find(key).map(|found| found.value)
     }
 
-    /// Every variable is looked up here, so that none of ours is passed over for not being text.
-    fn find(&self, key: &str) -> Option<&Origin> {
-        if self.unreadable.contains(key) {
-            self.missed.borrow_mut().get_or_insert_with(|| key.into());
-            return None;
+    /// A value, and where it was set.
+    pub(super) fn located(&self, key: &str) -> Option<(&str, String)> {
+        let found = self.find(key)?;
+        Some((found.value, found.from.to_string()))
+    }
+
+    /// Every variable is looked up here, so that none of ours is passed over for not being readable.
+    fn find(&self, key: &str) -> Option<Found<'_>> {
+        let variable = self.values.get(key)?;
+        let from = variable.from;
+        match &variable.value {
+            Ok(value) => {
+                self.doubt(&from.to_string(), key, value);
+                Some(Found { value, from })
+            }
+            Err(expected) => {
+                let error = || ConfigError::new(&from.to_string(), key, expected);
+                self.missed.borrow_mut().get_or_insert_with(error);
+                None
+            }
         }
-        self.values.get(key)
     }
 
     /// Whether all that was asked for so far could be read.
     pub(super) fn was_readable(&self) -> Result<(), ConfigError> {
         match &*self.missed.borrow() {
-            Some(key) => Err(ConfigError::new(ENVIRONMENT, key, "expected UTF-8 text")),
+            Some(error) => Err(error.clone()),
             None => Ok(()),
         }
     }
 
+    /// Remembers a value in quotes: they were meant for a shell.
+    pub(super) fn doubt(&self, from: &str, key: &str, value: &str) {
+        if is_quoted(value) {
+            let message = "the quotes around its value are taken as a part of it; docker's \
+                           --env-file and lists in compose files keep them; expected none";
+            let warning = ConfigError::new(from, key, message);
+            self.doubtful.borrow_mut().insert(key.to_owned(), warning);
+        }
+    }
+
+    /// What was used so far and can hardly be meant so.
+    pub(super) fn warnings(&self) -> Vec<ConfigError> {
+        self.doubtful.borrow().values().cloned().collect()
+    }
+
     /// All variables' names.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        let readable = self.values.keys();
-        readable.chain(&self.unreadable).map(String::as_str)
+        self.values.keys().map(String::as_str)
     }
 
     /// A value read by `parse`.
@@ -116,20 +177,24 @@ impl<'a> Env<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(origin) = self.find(key) else {
+        let Some(Found { value, from }) = self.find(key) else {
             return Ok(None);
         };
-        parse(origin.value.trim())
-            .map(Some)
-            .map_err(|expected| ConfigError::new(origin.from, key, expected))
+        parse(value).map(Some).map_err(|expected| {
+            let quotes = match is_quoted(value) {
+                true => "; the quotes around the value are taken as a part of it",
+                false => "",
+            };
+            ConfigError::new(&from.to_string(), key, format!("{expected}{quotes}"))
+        })
     }
 
     /// Whether the secret `key` or its file is set, and where; the environment wins.
-    fn secret_from(&self, key: &str) -> Option<&'static str> {
+    fn secret_from(&self, key: &str) -> Option<Place> {
         let by_file = format!("{key}_FILE");
-        let set = [key, &by_file].map(|key| self.find(key).map(|origin| origin.from));
+        let set = [key, &by_file].map(|key| self.find(key).map(|found| found.from));
         let set = set.into_iter().flatten();
-        set.min_by_key(|from| *from != ENVIRONMENT)
+        set.min_by_key(|from| !from.is_environment())
     }
 
     /// A secret that has two names; in one source it may have only one value.
@@ -138,16 +203,16 @@ impl<'a> Env<'a> {
         [first, second]: [&str; 2],
     ) -> Result<Option<Secret>, ConfigError> {
         let from = match (self.secret_from(first), self.secret_from(second)) {
-            (Some(one), Some(other)) if one == other => one,
+            (Some(one), Some(other)) if one.is_environment() == other.is_environment() => other,
             // The environment wins over `.env`, whichever of the names is in which.
-            (Some(ENVIRONMENT), _) => return self.secret(first),
-            (_, Some(ENVIRONMENT)) | (None, _) => return self.secret(second),
+            (Some(Place::Environment), _) => return self.secret(first),
+            (_, Some(Place::Environment)) | (None, _) => return self.secret(second),
             (Some(_), _) => return self.secret(first),
         };
         let (one, other) = (self.secret(first)?, self.secret(second)?);
         if one != other {
             let message = format!("{first} is set too and differs; expected only one of them");
-            return Err(ConfigError::new(from, second, message));
+            return Err(ConfigError::new(&from.to_string(), second, message));
         }
         Ok(one)
     }
@@ -158,88 +223,57 @@ impl<'a> Env<'a> {
         let mut value = self.find(key);
         let mut file = self.find(&by_file);
         if let (Some(one), Some(other)) = (value, file)
-            && one.from != other.from
+            && one.from.is_environment() != other.from.is_environment()
         {
             // The environment wins over `.env` here too.
-            value = value.filter(|origin| origin.from == ENVIRONMENT);
-            file = file.filter(|origin| origin.from == ENVIRONMENT);
+            value = value.filter(|found| found.from.is_environment());
+            file = file.filter(|found| found.from.is_environment());
         }
         match (value, file) {
-            (Some(origin), Some(_)) => {
+            (Some(found), Some(_)) => {
                 let message = format!("{by_file} is set too; expected only one of them");
-                Err(ConfigError::new(origin.from, key, message))
+                Err(ConfigError::new(&found.from.to_string(), key, message))
             }
-            (Some(origin), None) => Secret::new(origin.value.trim())
+            (Some(found), None) => Secret::new(found.value)
                 .map(Some)
-                .map_err(|expected| ConfigError::new(origin.from, key, expected)),
-            (None, Some(origin)) => {
-                secret_file(self.read, Path::new(&origin.value), &by_file).map(Some)
-            }
+                .map_err(|expected| ConfigError::new(&found.from.to_string(), key, expected)),
+            (None, Some(found)) => self.secret_file(Path::new(found.value), &by_file).map(Some),
             (None, None) => Ok(None),
         }
     }
+
+    /// Reads a secret from a file; blanks and line ends around it do not count.
+    pub(super) fn secret_file(&self, path: &Path, key: &str) -> Result<Secret, ConfigError> {
+        let from = path.display().to_string();
+        let bytes = (self.read)(path).map_err(|error| ConfigError::new(&from, key, error))?;
+        let content = text(bytes, &from)?;
+        self.doubt(&from, key, content.trim());
+        Secret::new(content.trim()).map_err(|expected| ConfigError::new(&from, key, expected))
+    }
 }
 
-/// Reads a secret from a file; blanks and line ends around it do not count.
-pub(super) fn secret_file(
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    path: &Path,
-    key: &str,
-) -> Result<Secret, ConfigError> {
-    let from = path.display().to_string();
-    let bytes = read(path).map_err(|error| ConfigError::new(&from, key, error))?;
-    let content = text(bytes, &from)?;
-    Secret::new(content.trim()).map_err(|expected| ConfigError::new(&from, key, expected))
+/// What `.env` holds; nothing where there is none.
+fn dotenv_file(sources: &Sources<'_>) -> Result<Vec<u8>, ConfigError> {
+    match (sources.read)(Path::new(DOTENV)) {
+        Ok(content) => Ok(content),
+        // A virtual environment of Python's may have that name.
+        Err(error) if matches!(error.kind(), NotFound | IsADirectory) => Ok(Vec::new()),
+        Err(error) => Err(ConfigError::new(
+            DOTENV,
+            "",
+            format!("cannot read it: {error}"),
+        )),
+    }
+}
+
+/// Whether a value begins and ends with the same quote.
+fn is_quoted(value: &str) -> bool {
+    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).is_some()
 }
 
 pub(super) fn text(bytes: Vec<u8>, from: &str) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_| ConfigError::new(from, "", "expected UTF-8 text"))
-}
-
-/// `KEY=value` lines; `export`, quotes and comments as shells have them, nothing expanded.
-fn dotenv(content: &str) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut pairs = Vec::new();
-    for (number, line) in content.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        let expected = || {
-            ConfigError::new(
-                &format!(".env line {}", number + 1),
-                "",
-                "expected KEY=value",
-            )
-        };
-        let (key, value) = line.split_once('=').ok_or_else(expected)?;
-        let key = key.trim();
-        if key.is_empty()
-            || !key
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
-            return Err(expected());
-        }
-        pairs.push((key.to_owned(), unquoted(value).ok_or_else(expected)?));
-    }
-    Ok(pairs)
-}
-
-fn unquoted(value: &str) -> Option<String> {
-    let trimmed = value.trim();
-    for quote in ['"', '\''] {
-        if let Some(rest) = trimmed.strip_prefix(quote) {
-            let (inner, behind) = rest.split_once(quote)?;
-            let behind = behind.trim();
-            return (behind.is_empty() || behind.starts_with('#')).then(|| inner.to_owned());
-        }
-    }
-    // A comment begins behind a blank, also where there is nothing before it: `KEY= # not yet`.
-    let pairs = value.bytes().zip(value.bytes().skip(1));
-    let comment = { pairs }.position(|pair| matches!(pair, (b' ' | b'\t', b'#')));
-    let bare = comment.map_or(value, |at| value.get(..at).unwrap_or_default());
-    Some(bare.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -259,29 +293,11 @@ mod tests {
             terminal: false,
         };
         let env = Env::new(&sources).unwrap();
-        assert_eq!(env.keys().collect::<Vec<_>>(), ["B", "C", "A"]);
+        assert_eq!(env.keys().collect::<Vec<_>>(), ["A", "B", "C"]);
         assert_eq!((env.get("B"), env.get("C")), (Some("b"), Some("c")));
         env.was_readable().unwrap();
         assert!(env.secret("A").unwrap().is_none());
         let error = env.was_readable().unwrap_err().to_string();
         assert_eq!(error, "environment: A: expected UTF-8 text");
-    }
-
-    #[test]
-    fn dotenv_lines() {
-        let content = "# c\n\nA=1\nexport B = two words # c\nC=\"x # y\"\nD='z'\nE=\n";
-        let pairs = dotenv(content).unwrap();
-        let expected = [
-            ("A", "1"),
-            ("B", "two words"),
-            ("C", "x # y"),
-            ("D", "z"),
-            ("E", ""),
-        ];
-        let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(pairs, expected);
-        for broken in ["novalue", "=x", "A B=1", "A=\"open"] {
-            assert!(dotenv(broken).is_err(), "{broken}");
-        }
     }
 }

@@ -37,6 +37,7 @@ mod corners;
 mod cors;
 mod counterpart;
 mod disconnects;
+mod dotenv;
 mod egress_identity;
 mod egress_proxy;
 mod egress_refusals;
