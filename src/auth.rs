@@ -242,6 +242,27 @@ impl Keys {
         }
     }
 
+    /// Whether these may come after `before`: not where they take the last key away, be it that everybody gets in then
+    /// or nobody does. `now` is seconds since 1970.
+    ///
+    /// Keys that a file goes on to list as worth nothing were not lost, but revoked; that is put in force.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_follow(&self, before: &Self, now: u64) -> Result<(), &'static str> {
+        let opens = self.open && !before.open;
+        let some = |keys: &Self| keys.master.is_some() || !keys.managed.is_empty();
+        let usable = |key: &Key| !key.disabled && key.expires.is_none_or(|end| now < end);
+        let has_any = self.master.is_some() || self.managed.iter().any(usable);
+        let were_revoked = before.master.is_none() && some(self);
+        match opens || some(before) && !has_any && !were_revoked {
+            true => {
+                Err("this would take the last gateway key away, which only auth.open = true allows")
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Whether nobody is asked for a key.
     #[must_use]
     pub const fn is_open(&self) -> bool {

@@ -179,6 +179,8 @@ pub struct Auth {
     pub master_key: Option<Secret>,
     /// Managed keys.
     pub keys_file: Option<PathBuf>,
+    /// It is meant that nobody is asked for a key, if there is none.
+    pub open: bool,
 }
 
 /// Routes.

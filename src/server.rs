@@ -365,15 +365,22 @@ impl Server {
             Some(Ok(entries)) => {
                 let master = self.config.auth.master_key.as_ref();
                 let keys = Keys::new(master, Some(&entries), Some(&self.keys));
+                if let Err(error) = check_last_key(&keys, &self.keys, &self.config) {
+                    return self.say_keys_stay(&error);
+                }
                 self.put_in_force(Arc::new(keys));
                 let applied = self.applied(Change::Keys(entries.len()));
                 self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
             }
-            Some(Err(error)) => self.log.error(
-                "the new keys file is broken; the old keys stay",
-                &[("error", Value::Text(&error))],
-            ),
+            Some(Err(error)) => self.say_keys_stay(&error),
         }
+    }
+
+    fn say_keys_stay(&self, error: &str) {
+        self.log.error(
+            "the new keys file is broken; the old keys stay",
+            &[("error", Value::Text(&error))],
+        );
     }
 
     fn applied(&self, change: Change) -> Arc<Applied> {
@@ -524,6 +531,9 @@ fn settings(
     let slots = slots.next(names);
     let tls = tls_config::load(&config)?;
     let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
+    if let Some(before) = before {
+        check_last_key(&keys, before, &config)?;
+    }
     let workers = workers(&config);
     let connections = config.limits.connections;
     let settings = Settings {
@@ -545,6 +555,13 @@ fn warn_of_settings(log: &Log, config: &Config) {
     if config.providers.is_empty() {
         log.warn("no provider is configured", &[]);
     }
+}
+
+/// Whether these keys may come after those in force.
+fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), String> {
+    let allowed = config.auth.open.then_some(Ok(()));
+    let checked = allowed.unwrap_or_else(|| keys.may_follow(before, worker::unix_seconds()));
+    checked.map_err(|why| format!("auth: {why}"))
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {

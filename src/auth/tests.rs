@@ -131,6 +131,46 @@ fn open_only_without_any_key_and_file() {
 }
 
 #[test]
+fn the_last_key_is_not_lost_but_may_be_revoked() {
+    let with = |master: Option<&str>, list: Option<&[Option<u64>]>| {
+        let entry = |expires: &Option<u64>| ("a", *expires);
+        let list: Option<Vec<_>> = list.map(|list| list.iter().map(entry).collect());
+        keys(master, list.as_deref())
+    };
+    let (open, empty) = (with(None, None), with(None, Some(&[])));
+    let (master, usable) = (with(Some("m"), None), with(None, Some(&[None])));
+    let revoked = with(None, Some(&[Some(NOW)]));
+    let both = with(Some("m"), Some(&[Some(NOW)]));
+    let rows: &[(&Keys, &Keys, bool)] = &[
+        (&open, &open, true),
+        (&open, &empty, true),
+        (&open, &revoked, true),
+        (&open, &master, true),
+        (&master, &open, false),
+        (&master, &empty, false),
+        (&master, &revoked, false),
+        (&master, &usable, true),
+        (&master, &both, true),
+        (&both, &revoked, false),
+        (&both, &master, true),
+        (&usable, &open, false),
+        (&usable, &empty, false),
+        (&usable, &revoked, true),
+        (&usable, &master, true),
+        (&revoked, &open, false),
+        (&revoked, &empty, false),
+        (&revoked, &revoked, true),
+        (&revoked, &usable, true),
+        (&empty, &open, false),
+        (&empty, &empty, true),
+        (&empty, &revoked, true),
+    ];
+    for (row, (before, after, allowed)) in rows.iter().enumerate() {
+        assert_eq!(after.may_follow(before, NOW).is_ok(), *allowed, "row {row}");
+    }
+}
+
+#[test]
 fn managed_keys_until_they_expire() {
     let list = [
         ("a", None),

@@ -82,6 +82,7 @@ impl Config {
             "keys_file",
             self.auth.keys_file.as_ref().map(quoted_path),
         );
+        let _ = writeln!(out, "open = {}", self.auth.open);
         let kinds: Vec<String> = self
             .passthrough
             .kinds

@@ -51,6 +51,7 @@ pub(super) struct AuthTable {
     pub master_key: Option<String>,
     pub master_key_file: Option<String>,
     pub keys_file: Option<String>,
+    pub open: Option<Scalar>,
 }
 
 #[derive(Default, serde::Deserialize)]

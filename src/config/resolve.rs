@@ -276,6 +276,7 @@ impl Resolver<'_> {
                 "auth.keys_file",
                 table.keys_file.as_deref(),
             )?,
+            open: self.switch("", "auth.open", &table.open, false)?,
         })
     }
 

@@ -55,6 +55,7 @@ mod keys_changes;
 mod keys_command;
 mod keys_file;
 mod keys_limits;
+mod last_key;
 mod leaving;
 mod lifecycle;
 mod log_unread;
