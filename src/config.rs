@@ -31,6 +31,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addresses::Ages;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
@@ -65,6 +66,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Connections over TCP, to clients and to providers.
     pub tcp: Tcp,
+    /// How long a host's addresses are used until they are asked for anew.
+    pub address_age: Duration,
     /// Trust towards providers.
     pub upstream: UpstreamTls,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
@@ -74,6 +77,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// How old the addresses of hosts may be.
+    #[must_use]
+    pub fn ages(&self) -> Ages {
+        Ages::new(self.address_age)
+    }
+
     /// What only a new start puts in force.
     #[must_use]
     pub fn fixed(&self) -> impl PartialEq {
@@ -401,6 +410,16 @@ impl Provider {
     #[must_use]
     pub fn has_rules(&self) -> bool {
         self.allow.is_some() || !self.deny.is_empty()
+    }
+
+    /// The host name that a connection to it begins with, where it has one: the proxy's, or its own.
+    #[must_use]
+    pub fn reached_by_name(&self) -> Option<&str> {
+        let proxy = self.proxy.as_ref().map(|proxy| &proxy.host);
+        match proxy.unwrap_or(&self.base.host) {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) | Host::Unix(_) => None,
+        }
     }
 
     /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.

@@ -2,8 +2,9 @@
 //!
 //! The modules in the order in which a byte meets them: [`http`] knows messages and nothing else;
 //! [`config`], [`auth`], [`route`], [`cors`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
-//! all of these are pure. [`net`] moves the bytes, [`server`] is the process around it.
+//! all of these are pure, as is what [`addresses`] knows of host names. [`net`] moves the bytes, [`server`] is the process around it.
 
+pub mod addresses;
 pub mod admission;
 pub mod auth;
 pub mod config;

@@ -35,6 +35,7 @@ pub mod resolve;
 pub mod response;
 pub mod scrape;
 pub mod scratch;
+pub mod search;
 pub mod server_timing;
 pub mod socket;
 pub mod spin;

@@ -34,6 +34,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
     let pure = [
+        "addresses",
         "http",
         "auth",
         "admission",

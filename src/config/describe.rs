@@ -148,7 +148,8 @@ impl Config {
         }
         self.describe_observation(out);
         tcp::describe(&self.tcp, out);
-        let _ = writeln!(out, "\n[upstream]");
+        let age = seconds(self.address_age);
+        let _ = writeln!(out, "\n[upstream]\naddress_age = {age}");
         optional(
             out,
             "ca_file",

@@ -114,6 +114,7 @@ pub(super) struct TcpTable {
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct UpstreamTable {
+    pub address_age: Option<Scalar>,
     pub ca_file: Option<String>,
     pub client_cert: Option<String>,
     pub client_key: Option<String>,

@@ -59,6 +59,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         metrics: resolver.metrics(file.metrics)?,
         log: resolver.log(sources, &file.log)?,
         tcp: tcp::resolve(&from, &file.tcp)?,
+        address_age: resolver.address_age(&file.upstream)?,
         upstream: UpstreamTls {
             ca_file: resolver.path(
                 "SSL_CERT_FILE",
@@ -378,6 +379,12 @@ impl Resolver<'_> {
             drain_delay: time("", "drain_delay", &table.drain_delay, 0)?,
             drain: time("", "drain", &table.drain, 300)?,
         })
+    }
+
+    fn address_age(&self, table: &file::UpstreamTable) -> Result<Duration, ConfigError> {
+        let key = "upstream.address_age";
+        let age = self.scalar("", key, &table.address_age, value::duration)?;
+        Ok(age.unwrap_or(Duration::from_secs(30)))
     }
 
     /// What holds for every provider that has no other.

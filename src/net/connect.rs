@@ -1,33 +1,25 @@
-//! A connection to a provider: addresses, TCP to the first of them that answers or a Unix socket, a tunnel
-//! where there is a proxy, TLS.
+//! A connection to a provider: a socket, a tunnel where there is a proxy, TLS.
 
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::HandshakeKind;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
 
-use crate::config::{BaseUrl, Host, Provider, Proxy, Tcp};
+use crate::config::{BaseUrl, Host, Provider, Proxy};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
 use crate::tls::Fault;
 use crate::tls::handshake::Role;
 
-use super::deadline::{Clock, TICK};
 use super::proxy::{ProxyError, tunnel};
+use super::search::Search;
 use super::socket::{Socket, is_scarce};
 use super::stream::Stream;
 use super::tls::TlsStream;
 use super::worker::Worker;
-
-/// How long one address is given at least before the next is tried beside it (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(200);
 
 /// Why there is no connection: the step that failed and what was said.
 #[derive(Debug)]
@@ -42,6 +34,17 @@ pub enum ConnectError {
     Proxy(ProxyError),
 }
 
+impl ConnectError {
+    /// Whether there was a connection, to somebody who may not be the one that was meant.
+    fn is_the_other_ends(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Proxy(error) => !matches!(error, ProxyError::Resolve(_)),
+            Self::Resolve(_) | Self::Connect(_) => false,
+        }
+    }
+}
+
 /// A connection that was made, and what it took.
 pub struct Connected {
     /// Ready for a request.
@@ -52,6 +55,14 @@ pub struct Connected {
 }
 
 impl Connected {
+    fn plain(stream: Stream, connect: Duration) -> Self {
+        Self {
+            stream,
+            took: Connecting { connect, tls: None },
+            resumed: false,
+        }
+    }
+
     /// Counts it.
     pub fn count(&self, counters: &ProviderCounters) {
         observe::add(&counters.connects, 1);
@@ -82,23 +93,45 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
         false => None,
     };
     let began = Instant::now();
-    let connected = |stream, connect| Connected {
-        stream,
-        took: Connecting { connect, tls: None },
-        resumed: false,
-    };
     #[cfg(fuzzing)]
     if let Some(answer) = super::harness::dialled(base.port).await {
-        let answer = answer.map(|stream| connected(stream, began.elapsed()));
+        let answer = answer.map(|stream| Connected::plain(stream, began.elapsed()));
         return answer.map_err(ConnectError::Connect);
     }
+    let (host, port) = match &provider.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (&base.host, base.port),
+    };
+    let mut search = Search::new(worker, host, port);
+    loop {
+        match attempt(worker, provider, tls.clone(), &mut search, began).await {
+            Ok(connected) => {
+                search.ends();
+                return Ok(connected);
+            }
+            // Nothing of a request has been sent: whoever the right one is may be found at a new address.
+            Err(error) if error.is_the_other_ends() && search.goes_on().await => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One connection, to whatever address answers.
+async fn attempt(
+    worker: &Worker,
+    provider: &Provider,
+    tls: Option<Arc<ClientConfig>>,
+    search: &mut Search<'_>,
+    began: Instant,
+) -> Result<Connected, ConnectError> {
+    let base = &provider.base;
     let socket = match &provider.proxy {
-        Some(proxy) => through(worker, proxy, base).await?,
-        None => reach(worker, &base.host, base.port).await?,
+        Some(proxy) => through(worker, proxy, base, search).await?,
+        None => search.socket().await?,
     };
     let connect = began.elapsed();
     let Some(tls) = tls else {
-        return Ok(connected(Stream::plain(socket), connect));
+        return Ok(Connected::plain(Stream::plain(socket), connect));
     };
     let name = match &base.host {
         Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
@@ -114,7 +147,7 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
         .await
         .map_err(ConnectError::Tls)?;
     let resumed = stream.handshake_kind() == Some(HandshakeKind::Resumed);
-    let mut connected = connected(Stream::Tls(Box::new(stream)), connect);
+    let mut connected = Connected::plain(Stream::Tls(Box::new(stream)), connect);
     connected.took.tls = Some(began.elapsed().saturating_sub(connect));
     connected.resumed = resumed;
     Ok(connected)
@@ -127,9 +160,13 @@ fn replaced() -> ConnectError {
 }
 
 /// A socket whose other end is `base`, behind the proxy.
-async fn through(worker: &Worker, proxy: &Proxy, base: &BaseUrl) -> Result<Socket, ConnectError> {
-    let reached = reach(worker, &proxy.host, proxy.port).await;
-    let mut socket = reached.map_err(|error| match error {
+async fn through(
+    worker: &Worker,
+    proxy: &Proxy,
+    base: &BaseUrl,
+    search: &mut Search<'_>,
+) -> Result<Socket, ConnectError> {
+    let mut socket = search.socket().await.map_err(|error| match error {
         ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
         ConnectError::Connect(error) if !is_scarce(&error) => {
             ConnectError::Proxy(ProxyError::Connect(error))
@@ -138,79 +175,4 @@ async fn through(worker: &Worker, proxy: &Proxy, base: &BaseUrl) -> Result<Socke
     })?;
     let opened = tunnel(worker, &mut socket, proxy, base).await;
     opened.map(|()| socket).map_err(ConnectError::Proxy)
-}
-
-/// A socket that is connected to a host.
-async fn reach(worker: &Worker, host: &Host, port: u16) -> Result<Socket, ConnectError> {
-    let addresses = match host {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
-        Host::Name(name) => worker
-            .names
-            .lookup(name, port)
-            .await
-            .map_err(ConnectError::Resolve)?,
-        Host::Unix(path) => {
-            return reach_unix(&worker.clock, path)
-                .await
-                .map_err(ConnectError::Connect);
-        }
-    };
-    let tcp = worker.gateway().config.tcp;
-    first_to_answer(&worker.clock, &addresses, &tcp)
-        .await
-        .map_err(ConnectError::Connect)
-}
-
-/// Tries again for as long as the caller waits while the queue there is full: the kernel has no event for that.
-async fn reach_unix(clock: &Rc<Clock>, path: &Path) -> io::Result<Socket> {
-    loop {
-        if let Some(socket) = Socket::connect_unix(path)? {
-            return Ok(socket);
-        }
-        clock.sleep(TICK).await;
-    }
-}
-
-/// Tries the addresses in order, the next one beside the last after [`STAGGER`] or at once on its failure.
-async fn first_to_answer(
-    clock: &Rc<Clock>,
-    addresses: &[SocketAddr],
-    tcp: &Tcp,
-) -> io::Result<Socket> {
-    let mut waiting = addresses.iter();
-    let mut attempts: Vec<Socket> = Vec::new();
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address to connect to");
-    loop {
-        match waiting.next().map(|address| Socket::connect(*address, tcp)) {
-            Some(Ok(socket)) => attempts.push(socket),
-            Some(Err(error)) => {
-                failure = error;
-                continue;
-            }
-            None if attempts.is_empty() => return Err(failure),
-            None => {}
-        }
-        let stagger = clock.register();
-        stagger.set(STAGGER);
-        let event = poll_fn(|cx| {
-            for (index, socket) in attempts.iter_mut().enumerate() {
-                if socket.poll_writable(cx).is_ready() {
-                    return Poll::Ready(Some((index, socket.take_error())));
-                }
-            }
-            if waiting.len() == 0 {
-                return Poll::Pending;
-            }
-            stagger.poll(cx).map(|()| None)
-        })
-        .await;
-        match event {
-            Some((index, Ok(()))) => return Ok(attempts.swap_remove(index)),
-            Some((index, Err(error))) => {
-                attempts.swap_remove(index);
-                failure = error;
-            }
-            None => {}
-        }
-    }
 }

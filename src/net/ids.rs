@@ -95,17 +95,7 @@ impl Ids {
     /// A new id.
     #[must_use]
     pub fn next(&self) -> RequestId {
-        let supply = &mut *self.0.borrow_mut();
-        if supply.used >= supply.bytes.len() {
-            // Cannot fail for 1 KiB once the kernel has seeded its generator; ids are no secret in any case.
-            let _ =
-                rustix::rand::getrandom(&mut supply.bytes, rustix::rand::GetRandomFlags::empty());
-            supply.used = 0;
-        }
-        let bits = supply
-            .bytes
-            .get(supply.used..supply.used + 16)
-            .unwrap_or_default();
+        let bits = self.0.borrow_mut().take();
         let mut id = [b'0'; 32];
         for (pair, byte) in id.chunks_exact_mut(2).zip(bits) {
             if let [high, low] = pair {
@@ -113,8 +103,28 @@ impl Ids {
                 *low = hex(byte & 15);
             }
         }
-        supply.used += 16;
         RequestId::Ours(id)
+    }
+
+    /// Some of the same bits, for where any number will do.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        let bits = u128::from_ne_bytes(self.0.borrow_mut().take());
+        u64::try_from(bits >> 64).unwrap_or_default()
+    }
+}
+
+impl Supply {
+    /// Bits that nobody had before.
+    fn take(&mut self) -> [u8; 16] {
+        if self.used >= self.bytes.len() {
+            // Cannot fail for 1 KiB once the kernel has seeded its generator; ids are no secret in any case.
+            let _ = rustix::rand::getrandom(&mut self.bytes, rustix::rand::GetRandomFlags::empty());
+            self.used = 0;
+        }
+        let bits = self.bytes.get(self.used..).unwrap_or_default();
+        self.used += 16;
+        bits.first_chunk().copied().unwrap_or_default()
     }
 }
 

@@ -1,25 +1,24 @@
 //! Host names to addresses, off the workers: the system's resolver blocks, so threads call it.
 //!
-//! A worker keeps the last answer of every host and uses it at once, asking for a new one in the background
-//! when it is older than [`FRESH`]; a failed refresh leaves the old answer in force. Only the very first
-//! connection to a host can have to wait.
+//! A worker keeps the last answer of every host. [`Name`] says when it is asked for anew and what it is good for
+//! until then; here questions are asked, and waited for.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use super::mailbox::Mailbox;
+use crate::addresses::{Ages, Call, Name, Step};
 
-/// How old an answer may be before a new one is asked for.
-pub const FRESH: Duration = Duration::from_secs(30);
+use super::deadline::{Clock, Deadline};
+use super::mailbox::Mailbox;
 
 /// An answer on its way to the worker that asked.
 pub struct Answer {
@@ -27,8 +26,18 @@ pub struct Answer {
     addresses: io::Result<Vec<IpAddr>>,
 }
 
+/// Where a host is to be tried, in this order.
+pub struct Found {
+    /// Never none, unless the system says so.
+    pub addresses: Vec<IpAddr>,
+    /// Which answer it is, see [`Call::beyond`].
+    pub answer: u32,
+}
+
 /// A worker's view of all host names.
 pub struct Names {
+    clock: Rc<Clock>,
+    start: Instant,
     entries: RefCell<HashMap<Box<str>, Entry>>,
     /// Once there is something to look up.
     asker: RefCell<Option<Sender<Question>>>,
@@ -40,91 +49,159 @@ type Post = dyn Fn(Answer) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
-    addresses: Option<Rc<[IpAddr]>>,
-    answered: Option<Instant>,
+    name: Name,
     failure: Option<Rc<io::Error>>,
-    asked: bool,
     waiting: Vec<Waker>,
 }
 
 impl Names {
     /// No names yet; answers come back through `mailbox` as messages made by `wrap`.
     #[must_use]
-    pub fn new<T: Send + 'static>(mailbox: Mailbox<T>, wrap: fn(Answer) -> T) -> Self {
+    pub fn new<T: Send + 'static>(
+        clock: Rc<Clock>,
+        mailbox: Mailbox<T>,
+        wrap: fn(Answer) -> T,
+    ) -> Self {
         Self {
+            clock,
+            start: Instant::now(),
             entries: RefCell::default(),
             asker: RefCell::default(),
             post: Arc::new(move |answer| mailbox.send(wrap(answer))),
         }
     }
 
-    /// Asks for a host's addresses ahead of need, unless they are known.
-    pub fn prefetch(&self, host: &str) {
+    /// Asks for a host's addresses ahead of need, unless they are known and not old.
+    pub fn prefetch(&self, host: &str, ages: Ages) {
+        let now = self.now();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(host.into()).or_default();
-        if !entry.is_fresh() {
-            self.ask(host, entry);
+        if entry.name.is_due(now, ages) {
+            self.ask(host);
         }
     }
 
-    /// The addresses of `host` with `port`, in the system's order; waits only when none is known.
+    /// Forgets the hosts that nobody needs any more.
+    pub fn retain(&self, is_needed: impl Fn(&str) -> bool) {
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|host, entry| !entry.waiting.is_empty() || is_needed(host));
+    }
+
+    /// The addresses of `host`, none of them too old; `beyond` is the answer that led nowhere. `random` decides
+    /// which one is first.
     ///
     /// # Errors
-    /// The system's, when the host has never been resolved.
+    /// The system's, when there is no answer to be used.
     ///
     /// # Cancel safety
     /// Nothing is lost: the answer is kept for the next caller.
-    pub async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let mut first = true;
-        let addresses = poll_fn(|cx| {
+    pub async fn lookup(
+        &self,
+        host: &str,
+        ages: Ages,
+        beyond: Option<u32>,
+        random: u64,
+    ) -> io::Result<Found> {
+        let call = Call {
+            since: self.now(),
+            beyond,
+        };
+        let mut alarm = None;
+        poll_fn(|cx| self.poll_lookup(host, ages, &call, &mut alarm, cx)).await?;
+        let now = self.now();
+        let entries = self.entries.borrow();
+        let name = entries.get(host).map(|entry| &entry.name);
+        Ok(name.map_or_else(none, |name| Found {
+            addresses: name.order(now, random),
+            answer: name.answer(),
+        }))
+    }
+
+    fn poll_lookup(
+        &self,
+        host: &str,
+        ages: Ages,
+        call: &Call,
+        alarm: &mut Option<Deadline>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let now = self.now();
             let mut entries = self.entries.borrow_mut();
             let entry = entries.entry(host.into()).or_default();
-            if let Some(addresses) = &entry.addresses {
-                let addresses = addresses.clone();
-                if !entry.is_fresh() {
-                    self.ask(host, entry);
+            let until = match entry.name.next(now, call, ages) {
+                Step::Use => return Poll::Ready(Ok(())),
+                Step::Fail => return Poll::Ready(Err(entry.failure())),
+                Step::Ask => {
+                    self.ask(host);
+                    continue;
                 }
-                return Poll::Ready(Ok(addresses));
-            }
-            if !std::mem::replace(&mut first, false)
-                && !entry.asked
-                && let Some(failure) = &entry.failure
+                Step::Wait(until) => until,
+            };
+            if !entry
+                .waiting
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
             {
-                return Poll::Ready(Err(io::Error::new(failure.kind(), failure.to_string())));
+                entry.waiting.push(cx.waker().clone());
             }
-            self.ask(host, entry);
-            entry.waiting.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await?;
-        Ok(addresses
-            .iter()
-            .map(|address| SocketAddr::new(*address, port))
-            .collect())
+            drop(entries);
+            let Some(until) = until else {
+                return Poll::Pending;
+            };
+            let alarm = alarm.get_or_insert_with(|| self.clock.register());
+            alarm.set(until.saturating_sub(now));
+            if alarm.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Nothing that this answer says could be connected to.
+    pub fn doubt(&self, host: &str, answer: u32) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(host) {
+            entry.name.doubt(answer);
+        }
+    }
+
+    /// See [`Name::shun`].
+    pub fn shun(&self, host: &str, address: IpAddr) -> bool {
+        let now = self.now();
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(host);
+        entry.is_some_and(|entry| entry.name.shun(address, now))
+    }
+
+    /// See [`Name::trust`].
+    pub fn trust(&self, host: &str, address: IpAddr) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(host) {
+            entry.name.trust(address);
+        }
     }
 
     /// Takes in an answer and wakes who waits for it.
     pub fn answered(&self, answer: Answer) {
+        let now = self.now();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(answer.host).or_default();
-        entry.asked = false;
-        // Also after a failure: the old answer is good for another while.
-        entry.answered = Some(Instant::now());
         match answer.addresses {
-            Ok(addresses) => entry.addresses = Some(addresses.into()),
-            Err(error) => entry.failure = Some(Rc::new(error)),
+            Ok(addresses) => entry.name.answered(&addresses),
+            Err(error) => {
+                entry.name.unanswered(now);
+                entry.failure = Some(Rc::new(error));
+            }
         }
         for waker in entry.waiting.drain(..) {
             waker.wake();
         }
     }
 
-    /// Has a host looked up unless that is under way. Look-ups are rare: one per host and [`FRESH`] at most,
-    /// and only when connections are made.
-    fn ask(&self, host: &str, entry: &mut Entry) {
-        if std::mem::replace(&mut entry.asked, true) {
-            return;
-        }
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Has a host looked up. Look-ups are rare: one at a time per host, and only where connections are made.
+    fn ask(&self, host: &str) {
         let question = Question {
             host: host.into(),
             post: self.post.clone(),
@@ -144,10 +221,24 @@ impl Names {
 }
 
 impl Entry {
-    /// What is known is not old yet, be it that the host has no address.
-    fn is_fresh(&self) -> bool {
-        self.answered.is_some_and(|at| at.elapsed() < FRESH)
+    fn failure(&self) -> io::Error {
+        match &self.failure {
+            Some(failure) => io::Error::new(failure.kind(), failure.to_string()),
+            None => no_address(),
+        }
     }
+}
+
+/// Never: what was looked up is kept.
+fn none() -> Found {
+    Found {
+        addresses: Vec::new(),
+        answer: 0,
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
 /// A host to look up, and where the answer goes.
@@ -204,10 +295,7 @@ fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
         .map(|address| address.ip())
         .collect();
     if found.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ));
+        return Err(no_address());
     }
     Ok(found)
 }

@@ -22,7 +22,7 @@ use rustls::server::UnbufferedServerConnection;
 
 use crate::admission::Admission;
 use crate::auth::Keys;
-use crate::config::{Config, Host, Provider, value};
+use crate::config::{Config, Provider, value};
 use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
@@ -205,10 +205,10 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         scratch: Rc::default(),
         seal_room: seal_room(),
         pool: Rc::new(Pool::new(clock.clone())),
-        clock,
         hangups: Hangups::new()?,
         asking: Asking::new(start.peers.clone(), start.mailbox.clone()),
-        names: Names::new(start.mailbox.clone(), Message::Resolved),
+        names: Names::new(clock.clone(), start.mailbox.clone(), Message::Resolved),
+        clock,
         ids: Ids::default(),
         spares: Spares::default(),
         records: Records::default(),
@@ -447,11 +447,11 @@ impl Worker {
         if self.is_operator() {
             return;
         }
-        for provider in &self.gateway().config.providers {
-            let proxy = provider.proxy.as_ref().map(|proxy| &proxy.host);
-            if let Host::Name(name) = proxy.unwrap_or(&provider.base.host) {
-                self.names.prefetch(name);
-            }
+        let gateway = self.gateway();
+        let names = || { gateway.config.providers.iter() }.filter_map(Provider::reached_by_name);
+        self.names.retain(|host| names().any(|name| name == host));
+        for name in names() {
+            self.names.prefetch(name, gateway.config.ages());
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Counters {
     pub warm_misses: AtomicU64,
     /// Connections made ahead that no request took.
     pub warm_retired: AtomicU64,
+    /// Addresses of providers that came to be tried last.
+    pub addresses_shunned: AtomicU64,
     /// By code, in the order of their first occurrence.
     errors: [(OnceLock<&'static str>, AtomicU64); CODES_MAX],
     /// By slot; made when it is first used.
@@ -70,6 +72,7 @@ impl Default for Counters {
             warm_hits: AtomicU64::default(),
             warm_misses: AtomicU64::default(),
             warm_retired: AtomicU64::default(),
+            addresses_shunned: AtomicU64::default(),
             errors: [const { (OnceLock::new(), AtomicU64::new(0)) }; CODES_MAX],
             providers: [const { OnceLock::new() }; SLOTS_MAX],
         }

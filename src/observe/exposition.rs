@@ -177,6 +177,12 @@ impl Scrape<'_> {
                 "Connections made ahead that no request took.",
                 sum(|c| load(&c.warm_retired)),
             ),
+            (
+                "upstream_addresses_shunned_total",
+                "counter",
+                "Addresses that did not answer where another did, tried last for a minute from then on.",
+                sum(|c| load(&c.addresses_shunned)),
+            ),
         ] {
             let name = format!("sluicegate_{name}");
             out.family(&name, kind, help);

@@ -62,6 +62,7 @@ mod log_unread;
 mod manual;
 mod misconfiguration;
 mod mutations;
+mod names;
 mod observe;
 mod observe_contrib;
 mod observe_log;

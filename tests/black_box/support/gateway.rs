@@ -230,8 +230,24 @@ impl Setup {
         gateway
     }
 
+    /// Starts it where host names are what [`Setup::hosts`] and [`Gateway::hosts`] say, and nobody else is asked.
+    pub(crate) fn start_with_hosts(self) -> Gateway {
+        let setup = self
+            .file("etc/nsswitch.conf", "hosts: files\n")
+            .file("etc/host.conf", "multi on\n");
+        setup.start_by(
+            "exec unshare -rm /bin/sh -c \
+             'mount --bind etc /etc && exec \"$0\" \"$@\"' \"$0\" \"$@\"",
+        )
+    }
+
+    /// Host names at first; see [`start_with_hosts`](Self::start_with_hosts).
+    pub(crate) fn hosts(self, lines: &str) -> Self {
+        fs::create_dir_all(self.dir.join("etc")).unwrap();
+        self.file("etc/hosts", lines)
+    }
+
     /// Starts it through a shell script, whose `$0` and arguments are the program and its own.
-    #[allow(dead_code, reason = "only the test for stalls does")]
     pub(crate) fn start_by(self, script: &str) -> Gateway {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).arg(program());
@@ -392,6 +408,13 @@ impl Gateway {
     /// Everything it wrote.
     pub(crate) fn log(&self) -> String {
         self.output.text()
+    }
+
+    /// Host names from now on; see [`Setup::start_with_hosts`].
+    pub(crate) fn hosts(&self, lines: &str) {
+        let dir = self.setup.dir.join("etc");
+        fs::write(dir.join("next"), lines).unwrap();
+        fs::rename(dir.join("next"), dir.join("hosts")).unwrap();
     }
 
     /// Waits for a line of its output.

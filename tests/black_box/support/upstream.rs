@@ -26,6 +26,26 @@ impl Upstream {
         }
     }
 
+    /// One port of two addresses of this machine.
+    pub(crate) fn listen_on_two() -> [Self; 2] {
+        loop {
+            let first = TcpListener::bind("127.0.0.2:0").unwrap();
+            let port = first.local_addr().unwrap().port();
+            // Somebody else may have it there.
+            if let Ok(second) = TcpListener::bind(("127.0.0.3", port)) {
+                return [first, second].map(|listener| Self {
+                    listener,
+                    tls: None,
+                });
+            }
+        }
+    }
+
+    /// Speaks TLS from now on.
+    pub(crate) fn secure(&mut self, tls: Arc<ServerConfig>) {
+        self.tls = Some(tls);
+    }
+
     /// On IPv6, where the system has it.
     pub(crate) fn listen_v6() -> Option<Self> {
         let listener = TcpListener::bind("[::1]:0").ok()?;
@@ -73,6 +93,19 @@ impl Upstream {
         );
         let (socket, _) = self.listener.accept().unwrap();
         Wire::new(socket, self.tls.as_ref().map(tls::server))
+    }
+
+    /// The next connection to any of them.
+    #[track_caller]
+    pub(crate) fn accept_any(all: &[Self]) -> Wire {
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        let mut fds: Vec<_> = { all.iter() }
+            .map(|one| PollFd::new(&one.listener, PollFlags::IN))
+            .collect();
+        let count = poll(&mut fds, Some(&timeout)).unwrap();
+        assert!(count > 0, "no connection to any upstream");
+        let waiting = all.iter().find(|one| one.has_connection());
+        waiting.unwrap().accept()
     }
 
     /// Whether a connection waits to be accepted.

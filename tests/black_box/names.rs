@@ -1,0 +1,169 @@
+//! Host names of providers: answers that grow old, names that move, several addresses of which one may be silent.
+
+use std::collections::HashSet;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::net::{SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use rustls::ServerConfig;
+
+use crate::support::metrics::wait_metrics;
+use crate::support::tls::{pki, server_config};
+use crate::support::{Gateway, Setup, Upstream, Wire, get, ok, post, response};
+
+const TWO: &str = "127.0.0.2 localhost\n";
+const THREE: &str = "127.0.0.3 localhost\n";
+const BOTH: &str = "127.0.0.2 localhost\n127.0.0.3 localhost\n";
+
+/// A provider known by name, at this port.
+fn setup(upstream: &Upstream, hosts: &str) -> Setup {
+    let scheme = upstream.url();
+    let scheme = scheme.split(':').next().unwrap();
+    let url = format!("{scheme}://localhost:{}/v1", upstream.addr().port());
+    Setup::new()
+        .base(&url)
+        .hosts(hosts)
+        .env("METRICS_ENABLED", "true")
+}
+
+/// A request that comes to `upstream` on a new connection, which ends with it.
+#[track_caller]
+fn asks(gateway: &Gateway, upstream: &Upstream) {
+    let mut client = gateway.connect();
+    client.send(post("/p/openai/chat/completions", "content"));
+    answers_last(&mut upstream.accept(), &mut client);
+}
+
+#[track_caller]
+fn answers_last(peer: &mut Wire, client: &mut Wire) {
+    assert_eq!(peer.request().text(), "content");
+    peer.send(response("200 OK", &["Connection: close"], "fine"));
+    assert_eq!(client.response().text(), "fine");
+}
+
+/// Long enough that an answer is more than a second old: an idle connection is closed after two.
+fn pass_time(gateway: &Gateway, upstream: &Upstream) {
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut peer = upstream.accept();
+    peer.request();
+    peer.send(ok("fine"));
+    assert_eq!(client.response().text(), "fine");
+    peer.wait_for_close();
+}
+
+const SHORT_AGE: &str = "[upstream]\naddress_age = \"1s\"\n\
+     [providers.openai]\ntype = \"openai\"\nidle_upstream = \"2s\"\n";
+
+#[test]
+fn a_name_that_has_moved_is_followed_before_a_request_fails() {
+    let [two, three] = Upstream::listen_on_two();
+    let gateway = setup(&two, TWO).start_with_hosts();
+    asks(&gateway, &two);
+    drop(two);
+    gateway.hosts(THREE);
+    asks(&gateway, &three);
+    asks(&gateway, &three);
+}
+
+#[test]
+fn one_that_listens_where_a_name_was_gets_nothing_once_the_answer_is_old() {
+    let [two, three] = Upstream::listen_on_two();
+    let gateway = setup(&two, TWO).toml(SHORT_AGE).start_with_hosts();
+    for (old, new, hosts) in [(&two, &three, THREE), (&three, &two, TWO)] {
+        pass_time(&gateway, old);
+        gateway.hosts(hosts);
+        asks(&gateway, new);
+        old.expect_untouched();
+    }
+}
+
+#[test]
+fn one_with_another_certificate_is_passed_over_for_the_new_address() {
+    let [mut two, mut three] = Upstream::listen_on_two();
+    two.secure(server_config(&pki().server));
+    three.secure(server_config(&pki().server));
+    let gateway = setup(&two, TWO).start_with_hosts();
+    asks(&gateway, &two);
+    let strange: Arc<ServerConfig> = server_config(&pki().elsewhere);
+    two.secure(strange);
+    gateway.hosts(THREE);
+    let mut client = gateway.connect();
+    client.send(post("/p/openai/chat/completions", "content"));
+    let mut stranger = two.accept();
+    assert!(stranger.handshake().is_err() || stranger.take_all().0.is_empty());
+    answers_last(&mut three.accept(), &mut client);
+}
+
+#[test]
+fn a_resolver_that_fails_or_hangs_leaves_the_answer_in_force() {
+    let [two, _three] = Upstream::listen_on_two();
+    let gateway = setup(&two, TWO).toml(SHORT_AGE).start_with_hosts();
+    pass_time(&gateway, &two);
+    gateway.hosts("");
+    asks(&gateway, &two);
+    // Nobody writes into it, so that reading it does not end.
+    let etc = gateway.setup().dir().join("etc");
+    let (pipe, mode) = (etc.join("pipe"), Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    std::fs::rename(&pipe, etc.join("hosts")).unwrap();
+    asks(&gateway, &two);
+    asks(&gateway, &two);
+}
+
+#[test]
+fn connections_are_spread_over_the_addresses_of_a_name() {
+    let upstreams = Upstream::listen_on_two();
+    let gateway = setup(&upstreams[0], BOTH).start_with_hosts();
+    let mut used = HashSet::new();
+    // One in a billion that it is always the same.
+    for _ in 0..31 {
+        let mut client = gateway.connect();
+        client.send(post("/p/openai/chat/completions", "content"));
+        let mut peer = Upstream::accept_any(&upstreams);
+        used.insert(peer.socket().local_addr().unwrap());
+        answers_last(&mut peer, &mut client);
+    }
+    assert_eq!(used.len(), 2);
+}
+
+/// An address that takes no connection and refuses none: its queue is full.
+fn black_hole(upstream: Upstream) -> (OwnedFd, Vec<TcpStream>) {
+    let addr = upstream.addr();
+    drop(upstream);
+    let family = rustix::net::AddressFamily::INET;
+    let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_reuseaddr(&fd, true).unwrap();
+    bind(&fd, &addr).unwrap();
+    listen(&fd, 0).unwrap();
+    let patience = std::time::Duration::from_millis(300);
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, patience) {
+        queued.push(stream);
+    }
+    (fd, queued)
+}
+
+#[test]
+fn an_address_that_does_not_answer_is_remembered() {
+    let [two, three] = Upstream::listen_on_two();
+    let gateway = setup(&two, BOTH).start_with_hosts();
+    let _silent = black_hole(two);
+    for _ in 0..31 {
+        asks(&gateway, &three);
+    }
+    // Met once, at the latest by the third of four requests or so.
+    let shunned = "upstream_addresses_shunned_total";
+    wait_metrics(&gateway, &[(shunned, 1.0)]);
+}
+
+#[test]
+fn a_name_that_leaves_an_address_that_does_not_answer_is_followed_in_time() {
+    let [two, three] = Upstream::listen_on_two();
+    let gateway = setup(&two, TWO).start_with_hosts();
+    let _silent = black_hole(two);
+    gateway.hosts(THREE);
+    asks(&gateway, &three);
+}
