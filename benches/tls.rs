@@ -20,6 +20,7 @@ use sluicegate::net::scratch::{Scratch, seal_room};
 use sluicegate::net::socket::{Received, Socket};
 use sluicegate::net::stream::Stream;
 use sluicegate::net::tls::TlsStream;
+use sluicegate::net::turns::Turns;
 use sluicegate::tls::handshake::Role;
 
 type Failure = Box<dyn std::error::Error>;
@@ -105,7 +106,9 @@ async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Fail
         }
         io::Result::Ok(far)
     });
-    near.handshake(&scratch).await?;
+    let turns = Turns::new()?;
+    monoio::spawn(turns.clone().run());
+    near.handshake(&scratch, &turns).await?;
     let mut near = Stream::Tls(Box::new(near));
     let message = vec![0; size];
     let mut began = Instant::now();

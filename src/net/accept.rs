@@ -34,7 +34,10 @@ pub(super) async fn accept(worker: Rc<Worker>, mut listener: Socket) {
             return;
         }
         match accept_some(&worker, &listener, &mut spare) {
-            Ok(true) => {}
+            Ok(true) => {
+                worker.turns.next().await;
+                continue;
+            }
             Ok(false) if draining => return,
             Ok(false) => {}
             Err(error) => {

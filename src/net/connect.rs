@@ -143,7 +143,7 @@ async fn attempt(
         .map_err(|error| ConnectError::Tls(io::Error::other(Fault::from(error))))?;
     let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
     stream
-        .handshake(&worker.scratch)
+        .handshake(&worker.scratch, &worker.turns)
         .await
         .map_err(ConnectError::Tls)?;
     let resumed = stream.handshake_kind() == Some(HandshakeKind::Resumed);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::error::{ErrorResponse, Fault, Scarce};
+use crate::gateway::Gateway;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead};
 use crate::observe::Ending;
@@ -16,6 +17,7 @@ use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
 use super::asker::{Asker, request_id};
+use super::carry::Carry;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
@@ -24,15 +26,17 @@ use super::peer::Peer;
 use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
+use super::turns::{Budget, Work};
 use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 
 /// A client's connection between and during exchanges.
 pub struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Stream,
-    /// Received and not yet used: part of a head, or what came behind a message. Empty while idle, but for
-    /// empty lines.
-    pub(super) carry: Vec<u8>,
+    /// Received and not yet used. Empty while idle, but for empty lines.
+    pub(super) carry: Carry,
+    /// What may be done before others have their turn.
+    pub(super) budget: Budget,
     scan: HeadScan,
     pub(super) deadline: Deadline,
     hangup: Hangup,
@@ -113,7 +117,8 @@ pub fn serve(
 ) -> impl Future<Output = ()> {
     let mut connection = Connection {
         client,
-        carry: Vec::new(),
+        carry: Carry::default(),
+        budget: Budget::default(),
         scan: HeadScan::default(),
         deadline: worker.clock.register(),
         hangup: Hangup::new(worker.hangups.clone()),
@@ -126,7 +131,11 @@ pub fn serve(
         worker,
     };
     // A block, for an asynchronous function would hold its arguments beside what it makes of them.
-    async move { while connection.serve_one().await {} }
+    async move {
+        while connection.serve_one().await {
+            connection.rest_if_spent().await;
+        }
+    }
 }
 
 impl Connection {
@@ -164,9 +173,13 @@ impl Connection {
         self.deadline.limit(None);
         let mut awaited = None;
         loop {
+            if self.client.is_handshaking() && self.client.is_readable() {
+                self.worker.turns.for_handshake().await;
+            }
             if let Some(step) = self.try_request() {
                 return step;
             }
+            self.rest_if_spent().await;
             // Set once for each: a head has to be whole in time, however slowly its bytes come.
             let now_awaited = self.awaits();
             if awaited != Some(now_awaited) {
@@ -215,7 +228,11 @@ impl Connection {
     /// Whether a byte of a request has come. Empty lines before it, which some clients send behind their content,
     /// are none yet (RFC 9112, section 2.2).
     fn has_begun(&self) -> bool {
-        !self.carry.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+        !self
+            .carry
+            .bytes()
+            .iter()
+            .all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Whether bytes came before the deadline.
@@ -228,9 +245,18 @@ impl Connection {
                 // A request that has arrived is answered, whether readiness was reported yet or not.
                 return Poll::Ready(self.client.look_again());
             }
+            self.budget.renew();
             self.deadline.poll(cx).map(|()| false)
         })
         .await
+    }
+
+    /// Lets all others run, if this connection has had its share.
+    pub(super) async fn rest_if_spent(&mut self) {
+        if self.budget.is_spent() {
+            self.worker.turns.next().await;
+            self.budget.renew();
+        }
     }
 
     /// One turn: looks at what is kept, receives once, decides if the head is whole.
@@ -256,56 +282,78 @@ impl Connection {
             Ok(Received::Eof) | Err(_) => return Some(Step::After(After::Drop)),
         };
         worker.spin.traffic();
+        self.budget.spend_records(self.client.take_records());
+        self.budget.spend(Work::Look, received);
         let bytes = room.get(..received).unwrap_or_default();
         if !self.carry.is_empty() {
-            self.carry.extend_from_slice(bytes);
+            self.carry.extend(bytes);
             return self.try_carried(scratch);
         }
         match head::request(&mut self.scan, bytes, &mut scratch.fields) {
-            Ok(Some(head)) => Some(self.decide(scratch, &head, received)),
+            Ok(Some(head)) => {
+                let framed = framed(&head, &scratch.fields, bytes);
+                // What lies behind the message waits for its turn.
+                let behind = bytes.get(message_len(&head, &framed)..);
+                self.carry.extend(behind.unwrap_or_default());
+                Some(self.arrived(scratch, &head, framed))
+            }
             Ok(None) => {
-                self.carry.extend_from_slice(bytes);
+                self.carry.extend(bytes);
                 None
             }
             Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
         }
     }
 
-    /// Looks for a whole head in the kept bytes, and moves them into the scratch buffer if there is one.
+    /// Looks for a whole head in the kept bytes, and moves what has come of its message into the scratch buffer if
+    /// there is one.
     fn try_carried(&mut self, scratch: &mut Scratch) -> Option<Step> {
-        match head::request(&mut self.scan, &self.carry, &mut scratch.fields) {
+        let carried = self.carry.bytes();
+        match head::request(&mut self.scan, carried, &mut scratch.fields) {
             Ok(Some(head)) => {
-                let carried = std::mem::take(&mut self.carry);
-                let room = scratch.plain.get_mut(HEADROOM..HEADROOM + carried.len())?;
-                room.copy_from_slice(&carried);
-                Some(self.decide(scratch, &head, carried.len()))
+                let framed = framed(&head, &scratch.fields, carried);
+                let message = carried.get(..message_len(&head, &framed))?;
+                let room = scratch.plain.get_mut(HEADROOM..HEADROOM + message.len())?;
+                room.copy_from_slice(message);
+                self.carry.consume(room.len());
+                Some(self.arrived(scratch, &head, framed))
             }
             Ok(None) => None,
             Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
         }
     }
 
-    /// Decides on the request whose head, and the first `received` bytes of which, lie in the scratch buffer.
-    fn decide(&mut self, scratch: &mut Scratch, head: &RequestHead, received: usize) -> Step {
+    /// A request whose head, and the content that has come of it, lie in the scratch buffer.
+    fn arrived(&mut self, scratch: &mut Scratch, head: &RequestHead, framed: Framing) -> Step {
         self.scan = HeadScan::default();
-        let worker = self.worker.clone();
-        self.busy = Some(worker.busy());
+        self.busy = Some(self.worker.busy());
         self.fresh = false;
         self.begins(false);
-        let gateway = worker.gateway();
-        self.access = Access::begin(&worker, &gateway);
-        let (at, content) = (HEADROOM, HEADROOM + head.len);
-        let message = scratch.plain.get(at..at + received).unwrap_or_default();
-        let (length, cursor, taken) = match framed(head, &scratch.fields, message) {
-            Ok(framed) => framed,
-            Err(error) => {
-                let fault = error.into();
-                return Step::After(self.refuse_misframed(&fault, head, &scratch.fields, message));
-            }
-        };
-        // What lies behind the message waits for its turn.
-        self.carry
-            .extend_from_slice(message.get(head.len + taken..).unwrap_or_default());
+        self.budget.spend(Work::Piece, message_len(head, &framed));
+        let gateway = self.worker.gateway();
+        self.access = Access::begin(&self.worker, &gateway);
+        match framed {
+            Ok(framed) => self.decide(scratch, &gateway, head, &framed),
+            Err(error) => Step::After(self.refuse_misframed(&error.into(), head, scratch)),
+        }
+    }
+
+    /// Decides on a request that can be told from what follows it.
+    fn decide(
+        &mut self,
+        scratch: &mut Scratch,
+        gateway: &Rc<Gateway>,
+        head: &RequestHead,
+        framed: &Framed,
+    ) -> Step {
+        let worker = self.worker.clone();
+        let &Framed {
+            length,
+            cursor,
+            taken,
+        } = framed;
+        let content = HEADROOM + head.len..HEADROOM + head.len + taken;
+        let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
         let request = Request {
             buf: message,
             head,
@@ -326,8 +374,8 @@ impl Connection {
             monotonic_nanos,
         };
         let Decision { key, cors, outcome } = match worker.is_operator() {
-            true => admission::admit_operator(&gateway, request),
-            false => admission::admit(&gateway, request, now),
+            true => admission::admit_operator(gateway, request),
+            false => admission::admit(gateway, request, now),
         };
         self.access.by(key);
         asker.cors = cors;
@@ -346,9 +394,9 @@ impl Connection {
                     head,
                     cursor,
                     asker,
-                    content: content..content + taken,
+                    content,
                 };
-                match Exchange::open(self, scratch, &gateway, opening) {
+                match Exchange::open(self, scratch, gateway, opening) {
                     Ok(exchange) => Step::Exchange(exchange),
                     Err(after) => Step::After(after),
                 }
@@ -362,13 +410,9 @@ impl Connection {
 
     /// Answers a request whose head is whole and whose framing is not to be trusted, and ends the connection.
     #[cold]
-    fn refuse_misframed(
-        &mut self,
-        fault: &Fault,
-        head: &RequestHead,
-        fields: &Fields,
-        message: &[u8],
-    ) -> After {
+    fn refuse_misframed(&mut self, fault: &Fault, head: &RequestHead, scratch: &Scratch) -> After {
+        let (fields, message) = (&scratch.fields, scratch.plain.get(HEADROOM..));
+        let message = message.unwrap_or_default();
         let id = request_id(&self.worker, fields, message);
         self.access.head(head, fields, message, &id);
         let asker = Asker {
@@ -576,6 +620,7 @@ impl Connection {
             if self.poll_left(cx).is_ready() {
                 return Poll::Ready(false);
             }
+            self.budget.renew();
             self.deadline.poll(cx).map(|()| false)
         })
         .await
@@ -592,6 +637,8 @@ impl Connection {
                 Ok(taken) if taken <= left => left -= taken,
                 _ => return false,
             }
+            self.budget.spend(Work::Look, 0);
+            self.rest_if_spent().await;
         }
         true
     }
@@ -609,8 +656,9 @@ impl Connection {
             Ok(Received::Data(n)) => {
                 let bytes = room.get(..n).unwrap_or_default();
                 let advance = cursor.advance(bytes).map_err(|_| ())?;
-                self.carry
-                    .extend_from_slice(bytes.get(advance.taken..).unwrap_or_default());
+                self.budget.spend(Work::Piece, n);
+                let behind = bytes.get(advance.taken..);
+                self.carry.extend(behind.unwrap_or_default());
                 Ok(advance.taken)
             }
             Ok(Received::Eof) | Err(_) => Err(()),
@@ -631,11 +679,12 @@ impl Connection {
                 self.client.recv(room, &mut scratch.cipher)
             };
             match received {
-                Ok(Received::Data(_)) => self.client.rest(),
-                Ok(Received::Pending) => {}
+                Ok(Received::Data(n)) => self.budget.spend(Work::Piece, n),
+                Ok(Received::Pending) => self.budget.spend(Work::Look, 0),
                 Ok(Received::Eof) | Err(_) => return,
             }
-            if !self.readable_in_time().await {
+            self.rest_if_spent().await;
+            if self.deadline.is_over() || !self.readable_in_time().await {
                 return;
             }
         }
@@ -663,16 +712,32 @@ impl Drop for Connection {
     }
 }
 
-/// How the content is framed, a cursor behind what came of it with the head, and how much that is.
-fn framed(
-    head: &RequestHead,
-    fields: &Fields,
-    message: &[u8],
-) -> Result<(BodyLength, Cursor, usize), FramingError> {
-    let length = framing::request_body(head, fields, message)?;
+/// What follows a request's head.
+struct Framed {
+    /// How the content is framed.
+    length: BodyLength,
+    /// Stands behind what came of it with the head.
+    cursor: Cursor,
+    /// How much that is.
+    taken: usize,
+}
+
+type Framing = Result<Framed, FramingError>;
+
+fn framed(head: &RequestHead, fields: &Fields, bytes: &[u8]) -> Framing {
+    let length = framing::request_body(head, fields, bytes)?;
     let mut cursor = Cursor::new(length);
-    let advance = cursor.advance(message.get(head.len..).unwrap_or_default())?;
-    Ok((length, cursor, advance.taken))
+    let advance = cursor.advance(bytes.get(head.len..).unwrap_or_default())?;
+    Ok(Framed {
+        length,
+        cursor,
+        taken: advance.taken,
+    })
+}
+
+/// How much has come of a message; nobody asks for the content of one that is misframed.
+fn message_len(head: &RequestHead, framed: &Framing) -> usize {
+    head.len + framed.as_ref().map_or(0, |framed| framed.taken)
 }
 
 #[cfg(test)]

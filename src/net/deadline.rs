@@ -258,6 +258,14 @@ impl Deadline {
         Poll::Pending
     }
 
+    /// Whether it has passed, for a task that has something else to do than wait for that.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let slots = self.clock.slots.borrow();
+        let slot = slots.entries.get(self.index);
+        slot.is_some_and(|slot| slot.at <= self.clock.now())
+    }
+
     fn store(&self, at: Tick) {
         if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
             slot.at = at;

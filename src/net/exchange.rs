@@ -28,6 +28,7 @@ use super::response::Response;
 use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::{Received, is_scarce};
 use super::tls;
+use super::turns::Work;
 
 /// An admitted request that lies in the scratch buffer.
 pub struct Opening<'a> {
@@ -124,6 +125,8 @@ pub(super) enum Flow {
 /// What a turn of the pump leads to.
 enum Turn {
     Wait,
+    /// There may be more to move, when others have had their turn.
+    Rest,
     Over(After),
     Again,
 }
@@ -131,14 +134,13 @@ enum Turn {
 /// What ended a wait.
 pub(super) enum Wake {
     Progress,
+    /// Others have their turn first.
+    Rest,
     /// The exchange is over.
     Over(After),
     ClientLeft,
     Deadline,
 }
-
-/// Pieces moved before other connections get their turn.
-pub(super) const PIECES_MAX: usize = 4;
 
 impl Exchange {
     /// Rewrites the request and sends it, if an idle connection is there; else keeps it.
@@ -288,13 +290,25 @@ impl Exchange {
             }
             self.head_awaited = false;
             loop {
-                match self.pump(connection) {
-                    Turn::Wait => self.set_deadline(connection),
+                let woken = match self.pump(connection) {
+                    Turn::Wait => {
+                        self.set_deadline(connection);
+                        poll_fn(|cx| self.poll_wake(connection, cx)).await
+                    }
+                    Turn::Rest => Wake::Rest,
                     Turn::Over(after) => return after,
                     Turn::Again => break,
-                }
-                match poll_fn(|cx| self.poll_wake(connection, cx)).await {
+                };
+                match woken {
                     Wake::Progress => {}
+                    Wake::Rest => {
+                        self.set_deadline(connection);
+                        connection.rest_if_spent().await;
+                        // However much there is to move, the request has its end.
+                        if connection.deadline.is_over() {
+                            return self.timed_out(connection);
+                        }
+                    }
                     Wake::Over(after) => return after,
                     Wake::ClientLeft => return self.left(connection, self.upstream.as_deref()),
                     Wake::Deadline => return self.timed_out(connection),
@@ -368,7 +382,8 @@ impl Exchange {
         let Some(mut upstream) = self.upstream.take() else {
             return Turn::Again;
         };
-        for _ in 0..PIECES_MAX {
+        while !connection.budget.is_spent() {
+            connection.budget.spend(Work::Look, 0);
             let pushed = self.push_request(connection, &mut upstream, scratch);
             let pulled = match pushed {
                 Flow::Idle | Flow::Moved => self.pull_response(connection, &mut upstream, scratch),
@@ -387,15 +402,9 @@ impl Exchange {
                 Flow::Over(after) => return Turn::Over(after),
                 Flow::Again => return self.again(connection),
             }
-            // One piece of bulk takes as long as all the others.
-            if connection.client.is_bulk() || upstream.stream.is_bulk() {
-                break;
-            }
         }
-        connection.client.rest();
-        upstream.stream.rest();
         self.upstream = Some(upstream);
-        Turn::Wait
+        Turn::Rest
     }
 
     /// Whether the request is still whole in memory and may be sent once more.
@@ -427,7 +436,7 @@ impl Exchange {
         if tunnel && !connection.carry.is_empty() && upstream.stream.is_flushed() {
             let early = std::mem::take(&mut connection.carry);
             connection.access.received(early.len());
-            self.up.refused = upstream.stream.send(&early).is_err();
+            self.up.refused = upstream.stream.send(early.bytes()).is_err();
             return Flow::Moved;
         }
         if !self.wants_client(connection, upstream) || !connection.client.is_readable() {
@@ -454,6 +463,9 @@ impl Exchange {
                 return Flow::Over(self.left(connection, Some(upstream)));
             }
         };
+        connection.budget.spend(Work::Piece, received);
+        let records = connection.client.take_records();
+        connection.budget.spend_records(records);
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
             connection.access.received(received);
@@ -462,7 +474,7 @@ impl Exchange {
             return Flow::Moved;
         }
         if self.up.cursor.is_done() {
-            connection.carry.extend_from_slice(bytes);
+            connection.carry.extend(bytes);
             return Flow::Moved;
         }
         self.push_content(connection, upstream, bytes)
@@ -482,9 +494,8 @@ impl Exchange {
         if limit.is_some_and(|limit| self.up.cursor.content_bytes() > limit) {
             return Flow::Over(self.abort_upload(connection, Fault::BodyTooLarge));
         }
-        connection
-            .carry
-            .extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        let behind = bytes.get(taken..);
+        connection.carry.extend(behind.unwrap_or_default());
         self.response.expects_continue = false;
         connection.access.received(taken);
         // An upstream that takes no more may have answered already: its answer counts.
@@ -561,6 +572,7 @@ impl Exchange {
         if woken.is_ready() {
             return woken;
         }
+        connection.budget.renew();
         connection.deadline.poll(cx).map(|()| Wake::Deadline)
     }
 

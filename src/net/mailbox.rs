@@ -11,6 +11,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::socket::Socket;
+use super::turns::Turns;
+
+/// Messages handed over in one turn; clients that another worker has accepted are among them.
+const MESSAGES_MAX: usize = 32;
 
 /// The sending side; clones reach the same worker.
 pub struct Mailbox<T> {
@@ -67,15 +71,20 @@ impl<T> Inbox<T> {
     ///
     /// # Cancel safety
     /// Messages not handed over stay queued.
-    pub async fn run(self, mut each: impl FnMut(T)) -> io::Result<()> {
+    pub async fn run(self, turns: &Turns, mut each: impl FnMut(T)) -> io::Result<()> {
         let mut watch = Socket::from_fd(self.bell.try_clone()?)?;
         loop {
             watch.rest();
             poll_fn(|cx| watch.poll_readable(cx)).await;
             let mut count = [0_u8; 8];
             let _ = rustix::io::read(&*self.bell, &mut count);
+            let mut handed = 0;
             while let Ok(message) = self.queue.try_recv() {
                 each(message);
+                handed += 1;
+                if handed % MESSAGES_MAX == 0 {
+                    turns.next().await;
+                }
             }
         }
     }

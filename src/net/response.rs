@@ -14,6 +14,7 @@ use super::pool::Upstream;
 use super::scratch::{HEADROOM, Scratch};
 use super::server_timing::TimingLine;
 use super::socket::Received;
+use super::turns::Work;
 
 /// Where the response stands.
 pub struct Response {
@@ -113,6 +114,9 @@ impl Exchange {
         match upstream.stream.recv(room, &mut scratch.cipher) {
             Ok(Received::Pending) => Flow::Idle,
             Ok(Received::Data(n)) => {
+                connection.budget.spend(Work::Piece, n);
+                let records = upstream.stream.take_records();
+                connection.budget.spend_records(records);
                 self.response.begun = true;
                 if !self.response.is_answered() {
                     connection.access.head_arrived();

@@ -172,7 +172,8 @@ impl Socket {
         self.readable = true;
     }
 
-    /// Makes the next wait ask the kernel again although bytes may be left: how a busy connection yields.
+    /// Makes the next wait ask the kernel again although bytes may be left. That lets nobody else run; see
+    /// [`turns`](super::turns).
     pub fn rest(&mut self) {
         self.readable = false;
     }

@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use crate::error::Fault;
 
 use super::connection::Connection;
-use super::exchange::{Exchange, Flow, PIECES_MAX, Wake};
+use super::exchange::{Exchange, Flow, Wake};
 use super::pool::Upstream;
+use super::turns::Work;
 
 impl Exchange {
     /// Whether nothing but further content is to be expected, and nothing waits to be sent.
@@ -34,13 +35,15 @@ impl Exchange {
         upstream: &mut Upstream,
         cx: &mut Context<'_>,
     ) -> Poll<Wake> {
-        for _ in 0..PIECES_MAX {
+        while !connection.budget.is_spent() {
             if upstream.stream.poll_readable(cx).is_pending() {
                 if connection.client.poll_readable(cx).is_ready() {
                     return Poll::Ready(Wake::Progress);
                 }
+                connection.budget.renew();
                 return connection.deadline.poll(cx).map(|()| Wake::Deadline);
             }
+            connection.budget.spend(Work::Look, 0);
             match self.pass_on(connection, upstream) {
                 Flow::Moved if self.is_steady(connection, upstream) => connection.deadline.renew(),
                 Flow::Moved => return Poll::Ready(Wake::Progress),
@@ -53,9 +56,7 @@ impl Exchange {
                 }
             }
         }
-        // Others have their turn.
-        upstream.stream.rest();
-        Poll::Ready(Wake::Progress)
+        Poll::Ready(Wake::Rest)
     }
 
     fn pass_on(&mut self, connection: &mut Connection, upstream: &mut Upstream) -> Flow {

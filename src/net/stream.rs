@@ -136,9 +136,17 @@ impl Stream {
         }
     }
 
-    /// Makes the next wait ask the kernel again: how a busy connection lets others run.
+    /// Makes the next wait ask the kernel again although bytes may be left; see [`Socket::rest`].
     pub fn rest(&mut self) {
         self.socket_mut().rest();
+    }
+
+    /// TLS records opened since this was last asked.
+    pub fn take_records(&mut self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(stream) => stream.take_records(),
+        }
     }
 
     /// Whether an idle stream is open and has nothing to say: one `recv`, which takes away nothing but

@@ -19,6 +19,7 @@ use crate::tls::{Fault, HEADER_BYTES, Header};
 use super::plain::PlainStream;
 use super::scratch::{RECEIVE_BYTES_MAX, Scratch, SealRoom};
 use super::socket::{Received, Socket};
+use super::turns::Turns;
 
 /// See the module's documentation.
 pub struct TlsStream {
@@ -32,9 +33,13 @@ pub struct TlsStream {
     kind: Option<HandshakeKind>,
     /// How long the first record of the last receive was.
     last_record: usize,
+    /// See [`take_records`](Self::take_records).
+    records: usize,
     room: SealRoom,
 }
 
+/// Receives that one look at an idle connection takes: who has more to say than tickets is not quiet.
+const SILENT_RECEIVES_MAX: usize = 4;
 /// From this length on records are taken for bulk.
 const BULK_RECORD_BYTES: usize = 8 * 1024;
 
@@ -61,6 +66,7 @@ impl TlsStream {
             fault: None,
             kind: None,
             last_record: 0,
+            records: 0,
             room,
         }
     }
@@ -72,7 +78,7 @@ impl TlsStream {
     ///
     /// # Cancel safety
     /// The handshake stays where it is, but the stream is of no use until it is completed.
-    pub async fn handshake(&mut self, scratch: &RefCell<Scratch>) -> io::Result<()> {
+    pub async fn handshake(&mut self, scratch: &RefCell<Scratch>, turns: &Turns) -> io::Result<()> {
         self.shake(&[])?;
         loop {
             self.plain.flush()?;
@@ -84,6 +90,7 @@ impl TlsStream {
                 return Ok(());
             }
             poll_fn(|cx| self.plain.socket.poll_readable(cx)).await;
+            turns.for_handshake().await;
             let cipher = &mut *scratch.borrow_mut().cipher;
             let room = cipher.get_mut(..RECEIVE_BYTES_MAX).unwrap_or_default();
             match self.plain.socket.recv(room)? {
@@ -149,46 +156,54 @@ impl TlsStream {
     /// # Errors
     /// As there.
     pub fn recv(&mut self, out: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
-        loop {
-            if let Some(fault) = self.fault.take() {
-                self.state = State::Failed;
-                return Err(invalid(fault));
-            }
-            let held = match &self.state {
-                State::Failed => return Err(ErrorKind::InvalidData.into()),
-                State::Traffic(traffic) if traffic.is_closed() => return Ok(Received::Eof),
-                State::Traffic(_) => self.partial.len(),
-                State::Handshake(_) => 0,
-            };
-            let end = self.receive_end(held, cipher.len().min(out.len()));
-            let Some(room) = cipher.get_mut(held..end) else {
-                return Ok(Received::Pending);
-            };
-            let n = match self.plain.socket.recv(room)? {
-                Received::Pending => {
-                    if self.plain.is_holding() {
-                        self.plain.flush()?;
-                    }
-                    return Ok(Received::Pending);
-                }
-                Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
-                Received::Data(n) => n,
-            };
-            let filled = if self.is_handshaking() {
-                match self.shake(cipher.get(..n).unwrap_or_default())? {
-                    None => 0,
-                    Some(rest) => self.open(&rest, out),
-                }
-            } else {
-                if let Some(front) = cipher.get_mut(..held) {
-                    front.copy_from_slice(&self.partial);
-                }
-                self.open(cipher.get(..held + n).unwrap_or_default(), out)
-            };
-            if filled > 0 {
-                return Ok(Received::Data(filled));
-            }
+        if let Some(fault) = self.fault.take() {
+            self.state = State::Failed;
+            return Err(invalid(fault));
         }
+        let held = match &self.state {
+            State::Failed => return Err(ErrorKind::InvalidData.into()),
+            State::Traffic(traffic) if traffic.is_closed() => return Ok(Received::Eof),
+            State::Traffic(_) => self.partial.len(),
+            State::Handshake(_) => 0,
+        };
+        let end = self.receive_end(held, cipher.len().min(out.len()));
+        let Some(room) = cipher.get_mut(held..end) else {
+            return Ok(Received::Pending);
+        };
+        let n = match self.plain.socket.recv(room)? {
+            Received::Pending => return self.nothing(),
+            Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
+            Received::Data(n) => n,
+        };
+        let filled = if self.is_handshaking() {
+            match self.shake(cipher.get(..n).unwrap_or_default())? {
+                None => 0,
+                Some(rest) => self.open(&rest, out),
+            }
+        } else {
+            if let Some(front) = cipher.get_mut(..held) {
+                front.copy_from_slice(&self.partial);
+            }
+            self.open(cipher.get(..held + n).unwrap_or_default(), out)
+        };
+        match filled {
+            0 => self.nothing(),
+            _ => Ok(Received::Data(filled)),
+        }
+    }
+
+    /// There is no application data, whatever else has come. One receive is all that is tried: a peer that sends
+    /// records without any could go on for ever.
+    fn nothing(&mut self) -> io::Result<Received> {
+        if self.plain.is_holding() && !self.plain.socket.is_readable() {
+            self.plain.flush()?;
+        }
+        Ok(Received::Pending)
+    }
+
+    /// Records opened since this was last asked.
+    pub fn take_records(&mut self) -> usize {
+        std::mem::take(&mut self.records)
     }
 
     /// Up to where to receive behind the start of a record that is held. In bulk that is the end of a record, if
@@ -211,8 +226,10 @@ impl TlsStream {
         let Opened {
             consumed,
             filled,
+            records,
             fault,
         } = traffic.open(cipher, out);
+        self.records += records;
         let rest = cipher.get(consumed..).unwrap_or_default();
         if let Some(header) = Header::parse(cipher) {
             self.last_record = HEADER_BYTES + header.len;
@@ -289,7 +306,7 @@ impl TlsStream {
         if self.fault.is_some() {
             return false;
         }
-        loop {
+        for _ in 0..SILENT_RECEIVES_MAX {
             let State::Traffic(traffic) = &self.state else {
                 return false;
             };
@@ -309,6 +326,7 @@ impl TlsStream {
                 Ok(Received::Eof) | Err(_) => return false,
             }
         }
+        false
     }
 }
 

@@ -55,6 +55,7 @@ use super::stream::Stream;
 use super::streams::Asking;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
+use super::turns::Turns;
 use super::warm::Warm;
 
 /// One configuration as workers get it.
@@ -153,6 +154,8 @@ pub struct Worker {
     pub warm: Warm,
     /// Polling before sleeping.
     pub spin: Rc<Spin>,
+    /// How the busy let others run.
+    pub turns: Rc<Turns>,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
     /// `limits.connections`, or what stands in for it.
@@ -191,7 +194,9 @@ pub async fn run(mut start: Start) -> io::Result<()> {
     for listener in listeners {
         monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
     }
-    inbox.run(|message| worker.told(message)).await
+    inbox
+        .run(&worker.turns, |message| worker.told(message))
+        .await
 }
 
 /// A worker that serves whatever connection it is handed; [`run`] adds the listeners and the messages.
@@ -214,6 +219,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         records: Records::default(),
         warm: Warm::default(),
         spin: Spin::new(start.settings.config.server.spin),
+        turns: Turns::new()?,
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
         connections: Cell::new(start.settings.connections),
@@ -235,6 +241,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     worker.prefetch();
     let upkeep = worker.clone();
     let each = move |now| upkeep.look_after_upstreams(now);
+    monoio::spawn(worker.turns.clone().run());
     monoio::spawn(worker.spin.clone().run());
     monoio::spawn(worker.spin.clone().give_back());
     monoio::spawn(worker.clock.clone().sweep(Alarm::new()?, each));

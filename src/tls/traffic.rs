@@ -39,6 +39,8 @@ pub struct Opened {
     pub consumed: usize,
     /// How much application data was written.
     pub filled: usize,
+    /// How many records were opened.
+    pub records: usize,
     /// What is wrong with the record behind that data, for good.
     pub fault: Option<Fault>,
 }
@@ -93,7 +95,7 @@ impl Traffic {
     /// Opens all whole records at the start of `cipher`; application data is written into `out`, which has to be as
     /// long as `cipher`. What follows close_notify is used up and ignored.
     pub fn open(&mut self, cipher: &[u8], out: &mut [u8]) -> Opened {
-        let (mut consumed, mut filled, mut fault) = (0, 0, None);
+        let (mut consumed, mut filled, mut records, mut fault) = (0, 0, 0, None);
         while !self.closed {
             let rest = cipher.get(consumed..).unwrap_or_default();
             let Some(end) = Header::end_of_record(rest) else {
@@ -111,10 +113,12 @@ impl Traffic {
                 }
             }
             consumed += end;
+            records += 1;
         }
         Opened {
             consumed: if self.closed { cipher.len() } else { consumed },
             filled,
+            records,
             fault,
         }
     }
