@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::admission::{self, Admission, Decision, Now, Request};
@@ -46,7 +46,10 @@ pub struct Connection {
     fresh: bool,
     /// A request may be on its way; counted as that.
     beginning: bool,
-    /// Held from a request's arrival until its answer is with the kernel.
+    /// A request has come and its end is not recorded yet.
+    answering: bool,
+    /// Held while an admitted request is under way, until its answer is with the kernel or cut; not while one of
+    /// the gateway's own is on its way.
     busy: Option<Busy>,
     /// The request under way.
     pub(super) access: Access,
@@ -102,6 +105,8 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024;
 /// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// How long a client may take for an answer of the gateway's own.
+const TAKEN_MAX: Duration = Duration::from_secs(10);
 /// Most bytes read behind a message while its answer is under way.
 const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 
@@ -125,6 +130,7 @@ pub fn serve(
         surplus,
         fresh: true,
         beginning: false,
+        answering: false,
         busy: None,
         access: Access::default(),
         peer,
@@ -159,7 +165,8 @@ impl Connection {
             self.access.lingers();
         }
         let goes_on = self.settle(after).await;
-        if self.busy.take().is_some() {
+        self.busy = None;
+        if std::mem::take(&mut self.answering) {
             let delivered = goes_on || !stays;
             self.access.end(&self.worker, self.peer, usual, delivered);
         }
@@ -326,7 +333,7 @@ impl Connection {
     /// A request whose head, and the content that has come of it, lie in the scratch buffer.
     fn arrived(&mut self, scratch: &mut Scratch, head: &RequestHead, framed: Framing) -> Step {
         self.scan = HeadScan::default();
-        self.busy = Some(self.worker.busy());
+        self.answering = true;
         self.fresh = false;
         self.begins(false);
         self.budget.spend(Work::Piece, message_len(head, &framed));
@@ -382,13 +389,14 @@ impl Connection {
         let outcome = outcome.and_then(|admission| match (&admission, crowded) {
             (Admission::Forward(_), _) if limits.body.is_some_and(over) => Err(Fault::BodyTooLarge),
             (Admission::Forward(_), Some(scarce)) => Err(Fault::Overloaded(scarce)),
-            (Admission::Forward(_), None) if worker.is_busier_than(limits.in_flight) => {
+            (Admission::Forward(_), None) if worker.is_busy(limits.in_flight) => {
                 Err(Fault::Overloaded(Scarce::InFlight))
             }
             _ => Ok(admission),
         });
         match outcome {
             Ok(Admission::Forward(forward)) => {
+                self.busy = Some(worker.busy());
                 let opening = Opening {
                     forward,
                     head,
@@ -426,8 +434,7 @@ impl Connection {
     /// Answers a request whose head nobody can read, or none yet, and ends the connection.
     pub(super) fn refuse_unframed(&mut self, fault: Fault) -> After {
         let id = self.worker.ids.next();
-        if self.busy.is_none() {
-            self.busy = Some(self.worker.busy());
+        if !std::mem::replace(&mut self.answering, true) {
             self.access = Access::begin(&self.worker, &self.worker.gateway());
         }
         let asker = Asker {
@@ -478,6 +485,7 @@ impl Connection {
 
     /// Sends an error of the gateway's own.
     pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
+        self.busy = None;
         self.access.failed(fault.status(), fault.code());
         let gateway = self.worker.gateway();
         let mut out = Vec::with_capacity(512);
@@ -558,8 +566,10 @@ impl Connection {
             After::Drop => false,
             After::Persist => self.flushed().await,
             After::Discard(cursor) => {
+                let flushed = self.flushed().await;
+                self.busy = None;
                 // Boxed: rare, and large for the room that every connection would have to carry.
-                if self.flushed().await && Box::pin(self.discard(cursor)).await {
+                if flushed && Box::pin(self.discard(cursor)).await {
                     return true;
                 }
                 self.close(true).await;
@@ -570,17 +580,28 @@ impl Connection {
                 false
             }
             After::Truncate { reset } => {
-                if self.sent().await && reset {
-                    self.client.fail();
-                }
+                self.truncate(reset);
                 false
             }
         }
     }
 
+    /// Cuts the connection. Whoever has not taken what there was by now does not get it: there is no end to wait
+    /// for, and a client that does not read would hold what it has for as long as it likes.
+    fn truncate(&mut self, reset: bool) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match self.client.poll_flush(&mut nobody) {
+            Poll::Ready(Ok(())) if reset => self.client.fail(),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) | Poll::Pending => self.client.abort(),
+        }
+    }
+
     /// Ends the connection in order; see [`After::Close`].
     async fn close(&mut self, linger: bool) {
-        if !self.sent().await {
+        let sent = self.sent().await;
+        self.busy = None;
+        if !sent {
             return;
         }
         self.client.succeed();
@@ -605,19 +626,25 @@ impl Connection {
         flushed
     }
 
-    /// Waits until the client has taken everything; false when it has not in time or has left.
+    /// Waits until the client has taken everything; false when it has not in time or has left. What comes from a
+    /// provider may take as long as any content, and no longer than the request; an answer of the gateway's own
+    /// has [`TAKEN_MAX`], and ends with a drain.
     async fn flushed(&mut self) -> bool {
         if self.client.is_flushed() {
             return true;
         }
-        let gateway = self.worker.gateway();
-        self.deadline.limit(None);
-        self.deadline.set(gateway.config.timeouts.body_idle);
+        let own = self.busy.is_none();
+        self.deadline.set(match own {
+            true => TAKEN_MAX,
+            false => self.worker.gateway().config.timeouts.body_idle,
+        });
         poll_fn(|cx| {
-            if let Poll::Ready(flushed) = self.client.poll_flush(cx) {
-                return Poll::Ready(flushed.is_ok());
+            match self.client.poll_flush(cx) {
+                Poll::Ready(flushed) => return Poll::Ready(flushed.is_ok()),
+                Poll::Pending if self.client.has_sent() && !own => self.deadline.renew(),
+                Poll::Pending => {}
             }
-            if self.poll_left(cx).is_ready() {
+            if self.poll_left(cx).is_ready() || (own && self.worker.is_stopping()) {
                 return Poll::Ready(false);
             }
             self.budget.renew();

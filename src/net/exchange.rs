@@ -592,6 +592,9 @@ impl Exchange {
                 };
                 return Poll::Ready(wake);
             }
+            if connection.client.has_sent() {
+                connection.deadline.renew();
+            }
         } else if !self.response.is_over() && upstream.stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Wake::Progress);
         }
@@ -600,6 +603,9 @@ impl Exchange {
             if let Poll::Ready(flushed) = upstream.stream.poll_flush(cx) {
                 self.up.refused = flushed.is_err();
                 return Poll::Ready(Wake::Progress);
+            }
+            if upstream.stream.has_sent() && !self.head_awaited {
+                connection.deadline.renew();
             }
         }
         if self.wants_client(connection, upstream) {

@@ -14,6 +14,8 @@ pub struct PlainStream {
     sent: usize,
     /// `unsent` waits for company.
     held: bool,
+    /// See [`has_sent`](Self::has_sent).
+    moved: bool,
     /// How many receives in a row brought all that one brings at first.
     full: u8,
 }
@@ -31,6 +33,7 @@ impl PlainStream {
             unsent: Vec::new(),
             sent: 0,
             held: false,
+            moved: false,
             full: 0,
         }
     }
@@ -80,6 +83,11 @@ impl PlainStream {
         } else {
             self.unsent.extend_from_slice(&bytes);
         }
+    }
+
+    /// Whether [`flush`](Self::flush) has got rid of something since this was last asked.
+    pub fn has_sent(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     /// Whether something is held.
@@ -133,7 +141,10 @@ impl PlainStream {
             && !rest.is_empty()
         {
             match self.socket.send(rest)? {
-                Some(n) => self.sent += n,
+                Some(n) => {
+                    self.sent += n;
+                    self.moved = true;
+                }
                 None => return Ok(()),
             }
         }

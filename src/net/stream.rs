@@ -141,6 +141,14 @@ impl Stream {
         self.socket_mut().rest();
     }
 
+    /// Whether some of what was kept has left since this was last asked.
+    pub fn has_sent(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.has_sent(),
+            Self::Tls(stream) => stream.plain.has_sent(),
+        }
+    }
+
     /// TLS records opened since this was last asked.
     pub fn take_records(&mut self) -> usize {
         match self {

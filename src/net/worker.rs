@@ -307,7 +307,7 @@ impl Worker {
         self.counters.len() > self.workers
     }
 
-    /// Counts a request as under way until the result is dropped.
+    /// Counts an admitted request as under way until the result is dropped.
     #[must_use]
     pub fn busy(self: &Rc<Self>) -> Busy {
         up(&self.counters().in_flight);
@@ -324,11 +324,11 @@ impl Worker {
         (open > self.connections.get()).then_some(Scarce::Connections)
     }
 
-    /// Whether more requests are under way, the one that asks included.
+    /// Whether as many requests as may be are under way.
     #[must_use]
-    pub fn is_busier_than(&self, limit: Option<NonZeroUsize>) -> bool {
+    pub fn is_busy(&self, limit: Option<NonZeroUsize>) -> bool {
         let busy = self.counters().in_flight.load(Ordering::Relaxed);
-        limit.is_some_and(|limit| busy > limit.get())
+        limit.is_some_and(|limit| busy >= limit.get())
     }
 
     /// Where messages for people go.
