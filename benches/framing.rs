@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use sluicegate::http::framing::{BodyLength, Cursor, request_body};
-use sluicegate::http::head::{Fields, parse_request};
+use sluicegate::http::head::{Fields, Side, parse_request};
 
 /// About seventy events of one chunk each, as the provider sends them.
 const STREAM: &[u8] = include_bytes!("../tests/corpus/chunked/accept/anthropic_stream");
@@ -25,14 +25,15 @@ fn stream(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("framing");
     group.throughput(Throughput::Bytes(STREAM.len() as u64));
     group.bench_function("anthropic_stream", |bencher| {
-        bencher.iter(|| Cursor::new(BodyLength::Chunked).advance(black_box(STREAM)));
+        bencher
+            .iter(|| Cursor::new(BodyLength::Chunked).advance(black_box(STREAM), Side::Response));
     });
     group.bench_function("anthropic_stream/pieces", |bencher| {
         bencher.iter(|| {
             let mut cursor = Cursor::new(BodyLength::Chunked);
             black_box(STREAM)
                 .chunks(PIECE)
-                .try_for_each(|piece| cursor.advance(piece).map(drop))
+                .try_for_each(|piece| cursor.advance(piece, Side::Response).map(drop))
         });
     });
     group.bench_function("anthropic_stream/strip", |bencher| {

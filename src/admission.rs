@@ -11,7 +11,7 @@ use crate::http::framing::BodyLength;
 use crate::http::head::{
     Field, FieldSet, Fields, Name, RequestHead, Span, Version, list, list_has,
 };
-use crate::http::rewrite::{self, METHOD_BYTES_MAX, NewTarget};
+use crate::http::rewrite::{self, NewTarget};
 use crate::http::target::{self, Target};
 use crate::policy;
 use crate::route::Route;
@@ -104,7 +104,7 @@ fn decide<'g>(
     key: &mut Option<&'g str>,
 ) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
-    if is_refused(method) || method.len() > METHOD_BYTES_MAX {
+    if is_refused(method) {
         return Err(Fault::MethodNotImplemented);
     }
     let target_bytes = request.head.target.of(request.buf);

@@ -29,7 +29,7 @@ pub enum Fault {
     OriginNotAllowed,
     /// The provider is configured not to get requests of this method and endpoint.
     EndpointDenied,
-    /// CONNECT, TRACE, or a method token that is too long.
+    /// CONNECT or TRACE.
     MethodNotImplemented,
     /// No such path.
     NoSuchRoute,
@@ -153,11 +153,9 @@ impl Fault {
             Self::Auth(error) => auth(*error),
             Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
-            Self::MethodNotImplemented => row(
-                501,
-                "method_not_implemented",
-                "this method is not supported",
-            ),
+            Self::MethodNotImplemented => {
+                row(501, "method_not_implemented", METHOD_NOT_IMPLEMENTED)
+            }
             Self::NoSuchRoute => row(
                 404,
                 "not_found",
@@ -227,6 +225,8 @@ fn row(status: u16, code: &'static str, message: &'static str) -> Row {
     }
 }
 
+const METHOD_NOT_IMPLEMENTED: &str = "this method is not supported";
+
 const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server.cors_origins";
 
 const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
@@ -242,6 +242,7 @@ fn head(error: HeadError) -> Row {
         HeadError::BareCr => (400, "invalid_head", "the head holds a CR without LF"),
         HeadError::ObsFold => (400, "invalid_head", "a header line begins with a blank"),
         HeadError::BadRequestLine => (400, "invalid_head", "malformed request line"),
+        HeadError::MethodTooLong => (501, "method_not_implemented", METHOD_NOT_IMPLEMENTED),
         HeadError::BadStatusLine => (400, "invalid_head", "malformed status line"),
         HeadError::UnsupportedVersion => (505, "http_version", "expected HTTP/1.1 or HTTP/1.0"),
         HeadError::BadFieldName => (400, "invalid_head", "malformed header name"),
@@ -263,7 +264,11 @@ fn head(error: HeadError) -> Row {
 
 fn framing(error: FramingError) -> Row {
     let (status, code, message) = match error {
-        FramingError::LengthInvalid => (400, "invalid_framing", "malformed Content-Length"),
+        FramingError::LengthInvalid => (
+            400,
+            "invalid_framing",
+            "malformed Content-Length, or one over 2^63-1",
+        ),
         FramingError::LengthRepeated => (400, "invalid_framing", "more than one Content-Length"),
         FramingError::LengthWithCoding => (
             400,
@@ -278,7 +283,7 @@ fn framing(error: FramingError) -> Row {
         ),
         FramingError::CodingMalformed => (400, "invalid_framing", "malformed Transfer-Encoding"),
         FramingError::ChunkSizeInvalid => (400, "invalid_chunk", "malformed chunk size"),
-        FramingError::ChunkSizeOverflow => (400, "invalid_chunk", "chunk size out of range"),
+        FramingError::ChunkSizeOverflow => (400, "invalid_chunk", "chunk sizes over 2^63-1"),
         FramingError::ChunkLineTooLong => (400, "invalid_chunk", "a chunk line is over 16 KiB"),
         FramingError::ChunkBareLf => (400, "invalid_chunk", "a chunk line does not end in CRLF"),
         FramingError::ChunkDataEnd => (400, "invalid_chunk", "chunk data is not followed by CRLF"),
@@ -436,14 +441,13 @@ pub enum Persistence {
 }
 
 impl Persistence {
-    /// The field lines that say it. HTTP/1.0 has to be told that a connection stays.
-    pub fn write(self, http10: bool, out: &mut Vec<u8>) {
+    /// The field lines that say it. HTTP/1.0 has to be told that a connection stays, and `Keep-Alive` has to be
+    /// named as a hop-by-hop field everywhere (RFC 9110, section 7.6.1).
+    pub fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Close => out.extend_from_slice(b"Connection: close\r\n"),
             Self::KeepAlive { timeout_secs } => {
-                if http10 {
-                    out.extend_from_slice(b"Connection: keep-alive\r\n");
-                }
+                out.extend_from_slice(b"Connection: keep-alive\r\n");
                 out.extend_from_slice(format!("Keep-Alive: timeout={timeout_secs}\r\n").as_bytes());
             }
         }
@@ -462,8 +466,6 @@ pub struct ErrorResponse<'a> {
     pub head_only: bool,
     /// How the connection goes on.
     pub connection: Persistence,
-    /// The client speaks HTTP/1.0.
-    pub http10: bool,
     /// Field lines for a browser.
     pub cors: &'a [u8],
 }
@@ -503,7 +505,7 @@ impl ErrorResponse<'_> {
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(self.date);
         out.extend_from_slice(b"\r\n");
-        self.connection.write(self.http10, out);
+        self.connection.write(out);
         out.extend_from_slice(b"\r\n");
         if !self.head_only {
             out.extend_from_slice(body.as_bytes());

@@ -25,10 +25,9 @@ pub struct Gateway {
     pub upstreams: Vec<Lines>,
     /// Where each provider is counted.
     pub slots: Slots,
-    /// `Keep-Alive` for answers after which the connection stays: a second less than it really does.
+    /// `Keep-Alive` for answers after which the connection stays: a second less than it really does. `Connection`
+    /// names it (RFC 9110, section 7.6.1).
     pub keep_alive: Box<[u8]>,
-    /// The same for HTTP/1.0, where staying has to be said.
-    pub keep_alive_http10: Box<[u8]>,
 }
 
 impl Gateway {
@@ -51,8 +50,7 @@ impl Gateway {
         let table = Table::new(settings, entries.collect());
         let upstreams = config.providers.iter().map(Lines::new).collect();
         let stays = config.timeouts.idle_client.as_secs().saturating_sub(1);
-        let keep_alive = format!("Keep-Alive: timeout={stays}\r\n");
-        let keep_alive_http10 = format!("Connection: keep-alive\r\n{keep_alive}");
+        let keep_alive = format!("Connection: keep-alive\r\nKeep-Alive: timeout={stays}\r\n");
         Self {
             table,
             keys,
@@ -60,7 +58,6 @@ impl Gateway {
             upstreams,
             slots: Slots::default(),
             keep_alive: keep_alive.into_bytes().into(),
-            keep_alive_http10: keep_alive_http10.into_bytes().into(),
             config,
         }
     }

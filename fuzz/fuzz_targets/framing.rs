@@ -1,7 +1,7 @@
 //! Chunked content: cuts, the slow model, stripping; and content that is only counted.
 //!
-//! The first byte gives the size of the pieces. Seeds: `tests/corpus/chunked/accept` and
-//! `tests/corpus/chunked/refuse`, which begin with a digit and so are cut into about fifty bytes.
+//! The first byte gives the size of the pieces. Seeds: the folders of `tests/corpus/chunked`, whose files begin with a
+//! digit and so are cut into about fifty bytes.
 
 #![no_main]
 

@@ -9,7 +9,7 @@ pub mod property;
 #[cfg(test)]
 mod tests;
 
-use super::head::{Fields, HeadError, HeadScan, response};
+use super::head::{Fields, HeadError, HeadScan, ResponseHead, Side, close_up, response};
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -58,7 +58,10 @@ impl Answer {
         let window = buf.get(..ANSWER_BYTES_MAX).unwrap_or(buf);
         loop {
             let rest = window.get(self.interim..).unwrap_or_default();
-            let head = response(&mut self.scan, rest, &mut self.fields);
+            let head = match response(&mut self.scan, rest, &mut self.fields) {
+                Err(HeadError::BadFieldName) => self.closed_up(rest).map(Some),
+                read => read,
+            };
             match head.map_err(AnswerError::Malformed)? {
                 Some(head) => match head.status {
                     200..=299 => return Ok(Some(self.interim + head.len)),
@@ -73,5 +76,17 @@ impl Answer {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Reads a whole head once more, without the blanks before its colons; its length is as it was.
+    #[cold]
+    fn closed_up(&mut self, buf: &[u8]) -> Result<ResponseHead, HeadError> {
+        let len = self.scan.find_end(buf, Side::Response)?.unwrap_or(0);
+        let mut head = buf.get(..len).unwrap_or_default().to_vec();
+        let start = close_up(&mut head).ok_or(HeadError::BadFieldName)?;
+        let closed_up = head.get(start..).unwrap_or_default();
+        let head = response(&mut HeadScan::default(), closed_up, &mut self.fields)?;
+        let head = head.ok_or(HeadError::BadFieldName)?;
+        Ok(ResponseHead { len, ..head })
     }
 }

@@ -3,7 +3,9 @@
 //! The length decision from a head's fields, persistence, and a [`Cursor`] that counts content and
 //! never looks at it. Stricter than the RFC wherever two readers could disagree: one
 //! `Content-Length` of digits alone, `chunked` alone and by itself, CRLF only, no framing, routing
-//! or credential fields in trailers. The cursor's answers do not depend on how the input is cut.
+//! or credential fields in trailers. In responses, where nobody can be asked to send another one, equal
+//! lengths and blanks behind a chunk size are tolerated. The cursor's answers do not depend on how the
+//! input is cut.
 
 mod cursor;
 #[cfg(any(test, fuzzing))]
@@ -16,8 +18,11 @@ pub use cursor::{
     Advance, CHUNK_LINE_BYTES_MAX, Cursor, Stripped, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
 };
 
-use super::head::grammar::{elements, is_token, reads};
-use super::head::{self, Fields, Name, RequestHead, ResponseHead, Version};
+use super::head::grammar::{elements, reads, transfer_coding};
+use super::head::{self, Fields, Name, RequestHead, ResponseHead, Side, Version};
+
+/// Greatest length of a message's content, in bytes: 2^63 - 1, as far as everybody's counters go.
+pub const LENGTH_MAX: u64 = u64::MAX >> 1;
 
 /// How the end of a message's content is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +41,9 @@ pub enum BodyLength {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FramingError {
-    /// A `Content-Length` that is not digits alone, or does not fit 64 bits.
+    /// A `Content-Length` that is not digits alone, or over [`LENGTH_MAX`].
     LengthInvalid,
-    /// More than one `Content-Length` line; in a response, lines that differ.
+    /// More than one `Content-Length` line; in a response, lengths that differ.
     LengthRepeated,
     /// `Content-Length` beside `Transfer-Encoding`.
     LengthWithCoding,
@@ -51,7 +56,7 @@ pub enum FramingError {
     /// A chunk line that does not begin with hexadecimal digits, or goes on with something other
     /// than an extension, or has a control byte in the extension.
     ChunkSizeInvalid,
-    /// More than 16 digits of chunk size.
+    /// More than 16 digits of chunk size, or chunks of more than [`LENGTH_MAX`] bytes together.
     ChunkSizeOverflow,
     /// A chunk line of more than [`CHUNK_LINE_BYTES_MAX`] bytes.
     ChunkLineTooLong,
@@ -77,7 +82,7 @@ pub fn request_body(
     fields: &Fields,
     buf: &[u8],
 ) -> Result<BodyLength, FramingError> {
-    let declared = Declared::read(fields, buf)?;
+    let declared = Declared::read(fields, buf, Side::Request)?;
     if declared.lengths_count > 1 {
         return Err(FramingError::LengthRepeated);
     }
@@ -95,12 +100,24 @@ pub fn response_body(
     buf: &[u8],
     method_is_head: bool,
 ) -> Result<BodyLength, FramingError> {
-    let length = Declared::read(fields, buf)?.length(head.version, BodyLength::UntilClose)?;
+    let declared = Declared::read(fields, buf, Side::Response)?;
+    let length = declared.length(head.version, BodyLength::UntilClose)?;
     match head.status {
         100..=199 | 204 | 304 => Ok(BodyLength::Empty),
         _ if method_is_head => Ok(BodyLength::Empty),
         _ => Ok(length),
     }
+}
+
+/// The length that is to be written in the place of a list of equal ones, where a `Content-Length` line of a
+/// well-framed response holds such a list (RFC 9110, section 8.6).
+#[must_use]
+pub fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
+    let mut values = fields
+        .named(Name::ContentLength)
+        .map(|field| field.value.of(buf));
+    let list = values.find(|value| value.contains(&b','))?;
+    decimal(elements(list).next()?)
 }
 
 /// Whether the sender of this head keeps the connection open after the message (RFC 9112,
@@ -138,11 +155,14 @@ struct Declared<'a> {
 }
 
 impl<'a> Declared<'a> {
-    fn read(fields: &Fields, buf: &'a [u8]) -> Result<Self, FramingError> {
+    fn read(fields: &Fields, buf: &'a [u8], side: Side) -> Result<Self, FramingError> {
         let mut declared = Self::default();
         for (_, field) in fields.known() {
             match field.name {
-                Name::ContentLength => declared.add_length(field.value.of(buf))?,
+                Name::ContentLength => match side {
+                    Side::Request => declared.add_length(field.value.of(buf))?,
+                    Side::Response => declared.add_lengths(field.value.of(buf))?,
+                },
                 Name::TransferEncoding => declared.add_codings(field.value.of(buf)),
                 _ => {}
             }
@@ -160,11 +180,23 @@ impl<'a> Declared<'a> {
         Ok(())
     }
 
+    fn add_lengths(&mut self, value: &'a [u8]) -> Result<(), FramingError> {
+        elements(value).try_for_each(|length| self.add_length(length))
+    }
+
     fn add_codings(&mut self, value: &[u8]) {
-        for coding in elements(value) {
+        let mut rest = Some(value);
+        while let Some(list) = rest {
             self.codings_count += 1;
-            self.chunked_count += usize::from(coding.eq_ignore_ascii_case(b"chunked"));
-            self.coding_malformed |= !is_token(coding);
+            let Some(coding) = transfer_coding(list) else {
+                self.coding_malformed = true;
+                return;
+            };
+            let chunked = reads(coding.name, b"chunked");
+            self.chunked_count += usize::from(chunked);
+            // It has none, and any is an error (RFC 9112, section 7.1).
+            self.coding_malformed |= chunked && coding.has_parameters;
+            rest = coding.rest;
         }
     }
 
@@ -190,8 +222,9 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, &byte| match byte {
+    let value = digits.iter().try_fold(0u64, |value, &byte| match byte {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
         _ => None,
-    })
+    });
+    value.filter(|value| *value <= LENGTH_MAX)
 }

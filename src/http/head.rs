@@ -4,6 +4,7 @@
 //! no obs-fold, no blank before a colon, the limits on bytes and fields, one `Host`.
 //! Nothing is copied and nothing is allocated once `fields` has its capacity.
 
+mod blanks;
 mod fields;
 pub(super) mod grammar;
 mod names;
@@ -17,6 +18,7 @@ mod tests;
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 use memchr::{memchr, memchr2};
 
+pub use blanks::close_up;
 pub use fields::{FieldSet, Fields};
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
 pub use grammar::{is_token, list, list_has};
@@ -30,7 +32,7 @@ pub const REQUEST_FIELDS_MAX: usize = 100;
 pub const RESPONSE_FIELDS_MAX: usize = 200;
 /// Longest request target, in bytes.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
-/// Longest method, in bytes; IANA's registry ends at 17.
+/// Longest method that is passed on, in bytes; IANA's registry ends at 17.
 pub const METHOD_BYTES_MAX: usize = 32;
 /// Most empty lines skipped before a request line (RFC 9112, section 2.2).
 pub const EMPTY_LINES_MAX: usize = 4;
@@ -53,12 +55,12 @@ impl Span {
     }
 }
 
-/// The version a message may have; both are HTTP major version 1.
+/// The version that a message is read as; both are HTTP major version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
-    /// HTTP/1.1
+    /// HTTP/1.1, and whatever minor version is above it (RFC 9110, section 2.5)
     Http11,
 }
 
@@ -132,9 +134,11 @@ pub enum HeadError {
     ObsFold,
     /// The request line is not `method SP target SP version`.
     BadRequestLine,
+    /// The request line begins with a token of more than [`METHOD_BYTES_MAX`] bytes.
+    MethodTooLong,
     /// The status line is malformed, or the code is not three digits from 100 up.
     BadStatusLine,
-    /// A well-formed HTTP version that is not 1.0 or 1.1.
+    /// A well-formed HTTP version with another major number than 1.
     UnsupportedVersion,
     /// A field name that is empty, not a token, or followed by a blank before the colon.
     BadFieldName,
@@ -284,6 +288,7 @@ pub fn request(
 ///
 /// # Errors
 ///
+/// [`HeadError::BadFieldName`] comes of a whole head only, and [`close_up`] may make that one fit.
 /// Whatever makes the head unfit, as early as the bytes show it; the connection is then unusable.
 pub fn response(
     scan: &mut HeadScan,

@@ -7,7 +7,9 @@
 //! line is the sender's own bytes.
 
 use super::head::grammar::reads;
-use super::head::{Field, FieldSet, Fields, Name, RequestHead, ResponseHead, Span, list};
+use super::head::{
+    Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, RequestHead, ResponseHead, Span, list,
+};
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
 #[derive(Clone, Copy, Debug)]
@@ -166,9 +168,6 @@ pub fn response(
     };
     write_front(buf, kept, &start_line, lines)
 }
-
-/// Longest method token that is passed on.
-pub const METHOD_BYTES_MAX: usize = 32;
 
 struct StartLine<'a> {
     before: &'a [&'a [u8]],

@@ -10,7 +10,7 @@ use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::error::{ErrorResponse, Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
-use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead};
+use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead, Side};
 use crate::observe::Ending;
 use crate::observe::counters::{down, up};
 use crate::observe::streams::{self, UnderWay};
@@ -496,7 +496,6 @@ impl Connection {
             date: date.as_bytes(),
             head_only: asker.head_only,
             connection: asker.persistence(gateway.config.timeouts.idle_client),
-            http10: asker.http10,
             cors: asker.cors(),
         };
         response.write(&mut out);
@@ -682,7 +681,7 @@ impl Connection {
             Ok(Received::Pending) => Ok(0),
             Ok(Received::Data(n)) => {
                 let bytes = room.get(..n).unwrap_or_default();
-                let advance = cursor.advance(bytes).map_err(|_| ())?;
+                let advance = cursor.advance(bytes, Side::Request).map_err(|_| ())?;
                 self.budget.spend(Work::Piece, n);
                 let behind = bytes.get(advance.taken..);
                 self.carry.extend(behind.unwrap_or_default());
@@ -754,7 +753,7 @@ type Framing = Result<Framed, FramingError>;
 fn framed(head: &RequestHead, fields: &Fields, bytes: &[u8]) -> Framing {
     let length = framing::request_body(head, fields, bytes)?;
     let mut cursor = Cursor::new(length);
-    let advance = cursor.advance(bytes.get(head.len..).unwrap_or_default())?;
+    let advance = cursor.advance(bytes.get(head.len..).unwrap_or_default(), Side::Request)?;
     Ok(Framed {
         length,
         cursor,

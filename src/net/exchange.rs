@@ -16,7 +16,7 @@ use crate::auth::Lease;
 use crate::error::{Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
-use crate::http::head::{HeadError, Name, RequestHead};
+use crate::http::head::{HeadError, Name, RequestHead, Side};
 use crate::observe::{self, Ending, Phase};
 
 use super::asker::Asker;
@@ -486,7 +486,7 @@ impl Exchange {
         upstream: &mut Upstream,
         bytes: &[u8],
     ) -> Flow {
-        let taken = match self.up.cursor.advance(bytes) {
+        let taken = match self.up.cursor.advance(bytes, Side::Request) {
             Ok(advance) => advance.taken,
             Err(error) => return Flow::Over(self.abort_upload(connection, error.into())),
         };

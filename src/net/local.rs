@@ -65,7 +65,7 @@ impl<'a> Answer<'a> {
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(self.lines.unwrap_or(asker.cors()));
         out.extend_from_slice(asker.id.line().as_bytes());
-        persistence.write(asker.http10, &mut out);
+        persistence.write(&mut out);
         out.extend_from_slice(b"\r\n");
         if !asker.head_only {
             out.extend_from_slice(self.body);

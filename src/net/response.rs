@@ -3,7 +3,9 @@
 use crate::cors;
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor};
-use crate::http::head::{self, Field, FieldSet, HeadScan, Name, ResponseHead, Side, list_has};
+use crate::http::head::{
+    self, Field, FieldSet, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
+};
 use crate::http::rewrite;
 use crate::observe::Ending;
 
@@ -223,6 +225,15 @@ impl Exchange {
                     self.response.carry.extend_from_slice(bytes);
                     return Flow::Moved;
                 }
+                Err(HeadError::BadFieldName) => {
+                    self.response.scan = HeadScan::default();
+                    let bytes = scratch.plain.get_mut(at..end).unwrap_or_default();
+                    let Some(start) = head::close_up(bytes) else {
+                        return self.invalid(connection);
+                    };
+                    at += start;
+                    continue;
+                }
                 Err(_) => return self.invalid(connection),
             };
             self.response.scan = HeadScan::default();
@@ -389,21 +400,24 @@ impl Exchange {
     ) -> Option<usize> {
         let bytes = scratch.plain.get(at..).unwrap_or_default();
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
-        self.framing_removals(scratch, head, &mut removed);
+        let listed = framing::listed_length(&scratch.fields, bytes).filter(|_| head.status != 204);
+        let length = listed.map(|length| format!("Content-Length: {length}\r\n"));
+        let lengths_kept = if length.is_some() { 0 } else { 1 };
+        self.framing_removals(scratch, head, lengths_kept, &mut removed);
         if self.asker.cors.is_some() {
             cors::remove(&scratch.fields, bytes, &mut removed);
         }
         let id = self.id_line(&scratch.fields);
-        let persistence: &[u8] = match (self.response.client_persists, self.asker.http10) {
-            (true, false) => &self.gateway.keep_alive,
-            (true, true) => &self.gateway.keep_alive_http10,
-            (false, _) => b"Connection: close\r\n",
+        let persistence: &[u8] = match self.response.client_persists {
+            true => &self.gateway.keep_alive,
+            false => b"Connection: close\r\n",
         };
         let lines = [
             id.as_bytes(),
             timing.map_or(&[][..], TimingLine::as_bytes),
             self.asker.cors(),
             persistence,
+            length.as_deref().unwrap_or_default().as_bytes(),
         ];
         rewrite::response(
             &mut scratch.plain,
@@ -417,15 +431,21 @@ impl Exchange {
 
     /// Framing fields that must not go on: all where there can be no content (RFC 9110, section 8.6), the
     /// coding towards a client of HTTP/1.0, also where there is no content for it to be taken off, repetitions
-    /// of an equal length.
-    fn framing_removals(&self, scratch: &Scratch, head: &ResponseHead, removed: &mut FieldSet) {
+    /// of an equal length beyond those that are kept.
+    fn framing_removals(
+        &self,
+        scratch: &Scratch,
+        head: &ResponseHead,
+        lengths_kept: usize,
+        removed: &mut FieldSet,
+    ) {
         let mut lengths = 0;
         for (index, field) in scratch.fields.known() {
             let remove = match field.name {
                 Name::TransferEncoding => self.asker.http10 || head.status == 204,
                 Name::ContentLength => {
                     lengths += 1;
-                    lengths > 1 || head.status == 204
+                    lengths > lengths_kept || head.status == 204
                 }
                 Name::Trailer => self.asker.http10,
                 _ => false,
@@ -507,7 +527,7 @@ fn take(
             done: stripped.done,
         });
     }
-    let advance = cursor.advance(piece)?;
+    let advance = cursor.advance(piece, Side::Response)?;
     Ok(Taken {
         taken: advance.taken,
         kept: advance.taken,

@@ -526,7 +526,6 @@ impl Worker {
             date: self.http_date().as_bytes(),
             head_only: false,
             connection: Persistence::Close,
-            http10: false,
             cors: b"",
         }
         .write(&mut out);

@@ -235,6 +235,7 @@ fn an_answer_in_pieces_opens_the_tunnel_too() {
     .start();
     let answers = [
         "HTTP/1.0 200 OK\r\nProxy-agent: tiny\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nProxy-agent : blank\r\nX\t : y\r\n\r\n".to_owned(),
         format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n{ESTABLISHED}"),
         format!(
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nX: {}\r\n\r\n",

@@ -80,7 +80,7 @@ fn what_is_no_answer_is_502() {
         ("SSH-2.0-p4ssw0rd\r\n", false),
         ("HTTP/1.1 200 OK\n\n", false),
         ("HTTP/2.0 200 OK\r\n\r\n", false),
-        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nA B : c\r\n\r\n", false),
         ("\u{15}\u{3}\u{3}\0\u{2}\u{2}(", false),
         (&endless, false),
         (&interim, false),

@@ -18,6 +18,9 @@ pub(crate) fn without(head: &Head, names: &[&str]) -> Vec<String> {
 /// What the gateway may add to a request for `anthropic`.
 const ADDED: &[&str] = &["host", "x-api-key", "anthropic-version", "x-request-id"];
 
+/// And to a response.
+const RESPONSE_ADDED: &[&str] = &["x-request-id", "connection", "keep-alive"];
+
 /// Lines of every odd but valid form.
 const ODD_LINES: &[&str] = &[
     "User-Agent: claude-cli/2.1.250 (external, cli)",
@@ -258,7 +261,7 @@ fn hop_by_hop_and_cookie_lines_of_a_response_are_removed() {
     ];
     peer.send(response("200 OK", &lines, "hi"));
     let got = client.response();
-    let rest = without(&got.head, &["x-request-id", "keep-alive"]);
+    let rest = without(&got.head, RESPONSE_ADDED);
     assert_eq!(rest, ["X-Kept: yes", "Content-Length: 2"]);
     assert_eq!(got.value("keep-alive"), Some("timeout=119"));
 }
@@ -293,7 +296,7 @@ fn keep_alive_says_idle_client_less_one_second() {
     peer.send(ok(""));
     let got = client.response();
     assert_eq!(got.value("keep-alive"), Some("timeout=29"));
-    assert_ne!(got.value("connection"), Some("close"));
+    assert_eq!(got.value("connection"), Some("keep-alive"));
 }
 
 #[test]
@@ -359,7 +362,7 @@ fn a_response_head_may_come_in_any_pieces() {
         peer.send(&text[cut..]);
         let got = client.response();
         assert_eq!(got.head.start, "HTTP/1.1 418 I'm a teapot", "cut {cut}");
-        let rest = without(&got.head, &["x-request-id", "keep-alive"]);
+        let rest = without(&got.head, RESPONSE_ADDED);
         assert_eq!(rest, ["X-One: two", "Content-Length: 4"], "cut {cut}");
         assert_eq!(got.text(), "body", "cut {cut}");
     }
@@ -421,7 +424,10 @@ fn a_response_head_within_the_limits_passes() {
         }
         peer.send(response("200 OK", &lines, "hi"));
         let got = client.response();
-        let rest = without(&got.head, &["x-request-id", "keep-alive", "content-length"]);
+        let rest = without(
+            &got.head,
+            &["x-request-id", "connection", "keep-alive", "content-length"],
+        );
         assert_eq!(rest, lines);
         assert_eq!(got.text(), "hi");
     }

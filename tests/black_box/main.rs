@@ -85,6 +85,7 @@ mod streaming;
 mod succession;
 mod timeouts;
 mod tls;
+mod tolerance;
 mod top;
 mod truncation;
 mod tunnels;

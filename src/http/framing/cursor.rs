@@ -1,9 +1,9 @@
 //! Follows content byte by byte where the chunked framing is, in bulk where content is (RFC 9112,
 //! section 7.1). Nothing is copied, decoded or allocated, whatever a peer sends.
 
-use super::{BodyLength, FramingError};
+use super::{BodyLength, FramingError, LENGTH_MAX};
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
-use crate::http::head::{self, Name};
+use crate::http::head::{self, Name, Side};
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
 pub const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
@@ -55,16 +55,17 @@ impl Cursor {
         Self { state, content: 0 }
     }
 
-    /// Counts how many of the next bytes belong to the message. Content is skipped in bulk.
+    /// Counts how many of the next bytes belong to the message, which is a request or a response. Content is
+    /// skipped in bulk.
     ///
     /// # Errors
     ///
     /// Malformed chunked framing. Nothing of this input may be relayed then: a forbidden trailer
     /// is found before the end of its line, so its message never gets a clean end.
-    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, FramingError> {
+    pub fn advance(&mut self, input: &[u8], side: Side) -> Result<Advance, FramingError> {
         let mut taken = 0;
         loop {
-            taken += self.read_syntax(input.get(taken..).unwrap_or_default())?;
+            taken += self.read_syntax(input.get(taken..).unwrap_or_default(), side)?;
             match self.skip_content(input.len() - taken) {
                 0 => {
                     return Ok(Advance {
@@ -77,7 +78,7 @@ impl Cursor {
         }
     }
 
-    /// Like [`Cursor::advance`], and moves the content to the front of `buf`: chunk lines and
+    /// Like [`Cursor::advance`] of a response, and moves the content to the front of `buf`: chunk lines and
     /// trailers are dropped. Under any other framing nothing moves.
     ///
     /// # Errors
@@ -86,7 +87,7 @@ impl Cursor {
     pub fn strip(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
         let (mut taken, mut kept) = (0, 0);
         loop {
-            taken += self.read_syntax(buf.get(taken..).unwrap_or_default())?;
+            taken += self.read_syntax(buf.get(taken..).unwrap_or_default(), Side::Response)?;
             let skipped = self.skip_content(buf.len() - taken);
             if skipped == 0 {
                 return Ok(Stripped {
@@ -136,17 +137,25 @@ impl Cursor {
 
     /// Reads bytes of the chunked framing up to the next content, the end of the message or of the
     /// input; returns their number.
-    fn read_syntax(&mut self, input: &[u8]) -> Result<usize, FramingError> {
+    fn read_syntax(&mut self, input: &[u8], side: Side) -> Result<usize, FramingError> {
         let mut rest = input;
         loop {
             (self.state, rest) = match (self.state, rest) {
                 (State::Refused(error), _) => return Err(error),
+                // Together they would be more than anybody counts; digits alone are no more than that.
+                (State::Data { left }, _) if self.content > LENGTH_MAX - left => {
+                    (State::Refused(FramingError::ChunkSizeOverflow), rest)
+                }
                 (
                     State::Length { .. } | State::UntilClose | State::Data { .. } | State::Done,
                     _,
                 )
                 | (_, []) => return Ok(input.len() - rest.len()),
                 (State::DataCr, [b'\r', b'\n', after @ ..]) => (State::SIZE, after),
+                // What servers have written for a long time and every client takes.
+                (State::SizeBlank { size, .. }, [b'\r', after @ ..]) if side == Side::Response => {
+                    (State::SizeLf { size }, after)
+                }
                 (state @ State::Size { line: 0, .. }, [byte, after @ ..]) => {
                     plain_chunk_line(rest).unwrap_or_else(|| (state.after(*byte), after))
                 }
@@ -184,7 +193,9 @@ fn plain_chunk_line(input: &[u8]) -> Option<(State, &[u8])> {
         .map_while(|&byte| hex(byte));
     let (size, len) = digits.fold((0, 0), |(size, len), digit| (size << 4 | digit, len + 1));
     match input.get(len..) {
-        Some([b'\r', b'\n', after @ ..]) if size > 0 => Some((State::Data { left: size }, after)),
+        Some([b'\r', b'\n', after @ ..]) if (1..=LENGTH_MAX).contains(&size) => {
+            Some((State::Data { left: size }, after))
+        }
         _ => None,
     }
 }
@@ -210,7 +221,7 @@ enum State {
     UntilClose,
     /// The first or a further digit of a chunk size; `line` bytes of the chunk line are read.
     Size { size: u64, line: u16 },
-    /// Blanks after the size, which only an extension may follow (RFC 9112, section 7.1.1).
+    /// Blanks after the size. In requests only an extension may follow (RFC 9112, section 7.1.1).
     SizeBlank { size: u64, line: u16 },
     /// Within a chunk extension.
     Extension { size: u64, line: u16 },
@@ -304,7 +315,9 @@ impl State {
 
     fn size(size: u64, line: u16, byte: u8) -> Result<Self, FramingError> {
         match (byte, hex(byte)) {
-            (_, Some(_)) if line >= CHUNK_SIZE_DIGITS_MAX => Err(FramingError::ChunkSizeOverflow),
+            (_, Some(_)) if line >= CHUNK_SIZE_DIGITS_MAX || size > LENGTH_MAX >> 4 => {
+                Err(FramingError::ChunkSizeOverflow)
+            }
             (_, Some(digit)) => Ok(Self::Size {
                 size: size << 4 | digit,
                 line: line + 1,

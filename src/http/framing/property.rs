@@ -2,10 +2,10 @@
 //! targets share. The model reads a whole chunked message with the plainest means there are.
 
 use super::{
-    BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
-    persists, request_body, response_body,
+    BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, LENGTH_MAX, TRAILER_BYTES_MAX,
+    TRAILER_FIELDS_MAX, listed_length, persists, request_body, response_body,
 };
-use crate::http::head::{Field, Fields, Name, Version, parse_request, parse_response};
+use crate::http::head::{Field, Fields, Name, Side, Version, parse_request, parse_response};
 
 /// The end of reading one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,36 +29,42 @@ enum Verdict {
 /// Asserts everything that must hold for a chunked message at the front of `input`, read in pieces
 /// of `step` bytes as well as whole.
 pub fn chunked_holds(input: &[u8], step: usize) {
-    let whole = advance(BodyLength::Chunked, input, input.len());
-    let pieces = advance(BodyLength::Chunked, input, step);
-    assert_eq!(
-        pieces,
-        whole,
-        "pieces of {step} in {}",
-        input.escape_ascii()
-    );
+    let read = |side| {
+        let whole = advance(BodyLength::Chunked, input, input.len(), side);
+        let pieces = advance(BodyLength::Chunked, input, step, side);
+        let shown = input.escape_ascii();
+        assert_eq!(pieces, whole, "pieces of {step} in {shown}");
+        whole
+    };
+    let (request, whole) = (read(Side::Request), read(Side::Response));
+    if request.done.is_ok() {
+        assert_eq!(request, whole, "a response may be what a request may be");
+    }
     let (stripped, content) = strip(BodyLength::Chunked, input, input.len());
     assert_eq!(stripped, whole, "stripped {}", input.escape_ascii());
     assert_eq!(
         strip(BodyLength::Chunked, input, step),
         (stripped, content.clone())
     );
-    agrees_with_model(input, &whole, &content);
+    agrees_with_model(input, Side::Request, &request, &content);
+    agrees_with_model(input, Side::Response, &whole, &content);
 }
 
 /// Asserts that an input cut in two at `at` reads as it does whole.
 pub fn chunked_holds_at_cut(input: &[u8], at: usize) {
-    let mut cursor = Cursor::new(BodyLength::Chunked);
     let (first, second) = input.split_at_checked(at).unwrap_or((input, &[]));
-    let mut outcome = Outcome {
-        taken: 0,
-        content: 0,
-        done: Ok(false),
-    };
-    feed(&mut cursor, first, &mut outcome);
-    feed(&mut cursor, second, &mut outcome);
-    let whole = advance(BodyLength::Chunked, input, input.len());
-    assert_eq!(outcome, whole, "cut at {at} in {}", input.escape_ascii());
+    for side in [Side::Request, Side::Response] {
+        let mut cursor = Cursor::new(BodyLength::Chunked);
+        let mut outcome = Outcome {
+            taken: 0,
+            content: 0,
+            done: Ok(false),
+        };
+        feed(&mut cursor, first, side, &mut outcome);
+        feed(&mut cursor, second, side, &mut outcome);
+        let whole = advance(BodyLength::Chunked, input, input.len(), side);
+        assert_eq!(outcome, whole, "cut at {at} in {}", input.escape_ascii());
+    }
 }
 
 /// Asserts that content of a known or unknown length is counted and nothing else.
@@ -78,7 +84,9 @@ pub fn plain_holds(length: u64, input: &[u8], step: usize) {
             content: taken as u64,
             done: Ok(done),
         };
-        assert_eq!(advance(body, input, step), outcome);
+        for side in [Side::Request, Side::Response] {
+            assert_eq!(advance(body, input, step, side), outcome);
+        }
         let content = input.get(..taken).unwrap_or_default();
         assert_eq!(strip(body, input, step), (outcome, content.to_vec()));
     }
@@ -104,8 +112,15 @@ pub fn decision_holds(input: &[u8]) {
     if let Ok(Some(head)) = parse_response(input, &mut fields)
         && let Ok(length) = response_body(&head, &fields, input, false)
     {
-        let (mut lengths, codings) = framing_fields(&fields, input);
+        let (lines, codings) = framing_fields(&fields, input);
+        let elements = lines.iter().flat_map(|value| value.split(','));
+        let trimmed = elements.map(|length| length.trim_matches([' ', '\t']).to_owned());
+        let mut lengths: Vec<String> = trimmed.collect();
         lengths.dedup();
+        let listed = lines.iter().any(|value| value.contains(','));
+        let listed = lengths.first().filter(|_| listed);
+        let listed = listed.and_then(|length| length.parse().ok());
+        assert_eq!(listed_length(&fields, input), listed);
         assert!(lengths.len() + codings.len() <= 1);
         match head.status {
             ..200 | 204 | 304 => assert_eq!(length, BodyLength::Empty),
@@ -158,6 +173,7 @@ fn fields_say(length: BodyLength, version: Version, lengths: &[String], codings:
             );
         }
         BodyLength::Length(length) => {
+            assert!(length <= LENGTH_MAX);
             let digits: Vec<&str> = lengths
                 .iter()
                 .map(|value| value.trim_start_matches('0'))
@@ -175,7 +191,7 @@ fn fields_say(length: BodyLength, version: Version, lengths: &[String], codings:
 
 /// Reads the input in pieces with [`Cursor::advance`].
 #[must_use]
-pub fn advance(length: BodyLength, input: &[u8], step: usize) -> Outcome {
+pub fn advance(length: BodyLength, input: &[u8], step: usize, side: Side) -> Outcome {
     let mut cursor = Cursor::new(length);
     let mut outcome = Outcome {
         taken: 0,
@@ -183,13 +199,13 @@ pub fn advance(length: BodyLength, input: &[u8], step: usize) -> Outcome {
         done: Ok(cursor.is_done()),
     };
     for piece in input.chunks(step.max(1)) {
-        feed(&mut cursor, piece, &mut outcome);
+        feed(&mut cursor, piece, side, &mut outcome);
     }
     outcome
 }
 
-fn feed(cursor: &mut Cursor, piece: &[u8], outcome: &mut Outcome) {
-    match cursor.advance(piece) {
+fn feed(cursor: &mut Cursor, piece: &[u8], side: Side, outcome: &mut Outcome) {
+    match cursor.advance(piece, side) {
         Ok(advance) => {
             let expected = cursor.remaining();
             assert!(
@@ -202,7 +218,7 @@ fn feed(cursor: &mut Cursor, piece: &[u8], outcome: &mut Outcome) {
             outcome.done = Ok(advance.done);
         }
         Err(error) => {
-            assert_eq!(cursor.advance(b"0"), Err(error), "an error lasts");
+            assert_eq!(cursor.advance(b"0", side), Err(error), "an error lasts");
             outcome.done = Err(error);
         }
     }
@@ -246,8 +262,8 @@ pub fn strip(length: BodyLength, input: &[u8], step: usize) -> (Outcome, Vec<u8>
     (outcome, content)
 }
 
-fn agrees_with_model(input: &[u8], whole: &Outcome, stripped: &[u8]) {
-    let verdict = model(input);
+fn agrees_with_model(input: &[u8], side: Side, whole: &Outcome, stripped: &[u8]) {
+    let verdict = model(input, side);
     let agrees = match (&verdict, whole.done) {
         (Verdict::Accept { taken, content }, Ok(true)) => {
             (*taken, content.len() as u64) == (whole.taken, whole.content) && content == stripped
@@ -264,15 +280,18 @@ fn agrees_with_model(input: &[u8], whole: &Outcome, stripped: &[u8]) {
 
 /// The naive reader: lines first, then what they mean; one verdict for every fault. A line that has
 /// not ended is judged by whether any ending could make it fit.
-fn model(input: &[u8]) -> Verdict {
+fn model(input: &[u8], side: Side) -> Verdict {
     let mut rest = input;
     let mut content = Vec::new();
     loop {
         let line = line(rest);
         let size = match line {
             _ if line.text().len() + 2 > usize::from(CHUNK_LINE_BYTES_MAX) => None,
-            Line::Whole(text, after) => model_size(text).map(|size| (size, after)),
-            Line::Begun(..) if line.may_fit(|text| model_size(text).is_some()) => {
+            // Together with the others a size may be too great; that shows when its line has ended.
+            Line::Whole(text, after) => model_size(text, side)
+                .filter(|size| *size <= LENGTH_MAX - content.len() as u64)
+                .map(|size| (size, after)),
+            Line::Begun(..) if line.may_fit(|text| model_size(text, side).is_some()) => {
                 return Verdict::Incomplete;
             }
             Line::Begun(..) | Line::Broken(_) => None,
@@ -383,26 +402,25 @@ impl<'a> Line<'a> {
     }
 }
 
-fn model_size(line: &[u8]) -> Option<u64> {
-    let (size, extension) = match line.iter().position(|&byte| byte == b';') {
-        Some(at) => {
-            let (size, extension) = line.split_at(at);
-            let last = size.iter().rposition(|byte| !b" \t".contains(byte))?;
-            (size.get(..=last)?, extension)
-        }
-        None => (line, &[][..]),
-    };
+fn model_size(line: &[u8], side: Side) -> Option<u64> {
+    let semicolon = line.iter().position(|&byte| byte == b';');
+    let (mut size, extension) = line.split_at(semicolon.unwrap_or(line.len()));
+    if semicolon.is_some() || side == Side::Response {
+        let last = size.iter().rposition(|byte| !b" \t".contains(byte))?;
+        size = size.get(..=last)?;
+    }
     let fits = (1..=16).contains(&size.len())
         && size.iter().all(u8::is_ascii_hexdigit)
         && extension
             .iter()
             .all(|&byte| byte == b'\t' || !byte.is_ascii_control());
     let digits = str::from_utf8(size).ok()?.chars();
-    fits.then(|| {
+    let value = fits.then(|| {
         digits.fold(0, |n, c| {
             n * 16 + u64::from(c.to_digit(16).unwrap_or_default())
         })
-    })
+    });
+    value.filter(|value| *value <= LENGTH_MAX)
 }
 
 fn is_model_trailer(line: &[u8]) -> bool {

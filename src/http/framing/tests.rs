@@ -9,7 +9,7 @@ use super::property::{
     advance, chunked_holds, chunked_holds_at_cut, decision_holds, plain_holds, strip,
 };
 use super::*;
-use crate::http::head::{Fields, parse_request, parse_response};
+use crate::http::head::{Fields, Side, parse_request, parse_response};
 
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n";
 
@@ -48,8 +48,16 @@ fn request_lengths() {
         ("Content-Length: 5\r\n", Ok(Length(5))),
         ("content-length:\t005 \r\n", Ok(Length(5))),
         (
+            "Content-Length: 9223372036854775807\r\n",
+            Ok(Length(LENGTH_MAX)),
+        ),
+        (
+            "Content-Length: 9223372036854775808\r\n",
+            Err(LengthInvalid),
+        ),
+        (
             "Content-Length: 18446744073709551615\r\n",
-            Ok(Length(u64::MAX)),
+            Err(LengthInvalid),
         ),
         (
             "Content-Length: 18446744073709551616\r\n",
@@ -142,6 +150,37 @@ fn request_codings() {
 }
 
 #[test]
+fn request_codings_with_parameters() {
+    use FramingError::*;
+    let rows: &[(&str, Result<BodyLength, FramingError>)] = &[
+        (
+            "Transfer-Encoding: chunked ; q = \"1\"\r\n",
+            Err(CodingMalformed),
+        ),
+        ("Transfer-Encoding: gzip;q=1\r\n", Err(CodingUnsupported)),
+        (
+            "Transfer-Encoding: gzip ;\tq = 1;r=2\r\n",
+            Err(CodingUnsupported),
+        ),
+        (
+            "Transfer-Encoding: gzip;q=\"a, \\\" ;b\", chunked\r\n",
+            Err(CodingUnsupported),
+        ),
+        ("Transfer-Encoding: gzip;\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q=\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;=1\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q=\"a\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q=\"a\\\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q=\"a\"b\r\n", Err(CodingMalformed)),
+        ("Transfer-Encoding: gzip;q=1,\r\n", Err(CodingMalformed)),
+    ];
+    for (lines, expected) in rows {
+        assert_eq!(request_length("1.1", lines), *expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn response_lengths() {
     use BodyLength::*;
     use FramingError::*;
@@ -166,7 +205,6 @@ fn response_lengths() {
             "Content-Length: 5\r\nContent-Length: 6\r\n",
             Err(LengthRepeated),
         ),
-        (ok, "Content-Length: 5, 5\r\n", Err(LengthInvalid)),
         (ok, "Transfer-Encoding: chunked\r\n", Ok(Chunked)),
         (
             ok,
@@ -208,6 +246,28 @@ fn response_lengths() {
 }
 
 #[test]
+fn response_lists_of_lengths() {
+    use BodyLength::*;
+    use FramingError::*;
+    let rows: &[(&str, Result<BodyLength, FramingError>)] = &[
+        ("Content-Length: 5, 5\r\n", Ok(Length(5))),
+        (
+            "Content-Length: 5\t,5 ,5\r\nContent-Length: 5\r\n",
+            Ok(Length(5)),
+        ),
+        ("Content-Length: 5, 6\r\n", Err(LengthRepeated)),
+        ("Content-Length: 5, 05\r\n", Err(LengthRepeated)),
+        ("Content-Length: 5,\r\n", Err(LengthRepeated)),
+        ("Content-Length: ,\r\n", Err(LengthInvalid)),
+        ("Content-Length: x,x\r\n", Err(LengthInvalid)),
+    ];
+    for (lines, expected) in rows {
+        let length = response_length("1.1 200 OK", lines, false);
+        assert_eq!(length, *expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn persistence() {
     let rows = [
         ("1.1", "", true),
@@ -244,16 +304,20 @@ fn persistence() {
     }
 }
 
-/// Reads a chunked message in every way there is; returns its content, or `None` if more must come.
+/// Reads a chunked request in every way there is; returns its content, or `None` if more must come.
 fn read(input: &[u8]) -> Result<Option<Vec<u8>>, FramingError> {
+    read_side(input, Side::Request)
+}
+
+fn read_side(input: &[u8], side: Side) -> Result<Option<Vec<u8>>, FramingError> {
     chunked_holds(input, 1);
     // At every byte, but for the inputs that only show a limit.
     let step = 1 + input.len() / 2048 * 512;
     for at in (0..input.len()).step_by(step) {
         chunked_holds_at_cut(input, at);
     }
+    let done = advance(BodyLength::Chunked, input, input.len(), side).done?;
     let (outcome, content) = strip(BodyLength::Chunked, input, input.len());
-    let done = outcome.done?;
     if done {
         let followed = [input, NEXT].concat();
         let expected = (outcome, content.clone());
@@ -280,6 +344,10 @@ fn chunked_messages_that_are_refused() {
         ("5;\0\r\n", ChunkSizeInvalid),
         ("5;\x7f\r\n", ChunkSizeInvalid),
         ("00000000000000005\r\n", ChunkSizeOverflow),
+        ("8000000000000000", ChunkSizeOverflow),
+        ("ffffffffffffffff", ChunkSizeOverflow),
+        ("5\r\nhello\r\n7ffffffffffffffb\r\n", ChunkSizeOverflow),
+        ("5\r\nhello\r\n7fffffffffffffff;a\r\n", ChunkSizeOverflow),
         ("\n", ChunkBareLf),
         ("5\n", ChunkBareLf),
         ("5 \n", ChunkBareLf),
@@ -341,7 +409,8 @@ fn chunked_messages_that_have_not_ended() {
     ] {
         assert_eq!(read(input.as_bytes()), Ok(None), "{input:?}");
     }
-    assert_eq!(read(b"ffffffffffffffff\r\nx"), Ok(None));
+    assert_eq!(read(b"7fffffffffffffff\r\nx"), Ok(None));
+    assert_eq!(read(b"5\r\nhello\r\n7ffffffffffffffa\r\nx"), Ok(None));
 }
 
 #[test]
@@ -356,11 +425,9 @@ fn chunked_limits() {
     assert_eq!(read(&trailers(101)), Err(TrailersTooLong));
     let long = |len: usize| format!("0\r\nA:{}\r\n\r\n", "b".repeat(len - 4)).into_bytes();
     let max = TRAILER_BYTES_MAX as usize;
-    assert_eq!(advance(BodyLength::Chunked, &long(max), 7).done, Ok(true));
-    assert_eq!(
-        advance(BodyLength::Chunked, &long(max + 1), 7).done,
-        Err(TrailersTooLong)
-    );
+    let advanced = |input: &[u8]| advance(BodyLength::Chunked, input, 7, Side::Request).done;
+    assert_eq!(advanced(&long(max)), Ok(true));
+    assert_eq!(advanced(&long(max + 1)), Err(TrailersTooLong));
     for len in [max, max + 1] {
         chunked_holds(&long(len), 1000);
     }
@@ -382,14 +449,14 @@ fn every_byte_in_every_place() {
 
 #[test]
 fn content_of_known_and_unknown_length() {
-    for length in [1, 2, 33, 34, 35, u64::MAX] {
+    for length in [1, 2, 33, 34, 35, LENGTH_MAX] {
         for step in [1, 2, 7, 100] {
             plain_holds(length, NEXT, step);
         }
     }
     let mut cursor = Cursor::new(BodyLength::Length(10));
     assert_eq!(
-        cursor.advance(b"abc"),
+        cursor.advance(b"abc", Side::Request),
         Ok(Advance {
             taken: 3,
             done: false
@@ -405,8 +472,13 @@ fn content_of_known_and_unknown_length() {
         (7, 0)
     );
     let mut chunked = Cursor::new(BodyLength::Chunked);
-    for (input, ahead) in [("1", 0), ("0\r\n", 16), ("12345", 11), ("6789012345612", 0)] {
-        let _ = chunked.advance(input.as_bytes());
+    for (input, ahead) in [
+        ("1", 0),
+        ("0 \r\n", 16),
+        ("12345", 11),
+        ("6789012345612", 0),
+    ] {
+        let _ = chunked.advance(input.as_bytes(), Side::Response);
         assert_eq!(chunked.ahead(), ahead, "{input:?}");
     }
 }
@@ -454,6 +526,18 @@ fn corpus_is_refused() {
     assert!(!corpus.is_empty());
     for (name, input) in corpus {
         assert!(read(&input).is_err(), "{name}");
+        assert!(read_side(&input, Side::Response).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn corpus_of_what_only_responses_may_hold() {
+    let corpus = corpus("response_only");
+    assert!(!corpus.is_empty());
+    for (name, input) in corpus {
+        assert!(read(&input).is_err(), "{name}");
+        let content = read_side(&input, Side::Response);
+        assert!(matches!(content, Ok(Some(_))), "{name}");
     }
 }
 
@@ -465,6 +549,7 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
             "1;a=b\r\nx\r\n",
             "A\r\n0\r\n\r\n\r\n\r\n0\r\n",
             "3 \t;\r\nabc\r\n",
+            "2 \t\r\nab\r\n",
             "001\r\n\n\r\n",
             "5\r\nhell\r\n",
             "2\nab\r\n",
@@ -485,7 +570,7 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
     );
     let chunks = prop::collection::vec(chunks, 0..5);
     let trailers = prop::collection::vec(trailers, 0..4);
-    let last = prop::sample::select(&["0\r\n", "0\r\n", "000;x\r\n", ""][..]);
+    let last = prop::sample::select(&["0\r\n", "0\r\n", "000;x\r\n", "0 \r\n", ""][..]);
     let noise = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2);
     (chunks, last, trailers, noise).prop_map(|(chunks, last, trailers, noise)| {
         let message = format!("{}{last}{}\r\nnext", chunks.concat(), trailers.concat());
@@ -525,7 +610,8 @@ proptest! {
     #[test]
     fn properties_hold_for_heads(
         lines in prop::collection::vec(prop::sample::select(&[
-            "Content-Length: 5", "Content-Length: 05", "Content-Length: 5,5", "Content-Length: 0", "Transfer-Encoding: chunked",
+            "Content-Length: 5", "Content-Length: 05", "Content-Length: 5,5",
+            "Content-Length: 0", "content-length: 5 ,\t5", "Transfer-Encoding: chunked",
             "Transfer-Encoding: gzip", "transfer-encoding: CHUNKED", "Transfer-Encoding:", "A: b", "Host: h",
         ][..]), 0..4),
         start in prop::sample::select(&[

@@ -17,7 +17,7 @@ pub(super) struct RequestLine<'a> {
 
 /// Lengths are judged before contents: an unfinished line can show only the former.
 pub(super) fn request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadError> {
-    let (method, rest) = cut(line, METHOD_BYTES_MAX).ok_or(HeadError::BadRequestLine)?;
+    let (method, rest) = cut(line, METHOD_BYTES_MAX).ok_or_else(|| no_method(line))?;
     let (target, version) = match cut(rest, TARGET_BYTES_MAX) {
         Some(parts) => parts,
         None if rest.len() > TARGET_BYTES_MAX => return Err(HeadError::TargetTooLong),
@@ -45,7 +45,7 @@ pub(super) fn request_line_begun(text: &[u8]) -> Result<(), HeadError> {
     if text.len() <= METHOD_BYTES_MAX {
         return Ok(());
     }
-    let (_, rest) = cut(text, METHOD_BYTES_MAX).ok_or(HeadError::BadRequestLine)?;
+    let (_, rest) = cut(text, METHOD_BYTES_MAX).ok_or_else(|| no_method(text))?;
     if rest.len() <= TARGET_BYTES_MAX + " HTTP/1.1".len() {
         return Ok(());
     }
@@ -53,6 +53,15 @@ pub(super) fn request_line_begun(text: &[u8]) -> Result<(), HeadError> {
         Some(_) => HeadError::BadRequestLine,
         None => HeadError::TargetTooLong,
     })
+}
+
+/// What a line is that has no blank where its method should end. As much of it as may be a method decides, however
+/// much has come.
+fn no_method(line: &[u8]) -> HeadError {
+    match line.get(..=METHOD_BYTES_MAX) {
+        Some(begun) if is_token(begun) => HeadError::MethodTooLong,
+        _ => HeadError::BadRequestLine,
+    }
 }
 
 /// The parts of a status line.
@@ -101,11 +110,12 @@ pub(super) fn status_line_begun(text: &[u8]) -> Result<(), HeadError> {
     }
 }
 
-/// `None` when it is no HTTP version at all.
+/// `None` when it is no HTTP version at all. Whoever speaks a higher minor version is served as 1.1, the highest one
+/// known here (RFC 9110, section 2.5).
 fn protocol(version: &[u8]) -> Option<Result<Version, HeadError>> {
     match version.strip_prefix(b"HTTP/")? {
-        b"1.1" => Some(Ok(Version::Http11)),
         b"1.0" => Some(Ok(Version::Http10)),
+        [b'1', b'.', b'1'..=b'9'] => Some(Ok(Version::Http11)),
         [b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9'] => {
             Some(Err(HeadError::UnsupportedVersion))
         }
@@ -176,6 +186,73 @@ fn cut(bytes: &[u8], max: usize) -> Option<(&[u8], &[u8])> {
     let at = memchr(b' ', bytes.get(..=max).unwrap_or(bytes))?;
     let (before, after) = bytes.split_at_checked(at)?;
     Some((before, after.get(1..)?))
+}
+
+/// An element of a list of transfer codings (RFC 9112, section 7).
+pub(in crate::http) struct TransferCoding<'a> {
+    pub(in crate::http) name: &'a [u8],
+    pub(in crate::http) has_parameters: bool,
+    /// What stands behind its comma, where there is one.
+    pub(in crate::http) rest: Option<&'a [u8]>,
+}
+
+/// Reads the element that a list begins with; `None` where it is malformed. A comma within quotes ends nothing.
+pub(in crate::http) fn transfer_coding(list: &[u8]) -> Option<TransferCoding<'_>> {
+    let (name, mut rest) = token(trim_start(list))?;
+    let mut has_parameters = false;
+    loop {
+        rest = match trim_start(rest) {
+            [b';', parameter @ ..] => transfer_parameter(trim_start(parameter))?,
+            end => {
+                let rest = match end {
+                    [] => None,
+                    [b',', rest @ ..] => Some(rest),
+                    _ => return None,
+                };
+                return Some(TransferCoding {
+                    name,
+                    has_parameters,
+                    rest,
+                });
+            }
+        };
+        has_parameters = true;
+    }
+}
+
+/// What follows the parameter at the front of some bytes.
+fn transfer_parameter(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = token(bytes)?;
+    match trim_start(trim_start(rest).strip_prefix(b"=")?) {
+        [b'"', quoted @ ..] => behind_quotes(quoted),
+        value => token(value).map(|(_, rest)| rest),
+    }
+}
+
+/// What follows the quoted string (RFC 9110, section 5.6.4) whose first quote has been read.
+fn behind_quotes(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        rest = match rest {
+            [b'"', behind @ ..] => return Some(behind),
+            [b'\\', _, behind @ ..] => behind,
+            [b'\\'] | [] => return None,
+            [_, behind @ ..] => behind,
+        };
+    }
+}
+
+/// The token at the front of some bytes, and what follows it.
+fn token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|&byte| !is_token_byte(byte));
+    let (token, rest) = bytes.split_at_checked(end.unwrap_or(bytes.len()))?;
+    (!token.is_empty()).then_some((token, rest))
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn trim(mut bytes: &[u8]) -> &[u8] {

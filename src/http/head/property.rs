@@ -4,8 +4,8 @@
 use super::grammar::is_host;
 use super::{
     EMPTY_LINES_MAX, Fields, HEAD_BYTES_MAX, HeadError, HeadScan, METHOD_BYTES_MAX, Name,
-    REQUEST_FIELDS_MAX, RESPONSE_FIELDS_MAX, Side, Span, TARGET_BYTES_MAX, Version, request,
-    response,
+    REQUEST_FIELDS_MAX, RESPONSE_FIELDS_MAX, Side, Span, TARGET_BYTES_MAX, Version, close_up,
+    request, response,
 };
 
 /// A head of either side with its parts copied out, so that results can be compared.
@@ -93,6 +93,43 @@ pub fn holds_though_seen(side: Side, input: &[u8]) {
 
 /// Places of an input that are changed.
 const CHANGES_MAX: usize = 64;
+
+/// Asserts that [`close_up`] makes of `input` what the slow way makes of it, and nothing of a head that is fit.
+pub fn closes_up(input: &[u8]) {
+    let mut buf = input.to_vec();
+    let start = close_up(&mut buf);
+    let closed_up = start.and_then(|start| buf.get(start..));
+    let expected = model_closed_up(input);
+    assert_eq!(closed_up, expected.as_deref(), "{}", show(input));
+    let fit = parse(Side::Response, &mut HeadScan::default(), input);
+    assert!(!matches!(fit, Ok(Some(_))) || start.is_none());
+    assert!(start.is_some() || buf == input, "changed without need");
+    // Once is enough.
+    let again = start.and_then(|start| close_up(buf.get_mut(start..)?));
+    assert_eq!(again, None, "{}", show(input));
+}
+
+/// Line by line, if the lines are a head's.
+fn model_closed_up(input: &[u8]) -> Option<Vec<u8>> {
+    let end = input.windows(4).position(|end| end == b"\r\n\r\n")?;
+    let text: String = input.iter().take(end).map(|&b| char::from(b)).collect();
+    let mut lines = text.split("\r\n");
+    let start = lines.next()?;
+    let lines: Vec<&str> = lines.collect();
+    let whole = |line: &&str| !line.starts_with([' ', '\t']) && !line.contains(['\r', '\n']);
+    let fits = lines.iter().all(whole) && model_status_line(start).is_some();
+    let close_up = |line: &&str| match line.split_once(':') {
+        Some((name, value)) if is_model_token(name.trim_end_matches([' ', '\t'])) => {
+            format!("{}:{value}", name.trim_end_matches([' ', '\t']))
+        }
+        _ => (*line).to_owned(),
+    };
+    let closed_up: Vec<String> = lines.iter().map(close_up).collect();
+    let behind = input.get(end..).unwrap_or_default();
+    let head = [&[start.to_owned()], &*closed_up].concat().join("\r\n");
+    let changed = closed_up != lines && end + 4 <= HEAD_BYTES_MAX && fits;
+    changed.then(|| [&*latin1(&head), behind].concat())
+}
 
 /// Parses and copies the parts out.
 ///
@@ -286,8 +323,11 @@ fn model_status_line(line: &str) -> Option<StartLine> {
 fn model_version(version: &str) -> Option<Version> {
     match version {
         "HTTP/1.0" => Some(Version::Http10),
-        "HTTP/1.1" => Some(Version::Http11),
-        _ => None,
+        _ => {
+            let minor = version.strip_prefix("HTTP/1.")?;
+            let digit = minor.len() == 1 && minor.starts_with(|c: char| c.is_ascii_digit());
+            digit.then_some(Version::Http11)
+        }
     }
 }
 
