@@ -2,10 +2,11 @@
 //!
 //! In reading order: [`target`] (what is asked for), [`head`] (heads as spans over a buffer),
 //! [`framing`] (which bytes belong to a message), [`rewrite`] (the outgoing head, in place), [`connect`]
-//! (what a proxy is asked and answers).
+//! (what a proxy is asked and answers), [`keep_alive`] (how long a server says that its connection stays).
 
 pub mod connect;
 pub mod framing;
 pub mod head;
+pub mod keep_alive;
 pub mod rewrite;
 pub mod target;

@@ -689,10 +689,11 @@ impl Exchange {
             && self.response.leaves_reusable()
             && let Some(provider) = current
             && let Some((settings, _)) = self.gateway.provider(self.provider)
+            && let Some(idle) =
+                { self.response.keep_alive }.idle(settings.idle_upstream, upstream.served())
         {
             upstream.provider = provider;
-            let limit = settings.idle_upstream;
-            connection.worker.pool.put(upstream, limit, scratch);
+            connection.worker.pool.put(upstream, idle, scratch);
         }
         let done = self.up.cursor.is_done();
         match self.response.client_persists {

@@ -26,8 +26,8 @@ pub struct Upstream {
     pub provider: usize,
     /// It came out of the pool.
     pub reused: bool,
-    /// It has carried a request.
-    used: bool,
+    /// Requests that went out on it.
+    served: u32,
     /// When it was put back.
     idle_until: Option<Tick>,
     /// What was sent is to arrive before the end.
@@ -52,7 +52,7 @@ impl Upstream {
             stream,
             provider,
             reused: false,
-            used: false,
+            served: 0,
             idle_until: None,
             finished: false,
             _seat: seat,
@@ -61,7 +61,15 @@ impl Upstream {
 
     /// Whether no request went out on it before; one has now.
     pub fn first_use(&mut self) -> bool {
-        !std::mem::replace(&mut self.used, true)
+        let first = self.served == 0;
+        self.served = self.served.saturating_add(1);
+        first
+    }
+
+    /// Requests that went out on it.
+    #[must_use]
+    pub fn served(&self) -> u32 {
+        self.served
     }
 
     /// Ends our direction in order, behind what was sent; under TLS as far as the kernel takes it at once.
@@ -189,7 +197,7 @@ impl Pool {
         for stack in self.idle.borrow_mut().iter_mut() {
             stack.retain(|upstream| {
                 let keep = upstream.idle_until.is_none_or(|until| until > now);
-                if !keep && !upstream.used {
+                if !keep && upstream.served == 0 {
                     retired();
                 }
                 keep

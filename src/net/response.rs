@@ -6,6 +6,7 @@ use crate::http::framing::{self, BodyLength, Cursor};
 use crate::http::head::{
     self, Field, FieldSet, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
 };
+use crate::http::keep_alive::KeepAlive;
 use crate::http::rewrite;
 use crate::observe::Ending;
 
@@ -31,7 +32,8 @@ pub struct Response {
     begun: bool,
     /// The client was told that its connection stays open.
     pub(super) client_persists: bool,
-    upstream_persists: bool,
+    /// For how long the upstream's stays, if it does.
+    pub(super) keep_alive: KeepAlive,
     /// The client waits for a 100 and has sent no content.
     pub(super) expects_continue: bool,
     /// The chunked coding is taken off for a client of HTTP/1.0.
@@ -61,7 +63,7 @@ impl Response {
             head_only,
             begun: false,
             client_persists: false,
-            upstream_persists: false,
+            keep_alive: KeepAlive::CLOSE,
             expects_continue: false,
             strip: false,
             close_delimited: false,
@@ -94,7 +96,7 @@ impl Response {
 
     /// Nothing of this response is left on the upstream connection, and it stays open.
     pub(super) fn leaves_reusable(&self) -> bool {
-        self.is_over() && self.upstream_persists && !self.surplus && !self.close_delimited
+        self.is_over() && self.keep_alive.persists() && !self.surplus && !self.close_delimited
     }
 }
 
@@ -344,7 +346,10 @@ impl Exchange {
         };
         self.response.strip = self.asker.http10 && length == BodyLength::Chunked;
         self.response.close_delimited = length == BodyLength::UntilClose;
-        self.response.upstream_persists = framing::persists(head.version, &scratch.fields, bytes);
+        self.response.keep_alive = match framing::persists(head.version, &scratch.fields, bytes) {
+            true => KeepAlive::read(&scratch.fields, bytes),
+            false => KeepAlive::CLOSE,
+        };
         let mut cursor = Cursor::new(length);
         let content = at + head.len;
         // Framing is looked at before the head is rewritten: so a fault in it is still a 502.
@@ -388,7 +393,9 @@ impl Exchange {
             && !response.close_delimited
             && !response.strip
             && (uploaded
-                || (response.upstream_persists && !response.expects_continue && !self.up.refused))
+                || (response.keep_alive.persists()
+                    && !response.expects_continue
+                    && !self.up.refused))
     }
 
     fn rewrite_answer(

@@ -50,6 +50,7 @@ mod handshakes;
 mod heads;
 mod in_force;
 mod interim;
+mod keep_alive;
 mod keepalive;
 mod keys_changes;
 mod keys_command;
