@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -272,26 +273,38 @@ fn a_service_manager_is_told() {
     let dir = Setup::new();
     let path = dir.dir().join("notify.sock");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    let setup = Setup::new().env("NOTIFY_SOCKET", path.to_str().unwrap());
+    is_told(&socket, path.to_str().unwrap());
+}
+
+/// As under `systemd --user` and in containers that systemd runs.
+#[test]
+fn a_service_manager_in_the_abstract_namespace_is_told() {
+    let name = format!("sluicegate-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    is_told(&socket, &format!("@{name}"));
+}
+
+fn is_told(socket: &UnixDatagram, name: &str) {
+    let patience = Some(Duration::from_secs(10));
+    socket.set_read_timeout(patience).unwrap();
+    let setup = Setup::new().env("NOTIFY_SOCKET", name);
     let gateway = setup.start();
-    assert_eq!(told(&socket), ["READY=1"]);
+    assert_eq!(told(socket), ["READY=1"]);
     gateway.signal(Signal::HUP);
-    let reloading = told(&socket);
+    let reloading = told(socket);
     assert_eq!(reloading[0], "RELOADING=1");
     let micros = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
     assert!(micros.parse::<u64>().unwrap() > 0);
-    assert_eq!(told(&socket), ["READY=1"]);
+    assert_eq!(told(socket), ["READY=1"]);
     gateway.signal(Signal::USR2);
     let successor = gateway.successor(0);
     let main = format!("MAINPID={}", successor.as_raw_nonzero());
-    assert_eq!(told(&socket), [main]);
+    assert_eq!(told(socket), [main]);
     // Not before the service manager knows it.
-    assert_eq!(told(&socket), ["READY=1"]);
+    assert_eq!(told(socket), ["READY=1"]);
     kill_process(successor, Signal::TERM).unwrap();
-    assert_eq!(told(&socket), ["STOPPING=1"]);
+    assert_eq!(told(socket), ["STOPPING=1"]);
     let mut gateway = gateway;
     assert_eq!(gateway.wait_succeeded(), Some(0));
 }
