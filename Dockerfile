@@ -3,6 +3,9 @@
 #     docker build -t sluicegate .
 #     docker run -p 8080:8080 --env-file keys.env --stop-timeout 330 sluicegate
 #
+# keys.env holds GOMODEL_MASTER_KEY=… beside the providers' keys. Without a key for its clients the gateway listens on the
+# container's own loopback, where nobody reaches it; SLUICEGATE_LISTEN=0.0.0.0:8080 opens it to everyone who does.
+#
 # Docker's default seccomp profile refuses io_uring, and the gateway runs on epoll then; its first log line says which.
 # To have io_uring, take that profile, add io_uring_setup, io_uring_enter and io_uring_register to the calls that it
 # allows, and run with `--security-opt seccomp=FILE --ulimit memlock=-1`.

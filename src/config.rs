@@ -4,6 +4,7 @@
 //! `file` is what a user wrote, [`Config`] is what the program uses; `resolve` goes from one to the other and
 //! names source, key and expectation where it cannot.
 
+mod access;
 mod describe;
 mod dotenv;
 mod egress;

@@ -142,9 +142,9 @@ impl Server {
             ],
         );
         warn_of_settings(&log, &config);
-        if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
+        if config.auth.is_open() && config.auth.open {
             log.warn(
-                "no gateway key is configured: anyone who reaches this gateway uses its providers",
+                "no gateway key is configured, as auth.open says: anyone who reaches this gateway uses its providers",
                 &[],
             );
         }

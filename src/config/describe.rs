@@ -63,7 +63,7 @@ impl Config {
                 tls.client_ca.as_ref().map(quoted_path),
             );
         }
-        let open = if self.auth.master_key.is_none() && self.auth.keys_file.is_none() {
+        let open = if self.auth.is_open() {
             " # none: this gateway is open"
         } else {
             ""

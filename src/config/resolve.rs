@@ -1,9 +1,8 @@
 //! From sources to a [`Config`]: environment first, then file, then defaults, key by key.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::target::{self, Target};
@@ -15,8 +14,7 @@ use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
-    Metrics, Origin, Passthrough, Secret, Server, ServerTls, Timeouts, UpstreamTls, provider, tcp,
-    value,
+    Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, provider, tcp, value,
 };
 
 /// Longer than that, polling is a core burnt for nothing.
@@ -50,9 +48,10 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         egress: resolver.egress(sources, &file.upstream)?,
     };
     let providers = provider::resolve(sources, env, tables, &passthrough.kinds)?;
+    let auth = resolver.auth(&file.auth)?;
     Ok(Config {
-        server: resolver.server(&file.server)?,
-        auth: resolver.auth(&file.auth)?,
+        server: resolver.server(&file.server, &auth)?,
+        auth,
         passthrough,
         limits: resolver.limits(&file.limits)?,
         timeouts: resolver.timeouts(&file.timeouts)?,
@@ -108,10 +107,10 @@ fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, F
     Ok((None, File::default()))
 }
 
-struct Resolver<'a> {
-    env: &'a Env<'a>,
+pub(super) struct Resolver<'a> {
+    pub(super) env: &'a Env<'a>,
     /// The file's name for messages.
-    from: &'a str,
+    pub(super) from: &'a str,
 }
 
 impl Resolver<'_> {
@@ -129,7 +128,7 @@ impl Resolver<'_> {
         Ok(self.env.parsed(variable, &parse)?.or(parsed))
     }
 
-    fn switch(
+    pub(super) fn switch(
         &self,
         variable: &str,
         key: &str,
@@ -142,7 +141,7 @@ impl Resolver<'_> {
     }
 
     /// An empty path is no way to have none: with keys it would open the gateway.
-    fn path(
+    pub(super) fn path(
         &self,
         variable: &str,
         key: &str,
@@ -161,7 +160,7 @@ impl Resolver<'_> {
         set.map_or_else(|| self.from.to_owned(), |(_, place)| place)
     }
 
-    fn server(&self, table: &file::ServerTable) -> Result<Server, ConfigError> {
+    fn server(&self, table: &file::ServerTable, auth: &Auth) -> Result<Server, ConfigError> {
         let workers = self.scalar(
             "SLUICEGATE_WORKERS",
             "server.workers",
@@ -186,7 +185,7 @@ impl Resolver<'_> {
             },
         )?;
         Ok(Server {
-            listen: self.listen(table)?,
+            listen: self.listen(table, auth)?,
             base_path: self.base_path(table)?,
             workers: workers.and_then(NonZeroUsize::new),
             driver: driver.unwrap_or(Driver::Auto),
@@ -197,25 +196,6 @@ impl Resolver<'_> {
             cors_origins: self.cors_origins(table)?,
             tls: self.tls(table.tls.as_ref())?,
         })
-    }
-
-    fn listen(&self, table: &file::ServerTable) -> Result<Vec<Listen>, ConfigError> {
-        let many = |text: &str| listen_addresses(value::list(text));
-        if let Some(listen) = self.env.parsed("SLUICEGATE_LISTEN", many)? {
-            return Ok(listen);
-        }
-        let port = |text: &str| {
-            let port = value::number(text).and_then(|port| u16::try_from(port).ok());
-            port.ok_or("expected a port from 0 to 65535")
-        };
-        if let Some(port) = self.env.parsed("PORT", port)? {
-            return Ok(all_addresses(port));
-        }
-        let Some(written) = &table.listen else {
-            return Ok(all_addresses(8080));
-        };
-        listen_addresses(written.iter().map(String::as_str))
-            .map_err(|expected| ConfigError::new(self.from, "server.listen", expected))
     }
 
     /// A bad value in the file is an error also where the environment has others.
@@ -263,43 +243,6 @@ impl Resolver<'_> {
                 "SLUICEGATE_TLS_CERT (server.tls.cert)",
                 "expected a PEM file, since a key or client_ca is set",
             )),
-        }
-    }
-
-    fn auth(&self, table: &file::AuthTable) -> Result<Auth, ConfigError> {
-        let names = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
-        let master_key = self.env.secret_of_either(names)?;
-        let written = self.written_master_key(table)?;
-        Ok(Auth {
-            master_key: master_key.or(written),
-            keys_file: self.path(
-                "SLUICEGATE_KEYS_FILE",
-                "auth.keys_file",
-                table.keys_file.as_deref(),
-            )?,
-            open: self.switch("", "auth.open", &table.open, false)?,
-        })
-    }
-
-    /// Read also where the environment has a key: a bad value is an error in any case.
-    fn written_master_key(&self, table: &file::AuthTable) -> Result<Option<Secret>, ConfigError> {
-        let key = "auth.master_key";
-        match (&table.master_key, &table.master_key_file) {
-            (Some(_), Some(_)) => {
-                let message = "expected only one of master_key and master_key_file";
-                Err(ConfigError::new(self.from, key, message))
-            }
-            (Some(text), None) if text.is_empty() => Ok(None),
-            (Some(text), None) => {
-                self.env.doubt(self.from, key, text);
-                let secret = Secret::new(text).map(Some);
-                secret.map_err(|expected| ConfigError::new(self.from, key, expected))
-            }
-            (None, Some(path)) => {
-                let key = "auth.master_key_file";
-                self.env.secret_file(Path::new(path), key).map(Some)
-            }
-            (None, None) => Ok(None),
         }
     }
 
@@ -530,17 +473,9 @@ fn kinds(from: &str, key: &str, named: Vec<String>) -> Result<Vec<ProviderKind>,
     named.into_iter().map(parse).collect()
 }
 
-fn all_addresses(port: u16) -> Vec<Listen> {
-    let hosts = [
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ];
-    hosts
-        .map(|host| Listen::Tcp(SocketAddr::new(host, port)))
-        .to_vec()
-}
-
-fn listen_addresses<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Listen>, &'static str> {
+pub(super) fn listen_addresses<'t>(
+    texts: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Listen>, &'static str> {
     let list: Vec<Listen> = texts.map(str::parse).collect::<Result<_, _>>()?;
     if list.is_empty() {
         Err("expected at least one address")

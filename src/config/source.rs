@@ -24,9 +24,11 @@ pub struct Sources<'a> {
     pub terminal: bool,
 }
 
-/// Environment and `.env`, the former first; an empty value counts as none.
+/// Environment and `.env`, the former first; an empty value counts as none, but for keys.
 pub(super) struct Env<'a> {
     values: BTreeMap<String, Variable>,
+    /// Those that are set and empty where they count.
+    empty: BTreeMap<String, Place>,
     /// The first that was asked for, which makes it one of ours, and cannot be read.
     missed: RefCell<Option<ConfigError>>,
     /// Values that were asked for and are used, but can hardly be meant so; by their names.
@@ -101,15 +103,23 @@ impl<'a> Env<'a> {
             };
             values.insert(set.key, variable);
         }
+        let mut empty = BTreeMap::new();
+        for (key, variable) in values.iter().filter(|(_, variable)| variable.is_empty()) {
+            empty.insert(key.clone(), variable.from);
+        }
         for (key, value) in &sources.env {
             let variable = Variable::new(value.as_encoded_bytes(), Place::Environment);
-            if !variable.is_empty() {
+            if variable.is_empty() {
+                empty.insert(key.clone(), variable.from);
+            } else {
+                empty.remove(key);
                 values.insert(key.clone(), variable);
             }
         }
         values.retain(|_, variable| !variable.is_empty());
         Ok(Self {
             values,
+            empty,
             missed: RefCell::default(),
             doubtful: RefCell::default(),
             read: sources.read,
@@ -166,9 +176,26 @@ impl<'a> Env<'a> {
         self.doubtful.borrow().values().cloned().collect()
     }
 
-    /// All variables' names.
+    /// Remembers one more of them.
+    pub(super) fn warn(&self, warning: ConfigError) {
+        let mut doubtful = self.doubtful.borrow_mut();
+        doubtful.insert(warning.key.clone(), warning);
+    }
+
+    /// All variables' names, those without a value included.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
+        let empty = self.empty.keys();
+        let empty = empty.filter(|key| !self.values.contains_key(*key));
+        self.values.keys().chain(empty).map(String::as_str)
+    }
+
+    /// Refuses a variable that is set and empty: whoever set it had more in mind than to do without.
+    pub(super) fn is_not_empty(&self, key: &str) -> Result<(), ConfigError> {
+        let message = "it is set and empty; expected a value, or no such variable";
+        match self.empty.get(key) {
+            Some(from) => Err(ConfigError::new(&from.to_string(), key, message)),
+            None => Ok(()),
+        }
     }
 
     /// A value read by `parse`.
@@ -202,6 +229,9 @@ impl<'a> Env<'a> {
         &self,
         [first, second]: [&str; 2],
     ) -> Result<Option<Secret>, ConfigError> {
+        for key in [first, second] {
+            self.is_no_empty_secret(key)?;
+        }
         let from = match (self.secret_from(first), self.secret_from(second)) {
             (Some(one), Some(other)) if one.is_environment() == other.is_environment() => other,
             // The environment wins over `.env`, whichever of the names is in which.
@@ -217,8 +247,14 @@ impl<'a> Env<'a> {
         Ok(one)
     }
 
+    fn is_no_empty_secret(&self, key: &str) -> Result<(), ConfigError> {
+        self.is_not_empty(key)?;
+        self.is_not_empty(&format!("{key}_FILE"))
+    }
+
     /// The secret in `key`, or in the file that `key_FILE` names.
     pub(super) fn secret(&self, key: &str) -> Result<Option<Secret>, ConfigError> {
+        self.is_no_empty_secret(key)?;
         let by_file = format!("{key}_FILE");
         let mut value = self.find(key);
         let mut file = self.find(&by_file);

@@ -43,7 +43,8 @@ fn lines_of_other_programs_never_stop_the_start() {
     let windows = b"\xef\xbb\xbfexport OPENAI_API_KEY='sk-dotenv' # c\r\nDEBUG\r\n";
     assert_eq!(credential(windows, &[]), "Bearer sk-dotenv");
     for line in FOREIGN.split(|byte| *byte == b'\n') {
-        let finished = with_dotenv(bare(), line).arg("check").run();
+        let setup = bare().env("SLUICEGATE_KEYS_FILE", "keys.toml");
+        let finished = with_dotenv(setup, line).arg("check").run();
         assert_eq!(
             finished.code,
             Some(0),
@@ -143,7 +144,7 @@ fn values_of_variables_are_trimmed() {
         .env("SLUICEGATE_KEYS_FILE", " keys.toml\n")
         .env("LOG_LEVEL", " debug ")
         .env("VLLM_API_KEY_FILE", " secret.txt ")
-        .env("GOMODEL_MASTER_KEY", "\u{a0}gk\u{a0}");
+        .env("GOMODEL_MASTER_KEY", "\u{a0}gk-of-16-letters\u{a0}");
     let finished = with_dotenv(setup, b"OPENROUTER_APP_NAME=\"My App \"\n")
         .arg("check")
         .run();

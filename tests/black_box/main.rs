@@ -70,6 +70,7 @@ mod observe_log;
 mod observe_metrics;
 mod observe_streams;
 mod observe_timing;
+mod open_start;
 mod origins;
 mod overload;
 mod persistence;

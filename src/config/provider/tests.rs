@@ -102,7 +102,6 @@ fn instances() {
             "",
             &["openai openai api.openai.com/v1 bearer k"],
         ),
-        (&[("OPENAI_API_KEY", "")], "", &[]),
         (
             &[("ANTHROPIC_API_KEY", "k")],
             "",
