@@ -1,8 +1,6 @@
 //! `sluicegate demo`: the gateway in front of built-in mock providers on loopback, one streamed exchange shown
 //! from both sides, lines to try.
 
-#![expect(clippy::print_stdout, reason = "what the command is for")]
-
 mod answers;
 mod client;
 mod mock;
@@ -17,6 +15,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Listen, Sources};
+use crate::output::{self, OutputError};
 use crate::server::{Server, StartError};
 
 use client::{Client, Exchange};
@@ -31,34 +30,48 @@ const EVENT_COLUMNS: usize = 60;
 /// How long the mock model takes for an event that is shown.
 const PACE: Duration = Duration::from_millis(40);
 
+/// Prints a line.
+macro_rules! say {
+    ($($text:tt)*) => {
+        output::write(format!("{}\n", format_args!($($text)*)).as_bytes())
+    };
+}
+
 /// Runs the demo; with `once` it ends after the exchange, else it serves until a signal.
 ///
 /// # Errors
 /// Whatever keeps it from showing the exchange.
 pub fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
+    show(once).or_else(|error| match error.downcast_ref::<OutputError>() {
+        Some(output) if output.is_closed() => Ok(ExitCode::SUCCESS),
+        _ => Err(error),
+    })
+}
+
+fn show(once: bool) -> Result<ExitCode, Box<dyn Error>> {
     let (report, seen) = channel();
     let mock = mock::start(report)?;
     let server = start_gateway(mock)?;
     let Some(Listen::Tcp(gateway)) = server.addresses().next().cloned() else {
         return Err("the gateway has no address".into());
     };
-    println!(
+    say!(
         "sluicegate {} on {gateway}, mock providers on {mock}\n",
         crate::VERSION
-    );
+    )?;
     let mut through = Client::connect(gateway)?;
     let exchange = through.stream("/p/anthropic/v1/messages?beta=true", GATEWAY_KEY, PACE)?;
     let provider = next(&seen)?;
-    show_heads(&exchange, &provider);
-    show_events(&exchange, &provider);
+    show_heads(&exchange, &provider)?;
+    show_events(&exchange, &provider)?;
     show_times(&mut through, mock, &seen)?;
-    show_lines(gateway);
+    show_lines(gateway)?;
     if once {
         return Ok(ExitCode::SUCCESS);
     }
     // Nobody reads the mock's reports from here on.
     drop(seen);
-    println!("Serving until Ctrl-C.");
+    say!("Serving until Ctrl-C.")?;
     Ok(server.run())
 }
 
@@ -105,7 +118,7 @@ fn next(seen: &Receiver<Seen>) -> Result<Seen, Box<dyn Error>> {
 }
 
 /// The request line and fields of both sides: what went, what came, what stayed.
-fn show_heads(exchange: &Exchange, provider: &Seen) {
+fn show_heads(exchange: &Exchange, provider: &Seen) -> Result<(), OutputError> {
     let sent: Vec<&str> = exchange
         .sent
         .lines()
@@ -116,8 +129,8 @@ fn show_heads(exchange: &Exchange, provider: &Seen) {
         .lines()
         .filter(|line| !line.is_empty())
         .collect();
-    println!("{:<51} The provider saw", "The client sent");
-    println!("{:<51} {}", "-".repeat(49), "-".repeat(48));
+    say!("{:<51} The provider saw", "The client sent")?;
+    say!("{:<51} {}", "-".repeat(49), "-".repeat(48))?;
     let kept = |line: &&&str| got.contains(*line);
     let added: Vec<&str> = got
         .iter()
@@ -132,19 +145,20 @@ fn show_heads(exchange: &Exchange, provider: &Seen) {
         let right = added
             .get(index)
             .map_or(String::new(), |line| format!("+ {line}"));
-        println!("{left:<51} {right}");
+        say!("{left:<51} {right}")?;
     }
     for line in sent.iter().filter(kept) {
-        println!("  {line:<49}   {line}");
+        say!("  {line:<49}   {line}")?;
     }
-    println!("\nThe answer's head, with what the gateway added to it:");
+    say!("\nThe answer's head, with what the gateway added to it:")?;
     for line in exchange.answer.lines().filter(|line| !line.is_empty()) {
-        println!("  {line}");
+        say!("  {line}")?;
     }
+    Ok(())
 }
 
-fn show_events(exchange: &Exchange, provider: &Seen) {
-    println!("\n{:>10} {:>10} {:>8}  event", "written", "read", "between");
+fn show_events(exchange: &Exchange, provider: &Seen) -> Result<(), OutputError> {
+    say!("\n{:>10} {:>10} {:>8}  event", "written", "read", "between")?;
     for ((read, event), written) in exchange.events.iter().zip(&provider.events) {
         let line = event
             .lines()
@@ -154,13 +168,14 @@ fn show_events(exchange: &Exchange, provider: &Seen) {
         let skipped = line.chars().count().saturating_sub(EVENT_COLUMNS);
         let cut = if skipped > 0 { "…" } else { "" };
         let text: String = line.chars().skip(skipped).collect();
-        println!(
+        say!(
             "{:>7.1} ms {:>7.1} ms {:>5} us  {cut}{text}",
             millis(exchange.began, *written),
             millis(exchange.began, *read),
             read.saturating_duration_since(*written).as_micros(),
-        );
+        )?;
     }
+    Ok(())
 }
 
 fn millis(from: Instant, to: Instant) -> f64 {
@@ -190,23 +205,23 @@ fn show_times(
             &next(seen)?,
         );
     }
-    println!("\nMedian over {ROUNDS} exchanges on warm connections, in microseconds:");
-    println!("{:<26} {:>18} {:>18}", "", "request head", "event");
+    say!("\nMedian over {ROUNDS} exchanges on warm connections, in microseconds:")?;
+    say!("{:<26} {:>18} {:>18}", "", "request head", "event")?;
     for row in &mut rows {
-        println!(
+        say!(
             "{:<26} {:>18} {:>18}",
             row.name,
             median(&mut row.requests),
             median(&mut row.events)
-        );
+        )?;
     }
     let [gateway, straight] = &mut rows;
-    println!(
+    say!(
         "{:<26} {:>18} {:>18}\n",
         "the gateway added",
         median(&mut gateway.requests).saturating_sub(median(&mut straight.requests)),
         median(&mut gateway.events).saturating_sub(median(&mut straight.events)),
-    );
+    )?;
     Ok(())
 }
 
@@ -246,15 +261,15 @@ fn median(values: &mut [u128]) -> u128 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn show_lines(gateway: SocketAddr) {
-    println!("Try it:");
-    println!("  curl http://{gateway}/health");
-    println!("  curl http://{gateway}/p/openai/v1/models -H 'Authorization: Bearer {GATEWAY_KEY}'");
-    println!("  curl -N http://{gateway}/p/openai/v1/chat/completions \\");
-    println!("    -H 'Authorization: Bearer {GATEWAY_KEY}' -d '{{\"stream\":true}}'");
-    println!("  curl -N http://{gateway}/p/anthropic/v1/messages \\");
-    println!("    -H 'x-api-key: {GATEWAY_KEY}' -d '{{\"stream\":true}}'");
-    println!("With an SDK (Python):");
-    println!("  OpenAI(base_url=\"http://{gateway}/p/openai/v1\", api_key=\"{GATEWAY_KEY}\")");
-    println!("  Anthropic(base_url=\"http://{gateway}/p/anthropic\", api_key=\"{GATEWAY_KEY}\")\n");
+fn show_lines(gateway: SocketAddr) -> Result<(), OutputError> {
+    say!("Try it:")?;
+    say!("  curl http://{gateway}/health")?;
+    say!("  curl http://{gateway}/p/openai/v1/models -H 'Authorization: Bearer {GATEWAY_KEY}'")?;
+    say!("  curl -N http://{gateway}/p/openai/v1/chat/completions \\")?;
+    say!("    -H 'Authorization: Bearer {GATEWAY_KEY}' -d '{{\"stream\":true}}'")?;
+    say!("  curl -N http://{gateway}/p/anthropic/v1/messages \\")?;
+    say!("    -H 'x-api-key: {GATEWAY_KEY}' -d '{{\"stream\":true}}'")?;
+    say!("With an SDK (Python):")?;
+    say!("  OpenAI(base_url=\"http://{gateway}/p/openai/v1\", api_key=\"{GATEWAY_KEY}\")")?;
+    say!("  Anthropic(base_url=\"http://{gateway}/p/anthropic\", api_key=\"{GATEWAY_KEY}\")\n")
 }

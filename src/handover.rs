@@ -18,6 +18,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::config::Listen;
 use crate::listen::Listener;
@@ -73,6 +74,17 @@ impl Successor {
         self.child.id()
     }
 
+    /// For whoever does not own it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let pid = self.child.id();
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        Handle {
+            pid,
+            process: raw.and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok()),
+        }
+    }
+
     /// Hands the sockets over and waits until it accepts. Blocks.
     ///
     /// # Errors
@@ -107,6 +119,35 @@ impl Successor {
             false => Ok(()),
         }
     }
+}
+
+/// Names a successor: always this one and no other that has got its number meanwhile.
+pub struct Handle {
+    pid: u32,
+    /// None where the kernel is too old for it.
+    process: Option<OwnedFd>,
+}
+
+impl Handle {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Has it end.
+    pub fn end(&self) {
+        if let Some(process) = &self.process {
+            // One that has ended meanwhile is what was wanted.
+            let _ = pidfd_send_signal(process, Signal::TERM);
+        }
+    }
+}
+
+/// Whether another process can go on in this one's place: a container ends with its process 1.
+#[must_use]
+pub fn is_possible() -> bool {
+    !getpid().is_init()
 }
 
 /// The process that this one succeeds.

@@ -7,7 +7,6 @@ mod listing;
 mod tests;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +18,7 @@ use crate::config::keys::{self, KEY_PREFIX, ManagedKey, Rate};
 use crate::config::{Config, value};
 use crate::date;
 use crate::key_file::{KeyFile, Missing, NewEntry};
+use crate::output::{self, tell};
 use crate::policy::Rules;
 
 /// `sluicegate key …`
@@ -294,20 +294,16 @@ fn base62(mut number: [u8; 32]) -> String {
 
 /// The one time that a key is seen.
 fn hand_out(key: &str, id: &str) -> Result<(), String> {
-    print(&format!("{key}\n"))
+    output::write(format!("{key}\n").as_bytes())
         .map_err(|error| format!("{error}; nobody has seen the key: rotate or revoke {id}"))
 }
 
+/// Prints what was asked for; a reader that has seen enough is no fault.
 fn print(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("standard output: {error}"))
-}
-
-fn tell(message: &str) {
-    // Whoever closed standard error does not want to know.
-    let _ = writeln!(io::stderr(), "sluicegate: {message}");
+    match output::write(text.as_bytes()) {
+        Err(error) if !error.is_closed() => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn now() -> u64 {

@@ -2,7 +2,8 @@
 //!
 //! The modules in the order in which a byte meets them: [`http`] knows messages and nothing else;
 //! [`config`], [`auth`], [`route`], [`cors`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
-//! all of these are pure, as is what [`addresses`] knows of host names. [`net`] moves the bytes, [`server`] is the process around it.
+//! all of these are pure, as is what [`addresses`] knows of host names. [`net`] moves the bytes, [`server`] is the
+//! process around it.
 
 pub mod addresses;
 pub mod admission;
@@ -25,10 +26,12 @@ pub mod manual;
 pub mod net;
 pub mod notify;
 pub mod observe;
+pub mod output;
 pub mod policy;
 pub mod process;
 pub mod route;
 pub mod server;
+pub mod signals;
 pub mod tls;
 pub mod top;
 pub mod watch;

@@ -4,6 +4,7 @@
 //! holds up a worker; when the queue is full, lines are dropped and counted.
 
 mod line;
+mod outlet;
 mod writer;
 
 use std::fmt::Display;

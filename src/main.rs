@@ -1,6 +1,6 @@
 //! The `sluicegate` program: arguments and exit codes.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +12,9 @@ use sluicegate::key_command::{self, KeyArguments};
 use sluicegate::listen::{self, Listener};
 use sluicegate::manual;
 use sluicegate::net::tls_config;
+use sluicegate::output::{fail, print, tell};
 use sluicegate::server::{Loaded, Server, StartError};
+use sluicegate::signals;
 use sluicegate::top::{self, TopArguments};
 use sluicegate::watch;
 
@@ -56,11 +58,19 @@ enum Command {
     Top(TopArguments),
 }
 
+/// Exit code for a command line that cannot be understood.
+const BAD_USAGE: u8 = 2;
 /// Exit code for a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    if let Err(error) = signals::outlive_file_limit() {
+        return fail(&format!("signals: {error}"), ExitCode::FAILURE);
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return answer(&error),
+    };
     match arguments.command {
         None => serve(arguments.config),
         Some(Command::Check { reference: true }) => print(config::REFERENCE.as_bytes()),
@@ -75,6 +85,17 @@ fn main() -> ExitCode {
         Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
         Some(Command::Top(top)) => top::run(&top, || load_config(arguments.config.as_deref())),
     }
+}
+
+/// Help and version, or what is wrong with the command line.
+fn answer(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return print(text.as_bytes());
+    }
+    // Whoever closed standard error does not want to know.
+    let _ = io::stderr().write_all(text.as_bytes());
+    BAD_USAGE.into()
 }
 
 fn serve(file: Option<PathBuf>) -> ExitCode {
@@ -120,7 +141,7 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
             .collect(),
         read: &|path| std::fs::read(path),
         file: file.map(Into::into),
-        terminal: std::io::stderr().is_terminal(),
+        terminal: io::stderr().is_terminal(),
     };
     config::load(&sources).map_err(|error| error.to_string())
 }
@@ -130,7 +151,7 @@ fn check(file: Option<&Path>) -> ExitCode {
     match checked {
         Ok(config) => {
             for warning in &config.warnings {
-                say(&format!("warning: {warning}"));
+                tell(&format!("warning: {warning}"));
             }
             print(config.describe().as_bytes())
         }
@@ -140,23 +161,4 @@ fn check(file: Option<&Path>) -> ExitCode {
 
 fn demo(once: bool) -> ExitCode {
     sluicegate::demo::run(once).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
-}
-
-fn print(text: &[u8]) -> ExitCode {
-    // A reader that has seen enough is no fault.
-    let _ = std::io::stdout().write_all(text);
-    ExitCode::SUCCESS
-}
-
-fn fail(message: &str, code: ExitCode) -> ExitCode {
-    say(message);
-    code
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "the command line's answer to whoever typed it"
-)]
-fn say(message: &str) {
-    eprintln!("sluicegate: {message}");
 }

@@ -163,15 +163,19 @@ In strings of the file ${VAR} and ${VAR:\-default} are put in from the environme
 
 const BEHIND: &str = r#".SH SIGNALS
 .TP
-.B SIGTERM, SIGINT
+.B SIGTERM, SIGINT, SIGQUIT
 Refuse new connections, let requests under way end, and exit; a second one ends at once.
 .TP
 .B SIGHUP
 Read configuration, keys and certificates again and open the log file anew.
 What is broken changes nothing and is logged.
 .TP
+.B SIGUSR1
+Open the log file anew, and nothing else.
+.TP
 .B SIGUSR2
 Start the program again, hand the listening sockets over, and drain once the successor accepts.
+Refused by process 1, with which a container ends.
 .SH FILES
 .TP
 .B ./sluicegate.toml, /etc/sluicegate/sluicegate.toml

@@ -9,13 +9,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
-use signal_hook::iterator::Signals;
-
 use crate::auth::Keys;
 use crate::config::{Config, Listen};
 use crate::descriptors;
-use crate::handover::Successor;
+use crate::handover::{self, Handle, Successor};
 use crate::listen::{self, Listener};
 use crate::log::{Log, Value};
 use crate::net::balance::{self, Peers};
@@ -26,6 +23,7 @@ use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
+use crate::signals::{self, Request};
 use crate::watch::{self, Entries, Watch};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
@@ -62,6 +60,8 @@ pub struct Server {
     watch: Watch,
     /// Where providers are counted, those of earlier configurations included.
     slots: Slots,
+    /// Started, and not known to accept.
+    successor: Option<Handle>,
     /// Where a hand-over reports.
     events: Sender<Event>,
     arrived: Receiver<Event>,
@@ -69,7 +69,7 @@ pub struct Server {
 
 /// What the main thread waits for.
 enum Event {
-    Signal(i32),
+    Asked(Request),
     /// A successor accepts, or never will.
     Succession(io::Result<Successor>),
     /// All workers have it.
@@ -123,7 +123,9 @@ impl Server {
     pub fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
         // Watched before anyone can know that it runs: so none of them kills it in between.
         let (events, arrived) = channel();
-        watch_signals(events.clone()).map_err(|error| system("signals", &error))?;
+        let asked = events.clone();
+        let starting = signals::watch(move |request| asked.send(Event::Asked(request)).is_ok());
+        let starting = starting.map_err(|error| system("signals", &error))?;
         descriptors::raise();
         let slots = Slots::default();
         let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
@@ -132,6 +134,7 @@ impl Server {
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
+<<<<<<< HEAD
         log.info(
             "starting",
             &[
@@ -148,6 +151,9 @@ impl Server {
                 &[],
             );
         }
+=======
+        say_start(&log, &config, (&rung, &why), count);
+>>>>>>> 635cbf1 (Heed every signal, and outlive outputs that fail)
         let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
         let listeners = listen::open(&config.server.listen, inherited, count);
         let mut listeners = listeners.map_err(StartError::System)?;
@@ -172,6 +178,7 @@ impl Server {
             retired: Vec::new(),
             watch,
             slots: settings.slots.clone(),
+            successor: None,
             events,
             arrived,
         };
@@ -183,6 +190,7 @@ impl Server {
         }
         // Set once, here.
         let _ = peers.set(server.workers.iter().take(count).cloned().collect());
+        starting.over();
         server.say_where();
         Ok(server)
     }
@@ -266,33 +274,37 @@ impl Server {
         Ok(())
     }
 
-    /// Handles signals until one ends the process: SIGTERM and SIGINT drain, a second one ends at once,
-    /// SIGHUP reloads, SIGUSR2 starts a successor and drains once that accepts.
+    /// Handles signals until one ends the process: SIGTERM, SIGINT and SIGQUIT drain, a second one ends at once,
+    /// SIGHUP reloads, SIGUSR1 opens the log file anew, SIGUSR2 starts a successor and drains once that accepts.
     #[must_use]
     pub fn run(mut self) -> ExitCode {
         notify::ready();
-        let mut succession = false;
         while let Ok(event) = self.next_event() {
             let leaving = match event {
-                Event::Signal(SIGHUP) => {
+                Event::Asked(Request::Reload) => {
                     self.reload();
                     continue;
                 }
-                Event::Signal(SIGUSR2) => {
-                    succession = succession || self.start_successor();
+                Event::Asked(Request::Reopen) => {
+                    self.log.reopen();
+                    continue;
+                }
+                Event::Asked(Request::Succeed) => {
+                    self.succeed();
                     continue;
                 }
                 Event::InForce(change) => {
                     self.in_force(change);
                     continue;
                 }
-                Event::Signal(_) => Leaving::ForGood,
+                Event::Asked(Request::End) => Leaving::ForGood,
                 Event::Succession(Ok(successor)) => {
+                    self.successor = None;
                     self.announce(&successor);
                     Leaving::Succeeded
                 }
                 Event::Succession(Err(error)) => {
-                    succession = false;
+                    self.successor = None;
                     self.succession_failed(&error);
                     continue;
                 }
@@ -304,30 +316,39 @@ impl Server {
         ExitCode::FAILURE
     }
 
-    /// Whether there is one now; an event says what became of it.
-    fn start_successor(&self) -> bool {
-        let started = Successor::start().and_then(|mut successor| {
-            let pid = u64::from(successor.pid());
-            let (events, listeners) = (self.events.clone(), self.listeners.clone());
-            std::thread::Builder::new()
-                .name("hand-over".into())
-                .spawn(move || {
-                    let handed = successor.hand_over(&listeners);
-                    let _ = events.send(Event::Succession(handed.map(|()| successor)));
-                })?;
-            Ok(pid)
-        });
-        match started {
-            Ok(pid) => {
-                let fields = [("successor", Value::Number(pid))];
-                self.log.info("handing over", &fields);
-                true
-            }
-            Err(error) => {
-                self.succession_failed(&error);
-                false
-            }
+    /// Starts a successor, unless there is one; an event says what became of it.
+    fn succeed(&mut self) {
+        if self.successor.is_some() {
+            return;
         }
+        if !handover::is_possible() {
+            self.log.error(
+                "SIGUSR2 as process 1 would end the container: replace the container instead",
+                &[],
+            );
+            return;
+        }
+        match self.start_successor() {
+            Ok(handle) => {
+                let fields = [("successor", Value::Number(handle.pid().into()))];
+                self.log.info("handing over", &fields);
+                self.successor = Some(handle);
+            }
+            Err(error) => self.succession_failed(&error),
+        }
+    }
+
+    fn start_successor(&self) -> io::Result<Handle> {
+        let mut successor = Successor::start()?;
+        let handle = successor.handle();
+        let (events, listeners) = (self.events.clone(), self.listeners.clone());
+        std::thread::Builder::new()
+            .name("hand-over".into())
+            .spawn(move || {
+                let handed = successor.hand_over(&listeners);
+                let _ = events.send(Event::Succession(handed.map(|()| successor)));
+            })?;
+        Ok(handle)
     }
 
     fn succession_failed(&self, error: &io::Error) {
@@ -441,6 +462,10 @@ impl Server {
         self.log.info("draining", &[]);
         if let Leaving::ForGood = leaving {
             notify::stopping();
+            if let Some(successor) = self.successor.take() {
+                // Whoever ends this process wants no other in its place.
+                successor.end();
+            }
             self.tell_all(|| Message::Unhealthy);
             if self.second_signal(delay, |_| false) {
                 return ExitCode::FAILURE;
@@ -503,11 +528,15 @@ impl Server {
         while let Some(left) = time.checked_sub(begin.elapsed())
             && !done(self)
         {
-            // Too late for a reload or a successor.
-            let event = self.arrived.recv_timeout(DRAIN_POLL.min(left));
-            if let Ok(Event::Signal(SIGTERM | SIGINT)) = event {
-                self.log.warn("second signal: ending at once", &[]);
-                return true;
+            match self.arrived.recv_timeout(DRAIN_POLL.min(left)) {
+                Ok(Event::Asked(Request::End)) => {
+                    self.log.warn("second signal: ending at once", &[]);
+                    return true;
+                }
+                Ok(Event::Asked(Request::Reload | Request::Reopen)) => self.log.reopen(),
+                // Too late for a successor, or for what is in force.
+                Ok(Event::Asked(Request::Succeed) | Event::Succession(_) | Event::InForce(_))
+                | Err(_) => {}
             }
         }
         false
@@ -552,9 +581,6 @@ fn warn_of_settings(log: &Log, config: &Config) {
         let fields = [("setting", Value::Text(warning))];
         log.warn("a setting can hardly be meant so", &fields);
     }
-    if config.providers.is_empty() {
-        log.warn("no provider is configured", &[]);
-    }
 }
 
 /// Whether these keys may come after those in force.
@@ -562,6 +588,28 @@ fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), Str
     let allowed = config.auth.open.then_some(Ok(()));
     let checked = allowed.unwrap_or_else(|| keys.may_follow(before, worker::unix_seconds()));
     checked.map_err(|why| format!("auth: {why}"))
+}
+
+fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), workers: usize) {
+    log.info(
+        "starting",
+        &[
+            ("driver", Value::Text(driver.0)),
+            ("why", Value::Text(driver.1)),
+            ("workers", Value::Text(&workers)),
+            ("version", Value::Text(&crate::VERSION)),
+        ],
+    );
+    warn_of_settings(log, config);
+    if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
+        log.warn(
+            "no gateway key is configured: anyone who reaches this gateway uses its providers",
+            &[],
+        );
+    }
+    if config.providers.is_empty() {
+        log.warn("no provider is configured", &[]);
+    }
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
@@ -575,21 +623,6 @@ fn workers(config: &Config) -> usize {
 /// Cores that this process may run on: the affinity mask and the cgroup's quota count.
 fn usable_cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-/// Turns signals into events, from a thread of their own.
-fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if events.send(Event::Signal(signal)).is_err() {
-                    return;
-                }
-            }
-        })?;
-    Ok(())
 }
 
 /// Ends the process when a worker ends, which none should: half a gateway is worse than none.

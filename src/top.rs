@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use crate::config::{Config, value};
+use crate::output::fail;
 
 use address::Address;
 use fetch::FetchError;
@@ -98,12 +99,6 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
-}
-
-fn fail(message: &str, code: ExitCode) -> ExitCode {
-    // Whoever closed standard error does not want to know.
-    let _ = writeln!(io::stderr(), "sluicegate: {message}");
-    code
 }
 
 /// One look at a gateway.

@@ -1,15 +1,15 @@
 //! The thread that writes log lines: as many at once as wait.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use crate::config::{Level, LogConfig, LogFile, LogFormat};
 
+use super::outlet::Outlet;
 use super::{Entry, Line, Value};
 
 /// Where lines go, and those that are about to go there.
@@ -20,29 +20,22 @@ pub(super) struct Writer {
     reported: u64,
     /// The file is to be opened anew.
     reopen: Arc<AtomicBool>,
-    /// For standard error.
-    messages: Vec<u8>,
+    /// Standard error.
+    messages: Outlet,
     access: Access,
 }
 
-struct Access {
-    to: Sink,
-    lines: Vec<u8>,
-    /// The last write ended within a line.
-    torn: bool,
-    /// The last write failed, which has been said.
-    failing: bool,
-}
-
-enum Sink {
+enum Access {
     /// Among the messages, so that their order is kept.
-    Stderr,
-    Stdout,
-    File(PathBuf, File),
+    Messages,
+    Stdout(Outlet),
+    File(PathBuf, Outlet),
 }
 
 /// How long lines wait for others at most.
 const REST: Duration = Duration::from_millis(2);
+/// How soon it is seen that a reader takes lines again.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Lines are collected up to this many bytes before they are written.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -52,41 +45,42 @@ impl Writer {
         lost: Arc<AtomicU64>,
         reopen: Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        let to = match &config.file {
-            LogFile::Stderr => Sink::Stderr,
-            LogFile::Stdout => Sink::Stdout,
-            LogFile::Path(path) => Sink::File(path.clone(), open(path)?),
+        let access = match &config.file {
+            LogFile::Stderr => Access::Messages,
+            LogFile::Stdout => Access::Stdout(Outlet::stdout()),
+            LogFile::Path(path) => Access::File(path.clone(), Outlet::open(path)?),
         };
         Ok(Self {
             format: config.format,
             lost,
             reported: 0,
             reopen,
-            messages: Vec::new(),
-            access: Access {
-                to,
-                lines: Vec::new(),
-                torn: false,
-                failing: false,
-            },
+            messages: Outlet::stderr(),
+            access,
         })
     }
 
     /// Writes until there is nobody left to log.
     pub(super) fn run(mut self, entries: &Receiver<Entry>) {
-        while let Ok(entry) = entries.recv() {
-            let mut flushed = self.take(entry);
-            while flushed.is_none()
-                && self.messages.len() + self.access.lines.len() < WRITE_BYTES
-                && let Ok(entry) = entries.try_recv()
-            {
-                flushed = self.take(entry);
+        // Told once nothing waits any more.
+        let mut flushed = None;
+        loop {
+            let entry = match self.is_waiting() {
+                true => entries.recv_timeout(LOOK_EVERY),
+                false => entries.recv().map_err(RecvTimeoutError::from),
+            };
+            match entry {
+                Ok(entry) => self.take_all(entry, entries, &mut flushed),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
             self.write();
             if self.reopen.swap(false, Ordering::Relaxed) {
                 self.reopen();
             }
-            if let Some(done) = flushed {
+            if !self.is_waiting()
+                && let Some(done) = flushed.take()
+            {
                 let _ = done.send(());
             }
             // Whoever logs meanwhile need not wake this thread, which costs more than the line.
@@ -94,55 +88,90 @@ impl Writer {
         }
     }
 
-    /// Collects a line; the result is whom to tell once it is written.
-    fn take(&mut self, entry: Entry) -> Option<SyncSender<()>> {
-        match entry {
-            Entry::Message(line) => self.messages.extend_from_slice(line.as_bytes()),
-            Entry::Access(line) => {
-                let lines = match self.access.to {
-                    Sink::Stderr => &mut self.messages,
-                    Sink::Stdout | Sink::File(..) => &mut self.access.lines,
-                };
-                lines.extend_from_slice(line.as_bytes());
+    /// Takes an entry and those behind it, as many as are written at once.
+    fn take_all(
+        &mut self,
+        mut entry: Entry,
+        entries: &Receiver<Entry>,
+        flushed: &mut Option<SyncSender<()>>,
+    ) {
+        let mut bytes = 0;
+        loop {
+            match entry {
+                Entry::Message(line) => {
+                    bytes += line.len();
+                    // Nobody is left to be told where standard error fails.
+                    let _ = self.messages.push(line.as_bytes(), &self.lost);
+                }
+                Entry::Access(line) => {
+                    bytes += line.len();
+                    self.take_access(line.as_bytes());
+                }
+                Entry::Reopen => self.reopen(),
+                Entry::Flush(done) => {
+                    *flushed = Some(done);
+                    return;
+                }
             }
-            Entry::Reopen => self.reopen(),
-            Entry::Flush(done) => return Some(done),
+            if bytes >= WRITE_BYTES {
+                return;
+            }
+            let Ok(next) = entries.try_recv() else { return };
+            entry = next;
         }
-        None
+    }
+
+    fn take_access(&mut self, line: &[u8]) {
+        let outlet = match &mut self.access {
+            Access::Messages => &mut self.messages,
+            Access::Stdout(outlet) | Access::File(_, outlet) => outlet,
+        };
+        if let Err(error) = outlet.push(line, &self.lost) {
+            self.say_failing(&error);
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.messages.is_waiting() || self.access.outlet().is_some_and(Outlet::is_waiting)
     }
 
     fn write(&mut self) {
-        if let Err(error) = self.access.write(&self.lost)
-            && !std::mem::replace(&mut self.access.failing, true)
+        if let Access::Stdout(outlet) | Access::File(_, outlet) = &mut self.access
+            && let Err(error) = outlet.write(&self.lost)
         {
-            self.say(
-                Level::Error,
-                "cannot write the access log",
-                "error",
-                Value::Text(&error),
-            );
+            self.say_failing(&error);
         }
+        let _ = self.messages.write(&self.lost);
+        self.tell_lost();
+    }
+
+    fn say_failing(&mut self, error: &io::Error) {
+        let message = "cannot write the access log";
+        self.say(Level::Error, message, "error", Value::Text(error));
+    }
+
+    /// Says what was lost, once lines arrive again.
+    fn tell_lost(&mut self) {
         let lost = self.lost.load(Ordering::Relaxed);
-        if lost > self.reported && !self.access.failing {
-            let count = lost - std::mem::replace(&mut self.reported, lost);
+        let failing = self.access.outlet().is_some_and(Outlet::is_failing);
+        if lost > self.reported && !failing && !self.messages.is_failing() {
+            let count = lost - self.reported;
             self.say(Level::Warn, "log lines lost", "count", Value::Number(count));
+            let _ = self.messages.write(&self.lost);
+            if !self.messages.is_failing() {
+                self.reported = lost;
+            }
         }
-        // Nobody is left to be told when standard error is closed.
-        let _ = io::stderr().write_all(&self.messages);
-        empty(&mut self.messages);
     }
 
     fn reopen(&mut self) {
         // What waits was logged before the file was moved.
         self.write();
-        let Sink::File(path, file) = &mut self.access.to else {
+        let Access::File(path, outlet) = &mut self.access else {
             return;
         };
-        match open(path) {
-            Ok(new) => {
-                *file = new;
-                (self.access.torn, self.access.failing) = (false, false);
-            }
+        match Outlet::open(path) {
+            Ok(new) => outlet.replace(new),
             Err(error) => {
                 let message = "cannot open the access log again; it goes on where it was";
                 self.say(Level::Error, message, "error", Value::Text(&error));
@@ -152,102 +181,15 @@ impl Writer {
 
     fn say(&mut self, level: Level, message: &str, name: &str, value: Value<'_>) {
         let line = Line::of(self.format, level, message, &[(name, value)]);
-        self.messages.extend_from_slice(line.end().as_bytes());
+        let _ = self.messages.push(line.end().as_bytes(), &self.lost);
     }
 }
 
 impl Access {
-    /// Writes what waits; what cannot be written is lost and counted.
-    fn write(&mut self, lost: &AtomicU64) -> io::Result<()> {
-        if self.lines.is_empty() {
-            return Ok(());
+    fn outlet(&self) -> Option<&Outlet> {
+        match self {
+            Self::Messages => None,
+            Self::Stdout(outlet) | Self::File(_, outlet) => Some(outlet),
         }
-        let torn = std::mem::take(&mut self.torn);
-        let (written, result) = match &mut self.to {
-            Sink::Stderr => (self.lines.len(), Ok(())),
-            Sink::Stdout => write_all(&mut io::stdout().lock(), torn, &self.lines),
-            Sink::File(_, file) => write_all(file, torn, &self.lines),
-        };
-        let (done, rest) = self.lines.split_at_checked(written).unwrap_or_default();
-        if !rest.is_empty() {
-            let count = rest.iter().filter(|byte| **byte == b'\n').count();
-            lost.fetch_add(count as u64, Ordering::Relaxed);
-            self.torn = done.last().map_or(torn, |byte| *byte != b'\n');
-        }
-        self.failing &= result.is_err();
-        empty(&mut self.lines);
-        result
-    }
-}
-
-/// Writes `lines`, on a line of their own where the last one is `torn`; how much of them was written.
-fn write_all(to: &mut impl Write, torn: bool, lines: &[u8]) -> (usize, io::Result<()>) {
-    if torn && let Err(error) = to.write_all(b"\n") {
-        return (0, Err(error));
-    }
-    let mut written = 0;
-    while let Some(rest) = lines.get(written..)
-        && !rest.is_empty()
-    {
-        match to.write(rest) {
-            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
-            Ok(n) => written += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (written, Err(error)),
-        }
-    }
-    (written, to.flush())
-}
-
-/// A buffer that was large once does not stay so.
-fn empty(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(2 * WRITE_BYTES);
-}
-
-/// Appends, and is readable to its owner and group only: paths and addresses are nobody else's business.
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let options = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path);
-    options.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Takes this many bytes, then fails.
-    struct Full(usize, Vec<u8>);
-
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let n = bytes.len().min(self.0);
-            self.0 -= n;
-            self.1.extend_from_slice(&bytes[..n]);
-            if n == 0 {
-                Err(io::ErrorKind::StorageFull.into())
-            } else {
-                Ok(n)
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_full_disk_says_how_much_was_written() {
-        let mut full = Full(6, Vec::new());
-        let (written, result) = write_all(&mut full, false, b"one\ntwo\n");
-        assert_eq!((written, result.is_err()), (6, true));
-        full.0 = 100;
-        let (written, result) = write_all(&mut full, true, b"three\n");
-        assert_eq!((written, result.is_ok()), (6, true));
-        assert_eq!(full.1, b"one\ntw\nthree\n");
     }
 }

@@ -163,6 +163,16 @@ impl Setup {
         command
     }
 
+    /// As [`command`](Self::command), through a shell script, whose `$0` and arguments are the program and these.
+    #[allow(dead_code, reason = "soak and stalls have no use for it")]
+    pub(crate) fn command_by(&self, script: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).arg(program());
+        self.prepare(&mut command, args);
+        command.stdin(Stdio::null());
+        command
+    }
+
     fn prepare(&self, command: &mut Command, args: &[&str]) {
         // What a sanitizer in the program is told is for the program.
         let sanitizer = std::env::var_os("ASAN_OPTIONS").map(|options| ("ASAN_OPTIONS", options));
@@ -448,7 +458,12 @@ impl Gateway {
             lines.nth(nth).cloned()
         });
         let line = line.unwrap_or_else(|| panic!("no successor: {}", self.log()));
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        self.succeeded_by(&line)
+    }
+
+    /// Its successor, of which this line tells; killed with the gateway.
+    pub(crate) fn succeeded_by(&self, line: &str) -> Pid {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let pid = line["successor"].as_i64().unwrap();
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
         self.successors.lock().unwrap().push(pid);
