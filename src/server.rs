@@ -134,26 +134,7 @@ impl Server {
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
-<<<<<<< HEAD
-        log.info(
-            "starting",
-            &[
-                ("driver", Value::Text(&rung)),
-                ("why", Value::Text(&why)),
-                ("workers", Value::Text(&count)),
-                ("version", Value::Text(&crate::VERSION)),
-            ],
-        );
-        warn_of_settings(&log, &config);
-        if config.auth.is_open() && config.auth.open {
-            log.warn(
-                "no gateway key is configured, as auth.open says: anyone who reaches this gateway uses its providers",
-                &[],
-            );
-        }
-=======
         say_start(&log, &config, (&rung, &why), count);
->>>>>>> 635cbf1 (Heed every signal, and outlive outputs that fail)
         let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
         let listeners = listen::open(&config.server.listen, inherited, count);
         let mut listeners = listeners.map_err(StartError::System)?;
@@ -601,9 +582,9 @@ fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), workers: usiz
         ],
     );
     warn_of_settings(log, config);
-    if config.auth.master_key.is_none() && config.auth.keys_file.is_none() {
+    if config.auth.is_open() && config.auth.open {
         log.warn(
-            "no gateway key is configured: anyone who reaches this gateway uses its providers",
+            "no gateway key is configured, as auth.open says: anyone who reaches this gateway uses its providers",
             &[],
         );
     }
