@@ -27,6 +27,7 @@ pub mod keepalive;
 pub mod local;
 pub mod mailbox;
 pub mod note;
+pub mod operators;
 pub mod peer;
 pub mod plain;
 pub mod pool;

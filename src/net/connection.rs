@@ -13,7 +13,6 @@ use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead, Side};
 use crate::observe::Ending;
 use crate::observe::counters::{down, up};
-use crate::observe::streams::{self, UnderWay};
 
 use super::access::Access;
 use super::asker::{Asker, request_id};
@@ -21,7 +20,6 @@ use super::carry::Carry;
 use super::deadline::Deadline;
 use super::exchange::{Exchange, Opening};
 use super::hangup::Hangup;
-use super::local::Answer;
 use super::peer::Peer;
 use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::Received;
@@ -465,7 +463,7 @@ impl Connection {
 
     /// How the connection goes on behind an answer of our own. A client that waits for a 100 may send its
     /// content or not: nobody can tell where its next request would begin.
-    fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
+    pub(super) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
         if !asker.persists || self.worker.is_draining() {
             return After::Close {
                 linger: !cursor.is_done(),
@@ -503,21 +501,8 @@ impl Connection {
         let _ = self.client.send(&out);
     }
 
-    /// Waits for the metrics, unless the client leaves.
-    async fn answer_metrics(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
-        let awaited = self.worker.scrape();
-        let text = poll_fn(|cx| match awaited.poll(cx) {
-            Poll::Ready(text) => Poll::Ready(Some(text)),
-            Poll::Pending => self.poll_left(cx).map(|()| None),
-        });
-        match text.await {
-            Some(text) => self.answer_locally(&Admission::Metrics, &asker, cursor, &text),
-            None => After::Drop,
-        }
-    }
-
     /// `/health`, metrics, `OPTIONS *` and preflights.
-    fn answer_locally(
+    pub(super) fn answer_locally(
         &mut self,
         what: &Admission<'_>,
         asker: &Asker,
@@ -535,26 +520,6 @@ impl Connection {
             metrics,
         );
         self.access.answered(status);
-        let _ = self.client.send(&out);
-        after
-    }
-
-    /// What all workers have under way.
-    async fn answer_streams(&mut self, (mut asker, cursor): (Asker, Cursor)) -> After {
-        let after = self.after_local(&asker, cursor);
-        asker.persists = !matches!(after, After::Close { .. });
-        let worker = self.worker.clone();
-        let gateway = worker.gateway();
-        let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
-        let text = worker.asking.ask(&worker.clock, text).await;
-        let answer = Answer {
-            status: "200 OK",
-            content_type: Some("application/json"),
-            body: text.as_bytes(),
-            lines: None,
-        };
-        let persistence = asker.persistence(gateway.config.timeouts.idle_client);
-        let out = answer.write(&asker, &persistence, unix_seconds());
         let _ = self.client.send(&out);
         after
     }
