@@ -191,6 +191,8 @@ pub struct Auth {
     pub keys_file: Option<PathBuf>,
     /// It is meant that nobody is asked for a key, if there is none.
     pub open: bool,
+    /// How long the answer to a wrong key is held back at most; zero for not at all.
+    pub wrong_key_delay: Duration,
 }
 
 /// Routes.
@@ -204,13 +206,17 @@ pub struct Passthrough {
     pub kinds: Vec<ProviderKind>,
 }
 
-/// Limits. What goes beyond one of the last three is answered 503.
+/// Limits. What goes beyond one of the last five is answered 503, or closed where it speaks TLS.
 #[derive(Debug)]
 pub struct Limits {
     /// Most bytes of request content.
     pub body: Option<u64>,
     /// Client connections per worker; `None` is as many as there are descriptors for.
     pub connections: Option<NonZeroUsize>,
+    /// Client connections per address, of all workers together.
+    pub connections_per_address: Option<NonZeroUsize>,
+    /// TLS handshakes under way with clients per address, of all workers together.
+    pub handshakes_per_address: Option<NonZeroUsize>,
     /// Requests under way per worker.
     pub in_flight: Option<NonZeroUsize>,
     /// Connections per provider and worker.

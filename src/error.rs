@@ -62,6 +62,10 @@ pub enum Fault {
 pub enum Scarce {
     /// `limits.connections`
     Connections,
+    /// `limits.connections_per_address`
+    ConnectionsPerAddress,
+    /// `limits.handshakes_per_address`
+    HandshakesPerAddress,
     /// `limits.in_flight`
     InFlight,
     /// `limits.upstream_connections`
@@ -386,6 +390,14 @@ fn auth(error: AuthError) -> Row {
 fn overloaded(scarce: Scarce) -> Row {
     let (code, message) = match scarce {
         Scarce::Connections => ("connection_limit", "too many connections to the gateway"),
+        Scarce::ConnectionsPerAddress => (
+            "connection_limit_per_address",
+            "too many connections to the gateway from this address",
+        ),
+        Scarce::HandshakesPerAddress => (
+            "handshake_limit_per_address",
+            "too many TLS handshakes under way from this address",
+        ),
         Scarce::InFlight => ("in_flight_limit", "too many requests under way"),
         Scarce::UpstreamConnections => (
             "upstream_connection_limit",

@@ -1,9 +1,9 @@
 //! sluicegate: a passthrough gateway in front of LLM provider APIs.
 //!
 //! The modules in the order in which a byte meets them: [`http`] knows messages and nothing else;
-//! [`config`], [`auth`], [`route`], [`cors`], [`gateway`], [`admission`] and [`error`] decide what shall happen to one;
-//! all of these are pure, as is what [`addresses`] knows of host names. [`net`] moves the bytes, [`server`] is the
-//! process around it.
+//! [`config`], [`auth`], [`visitors`], [`route`], [`cors`], [`gateway`], [`admission`] and [`error`] decide what shall
+//! happen to one; all of these are pure, as is what [`addresses`] knows of host names. [`net`] moves the bytes,
+//! [`server`] is the process around it.
 
 pub mod addresses;
 pub mod admission;
@@ -34,6 +34,7 @@ pub mod server;
 pub mod signals;
 pub mod tls;
 pub mod top;
+pub mod visitors;
 pub mod watch;
 
 /// The version of this build.

@@ -47,5 +47,6 @@ pub mod streams;
 pub mod tls;
 pub mod tls_config;
 pub mod turns;
+pub mod visit;
 pub mod warm;
 pub mod worker;

@@ -24,6 +24,7 @@ use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
 use crate::signals::{self, Request};
+use crate::visitors::Visitors;
 use crate::watch::{self, Entries, Watch};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
@@ -62,6 +63,8 @@ pub struct Server {
     slots: Slots,
     /// Started, and not known to accept.
     successor: Option<Handle>,
+    /// What is known of clients' addresses, whatever the configuration.
+    visitors: Arc<Visitors>,
     /// Where a hand-over reports.
     events: Sender<Event>,
     arrived: Receiver<Event>,
@@ -160,6 +163,7 @@ impl Server {
             watch,
             slots: settings.slots.clone(),
             successor: None,
+            visitors: Arc::default(),
             events,
             arrived,
         };
@@ -233,6 +237,7 @@ impl Server {
             counters: self.counters.clone(),
             workers: count,
             peers: peers.clone(),
+            visitors: self.visitors.clone(),
             log: self.log.clone(),
             scribe: self.scribe.clone(),
         };

@@ -36,6 +36,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
     let pure = [
         "addresses",
         "http",
+        "addresses",
         "auth",
         "admission",
         "config",
@@ -47,6 +48,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
         "policy",
         "route",
         "tls",
+        "visitors",
     ];
     let banned = [
         "monoio",

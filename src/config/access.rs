@@ -8,6 +8,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use super::file::{AuthTable, ServerTable};
 use super::resolve::{Resolver, listen_addresses};
@@ -17,6 +18,9 @@ const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
 
 /// A shorter master key is warned of: whoever can ask often enough can guess it.
 const MASTER_KEY_BYTES: usize = 16;
+
+/// Clients have given up before an answer that is held back for longer.
+const WRONG_KEY_DELAY_MAX: Duration = Duration::from_secs(60);
 
 impl Auth {
     /// Whether nobody is asked for a key.
@@ -32,6 +36,8 @@ impl Resolver<'_> {
         let written = self.written_master_key(table)?;
         self.env.is_not_empty("SLUICEGATE_KEYS_FILE")?;
         let (from, key) = self.place_of_master_key(table);
+        let delay = &table.wrong_key_delay;
+        let delay = self.scalar("", "auth.wrong_key_delay", delay, wrong_key_delay)?;
         let auth = Auth {
             master_key: master_key.or(written),
             keys_file: self.path(
@@ -40,6 +46,7 @@ impl Resolver<'_> {
                 table.keys_file.as_deref(),
             )?,
             open: self.switch("", "auth.open", &table.open, false)?,
+            wrong_key_delay: delay.unwrap_or_default(),
         };
         let length = auth.master_key.as_ref().map(|key| key.expose().len());
         if length.is_some_and(|length| length < MASTER_KEY_BYTES) {
@@ -154,4 +161,12 @@ fn addresses(port: u16, of_everyone: bool) -> Vec<Listen> {
     };
     let listen = hosts.map(|host| Listen::Tcp(SocketAddr::new(host, port)));
     listen.to_vec()
+}
+
+fn wrong_key_delay(text: &str) -> Result<Duration, &'static str> {
+    let time = value::duration(text)?;
+    if time > WRONG_KEY_DELAY_MAX {
+        return Err("expected at most \"1m\", such as \"5s\"; 0 is none");
+    }
+    Ok(time)
 }

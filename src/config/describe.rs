@@ -63,6 +63,23 @@ impl Config {
                 tls.client_ca.as_ref().map(quoted_path),
             );
         }
+        self.describe_auth(out);
+        let kinds: Vec<String> = self
+            .passthrough
+            .kinds
+            .iter()
+            .map(|kind| format!("{:?}", kind.as_str()))
+            .collect();
+        let _ = writeln!(
+            out,
+            "\n[passthrough]\nenabled = {}\nv1_alias = {}\nproviders = [{}]",
+            self.passthrough.enabled,
+            self.passthrough.v1_alias,
+            kinds.join(", ")
+        );
+    }
+
+    fn describe_auth(&self, out: &mut String) {
         let open = if self.auth.is_open() {
             " # none: this gateway is open"
         } else {
@@ -83,19 +100,9 @@ impl Config {
             self.auth.keys_file.as_ref().map(quoted_path),
         );
         let _ = writeln!(out, "open = {}", self.auth.open);
-        let kinds: Vec<String> = self
-            .passthrough
-            .kinds
-            .iter()
-            .map(|kind| format!("{:?}", kind.as_str()))
-            .collect();
-        let _ = writeln!(
-            out,
-            "\n[passthrough]\nenabled = {}\nv1_alias = {}\nproviders = [{}]",
-            self.passthrough.enabled,
-            self.passthrough.v1_alias,
-            kinds.join(", ")
-        );
+        let delay = self.auth.wrong_key_delay;
+        let delay = (!delay.is_zero()).then(|| seconds(delay));
+        optional(out, "wrong_key_delay", delay);
     }
 
     fn describe_observation(&self, out: &mut String) {
@@ -125,6 +132,16 @@ impl Config {
         let _ = writeln!(out, "\n[limits]");
         optional(out, "body", self.limits.body);
         optional(out, "connections", self.limits.connections);
+        optional(
+            out,
+            "connections_per_address",
+            self.limits.connections_per_address,
+        );
+        optional(
+            out,
+            "handshakes_per_address",
+            self.limits.handshakes_per_address,
+        );
         optional(out, "in_flight", self.limits.in_flight);
         optional(
             out,

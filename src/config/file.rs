@@ -52,6 +52,7 @@ pub(super) struct AuthTable {
     pub master_key_file: Option<String>,
     pub keys_file: Option<String>,
     pub open: Option<Scalar>,
+    pub wrong_key_delay: Option<Scalar>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -67,6 +68,8 @@ pub(super) struct PassthroughTable {
 pub(super) struct LimitsTable {
     pub body: Option<Scalar>,
     pub connections: Option<Scalar>,
+    pub connections_per_address: Option<Scalar>,
+    pub handshakes_per_address: Option<Scalar>,
     pub in_flight: Option<Scalar>,
     pub upstream_connections: Option<Scalar>,
 }

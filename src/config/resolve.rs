@@ -115,7 +115,7 @@ pub(super) struct Resolver<'a> {
 
 impl Resolver<'_> {
     /// The variable, else the file's value.
-    fn scalar<T>(
+    pub(super) fn scalar<T>(
         &self,
         variable: &str,
         key: &str,
@@ -289,6 +289,11 @@ impl Resolver<'_> {
         Ok(Limits {
             body: bytes.filter(|bytes| *bytes > 0),
             connections: count("connections", &table.connections)?,
+            connections_per_address: count(
+                "connections_per_address",
+                &table.connections_per_address,
+            )?,
+            handshakes_per_address: count("handshakes_per_address", &table.handshakes_per_address)?,
             in_flight: count("in_flight", &table.in_flight)?,
             upstream_connections: count("upstream_connections", &table.upstream_connections)?,
         })

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 33] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 34] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -74,6 +74,13 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 33] = [
         false,
     ),
     (Fault::Draining, 503, "overloaded_error", "draining", true),
+    (
+        Fault::Overloaded(Scarce::ConnectionsPerAddress),
+        503,
+        "overloaded_error",
+        "connection_limit_per_address",
+        true,
+    ),
     (
         Fault::Overloaded(Scarce::InFlight),
         503,

@@ -25,6 +25,7 @@ use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::Received;
 use super::stream::Stream;
 use super::turns::{Budget, Work};
+use super::visit::{Delayed, Visit};
 use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 
 /// A client's connection between and during exchanges.
@@ -51,7 +52,9 @@ pub struct Connection {
     busy: Option<Busy>,
     /// The request under way.
     pub(super) access: Access,
-    peer: Peer,
+    pub(super) peer: Peer,
+    /// Given back when the connection ends.
+    visit: Visit,
 }
 
 /// How a connection goes on after a request.
@@ -77,11 +80,13 @@ pub enum After {
 }
 
 /// What waiting for a request led to.
-enum Step {
+pub(super) enum Step {
     Exchange(Box<Exchange>),
     Metrics(Box<(Asker, Cursor)>),
     /// Other workers are asked first.
     Streams(Box<(Asker, Cursor)>),
+    /// A wrong key, and not the first.
+    Delayed(Box<Delayed>),
     After(After),
 }
 
@@ -117,6 +122,7 @@ pub fn serve(
     client: Stream,
     surplus: bool,
     peer: Peer,
+    visit: Visit,
 ) -> impl Future<Output = ()> {
     let mut connection = Connection {
         client,
@@ -132,6 +138,7 @@ pub fn serve(
         busy: None,
         access: Access::default(),
         peer,
+        visit,
         worker,
     };
     // A block, for an asynchronous function would hold its arguments beside what it makes of them.
@@ -151,6 +158,8 @@ impl Connection {
             Step::Metrics(asking) => Box::pin(self.answer_metrics(*asking)).await,
             // Boxed: rare, and only operators ask.
             Step::Streams(asked) => Box::pin(self.answer_streams(*asked)).await,
+            // Boxed: rare as well.
+            Step::Delayed(delayed) => Box::pin(self.answer_late(*delayed)).await,
             Step::After(after) => after,
         };
         let (usual, stays) = match after {
@@ -277,7 +286,11 @@ impl Connection {
             return None;
         }
         let room = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)?;
-        let received = match self.client.recv(room, &mut scratch.cipher) {
+        let received = self.client.recv(room, &mut scratch.cipher);
+        if self.visit.is_shaking() && !self.client.is_handshaking() {
+            self.visit.shaken(worker.visitors());
+        }
+        let received = match received {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return None,
             // A plain client that has ended needs no more than the close.
@@ -410,7 +423,7 @@ impl Connection {
             Ok(Admission::Metrics) => Step::Metrics(Box::new((asker, cursor))),
             Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
             Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor, "")),
-            Err(fault) => Step::After(self.refuse(&fault, &asker, cursor)),
+            Err(fault) => self.reject(&fault, asker, cursor),
         }
     }
 
@@ -700,6 +713,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.begins(false);
+        self.visit.end(self.worker.visitors());
     }
 }
 
@@ -735,7 +749,7 @@ fn message_len(head: &RequestHead, framed: &Framing) -> usize {
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, D, F: Future>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+    fn size_of_future<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -69,6 +69,7 @@ impl Harness {
             },
             index: 0,
             workers: 1,
+            visitors: Arc::default(),
             peers: Peers::default(),
             counters,
         };

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::SocketAddrAny;
 
+use crate::visitors::Address;
+
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -14,6 +16,18 @@ pub enum Peer {
     V6([u8; 16], u16),
     /// A Unix socket's.
     Local,
+}
+
+impl Peer {
+    /// Whom a limit per address counts it with; nobody where it has none.
+    #[must_use]
+    pub fn counted_as(&self) -> Option<Address> {
+        match *self {
+            Self::V4(ip, _) => Some(Address::v4(ip)),
+            Self::V6(ip, _) => Some(Address::v6(ip)),
+            Self::Local => None,
+        }
+    }
 }
 
 impl From<Option<SocketAddrAny>> for Peer {

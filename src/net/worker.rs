@@ -27,10 +27,11 @@ use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::gateway::Gateway;
 use crate::log::{Log, Value};
-use crate::observe::counters::{down, up};
+use crate::observe::counters::{Refused, down, up};
 use crate::observe::streams::UnderWay;
 use crate::observe::{self, Counters, Slots};
 use crate::tls::handshake::Role;
+use crate::visitors::Visitors;
 
 use super::accept::accept;
 use super::alarm::Alarm;
@@ -56,6 +57,7 @@ use super::streams::Asking;
 use super::tls::TlsStream;
 use super::tls_config::TlsConfigs;
 use super::turns::Turns;
+use super::visit::Visit;
 use super::warm::Warm;
 
 /// One configuration as workers get it.
@@ -122,6 +124,8 @@ pub struct Start {
     pub workers: usize,
     /// Those that clients are dealt out among.
     pub peers: Peers,
+    /// What is known of clients' addresses, for all workers.
+    pub visitors: Arc<Visitors>,
     /// Where messages for people go.
     pub log: Log,
     /// Who writes the metrics.
@@ -162,6 +166,9 @@ pub struct Worker {
     connections: Cell<usize>,
     /// The last attempt to accept found no descriptor.
     pub(super) starving: Cell<bool>,
+    /// Answers to wrong keys that are held back.
+    pub(super) delayed: Cell<usize>,
+    visitors: Arc<Visitors>,
     index: usize,
     counters: Arc<[Counters]>,
     workers: usize,
@@ -224,6 +231,8 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         tls: RefCell::new(tls),
         connections: Cell::new(start.settings.connections),
         starving: Cell::new(false),
+        delayed: Cell::new(0),
+        visitors: start.visitors,
         index: start.index,
         counters: start.counters,
         workers: start.workers,
@@ -329,6 +338,12 @@ impl Worker {
     pub fn is_busy(&self, limit: Option<NonZeroUsize>) -> bool {
         let busy = self.counters().in_flight.load(Ordering::Relaxed);
         limit.is_some_and(|limit| busy >= limit.get())
+    }
+
+    /// What is known of clients' addresses.
+    #[must_use]
+    pub fn visitors(&self) -> &Visitors {
+        &self.visitors
     }
 
     /// Where messages for people go.
@@ -484,23 +499,35 @@ impl Worker {
         let surplus = self.crowded().is_some();
         let most = self.connections.get().saturating_add(SURPLUS_MAX);
         if self.counters().open.load(Ordering::Relaxed) > most {
-            return self.turn_away(&fd);
+            return self.turn_away(&fd, Scarce::Connections);
         }
+        let mut visit = match Visit::begin(self, peer, self.speaks_tls()) {
+            Ok(visit) => visit,
+            Err(scarce) => return self.turn_away(&fd, scarce),
+        };
         match self.stream(fd) {
             Ok(stream) => {
                 observe::add(&self.counters().connections, 1);
                 self.spin.traffic();
+                let task = connection::serve(self.clone(), stream, surplus, peer, visit);
                 monoio::spawn(Fenced {
-                    task: Box::pin(connection::serve(self.clone(), stream, surplus, peer)),
+                    task: Box::pin(task),
                     worker: self.clone(),
                     _open: open,
                 });
             }
-            Err(error) => self.log.warn(
-                "cannot take a connection",
-                &[("error", Value::Text(&error))],
-            ),
+            Err(error) => {
+                visit.end(&self.visitors);
+                let error = Value::Text(&error);
+                self.log
+                    .warn("cannot take a connection", &[("error", error)]);
+            }
         }
+    }
+
+    /// Whether it speaks TLS with clients.
+    fn speaks_tls(&self) -> bool {
+        self.tls.borrow().server.is_some() && !self.is_operator()
     }
 
     fn stream(&self, fd: OwnedFd) -> io::Result<Stream> {
@@ -515,13 +542,18 @@ impl Worker {
     }
 
     /// Says 503 without having been asked, which costs two system calls. A TLS client is only closed.
-    fn turn_away(&self, fd: &OwnedFd) {
-        if self.tls.borrow().server.is_some() && !self.is_operator() {
+    fn turn_away(&self, fd: &OwnedFd, scarce: Scarce) {
+        self.counters().refuse(match scarce {
+            Scarce::ConnectionsPerAddress => Refused::ConnectionsPerAddress,
+            Scarce::HandshakesPerAddress => Refused::HandshakesPerAddress,
+            _ => Refused::Connections,
+        });
+        if self.speaks_tls() {
             return;
         }
         let mut out = Vec::with_capacity(512);
         ErrorResponse {
-            fault: &Fault::Overloaded(Scarce::Connections),
+            fault: &Fault::Overloaded(scarce),
             request_id: self.ids.next().as_bytes(),
             date: self.http_date().as_bytes(),
             head_only: false,

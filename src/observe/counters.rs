@@ -41,6 +41,10 @@ pub struct Counters {
     pub beginning: AtomicUsize,
     /// Connections accepted.
     pub connections: AtomicU64,
+    /// Connections turned away because there are too many, by what there are too many of.
+    pub refused: [AtomicU64; Refused::ALL.len()],
+    /// Answers to wrong keys that were held back.
+    pub held_back: AtomicU64,
     /// Tasks that panicked.
     pub panics: AtomicU64,
     /// Requests whose connection was made ahead of them.
@@ -57,6 +61,36 @@ pub struct Counters {
     providers: [OnceLock<Box<ProviderCounters>>; SLOTS_MAX],
 }
 
+/// Why a connection was turned away: the limit that it was beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// `limits.connections`, by so much that there is no answer to a request.
+    Connections,
+    /// `limits.connections_per_address`
+    ConnectionsPerAddress,
+    /// `limits.handshakes_per_address`
+    HandshakesPerAddress,
+}
+
+impl Refused {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::HandshakesPerAddress,
+    ];
+
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+        }
+    }
+}
+
 /// More than there are codes of errors.
 const CODES_MAX: usize = 64;
 
@@ -68,6 +102,8 @@ impl Default for Counters {
             coming: AtomicUsize::default(),
             beginning: AtomicUsize::default(),
             connections: AtomicU64::default(),
+            refused: Default::default(),
+            held_back: AtomicU64::default(),
             panics: AtomicU64::default(),
             warm_hits: AtomicU64::default(),
             warm_misses: AtomicU64::default(),
@@ -94,6 +130,13 @@ impl Counters {
     #[must_use]
     pub fn known(&self, slot: usize) -> Option<&ProviderCounters> {
         self.providers.get(slot)?.get().map(|counters| &**counters)
+    }
+
+    /// Counts a connection that was turned away.
+    pub fn refuse(&self, why: Refused) {
+        if let Some(counter) = self.refused.get(why as usize) {
+            add(counter, 1);
+        }
     }
 
     /// Counts an error that the gateway answered with.

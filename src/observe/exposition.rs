@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counters::{Counters, ProviderCounters};
+use super::counters::{Counters, ProviderCounters, Refused};
 use super::families::{Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
 use super::slots::{SLOTS_MAX, Slots};
@@ -188,10 +188,29 @@ impl Scrape<'_> {
             out.family(&name, kind, help);
             out.sample(&name, &[], value);
         }
+        self.refusals(out);
         self.each_worker(out, "requests_in_flight", "Requests under way.", in_flight);
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
         self.errors(out);
+    }
+
+    fn refusals(&self, out: &mut Exposition) {
+        let name = "sluicegate_client_connections_refused_total";
+        let help = "Client connections turned away, by the limit that they were beyond.";
+        out.family(name, "counter", help);
+        for why in Refused::ALL {
+            let counters = self.workers.iter();
+            let counters = counters.filter_map(|worker| worker.refused.get(why as usize));
+            let labels = [("limit", why.as_str())];
+            out.sample(name, &labels, counters.map(load).sum::<u64>());
+        }
+        let name = "sluicegate_wrong_key_answers_delayed_total";
+        let help = "Answers to wrong keys that were held back.";
+        out.family(name, "counter", help);
+        let counters = self.workers.iter();
+        let sum = counters.map(|worker| load(&worker.held_back)).sum::<u64>();
+        out.sample(name, &[], sum);
     }
 
     fn each_worker(&self, out: &mut Exposition, name: &str, help: &str, get: fn(&Counters) -> u64) {

@@ -75,6 +75,7 @@ mod open_start;
 mod origins;
 mod outputs;
 mod overload;
+mod per_address;
 mod persistence;
 mod pool;
 mod pool_tls;

@@ -184,3 +184,16 @@ fn what_is_hardly_meant_so_is_warned_of() {
     let on_all = warnings(&[listen], "", "").concat();
     assert!(!on_all.contains("loopback"), "{on_all}");
 }
+
+#[test]
+fn wrong_keys_are_delayed_where_that_is_set_and_by_no_more_than_a_minute() {
+    let delay = |toml: &str| load_from(&[], "", toml).map(|config| config.auth.wrong_key_delay);
+    assert_eq!(delay("").unwrap(), Duration::ZERO);
+    let seconds = delay("[auth]\nwrong_key_delay = \"5s\"\n").unwrap();
+    assert_eq!(seconds, Duration::from_secs(5));
+    for bad in ["61", "\"2m\"", "-1", "\"soon\""] {
+        let error = delay(&format!("[auth]\nwrong_key_delay = {bad}\n")).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("auth.wrong_key_delay"), "{bad}: {error}");
+    }
+}
