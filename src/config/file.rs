@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for Scalar {
 pub(super) fn parse<'e>(
     content: &str,
     path: &str,
-    variable: impl Fn(&str) -> Option<&'e str>,
+    variable: impl Fn(&str, &str) -> Option<&'e str>,
 ) -> Result<File, ConfigError> {
     let mut table: toml::Table = content
         .parse()
@@ -261,12 +261,12 @@ fn expand<'e>(
     value: &mut toml::Value,
     key: &str,
     path: &str,
-    variable: &impl Fn(&str) -> Option<&'e str>,
+    variable: &impl Fn(&str, &str) -> Option<&'e str>,
 ) -> Result<(), ConfigError> {
     match value {
         toml::Value::String(text) if text.contains("${") => {
-            *text =
-                expanded(text, variable).map_err(|message| ConfigError::new(path, key, message))?;
+            *text = expanded(text, &|name| variable(key, name))
+                .map_err(|message| ConfigError::new(path, key, message))?;
             Ok(())
         }
         toml::Value::Array(items) => items

@@ -1,5 +1,6 @@
 //! Providers: from the environment's variables and the file's tables to instances.
 
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use super::{
 pub(super) struct Tables<'a> {
     /// Its name for messages.
     pub(super) from: &'a str,
+    /// It was found in the working directory, and nobody has named it.
+    pub(super) is_stray: bool,
     pub(super) providers: BTreeMap<String, ProviderTable>,
     /// What holds for all of them.
     pub(super) egress: Egress,
@@ -50,6 +53,7 @@ pub(super) fn resolve(
             sources,
             env,
             path: tables.from,
+            is_stray: tables.is_stray,
             egress: &tables.egress,
             prefix: named.get(&name),
             in_file: table.is_some(),
@@ -115,6 +119,8 @@ struct Instance<'a> {
     sources: &'a Sources<'a>,
     env: &'a Env<'a>,
     path: &'a str,
+    /// As of [`Tables`].
+    is_stray: bool,
     egress: &'a Egress,
     /// Of its environment variables, if it has any.
     prefix: Option<&'a String>,
@@ -187,6 +193,7 @@ impl Instance<'_> {
             );
             return Err(self.error("", message));
         }
+        self.doubt_place(&table, &provider);
         Ok(Some(provider))
     }
 

@@ -42,8 +42,11 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         .map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
     let resolver = Resolver { env, from: &from };
     let passthrough = resolver.passthrough(&file)?;
+    let named = sources.file.is_some() || env.is_of_environment("SLUICEGATE_CONFIG");
+    let is_found = |path: &PathBuf| !named && path.as_os_str() != SYSTEM_FILE;
     let tables = Tables {
         from: &from,
+        is_stray: path.as_ref().is_some_and(is_found),
         providers: file.providers,
         egress: resolver.egress(sources, &file.upstream)?,
     };
@@ -73,6 +76,9 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
     })
 }
 
+/// Where a file is looked for last.
+const SYSTEM_FILE: &str = "/etc/sluicegate/sluicegate.toml";
+
 /// The first file of the search order; one that is named has to be there.
 fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
     let named = sources
@@ -81,17 +87,14 @@ fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, F
         .or_else(|| env.get("SLUICEGATE_CONFIG").map(PathBuf::from));
     let candidates = match &named {
         Some(path) => vec![path.clone()],
-        None => vec![
-            "sluicegate.toml".into(),
-            "/etc/sluicegate/sluicegate.toml".into(),
-        ],
+        None => vec!["sluicegate.toml".into(), SYSTEM_FILE.into()],
     };
     for path in candidates {
         let from = path.display().to_string();
         match (sources.read)(&path) {
             Ok(bytes) => {
                 let content = source::text(bytes, &from)?;
-                let file = file::parse(&content, &from, |name| env.get(name))?;
+                let file = file::parse(&content, &from, |key, name| env.expand(key, name))?;
                 return Ok((Some(path), file));
             }
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}

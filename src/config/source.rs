@@ -1,7 +1,7 @@
 //! Where values come from: the environment, `.env`, files named by either.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{
@@ -33,6 +33,8 @@ pub(super) struct Env<'a> {
     missed: RefCell<Option<ConfigError>>,
     /// Values that were asked for and are used, but can hardly be meant so; by their names.
     doubtful: RefCell<BTreeMap<String, ConfigError>>,
+    /// Keys of the file in whose values the environment's variables were put in.
+    expanded: RefCell<BTreeSet<String>>,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
@@ -122,12 +124,39 @@ impl<'a> Env<'a> {
             empty,
             missed: RefCell::default(),
             doubtful: RefCell::default(),
+            expanded: RefCell::default(),
             read: sources.read,
         })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.find(key).map(|found| found.value)
+    }
+
+    /// A value that is put in at `key` of the file.
+    pub(super) fn expand(&self, key: &str, name: &str) -> Option<&str> {
+        if self.is_of_environment(name) {
+            self.expanded.borrow_mut().insert(key.to_owned());
+        }
+        self.get(name)
+    }
+
+    /// The first key of this table of the file, but for one, that has a value of the environment's put in.
+    pub(super) fn expanded_below(&self, table: &str, but: &str) -> Option<String> {
+        let expanded = self.expanded.borrow();
+        let below = |key: &&String| {
+            let inner = key
+                .strip_prefix(table)
+                .and_then(|key| key.strip_prefix('.'));
+            inner.is_some_and(|inner| inner != but)
+        };
+        expanded.iter().find(below).cloned()
+    }
+
+    /// Whether a variable's value is the environment's, and not `.env`'s.
+    pub(super) fn is_of_environment(&self, key: &str) -> bool {
+        let variable = self.values.get(key);
+        variable.is_some_and(|variable| variable.from.is_environment())
     }
 
     /// A value, and where it was set.

@@ -126,3 +126,35 @@ fn a_short_master_key_is_warned_of() {
     let gateway = bare().env("GOMODEL_MASTER_KEY", "0123456789abcdef").start();
     assert!(!gateway.log().contains("at least 16 bytes"));
 }
+
+#[test]
+fn a_base_url_of_the_working_directory_is_named_where_the_key_is_not_its_own() {
+    let toml = "[providers.openai]\nbase_url = \"http://evil.example/v1\"\n";
+    let setup = || Setup::new().env("OPENAI_API_KEY", "sk-marker").toml(toml);
+    let said = |text: &str| {
+        let parts = [
+            "providers.openai.base_url",
+            "OPENAI_API_KEY",
+            "http://evil.example",
+        ];
+        parts.iter().all(|part| text.contains(part))
+    };
+    let gateway = setup().start();
+    gateway.wait_log(|line| line.contains("\"warn\"") && said(line));
+    let checked = setup().arg("check").run();
+    assert!(said(&checked.stderr), "{checked:?}");
+    let named = setup()
+        .arg("check")
+        .arg("--config")
+        .arg("sluicegate.toml")
+        .run();
+    assert!(!said(&named.stderr), "{named:?}");
+    let dotenv = { Setup::new() }
+        .env("OPENAI_API_KEY", "sk-marker")
+        .file(".env", "OPENAI_BASE_URL=http://evil.example/v1\n");
+    let checked = dotenv.arg("check").run();
+    assert!(
+        checked.stderr.contains(".env line 1: OPENAI_BASE_URL"),
+        "{checked:?}"
+    );
+}

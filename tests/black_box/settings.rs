@@ -405,6 +405,9 @@ fn variables_expand_inside_strings_of_the_file() {
                 base_url = \"http://${HOST_NAME:-fall.back}:${BACK_PORT:-81}${EMPTY:-}\"\n";
     let setup = bare()
         .toml(toml)
+        // Named, or where it leads the key would be warned of.
+        .arg("--config")
+        .arg("sluicegate.toml")
         .env("TEAM_KEY", "gk-marker")
         .file(".env", "BACK_PORT=82\n");
     assert_line(&check(setup), "base_url = \"http://fall.back:82\"");
