@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::config::Origin;
 use crate::error::Fault;
 use crate::http::head::{Field, FieldSet, Name, is_token, list};
+use crate::steps;
 
 /// The listed origins, each with the field lines that answers to it get.
 pub struct Cors {
@@ -145,6 +146,7 @@ fn named<'m>(fields: &'m [Field], buf: &'m [u8], name: &'m [u8]) -> impl Iterato
     let named = move |field: &&Field| {
         field.name == Name::Other && field.name_of(buf).eq_ignore_ascii_case(name)
     };
+    steps::count(fields.len());
     fields.iter().filter(named).map(|field| field.value.of(buf))
 }
 
@@ -196,6 +198,7 @@ fn is_name(text: &str) -> bool {
 
 /// Adds the fields of this protocol: a provider's own would contradict the gateway's.
 pub fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
+    steps::count(fields.len());
     for (index, field) in fields.iter().enumerate() {
         let start = field.name_of(buf).get(..PREFIX.len());
         if start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {

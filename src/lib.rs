@@ -20,6 +20,8 @@ pub mod handover;
 pub mod http;
 pub mod key_command;
 pub mod key_file;
+#[cfg(test)]
+mod linear;
 pub mod listen;
 pub mod log;
 pub mod manual;
@@ -32,6 +34,7 @@ pub mod process;
 pub mod route;
 pub mod server;
 pub mod signals;
+mod steps;
 pub mod tls;
 pub mod top;
 pub mod visitors;

@@ -9,6 +9,8 @@ use std::fmt;
 
 use memchr::memchr2;
 
+use crate::steps;
+
 /// A list of rules; an empty one has no rule that fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
@@ -136,6 +138,7 @@ impl Rule {
             true => path.get(..self.path.len()),
             false => Some(path),
         };
+        steps::count(1 + compared.map_or(0, <[u8]>::len));
         methods_fit && compared.is_some_and(|path| same(path, &self.path))
     }
 }
@@ -174,6 +177,7 @@ const DECODINGS_MAX: usize = 3;
 
 /// Whether an upstream can only read this path as it stands, and [`reduced`] would leave it alone.
 fn is_plain(endpoint: &[u8]) -> bool {
+    steps::count(endpoint.len());
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-_.~:@!$&'()+,=".contains(b);
     let twice = endpoint.windows(2).any(|pair| pair == b"//");
     endpoint.iter().all(plain)
@@ -208,6 +212,7 @@ const fn is_unreserved(byte: u8) -> bool {
 }
 
 fn is_trusted(path: &[u8]) -> bool {
+    steps::count(path.len());
     // Behind a `;` stand parameters of a segment, which some servers drop before they look at dots.
     let is_dots = |segment: &[u8]| matches!(name(segment), b"." | b"..");
     !path.iter().any(u8::is_ascii_control)
@@ -227,6 +232,7 @@ fn name(segment: &[u8]) -> &[u8] {
 
 /// Decodes the escapes of the bytes that `wanted` picks. What is no escape stays.
 fn decoded(path: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
+    steps::count(path.len());
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((&byte, behind)) = rest.split_first() {
@@ -254,14 +260,16 @@ fn hex(digit: u8) -> Option<u8> {
 /// What the most lenient server makes of a path: no empty segments, no parameters, no leading `v1`; one
 /// slash stays at its end.
 fn reduced(path: &[u8]) -> Vec<u8> {
+    steps::count(path.len());
     let names = segments(path).map(name).filter(|name| !name.is_empty());
     let mut out = names.collect::<Vec<_>>().join(&b'/');
     if matches!(path.last(), Some(b'/' | b'\\')) {
         out.push(b'/');
     }
-    while out.get(..3).is_some_and(is_v1) {
-        out.drain(..3);
-    }
+    let versions = out.chunks(V1.len()).take_while(|start| is_v1(start));
+    let behind = V1.len() * versions.count();
+    steps::count(out.len());
+    out.drain(..behind);
     out
 }
 

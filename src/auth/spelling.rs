@@ -8,6 +8,7 @@
 use std::cell::Cell;
 
 use super::Keys;
+use crate::steps;
 
 /// Most pieces of one request's values that are looked up: a digest each.
 const PIECES_MAX: u32 = 256;
@@ -34,11 +35,13 @@ impl<'k> Spellings<'k> {
         if self.keys.open {
             return false;
         }
+        steps::count(value.len());
         let mut words = value.split(u8::is_ascii_whitespace);
         self.is_key(value) || words.any(|word| self.is_in_word(word, value))
     }
 
     fn is_in_word(&self, word: &[u8], value: &[u8]) -> bool {
+        steps::count(2 * word.len());
         let bare = trimmed(word);
         // Behind the name of a parameter.
         let argument = bare.iter().position(|byte| SEPARATORS.contains(byte));
@@ -102,6 +105,7 @@ fn trimmed(mut word: &[u8]) -> &[u8] {
 /// Base64 of either alphabet without its padding (RFC 4648), of visible ASCII; nearly all else ends with its first
 /// letters.
 fn decoded(part: &[u8]) -> Option<Vec<u8>> {
+    steps::count(part.len());
     let mut text = Vec::new();
     let (mut bits, mut held) = (0_u32, 0_u32);
     for byte in part {

@@ -10,6 +10,7 @@ pub mod property;
 mod tests;
 
 use super::head::{Fields, HeadError, HeadScan, ResponseHead, Side, close_up, response};
+use crate::steps;
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -83,6 +84,7 @@ impl Answer {
     fn closed_up(&mut self, buf: &[u8]) -> Result<ResponseHead, HeadError> {
         let len = self.scan.find_end(buf, Side::Response)?.unwrap_or(0);
         let mut head = buf.get(..len).unwrap_or_default().to_vec();
+        steps::count(len);
         let start = close_up(&mut head).ok_or(HeadError::BadFieldName)?;
         let closed_up = head.get(start..).unwrap_or_default();
         let head = response(&mut HeadScan::default(), closed_up, &mut self.fields)?;

@@ -20,6 +20,7 @@ pub use cursor::{
 
 use super::head::grammar::{elements, reads, transfer_coding};
 use super::head::{self, Fields, Name, RequestHead, ResponseHead, Side, Version};
+use crate::steps;
 
 /// Greatest length of a message's content, in bytes: 2^63 - 1, as far as everybody's counters go.
 pub const LENGTH_MAX: u64 = u64::MAX >> 1;
@@ -222,6 +223,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
+    steps::count(digits.len());
     let value = digits.iter().try_fold(0u64, |value, &byte| match byte {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
         _ => None,

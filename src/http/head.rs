@@ -24,6 +24,8 @@ use grammar::{is_host, request_line, request_line_begun, status_line, status_lin
 pub use grammar::{is_token, list, list_has};
 pub use names::{Name, name};
 
+use crate::steps;
+
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most field lines in a request head.
@@ -91,7 +93,11 @@ impl Field {
     /// Whether this is its name, in any case; the length tells most others apart.
     #[must_use]
     pub fn is_named(self, name: &[u8], buf: &[u8]) -> bool {
-        usize::from(self.name_len) == name.len() && self.name_of(buf).eq_ignore_ascii_case(name)
+        steps::count(1);
+        usize::from(self.name_len) == name.len() && {
+            steps::count(name.len());
+            self.name_of(buf).eq_ignore_ascii_case(name)
+        }
     }
 }
 
@@ -198,6 +204,7 @@ impl HeadScan {
             let known = (self.scanned - self.line_start) as usize;
             let found = memchr2(b'\r', b'\n', line.get(known..).unwrap_or_default());
             let text_len = found.map_or(line.len(), |at| known + at);
+            steps::count(1 + text_len - known.min(text_len));
             let (text, end) = line.split_at_checked(text_len).unwrap_or((line, &[]));
             self.check_begun(text, side)?;
             match end {
@@ -255,6 +262,7 @@ impl HeadScan {
             Side::Request => request_line(text).map(drop)?,
             Side::Response => status_line(text).map(drop)?,
         }
+        steps::count(text.len());
         self.in_fields = true;
         Ok(())
     }
@@ -418,6 +426,7 @@ fn parse_fields(
     fields_max: usize,
     fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
+    steps::count(section.len());
     let mut few = [EMPTY_HEADER; FIELDS_USUAL];
     match httparse::parse_headers(section, &mut few) {
         Err(Error::TooManyHeaders) => read_many_fields(buf, section, fields_max, fields),
@@ -432,6 +441,7 @@ fn read_many_fields(
     fields_max: usize,
     fields: &mut Fields,
 ) -> Result<Option<usize>, HeadError> {
+    steps::count(section.len());
     let mut many = [EMPTY_HEADER; RESPONSE_FIELDS_MAX];
     let allowed = many.get_mut(..fields_max).unwrap_or_default();
     record(
@@ -488,6 +498,7 @@ fn record(
             },
         }
     });
+    steps::count(headers.len());
     fields.fill(lines, headers.iter().map(|header| header.name.as_bytes()));
     if line_ends_fit {
         Ok(Some(len))
@@ -513,6 +524,7 @@ fn line_end(buf: &[u8], value_end: usize) -> Option<usize> {
 fn line_end_behind_blanks(buf: &[u8], value_end: usize) -> Option<usize> {
     let rest = buf.get(value_end..)?;
     let blanks = rest.iter().position(|byte| !b" \t".contains(byte))?;
+    steps::count(blanks);
     let end = value_end + blanks + 2;
     is_line_end(buf, end).then_some(end)
 }

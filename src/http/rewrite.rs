@@ -6,10 +6,13 @@
 //! lines left and the headroom before the buffer. So head and first content are one piece, and a kept
 //! line is the sender's own bytes.
 
+use std::cmp::Ordering;
+
 use super::head::grammar::reads;
 use super::head::{
     Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, RequestHead, ResponseHead, Span, list,
 };
+use crate::steps;
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
 #[derive(Clone, Copy, Debug)]
@@ -84,28 +87,65 @@ pub fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> FieldSet 
 
 /// The fields that `Connection` names, framing fields excepted (RFC 9110, section 7.6.1).
 fn nominated(buf: &[u8], fields: &Fields) -> FieldSet {
+    let mut lines = fields.named(Name::Connection);
+    // As nearly every one reads.
+    match lines.all(|line| names_none(line.value.of(buf))) {
+        true => FieldSet::default(),
+        false => nominated_by_options(buf, fields),
+    }
+}
+
+#[cold]
+fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
+    let lines = fields.named(Name::Connection);
+    let options = lines.flat_map(|line| list(line.value.of(buf)));
+    let mut options = options.filter(|option| !names_none(option));
+    let framing =
+        |field: &Field| matches!(field.name, Name::ContentLength | Name::TransferEncoding);
+    let others = fields.iter().enumerate();
+    let others = others.filter(|(_, field)| !framing(field));
     let mut named = FieldSet::default();
-    for connection in fields.named(Name::Connection) {
-        let value = connection.value.of(buf);
-        // As nearly every one reads.
-        if !names_none(value) {
-            nominate(buf, fields, value, &mut named);
+    for option in options.by_ref().take(OPTIONS_USUAL) {
+        for (index, field) in others.clone() {
+            if field.is_named(option, buf) {
+                named.insert(index);
+            }
+        }
+    }
+    let Some(next) = options.next() else {
+        return named;
+    };
+    // A client may send tens of thousands: each is looked up among the names in order.
+    let mut names: Vec<_> = others
+        .map(|(index, field)| (field.name_of(buf), index))
+        .collect();
+    names.sort_unstable_by(|(a, _), (b, _)| name_order(a, b));
+    for option in std::iter::once(next).chain(options) {
+        let less = |(name, _): &(&[u8], usize)| name_order(name, option).is_lt();
+        let at_least = names.get(names.partition_point(less)..).unwrap_or_default();
+        for (name, index) in at_least {
+            // Of one name all are in it or none.
+            if name_order(name, option).is_ne() || named.contains(*index) {
+                break;
+            }
+            named.insert(*index);
         }
     }
     named
 }
 
-#[cold]
-fn nominate(buf: &[u8], fields: &[Field], options: &[u8], named: &mut FieldSet) {
-    for option in list(options).filter(|option| !names_none(option)) {
-        for (index, field) in fields.iter().enumerate() {
-            let framing = matches!(field.name, Name::ContentLength | Name::TransferEncoding);
-            if !framing && field.is_named(option, buf) {
-                named.insert(index);
-            }
-        }
-    }
+/// Any order in which names that differ in case only are equal.
+fn name_order(a: &[u8], b: &[u8]) -> Ordering {
+    steps::count(1);
+    a.len().cmp(&b.len()).then_with(|| {
+        steps::count(a.len());
+        let lower = u8::to_ascii_lowercase;
+        a.iter().map(lower).cmp(b.iter().map(lower))
+    })
 }
+
+/// Options that are compared with every field: for so few it is not worth while to put the names in order.
+const OPTIONS_USUAL: usize = 4;
 
 /// A connection option that is no field's name.
 fn names_none(option: &[u8]) -> bool {
@@ -211,6 +251,7 @@ fn move_run(buf: &mut [u8], run: std::ops::Range<usize>, end: usize) -> Option<u
     let start = end.checked_sub(run.len())?;
     debug_assert!(start >= run.start);
     if start != run.start && !run.is_empty() {
+        steps::count(run.len());
         buf.get(run.clone())?;
         buf.get(start..end)?;
         buf.copy_within(run, start);
@@ -225,6 +266,7 @@ fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]
     let moved_at = end.checked_sub(added + line.after.len() + line.moved.len())?;
     let start = moved_at.checked_sub(before)?;
     buf.get(line.moved.clone())?;
+    steps::count(line.moved.len() + added + before);
     // First of all: everything written after this lies outside where these bytes now are.
     buf.copy_within(line.moved.clone(), moved_at);
     let mut write = start;

@@ -8,6 +8,7 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use crate::http::head::Span;
+use crate::steps;
 
 /// Where path and query lie in the request target's own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,7 @@ static REMARKABLE: [bool; 256] = {
 
 /// Length of the path that starts `bytes`. Most paths are plain up to their end, which one look a byte shows.
 fn scan_path(bytes: &[u8]) -> Result<usize, TargetError> {
+    steps::count(bytes.len());
     let remarkable = |&byte: &u8| REMARKABLE.get(usize::from(byte)) != Some(&false);
     let len = bytes.iter().position(remarkable).unwrap_or(bytes.len());
     match bytes.get(len) {
@@ -145,6 +147,7 @@ fn scan_path(bytes: &[u8]) -> Result<usize, TargetError> {
 
 /// A path without `.` and `%` is read once.
 fn scan_remarkable_path(bytes: &[u8]) -> Result<usize, TargetError> {
+    steps::count(bytes.len());
     let mut suspect = false;
     let mut len = bytes.len();
     for (at, &byte) in bytes.iter().enumerate() {
@@ -175,6 +178,7 @@ enum Segment {
 
 /// Refuses broken escapes and the dot segments that one decoding would show.
 fn check_segments(path: &[u8]) -> Result<(), TargetError> {
+    steps::count(path.len());
     let mut segment = Segment::Empty;
     let mut rest = path;
     while let Some((decoded, after)) = decode_first(rest)? {
@@ -218,6 +222,7 @@ const fn hex_value(digit: u8) -> Option<u8> {
 
 /// Escapes in a query are not looked at: providers see them as the client wrote them.
 fn scan_query(query: &[u8]) -> Result<(), TargetError> {
+    steps::count(query.len());
     let fault = query
         .iter()
         .find(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#'));

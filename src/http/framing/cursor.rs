@@ -4,6 +4,7 @@
 use super::{BodyLength, FramingError, LENGTH_MAX};
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
 use crate::http::head::{self, Name, Side};
+use crate::steps;
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
 pub const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
@@ -97,6 +98,7 @@ impl Cursor {
                 });
             }
             if kept != taken {
+                steps::count(skipped);
                 buf.copy_within(taken..taken + skipped, kept);
             }
             taken += skipped;
@@ -140,6 +142,7 @@ impl Cursor {
     fn read_syntax(&mut self, input: &[u8], side: Side) -> Result<usize, FramingError> {
         let mut rest = input;
         loop {
+            steps::count(1);
             (self.state, rest) = match (self.state, rest) {
                 (State::Refused(error), _) => return Err(error),
                 // Together they would be more than anybody counts; digits alone are no more than that.

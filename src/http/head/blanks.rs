@@ -3,6 +3,7 @@
 
 use super::grammar::is_token_byte;
 use super::{HeadScan, Side};
+use crate::steps;
 
 /// Takes the blanks between names and colons out of the response head at the front of `buf`, in place: what stands
 /// before them moves right, the head's end and all behind it stay. Returns where the head now begins; `None` where
@@ -16,6 +17,7 @@ pub fn close_up(buf: &mut [u8]) -> Option<usize> {
         let line = head.get(read..)?;
         let line_len = memchr::memchr(b'\n', line).map_or(line.len(), |at| at + 1);
         let (name, blanks) = blanks_at(line.get(..line_len)?);
+        steps::count(line_len);
         head.copy_within(read..read + name, written);
         head.copy_within(read + name + blanks..read + line_len, written + name);
         read += line_len;

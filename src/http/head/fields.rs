@@ -7,6 +7,7 @@ use std::ops::Deref;
 
 use super::seen::Seen;
 use super::{Field, Name, Side, name};
+use crate::steps;
 
 /// The field lines of a head in their order; as a slice, all of them.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +58,14 @@ impl Fields {
     /// The lines with this name, which is not [`Name::Other`].
     pub fn named(&self, name: Name) -> impl Iterator<Item = &Field> {
         let known = if self.has(name) { &*self.known } else { &[] };
+        steps::count(known.len());
         let lines = known.iter().filter_map(|&index| self.lines.get(index));
         lines.filter(move |field| field.name == name)
     }
 
     /// The lines with a name other than [`Name::Other`], and their indices.
     pub fn known(&self) -> impl Iterator<Item = (usize, &Field)> {
+        steps::count(self.known.len());
         let known = self.known.iter();
         known.filter_map(|&index| Some((index, self.lines.get(index)?)))
     }

@@ -6,6 +6,8 @@ use std::net::Ipv6Addr;
 
 use memchr::memchr;
 
+use crate::steps;
+
 use super::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
 
 /// The parts of a request line.
@@ -232,6 +234,7 @@ fn transfer_parameter(bytes: &[u8]) -> Option<&[u8]> {
 /// What follows the quoted string (RFC 9110, section 5.6.4) whose first quote has been read.
 fn behind_quotes(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
+        steps::count(1);
         rest = match rest {
             [b'"', behind @ ..] => return Some(behind),
             [b'\\', _, behind @ ..] => behind,
@@ -245,6 +248,7 @@ fn behind_quotes(mut rest: &[u8]) -> Option<&[u8]> {
 fn token(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|&byte| !is_token_byte(byte));
     let (token, rest) = bytes.split_at_checked(end.unwrap_or(bytes.len()))?;
+    steps::count(1 + token.len());
     (!token.is_empty()).then_some((token, rest))
 }
 
@@ -315,12 +319,14 @@ pub fn list_has(value: &[u8], token: &[u8]) -> bool {
 
 /// The elements of a comma-separated list without surrounding blanks, empty ones included.
 pub(in crate::http) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    steps::count(value.len());
     value.split(|&byte| byte == b',').map(trim)
 }
 
 /// Whether the bytes are a token (RFC 9110, section 5.6.2).
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
+    steps::count(bytes.len());
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }
 

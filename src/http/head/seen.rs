@@ -13,6 +13,7 @@ use memchr::memchr;
 
 use super::fields::Fields;
 use super::{Field, Name, Side, Span, name, offset};
+use crate::steps;
 
 /// The lines of the last heads of one side.
 #[derive(Clone)]
@@ -169,6 +170,7 @@ impl Kind {
         for field in fields {
             let from = self.bytes.len();
             let line = moved_back(field.line, offset(start)).of(section);
+            steps::count(line.len());
             if !may_be_credential(side, field, line) {
                 self.bytes.extend_from_slice(line);
             }
@@ -191,6 +193,7 @@ impl Line {
     /// What it is and what comes behind it, if it stands at the front of `rest`.
     fn at_front_of<'r>(&self, rest: &'r [u8], bytes: &[u8]) -> Option<(Field, &'r [u8])> {
         let kept = self.kept.of(bytes);
+        steps::count(1 + kept.len().min(rest.len()));
         let after = rest.strip_prefix(kept)?;
         (!kept.is_empty()).then_some((self.field, after))
     }
@@ -230,6 +233,7 @@ fn parse<'r>(rest: &'r [u8], alone: &mut Vec<u8>) -> Option<(Field, &'r [u8])> {
     if !line.ends_with(b"\r\n") {
         return None;
     }
+    steps::count(line.len());
     alone.clear();
     alone.extend_from_slice(line);
     alone.extend_from_slice(b"\r\n");

@@ -140,11 +140,12 @@ fn field_line() -> impl Strategy<Value = String> {
         Just("X-Forwarded-Proto".to_owned()),
         Just("Keep-Alive".to_owned()),
         Just("X-One".to_owned()),
+        "[A-Ca-c]",
         Just("Content-Length".to_owned()),
     ];
     let value = prop_oneof![
         4 => "[ -~]{0,40}".boxed(),
-        1 => "(([ A-Ca-c]|close|Keep-Alive|KEEP-ALIVE|cookie|x-one),?){0,4}".boxed(),
+        1 => "(([ A-Ca-c]|close|Keep-Alive|KEEP-ALIVE|cookie|x-one),?){0,12}".boxed(),
     ];
     (name, value).prop_map(|(name, value)| format!("{name}: {value}\r\n"))
 }
