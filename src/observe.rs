@@ -4,6 +4,7 @@
 pub mod counters;
 pub mod exposition;
 mod families;
+pub mod habits;
 pub mod histogram;
 pub mod slots;
 pub mod streams;

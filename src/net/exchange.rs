@@ -20,7 +20,7 @@ use crate::http::head::{HeadError, Name, RequestHead, Side};
 use crate::observe::{self, Ending, Phase};
 
 use super::asker::Asker;
-use super::connect::{self, ConnectError};
+use super::connect::ConnectError;
 use super::connection::{After, Connection};
 use super::ids::IdLine;
 use super::pool::Upstream;
@@ -29,6 +29,7 @@ use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
 use super::socket::{Received, is_scarce};
 use super::tls;
 use super::turns::Work;
+use super::warm::{self, Warm};
 
 /// An admitted request that lies in the scratch buffer.
 pub struct Opening<'a> {
@@ -220,7 +221,8 @@ impl Exchange {
         let request = scratch.plain.get(request).unwrap_or_default();
         let Some(mut upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
-            if provider.is_some_and(|provider| provider.warm > 0) {
+            let habit = self.gateway.slots.habit(self.provider);
+            if provider.is_some_and(|provider| provider.warm > 0) && habit.allows_more() {
                 observe::add(&counters.warm_misses, 1);
             }
             self.unsent.extend_from_slice(request);
@@ -334,7 +336,8 @@ impl Exchange {
         };
         let connected = {
             // Boxed, for it is large and every exchange would carry room for it.
-            let mut connect = Box::pin(connect::connect(&worker, provider));
+            let habit = gateway.slots.habit(self.provider);
+            let mut connect = Box::pin(warm::awaited(&worker, provider, habit));
             // A connect that is dropped has sent no request; what the client sends stays with the kernel.
             poll_fn(|cx| {
                 if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
@@ -368,7 +371,12 @@ impl Exchange {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
         connection.access.request_sent(self.up.cursor.is_done());
-        let mut upstream = Upstream::fresh(stream, self.provider, seat);
+        let mut upstream = Upstream::fresh(
+            stream,
+            self.provider,
+            seat,
+            gateway.slots.habit(self.provider),
+        );
         upstream.first_use();
         self.upstream = Some(upstream);
         Ok(())
@@ -685,6 +693,9 @@ impl Exchange {
             .worker
             .gateway()
             .index_of(&self.gateway, self.provider);
+        if self.response.upstream_closes() {
+            Warm::steps_back(&connection.worker, current, &upstream.habit);
+        }
         if sent
             && self.response.leaves_reusable()
             && let Some(provider) = current

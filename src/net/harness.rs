@@ -216,7 +216,10 @@ impl Session {
         let scratch = &mut *self.worker.scratch.borrow_mut();
         let seat = self.worker.pool.seat(provider, None);
         let seat = seat.ok_or(io::ErrorKind::Other)?;
-        let upstream = Upstream::fresh(stream, provider, seat);
+        let habit = self.worker.gateway().slots.habit(provider);
+        let mut upstream = Upstream::fresh(stream, provider, seat, habit);
+        // As one that a request has left there.
+        upstream.first_use();
         self.worker.pool.put(upstream, limit, scratch);
         Ok(theirs)
     }

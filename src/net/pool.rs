@@ -11,12 +11,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::observe::habits::Habit;
+
 use super::deadline::{Clock, Tick};
 use super::scratch::Scratch;
 use super::stream::Stream;
 
 /// Idle connections kept per provider and worker.
 const IDLE_MAX: usize = 1024;
+/// A provider that closes this soon behind an answer does so behind each.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// A connection to a provider, established.
 pub struct Upstream {
@@ -28,8 +32,12 @@ pub struct Upstream {
     pub reused: bool,
     /// Requests that went out on it.
     served: u32,
-    /// When it was put back.
+    /// Until when it is idle at most.
     idle_until: Option<Tick>,
+    /// If it ends before, the provider closes behind its answers.
+    young_until: Option<Tick>,
+    /// What its provider does with connections.
+    pub habit: Habit,
     /// What was sent is to arrive before the end.
     finished: bool,
     _seat: Seat,
@@ -47,13 +55,15 @@ impl Drop for Seat {
 impl Upstream {
     /// A connection that has carried nothing yet.
     #[must_use]
-    pub fn fresh(stream: Stream, provider: usize, seat: Seat) -> Box<Self> {
+    pub fn fresh(stream: Stream, provider: usize, seat: Seat, habit: Habit) -> Box<Self> {
         Box::new(Self {
             stream,
             provider,
             reused: false,
             served: 0,
             idle_until: None,
+            young_until: None,
+            habit,
             finished: false,
             _seat: seat,
         })
@@ -64,6 +74,13 @@ impl Upstream {
         let first = self.served == 0;
         self.served = self.served.saturating_add(1);
         first
+    }
+
+    /// It has ended while idle.
+    fn has_ended(&self, now: Tick) {
+        if self.served > 0 && self.young_until.is_some_and(|until| now < until) {
+            self.habit.closes();
+        }
     }
 
     /// Requests that went out on it.
@@ -146,10 +163,17 @@ impl Pool {
             let expired = upstream
                 .idle_until
                 .is_some_and(|until| until <= self.clock.now());
-            if !expired && upstream.stream.is_quiet(&mut scratch.cipher) {
+            if expired {
+                continue;
+            }
+            if upstream.stream.is_quiet(&mut scratch.cipher) {
                 upstream.reused = true;
+                if upstream.served > 0 {
+                    upstream.habit.persists();
+                }
                 return Some(upstream);
             }
+            upstream.has_ended(self.clock.now());
         }
         None
     }
@@ -159,9 +183,12 @@ impl Pool {
         let Some(keeper) = self.keeper.borrow().clone() else {
             return;
         };
-        upstream.idle_until = Some(self.clock.now().after(limit));
+        let now = self.clock.now();
+        upstream.idle_until = Some(now.after(limit));
+        upstream.young_until = Some(now.after(YOUNG));
         if !still_idle(&mut upstream, &mut Context::from_waker(&keeper), scratch) {
             // It has something to say already, which nobody asked for.
+            upstream.has_ended(now);
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -172,6 +199,13 @@ impl Pool {
             && stack.len() < IDLE_MAX
         {
             stack.push(upstream);
+        }
+    }
+
+    /// Closes the connections to `provider` that have not carried a request.
+    pub fn drop_unused(&self, provider: usize) {
+        if let Some(stack) = self.idle.borrow_mut().get_mut(provider) {
+            stack.retain(|upstream| upstream.served > 0);
         }
     }
 
@@ -239,7 +273,11 @@ impl Pool {
                 // A defect that a provider's bytes bring out costs their connection, as everywhere else.
                 let fenced = |upstream: &mut Box<Upstream>| {
                     let look = AssertUnwindSafe(|| still_idle(upstream, cx, scratch));
-                    catch_unwind(look).unwrap_or_default()
+                    let idle = catch_unwind(look).unwrap_or_default();
+                    if !idle {
+                        upstream.has_ended(self.clock.now());
+                    }
+                    idle
                 };
                 stack.retain_mut(fenced);
             }

@@ -94,6 +94,11 @@ impl Response {
         self.close_delimited || self.strip || self.is_tunnel()
     }
 
+    /// The upstream closes behind this response, or has.
+    pub(super) fn upstream_closes(&self) -> bool {
+        self.is_over() && (!self.keep_alive.persists() || self.close_delimited)
+    }
+
     /// Nothing of this response is left on the upstream connection, and it stays open.
     pub(super) fn leaves_reusable(&self) -> bool {
         self.is_over() && self.keep_alive.persists() && !self.surplus && !self.close_delimited

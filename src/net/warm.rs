@@ -4,16 +4,23 @@
 //! connections than `warm` are left, one is made in the background. It carries nothing until a request takes
 //! it, and is retired if none does for [`UNUSED_MAX`]: so it never sits at a provider that would close it, and
 //! is never probed.
+//!
+//! It may be in the way: a provider that serves one connection at a time would wait for a request on it while a request
+//! waits elsewhere. So none is made, and those that are there are closed, for a provider that closes behind its answers,
+//! until a connection has outlived one; and while a request has waited for [`LONG`] to be connected.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::config::Provider;
 use crate::gateway::Gateway;
+use crate::observe::habits::Habit;
 
-use super::connect::connect;
+use super::connect::{ConnectError, Connected, connect};
 use super::deadline::Tick;
 use super::pool::{self, Upstream};
 use super::worker::Worker;
@@ -23,6 +30,8 @@ use super::worker::Worker;
 pub const UNUSED_MAX: Duration = Duration::from_secs(8);
 /// How long after its last request a provider is kept warm.
 const LINGERING: Duration = Duration::from_secs(300);
+/// How long a request waits for a connection until others make room for it.
+const LONG: Duration = Duration::from_secs(1);
 /// How long a provider that could not be reached is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
@@ -32,13 +41,15 @@ pub struct Warm {
     providers: RefCell<Vec<State>>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct State {
     /// Kept warm until then; `None` before the first request.
     until: Option<Tick>,
     /// Not tried again before.
     not_before: Option<Tick>,
     connecting: bool,
+    /// The task that connects.
+    filling: Option<Waker>,
 }
 
 impl Warm {
@@ -46,7 +57,7 @@ impl Warm {
     pub fn used(&self, provider: usize, now: Tick) {
         let mut providers = self.providers.borrow_mut();
         if providers.len() <= provider {
-            providers.resize(provider + 1, State::default());
+            providers.resize_with(provider + 1, State::default);
         }
         if let Some(state) = providers.get_mut(provider) {
             state.until = Some(now.after(LINGERING));
@@ -59,8 +70,14 @@ impl Warm {
         let mut alive = false;
         for (index, provider) in gateway.config.providers.iter().enumerate() {
             let wanted = worker.warm.wanted(index, provider.warm, now);
-            alive |= wanted > 0;
-            if worker.pool.idle_count(index) < wanted && worker.warm.begin(index, now) {
+            if wanted == 0 {
+                continue;
+            }
+            alive = true;
+            let habit = gateway.slots.habit(index);
+            if !habit.allows_more() {
+                Self::give_up(worker, index);
+            } else if worker.pool.idle_count(index) < wanted && worker.warm.begin(index, now) {
                 monoio::spawn(fill(worker.clone(), gateway.clone(), index));
             }
         }
@@ -75,8 +92,7 @@ impl Warm {
 
     fn wanted(&self, provider: usize, configured: usize, now: Tick) -> usize {
         let providers = self.providers.borrow();
-        let state = providers.get(provider).copied().unwrap_or_default();
-        match state.until {
+        match providers.get(provider).and_then(|state| state.until) {
             Some(until) if now < until => configured,
             _ => 0,
         }
@@ -98,26 +114,60 @@ impl Warm {
         if let Some(state) = self.providers.borrow_mut().get_mut(provider) {
             state.connecting = false;
             state.not_before = not_before;
+            state.filling = None;
+        }
+    }
+
+    fn watch(&self, provider: usize, waker: &Waker) {
+        if let Some(state) = self.providers.borrow_mut().get_mut(provider) {
+            state.filling = Some(waker.clone());
+        }
+    }
+
+    /// An answer's end was its connection's; `provider` is the number that it has now, if it is still there.
+    pub fn steps_back(worker: &Worker, provider: Option<usize>, habit: &Habit) {
+        habit.closes();
+        if let Some(provider) = provider {
+            Self::give_up(worker, provider);
+        }
+    }
+
+    /// Closes what was made ahead, and what is being made.
+    fn give_up(worker: &Worker, provider: usize) {
+        worker.pool.drop_unused(provider);
+        let mut providers = worker.warm.providers.borrow_mut();
+        if let Some(waker) = { providers.get_mut(provider) }.and_then(|it| it.filling.take()) {
+            waker.wake();
         }
     }
 }
 
 /// Connects to a provider and puts the connection into the pool.
 async fn fill(worker: Rc<Worker>, gateway: Rc<Gateway>, provider: usize) {
-    let connected = attempt(&worker, &gateway, provider).await;
+    let habit = gateway.slots.habit(provider);
+    let connected = attempt(&worker, &gateway, provider, &habit).await;
     // A reload meanwhile may have moved or removed the provider.
     let current = worker.gateway().index_of(&gateway, provider);
     let now = worker.clock.now();
-    let failed = connected.is_none().then(|| now.after(AFTER_FAILURE));
-    worker.warm.ended(current.unwrap_or(provider), failed);
-    if let (Some(mut upstream), Some(current)) = (connected, current) {
+    // Where it was given up there is nothing wrong, unless somebody needed the place.
+    let failed = connected.is_none() && (habit.allows_more() || habit.is_awaited());
+    let not_before = failed.then(|| now.after(AFTER_FAILURE));
+    worker.warm.ended(current.unwrap_or(provider), not_before);
+    if let (Some(mut upstream), Some(current)) = (connected, current)
+        && habit.allows_more()
+    {
         upstream.provider = current;
         let scratch = &mut *worker.scratch.borrow_mut();
         worker.pool.put(upstream, UNUSED_MAX, scratch);
     }
 }
 
-async fn attempt(worker: &Rc<Worker>, gateway: &Gateway, index: usize) -> Option<Box<Upstream>> {
+async fn attempt(
+    worker: &Rc<Worker>,
+    gateway: &Gateway,
+    index: usize,
+    habit: &Habit,
+) -> Option<Box<Upstream>> {
     let (provider, _) = gateway.provider(index)?;
     let limit = gateway.config.limits.upstream_connections;
     let current = worker.gateway().index_of(gateway, index)?;
@@ -127,11 +177,47 @@ async fn attempt(worker: &Rc<Worker>, gateway: &Gateway, index: usize) -> Option
     let mut connect = Box::pin(connect(worker, provider));
     let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(connected.ok()),
-        Poll::Pending => deadline.poll(cx).map(|()| None),
+        Poll::Pending if !habit.allows_more() => Poll::Ready(None),
+        Poll::Pending => {
+            let current = worker.gateway().index_of(gateway, index);
+            worker.warm.watch(current.unwrap_or(index), cx.waker());
+            deadline.poll(cx).map(|()| None)
+        }
     });
     let connected = connected.await?;
     if gateway.config.metrics.are_wanted() {
         connected.count(worker.counters().provider(gateway.slots.of(index)));
     }
-    Some(Upstream::fresh(connected.stream, index, seat))
+    Some(Upstream::fresh(
+        connected.stream,
+        index,
+        seat,
+        habit.clone(),
+    ))
+}
+
+/// Connects for a request that waits for it, which is known to all workers once it takes [`LONG`].
+///
+/// # Errors
+/// As [`connect`].
+///
+/// # Cancel safety
+/// As there.
+pub async fn awaited(
+    worker: &Worker,
+    provider: &Provider,
+    habit: Habit,
+) -> Result<Connected, ConnectError> {
+    let long = worker.clock.register();
+    long.set(LONG);
+    let mut waiting = None;
+    let mut connect = pin!(connect(worker, provider));
+    poll_fn(|cx| {
+        let connected = connect.as_mut().poll(cx);
+        if connected.is_pending() && waiting.is_none() && long.poll(cx).is_ready() {
+            waiting = Some(habit.waits());
+        }
+        connected
+    })
+    .await
 }

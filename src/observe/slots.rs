@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use super::habits::{Habit, Habits};
+
 /// Providers with figures of their own; all beyond share the last.
 pub const SLOTS_MAX: usize = 256;
 /// The slot of requests that go to no provider, and its label.
@@ -17,6 +19,8 @@ pub struct Slots {
     names: Arc<[Box<str>]>,
     /// By a provider's number.
     of: Arc<[usize]>,
+    /// By slot.
+    habits: Habits,
 }
 
 impl Slots {
@@ -39,6 +43,7 @@ impl Slots {
         Self {
             names: names.into(),
             of,
+            habits: self.habits.clone(),
         }
     }
 
@@ -46,6 +51,12 @@ impl Slots {
     #[must_use]
     pub fn of(&self, provider: usize) -> usize {
         self.of.get(provider).copied().unwrap_or_default()
+    }
+
+    /// What a provider does with connections.
+    #[must_use]
+    pub fn habit(&self, provider: usize) -> Habit {
+        self.habits.of(self.of(provider))
     }
 
     /// The name of a slot.

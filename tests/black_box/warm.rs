@@ -3,10 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::support::{Rig, Sides, Wire, get, ok};
+use crate::support::{Rig, Setup, Sides, Upstream, Wire, get, ok, post, response, tls};
 
 const TLS: Sides = Sides {
     client: false,
@@ -123,6 +123,101 @@ fn without_traffic_or_wish_there_is_none() {
     }
 }
 
+/// A server that serves one connection after the other, on a thread of its own, for so many requests. Before it
+/// answers it gives others the time to come in between.
+fn one_at_a_time(upstream: Upstream, requests: usize) -> JoinHandle<usize> {
+    thread::spawn(move || {
+        let (mut served, mut unused) = (0, 0);
+        while served < requests {
+            let mut wire = upstream.accept();
+            let _ = wire.handshake();
+            match wire.try_request() {
+                Ok(_) => {
+                    upstream.waits_for(Duration::from_millis(300));
+                    wire.send(response("200 OK", &["Connection: close"], "fine"));
+                    served += 1;
+                }
+                Err(_) => unused += 1,
+            }
+            wire.close();
+        }
+        unused
+    })
+}
+
+#[test]
+fn what_is_made_ahead_never_blocks_a_server_of_one_connection() {
+    let upstream = Upstream::listen_tls(tls::server_config(&tls::pki().server));
+    let setup = Setup::new().base(&format!("{}/v1", upstream.url()));
+    let gateway = setup
+        .env("SLUICEGATE_WARM", "1")
+        .env("SLUICEGATE_WORKERS", "2")
+        .start();
+    let server = one_at_a_time(upstream, 8);
+    for _ in 0..8 {
+        // Each on a connection of its own, so that both workers have some.
+        let mut client = gateway.connect();
+        client.send(post("/p/openai/chat/completions", "content"));
+        let got = client.response();
+        assert_eq!((got.status(), &*got.text()), (200, "fine"));
+    }
+    // Before the first answer nobody could know.
+    let unused = server.join().unwrap();
+    assert!(unused <= 1, "{unused}");
+}
+
+/// No connection comes for ten looks of the gateway at its pool.
+#[track_caller]
+fn none_comes(rig: &Rig, what: &str) {
+    assert!(!rig.upstream.waits_for(Duration::from_secs(1)), "{what}");
+}
+
+#[test]
+fn none_is_made_ahead_where_the_provider_closes_behind_its_answers() {
+    for says in [true, false] {
+        let rig = warm(TLS, 1);
+        let close: &[&str] = if says { &["Connection: close"] } else { &[] };
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/warm/first"));
+        // Nobody could know yet.
+        let mut ahead = rig.upstream.accept();
+        let _ = ahead.handshake();
+        peer.send(response("200 OK", close, "first"));
+        peer.close();
+        assert_eq!(client.response().text(), "first");
+        // It is given up at once.
+        assert_eq!(ahead.take_all().0, b"", "{says}");
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/warm/second"));
+        none_comes(&rig, "a second one");
+        // And there is a way back: a connection that outlives an answer.
+        peer.send(ok("second"));
+        assert_eq!(client.response().text(), "second");
+        none_comes(&rig, "one beside an idle one");
+        client.send(get("/p/warm/third"));
+        peer.request();
+        let mut ahead = rig.upstream.accept();
+        ahead.handshake().unwrap();
+    }
+}
+
+#[test]
+fn one_that_is_being_made_ahead_makes_room_for_a_request() {
+    let rig = Rig::on(TLS, |setup| {
+        let setup = setup.env("SLUICEGATE_WARM", "1");
+        setup.toml("[timeouts]\nconnect = 60\n")
+    });
+    let (_busy, _peer, _) = rig.exchange(&get("/p/openai/first"));
+    // Nobody speaks TLS with it.
+    let mut ahead = rig.upstream.accept();
+    let mut client = rig.client();
+    client.send(get("/p/openai/second"));
+    let mut late = rig.upstream.accept();
+    ahead.below_tls();
+    ahead.wait_for_close();
+    late.request();
+    late.send(ok("late"));
+    assert_eq!(client.response().text(), "late");
+}
+
 /// Passes bytes on after this long, both ways.
 fn delayed(to: SocketAddr, delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -170,15 +265,14 @@ fn wait(time: Duration) {
 #[ignore = "a measurement"]
 fn a_distant_provider_is_near_after_a_pause() {
     let took = [0, 1].map(|count| {
-        let upstream = crate::support::Scripted::echo_as(Some(crate::support::tls::server_config(
-            &crate::support::tls::pki().server,
-        )));
+        let upstream =
+            crate::support::Scripted::echo_as(Some(tls::server_config(&tls::pki().server)));
         let url = upstream.url();
         let (_, port) = url.rsplit_once(':').unwrap();
         let port: u16 = port.split('/').next().unwrap().parse().unwrap();
         let near = SocketAddr::from(([127, 0, 0, 1], port));
         let far = delayed(near, Duration::from_millis(20));
-        let gateway = crate::support::Setup::new()
+        let gateway = Setup::new()
             .toml(&format!(
                 "[providers.far]\ntype = \"openai\"\nbase_url = \"https://localhost:{}\"\n\
                  credential = \"none\"\nwarm = {count}\nidle_upstream = \"1s\"\n",

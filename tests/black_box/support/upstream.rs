@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ServerConfig;
@@ -87,10 +88,7 @@ impl Upstream {
     /// The next connection.
     #[track_caller]
     pub(crate) fn accept(&self) -> Wire {
-        assert!(
-            self.waiting(PATIENCE.as_secs()),
-            "no connection to the upstream"
-        );
+        assert!(self.waits_for(PATIENCE), "no connection to the upstream");
         let (socket, _) = self.listener.accept().unwrap();
         Wire::new(socket, self.tls.as_ref().map(tls::server))
     }
@@ -110,7 +108,14 @@ impl Upstream {
 
     /// Whether a connection waits to be accepted.
     pub(crate) fn has_connection(&self) -> bool {
-        self.waiting(0)
+        self.waits_for(Duration::ZERO)
+    }
+
+    /// Whether a connection comes within this time.
+    pub(crate) fn waits_for(&self, time: Duration) -> bool {
+        let timeout = Timespec::try_from(time).unwrap();
+        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+        poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 
     /// Takes the waiting connections, and asserts that no byte came on any of them.
@@ -120,15 +125,6 @@ impl Upstream {
             let wire = self.accept();
             assert!(!wire.readable_now(), "bytes were sent upstream");
         }
-    }
-
-    fn waiting(&self, secs: u64) -> bool {
-        let timeout = Timespec {
-            tv_sec: secs.try_into().unwrap(),
-            tv_nsec: 0,
-        };
-        let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
-        poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 }
 
