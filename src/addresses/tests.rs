@@ -1,3 +1,5 @@
+//! Ages, doubts and orders of addresses, with times handed in.
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
