@@ -5,7 +5,8 @@
 //! waits, and one wait for everything that could let it move more. Nothing is in flight while it waits, so
 //! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
 
-use std::cell::RefCell;
+mod spares;
+
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,6 +31,8 @@ use super::socket::{Received, is_scarce};
 use super::tls;
 use super::turns::Work;
 use super::warm::{self, Warm};
+
+pub use spares::Spares;
 
 /// An admitted request that lies in the scratch buffer.
 pub struct Opening<'a> {
@@ -70,45 +73,6 @@ pub(super) struct Upload {
     pub(super) cursor: Cursor,
     /// The upstream takes no more of it.
     pub(super) refused: bool,
-}
-
-/// Boxes of exchanges that have ended, for those to come: so a request allocates nothing.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "boxes move between here and the tasks")]
-pub struct Spares(RefCell<Vec<Box<Exchange>>>);
-
-/// Boxes kept; more exchanges than that at once are worth an allocation.
-const SPARES_MAX: usize = 64;
-
-impl Spares {
-    fn fill(&self, exchange: Exchange) -> Box<Exchange> {
-        match self.0.borrow_mut().pop() {
-            Some(mut spare) => {
-                *spare = exchange;
-                spare
-            }
-            None => Box::new(exchange),
-        }
-    }
-
-    /// What the exchange held is let go; `gateway` is the configuration in force.
-    fn keep(&self, mut exchange: Box<Exchange>, gateway: Rc<Gateway>) {
-        exchange.gateway = gateway;
-        exchange.upstream = None;
-        exchange.unsent = Vec::new();
-        exchange.replay = None;
-        exchange.response = Response::new(false);
-        drop(exchange.lease.take());
-        let mut spares = self.0.borrow_mut();
-        if spares.len() < SPARES_MAX {
-            spares.push(exchange);
-        }
-    }
-
-    /// Lets go of the configuration that they still hold.
-    pub fn clear(&self) {
-        self.0.take();
-    }
 }
 
 /// What trying to move bytes in one direction came to.
