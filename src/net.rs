@@ -17,6 +17,7 @@ pub mod connect;
 pub mod connection;
 pub mod deadline;
 pub mod driver;
+pub mod ending;
 pub mod exchange;
 pub mod hangup;
 #[cfg(fuzzing)]

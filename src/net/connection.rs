@@ -1,10 +1,9 @@
-//! One client connection: request heads, pipelining, what is answered without a provider, and how the
-//! connection goes on or ends.
+//! One client connection: request heads, pipelining, what is answered without a provider. How it goes on behind an answer
+//! or ends is in `ending`.
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use crate::admission::{self, Admission, Decision, Now, Request};
 use crate::error::{ErrorResponse, Fault, Scarce};
@@ -49,7 +48,7 @@ pub struct Connection {
     answering: bool,
     /// Held while an admitted request is under way, until its answer is with the kernel or cut; not while one of
     /// the gateway's own is on its way.
-    busy: Option<Busy>,
+    pub(super) busy: Option<Busy>,
     /// The request under way.
     pub(super) access: Access,
     pub(super) peer: Peer,
@@ -103,13 +102,6 @@ enum Awaited {
     Rest,
 }
 
-/// Most bytes of unwanted content that are read to keep a connection usable.
-const DISCARD_BYTES_MAX: usize = 64 * 1024;
-/// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_IDLE: Duration = Duration::from_secs(2);
-/// How long a client may take for an answer of the gateway's own.
-const TAKEN_MAX: Duration = Duration::from_secs(10);
 /// Most bytes read behind a message while its answer is under way.
 const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 
@@ -250,7 +242,7 @@ impl Connection {
     }
 
     /// Whether bytes came before the deadline.
-    async fn readable_in_time(&mut self) -> bool {
+    pub(super) async fn readable_in_time(&mut self) -> bool {
         poll_fn(|cx| {
             if self.client.poll_readable(cx).is_ready() {
                 return Poll::Ready(true);
@@ -474,26 +466,6 @@ impl Connection {
         after
     }
 
-    /// How the connection goes on behind an answer of our own. A client that waits for a 100 may send its
-    /// content or not: nobody can tell where its next request would begin.
-    pub(super) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
-        if !asker.persists || self.worker.is_draining() {
-            return After::Close {
-                linger: !cursor.is_done(),
-            };
-        }
-        if cursor.is_done() {
-            return After::Persist;
-        }
-        let too_long = cursor
-            .remaining()
-            .is_some_and(|left| left > DISCARD_BYTES_MAX as u64);
-        if asker.expects_continue || too_long {
-            return After::Close { linger: true };
-        }
-        After::Discard(cursor)
-    }
-
     /// Sends an error of the gateway's own.
     pub(super) fn send_error(&mut self, fault: &Fault, asker: &Asker) {
         self.busy = None;
@@ -535,163 +507,6 @@ impl Connection {
         self.access.answered(status);
         let _ = self.client.send(&out);
         after
-    }
-
-    /// Brings the connection to where the next request can begin, or to its end; says which.
-    async fn settle(&mut self, after: After) -> bool {
-        match after {
-            After::Drop => false,
-            After::Persist => self.flushed().await,
-            After::Discard(cursor) => {
-                let flushed = self.flushed().await;
-                self.busy = None;
-                // Boxed: rare, and large for the room that every connection would have to carry.
-                if flushed && Box::pin(self.discard(cursor)).await {
-                    return true;
-                }
-                self.close(true).await;
-                false
-            }
-            After::Close { linger } => {
-                self.close(linger).await;
-                false
-            }
-            After::Truncate { reset } => {
-                self.truncate(reset);
-                false
-            }
-        }
-    }
-
-    /// Cuts the connection. Whoever has not taken what there was by now does not get it: there is no end to wait
-    /// for, and a client that does not read would hold what it has for as long as it likes.
-    fn truncate(&mut self, reset: bool) {
-        let mut nobody = Context::from_waker(Waker::noop());
-        match self.client.poll_flush(&mut nobody) {
-            Poll::Ready(Ok(())) if reset => self.client.fail(),
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) | Poll::Pending => self.client.abort(),
-        }
-    }
-
-    /// Ends the connection in order; see [`After::Close`].
-    async fn close(&mut self, linger: bool) {
-        let sent = self.sent().await;
-        self.busy = None;
-        if !sent {
-            return;
-        }
-        self.client.succeed();
-        // Under TLS the last record has to be with the kernel before the FIN.
-        self.client.close_notify();
-        if self.sent().await {
-            self.client.shutdown();
-            let another = !self.carry.is_empty() || self.client.is_amid_record();
-            if linger || another || self.client.has_unread() {
-                self.linger().await;
-            }
-        }
-    }
-
-    /// As [`flushed`](Self::flushed), before the connection ends: a client that has not taken everything must
-    /// not take what it has for the whole.
-    async fn sent(&mut self) -> bool {
-        let flushed = self.flushed().await;
-        if !flushed {
-            self.client.abort();
-        }
-        flushed
-    }
-
-    /// Waits until the client has taken everything; false when it has not in time or has left. What comes from a
-    /// provider may take as long as any content, and no longer than the request; an answer of the gateway's own
-    /// has [`TAKEN_MAX`], and ends with a drain.
-    async fn flushed(&mut self) -> bool {
-        if self.client.is_flushed() {
-            return true;
-        }
-        let own = self.busy.is_none();
-        self.deadline.set(match own {
-            true => TAKEN_MAX,
-            false => self.worker.gateway().config.timeouts.body_idle,
-        });
-        poll_fn(|cx| {
-            match self.client.poll_flush(cx) {
-                Poll::Ready(flushed) => return Poll::Ready(flushed.is_ok()),
-                Poll::Pending if self.client.has_sent() && !own => self.deadline.renew(),
-                Poll::Pending => {}
-            }
-            if self.poll_left(cx).is_ready() || (own && self.worker.is_stopping()) {
-                return Poll::Ready(false);
-            }
-            self.budget.renew();
-            self.deadline.poll(cx).map(|()| false)
-        })
-        .await
-    }
-
-    /// Reads the rest of unwanted content; false when it is too long, malformed or too slow.
-    async fn discard(&mut self, mut cursor: Cursor) -> bool {
-        let gateway = self.worker.gateway();
-        self.deadline.set(gateway.config.timeouts.request_header);
-        let mut left = DISCARD_BYTES_MAX;
-        while !cursor.is_done() {
-            match self.discard_once(&mut cursor) {
-                Ok(0) if !self.readable_in_time().await => return false,
-                Ok(taken) if taken <= left => left -= taken,
-                _ => return false,
-            }
-            self.budget.spend(Work::Look, 0);
-            self.rest_if_spent().await;
-        }
-        true
-    }
-
-    /// One receive; how much of it was unwanted content.
-    fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
-        let worker = self.worker.clone();
-        let scratch = &mut *worker.scratch.borrow_mut();
-        let room = scratch
-            .plain
-            .get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)
-            .ok_or(())?;
-        match self.client.recv(room, &mut scratch.cipher) {
-            Ok(Received::Pending) => Ok(0),
-            Ok(Received::Data(n)) => {
-                let bytes = room.get(..n).unwrap_or_default();
-                let advance = cursor.advance(bytes, Side::Request).map_err(|_| ())?;
-                self.budget.spend(Work::Piece, n);
-                let behind = bytes.get(advance.taken..);
-                self.carry.extend(behind.unwrap_or_default());
-                Ok(advance.taken)
-            }
-            Ok(Received::Eof) | Err(_) => Err(()),
-        }
-    }
-
-    /// Reads and forgets until the client ends or its time is over.
-    async fn linger(&mut self) {
-        self.deadline.limit(Some(LINGER));
-        loop {
-            self.deadline.set(LINGER_IDLE);
-            let received = {
-                let worker = self.worker.clone();
-                let scratch = &mut *worker.scratch.borrow_mut();
-                let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
-                    return;
-                };
-                self.client.recv(room, &mut scratch.cipher)
-            };
-            match received {
-                Ok(Received::Data(n)) => self.budget.spend(Work::Piece, n),
-                Ok(Received::Pending) => self.budget.spend(Work::Look, 0),
-                Ok(Received::Eof) | Err(_) => return,
-            }
-            self.rest_if_spent().await;
-            if self.deadline.is_over() || !self.readable_in_time().await {
-                return;
-            }
-        }
     }
 
     /// Ready once the client has closed or reset, whatever it had sent before.
