@@ -10,6 +10,7 @@ mod dotenv;
 mod egress;
 mod file;
 pub mod keys;
+mod listeners;
 mod origin;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -18,6 +19,7 @@ mod provider;
 mod resolve;
 mod secret;
 mod source;
+mod syntax;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -75,6 +77,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// What is in force and can hardly be meant so. None of it holds a secret.
     pub warnings: Vec<ConfigError>,
+    /// Why not all addresses can be listened on; of no account where a service manager has opened others.
+    pub listen_conflict: Option<ConfigError>,
 }
 
 impl Config {

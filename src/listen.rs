@@ -242,11 +242,14 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether a process that has ended left this socket behind: nobody listens on it. A file of another kind
-/// refuses connections too, and is somebody's.
+/// Whether a process that has ended left this socket behind: nobody listens on it.
+///
+/// # Errors
+/// A file of another kind refuses connections too, and is somebody's.
 fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Ok(false);
+        let message = "there is a file that is no socket; expected a socket, or nothing there";
+        return Err(io::Error::other(message));
     }
     let probe = stream_socket(AddressFamily::UNIX)?;
     Ok(rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))

@@ -13,6 +13,8 @@ use sluicegate::listen::{self, Listener};
 use sluicegate::manual;
 use sluicegate::net::tls_config;
 use sluicegate::output::{fail, print, tell};
+use sluicegate::preflight;
+use sluicegate::read;
 use sluicegate::server::{Loaded, Server, StartError};
 use sluicegate::signals;
 use sluicegate::top::{self, TopArguments};
@@ -139,7 +141,7 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
         env: std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
             .collect(),
-        read: &|path| std::fs::read(path),
+        read: &read::settings,
         file: file.map(Into::into),
         terminal: io::stderr().is_terminal(),
     };
@@ -147,7 +149,11 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
 }
 
 fn check(file: Option<&Path>) -> ExitCode {
-    let checked = load(file).and_then(|(config, _)| tls_config::load(&config).map(|_| config));
+    let checked = load(file).and_then(|(config, _)| {
+        tls_config::load(&config)?;
+        preflight::check(&config)?;
+        Ok(config)
+    });
     match checked {
         Ok(config) => {
             for warning in &config.warnings {

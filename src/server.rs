@@ -23,6 +23,7 @@ use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
+use crate::preflight;
 use crate::signals::{self, Request};
 use crate::visitors::Visitors;
 use crate::watch::{self, Entries, Watch};
@@ -133,6 +134,8 @@ impl Server {
         let slots = Slots::default();
         let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
+        let activated = inherited.iter().any(|listener| listener.asked.is_none());
+        preflight::at_start(&config, activated).map_err(StartError::Configuration)?;
         let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::keys::{self, ManagedKey};
+use crate::read;
 
 /// The entries of a keys file; workers and watch share them.
 pub type Entries = Arc<[ManagedKey]>;
@@ -27,7 +28,7 @@ const YOUNG: Duration = Duration::from_secs(2);
 /// Names the file, and the entry that cannot be used.
 pub fn read_keys(path: &Path) -> Result<Entries, String> {
     let from = path.display().to_string();
-    let content = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let (content, _) = read::keys(path).map_err(|error| unreadable(path, &error))?;
     let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
     Ok(keys.into())
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::ConfigError;
+use super::syntax::syntax;
 
 /// A whole file.
 #[derive(Default, serde::Deserialize)]
@@ -198,63 +199,6 @@ pub(super) fn parse<'e>(
     table
         .try_into()
         .map_err(|error: toml::de::Error| syntax(path, "", &error))
-}
-
-/// Names file and line of what the TOML parser refuses.
-pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
-    // The library's own rendering quotes the line, which may hold a secret.
-    let before = error.span().and_then(|span| content.get(..span.start));
-    let from = before.map_or_else(
-        || path.to_owned(),
-        |before| format!("{path} line {}", before.matches('\n').count() + 1),
-    );
-    let key = error.span().map_or_else(String::new, |span| {
-        // The key itself is what was found twice.
-        let twice = error.message() == "duplicate key";
-        let behind = content.get(span.start..).filter(|_| twice);
-        let sign = behind.and_then(|behind| behind.find('='));
-        key_at(
-            content,
-            sign.map_or(span.start, |sign| span.start + sign + 1),
-        )
-    });
-    ConfigError::new(&from, &key, without_value(error.message()))
-}
-
-/// The key whose value begins at `at`, with its table's name; nothing where the line is no plain `key = value`.
-fn key_at(content: &str, at: usize) -> String {
-    let before = content.get(..at).unwrap_or_default();
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let Some((key, _)) = line.split_once('=') else {
-        return String::new();
-    };
-    let mut headers = before
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'))
-        // As in `[[key]]`.
-        .map(|name| name.trim_matches(['[', ']']));
-    let table = headers.next_back().unwrap_or_default();
-    let name = [table, key.trim()].join(".");
-    let name = name.trim_start_matches('.');
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if name.bytes().all(plain) {
-        name.to_owned()
-    } else {
-        String::new()
-    }
-}
-
-/// What was expected, without what was found: that may be a secret in the wrong place.
-fn without_value(message: &str) -> String {
-    if !message.starts_with("invalid ") {
-        return message.to_owned();
-    }
-    match message.rsplit_once(", expected ") {
-        Some((_, expected)) if expected.starts_with("struct ") => "expected a table".to_owned(),
-        Some((_, "i64")) => "expected a whole number".to_owned(),
-        Some((_, expected)) => format!("expected {expected}"),
-        None => "expected another value".to_owned(),
-    }
 }
 
 fn expand<'e>(

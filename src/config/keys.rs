@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::ConfigError;
-use super::file::syntax;
+use super::syntax::syntax;
 use super::value;
 use crate::policy::Rules;
 
@@ -314,7 +314,10 @@ mod tests {
         let digest = "ab".repeat(32);
         let head = format!("[[key]]\nid = \"a\"\nsha256 = \"{digest}\"\n");
         for (line, message) in [
-            ("name = 1", "f line 4: key.name: expected a string"),
+            (
+                "name = 1",
+                "f line 4: key.name: expected a string in quotes",
+            ),
             (
                 "streams = 'x'",
                 "f line 4: key.streams: expected a whole number",

@@ -14,7 +14,8 @@ use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
-    Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, provider, tcp, value,
+    Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, listeners, provider,
+    tcp, value,
 };
 
 /// Longer than that, polling is a core burnt for nothing.
@@ -52,13 +53,16 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
     };
     let providers = provider::resolve(sources, env, tables, &passthrough.kinds)?;
     let auth = resolver.auth(&file.auth)?;
+    let server = resolver.server(&file.server, &auth)?;
+    let metrics = resolver.metrics(file.metrics)?;
     Ok(Config {
-        server: resolver.server(&file.server, &auth)?,
+        listen_conflict: resolver.listen_conflict(&server.listen, &metrics.listen),
+        server,
         auth,
         passthrough,
         limits: resolver.limits(&file.limits)?,
         timeouts: resolver.timeouts(&file.timeouts)?,
-        metrics: resolver.metrics(file.metrics)?,
+        metrics,
         log: resolver.log(sources, &file.log)?,
         tcp: tcp::resolve(&from, &file.tcp)?,
         address_age: resolver.address_age(&file.upstream)?,
@@ -199,6 +203,19 @@ impl Resolver<'_> {
             cors_origins: self.cors_origins(table)?,
             tls: self.tls(table.tls.as_ref())?,
         })
+    }
+
+    fn listen_conflict(&self, server: &[Listen], metrics: &[Listen]) -> Option<ConfigError> {
+        let (for_metrics, message) = listeners::conflict(server, metrics)?;
+        if for_metrics {
+            return Some(ConfigError::new(self.from, "metrics.listen", message));
+        }
+        let variable = "SLUICEGATE_LISTEN";
+        let (key, from) = match self.env.located(variable) {
+            Some((_, from)) => (variable, from),
+            None => ("server.listen", self.from.to_owned()),
+        };
+        Some(ConfigError::new(&from, key, message))
     }
 
     /// A bad value in the file is an error also where the environment has others.

@@ -87,6 +87,7 @@ mod sequence;
 mod settings;
 mod signals;
 mod smuggling;
+mod startable;
 mod streaming;
 mod succession;
 mod timeouts;
