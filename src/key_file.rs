@@ -1,19 +1,22 @@
-//! Changes the keys file: under a lock, and so that a crash at any moment leaves the old file or the new one.
+//! Changes the keys file: under a lock, and so that a crash at any moment leaves the old file or the new one; where
+//! it cannot be replaced, the new one is beside it until it is in its place.
 //!
 //! What a person wrote into it stays as it is, comments included.
 
+mod lock;
+mod place;
+
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use crate::config::keys::{self, ManagedKey};
+use crate::read;
+use lock::{LOCK_TIME, Lock};
+use place::Place;
 
 /// A keys file that nobody else changes through this module while this exists.
 pub struct KeyFile {
@@ -21,10 +24,12 @@ pub struct KeyFile {
     path: PathBuf,
     /// For messages.
     shown: String,
-    /// The folder, open and locked.
-    folder: OwnedFd,
+    /// Held until the change is done.
+    _lock: Lock,
     /// As it was found; `None` where there is none yet.
-    found: Option<fs::Metadata>,
+    found: Option<Metadata>,
+    /// What it held then.
+    before: String,
     document: DocumentMut,
 }
 
@@ -74,25 +79,29 @@ impl KeyFile {
             }
             Err(error) => return Err(failed(error)),
         };
-        let folder = lock(folder_of(&path), waiting)
-            .map_err(|error| format!("{}: {error}", folder_of(&path).display()))?;
-        let (content, found) = match File::open(&path) {
-            Ok(file) => {
-                let found = file.metadata().map_err(failed)?;
-                (io::read_to_string(file).map_err(failed)?, Some(found))
-            }
+        let lock = Lock::take(&path, LOCK_TIME, waiting)?;
+        let (before, found) = match read::keys(&path) {
+            Ok((content, found)) => (content, Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Create => {
                 (String::new(), None)
             }
             Err(error) => return Err(failed(error)),
         };
-        keys::parse(&content, &shown).map_err(|error| error.to_string())?;
-        let document = parse(&content, &shown)?;
+        let parsed = keys::parse(&before, &shown).map_err(|error| error.to_string());
+        parsed.map_err(|error| match beside(&path, ".new") {
+            draft if draft.exists() => format!(
+                "{error}; a command was cut off as it wrote it, and {} is what it was to be",
+                draft.display()
+            ),
+            _ => error,
+        })?;
+        let document = parse(&before, &shown)?;
         Ok(Self {
             path,
             shown,
-            folder,
+            _lock: lock,
             found,
+            before,
             document,
         })
     }
@@ -174,73 +183,23 @@ impl KeyFile {
     /// Puts what was changed in the place of the file, all of it or nothing.
     ///
     /// # Errors
-    /// The file is as it was then.
+    /// The file is as it was then, or the message says otherwise.
     pub fn write(self) -> Result<(), String> {
+        self.write_by(|from, to| fs::rename(from, to))
+    }
+
+    fn write_by(self, rename: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), String> {
         // A file that the gateway would not read is never written.
         self.read()?;
-        let draft = self.draft();
-        self.write_draft(&draft).map_err(|error| {
-            let _ = fs::remove_file(&draft);
-            format!("{}: cannot write it: {error}", self.shown)
-        })
-    }
-
-    fn write_draft(&self, draft: &Path) -> io::Result<()> {
-        // Left by a command that was killed: whoever holds the lock is the only one who writes it.
-        match fs::remove_file(draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let options = { OpenOptions::new() }
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .clone();
-        let mut file = options.open(draft)?;
-        file.write_all(self.document.to_string().as_bytes())?;
-        if let Some(found) = &self.found {
-            keep_owner_and_mode(&file, found)?;
-        }
-        file.sync_all()?;
-        self.check_unchanged()?;
-        fs::rename(draft, &self.path)?;
-        // Without this the new name may be lost with the power, the file's content not.
-        match rustix::fs::fsync(&self.folder) {
-            // Some file systems cannot, and none of them promises anything.
-            Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
-            synced => Ok(synced?),
-        }
-    }
-
-    /// Who edits the file by hand holds no lock.
-    fn check_unchanged(&self) -> io::Result<()> {
-        let look = |found: &fs::Metadata| {
-            let (modified, changed) = (found.mtime_nsec(), found.ctime_nsec());
-            (
-                found.dev(),
-                found.ino(),
-                found.len(),
-                found.mtime(),
-                modified,
-                changed,
-            )
+        let place = Place {
+            path: &self.path,
+            draft: &beside(&self.path, ".new"),
+            found: self.found.as_ref(),
+            before: self.before.as_bytes(),
         };
-        let now = match fs::metadata(&self.path) {
-            Ok(now) => Some(now),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        match now.as_ref().map(look) == self.found.as_ref().map(look) {
-            true => Ok(()),
-            false => Err(io::Error::other("it was changed meanwhile; try again")),
-        }
-    }
-
-    fn draft(&self) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(".new");
-        folder_of(&self.path).join(name)
+        place
+            .put(self.document.to_string().as_bytes(), rename)
+            .map_err(|error| format!("{}: cannot write it: {error}", self.shown))
     }
 
     fn entry(&mut self, id: &str) -> Result<&mut Table, String> {
@@ -289,34 +248,12 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Locks the folder, not the file: that is replaced, and whoever waits would get hold of the old one.
-fn lock(folder: &Path, waiting: impl FnOnce()) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => {
-            waiting();
-            rustix::io::retry_on_intr(|| flock(&folder, FlockOperation::LockExclusive))?;
-        }
-        locked => locked?,
-    }
-    Ok(folder)
-}
-
-/// A gateway that may read the file can read the new one too, and nobody else.
-fn keep_owner_and_mode(file: &File, found: &fs::Metadata) -> io::Result<()> {
-    let new = file.metadata()?;
-    if (new.uid(), new.gid()) != (found.uid(), found.gid()) {
-        let (uid, gid) = (
-            rustix::fs::Uid::from_raw(found.uid()),
-            rustix::fs::Gid::from_raw(found.gid()),
-        );
-        rustix::fs::fchown(file.as_fd(), Some(uid), Some(gid)).map_err(|error| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("cannot keep its owner: {error}"))
-        })?;
-    }
-    file.set_permissions(fs::Permissions::from_mode(found.mode() & 0o7777))
+/// The file's companion in the same folder, which is hidden.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    folder_of(path).join(name)
 }
 
 #[cfg(test)]

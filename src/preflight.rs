@@ -16,7 +16,10 @@ use crate::config::{Config, Listen, LogFile};
 /// # Errors
 /// Names the setting, the file and what was expected.
 pub fn check(config: &Config) -> Result<(), String> {
-    at_start(config, false)?;
+    log_file(config)?;
+    if let Some(conflict) = &config.listen_conflict {
+        return Err(conflict.to_string());
+    }
     let server = config.server.listen.iter().map(|at| ("server.listen", at));
     let metrics = config
         .metrics
@@ -31,18 +34,6 @@ pub fn check(config: &Config) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What of it a start looks at first, so that a wrong setting is told from a system that has no port free.
-/// `activated`: a service manager has opened other addresses.
-///
-/// # Errors
-/// As for [`check`].
-pub fn at_start(config: &Config, activated: bool) -> Result<(), String> {
-    match config.listen_conflict.as_ref().filter(|_| !activated) {
-        Some(conflict) => Err(conflict.to_string()),
-        None => log_file(config),
-    }
 }
 
 fn log_file(config: &Config) -> Result<(), String> {

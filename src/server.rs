@@ -23,7 +23,6 @@ use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
-use crate::preflight;
 use crate::signals::{self, Request};
 use crate::visitors::Visitors;
 use crate::watch::{self, Entries, Watch};
@@ -134,8 +133,7 @@ impl Server {
         let slots = Slots::default();
         let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
-        let activated = inherited.iter().any(|listener| listener.asked.is_none());
-        preflight::at_start(&config, activated).map_err(StartError::Configuration)?;
+        check_listeners(&config, &inherited)?;
         let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
@@ -599,6 +597,15 @@ fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), workers: usiz
     if config.providers.is_empty() {
         log.warn("no provider is configured", &[]);
     }
+}
+
+/// Told from a port that another program holds; what a service manager has opened stands in for all of them.
+fn check_listeners(config: &Config, inherited: &[Listener]) -> Result<(), StartError> {
+    let activated = inherited.iter().any(|listener| listener.asked.is_none());
+    let conflict = config.listen_conflict.as_ref().filter(|_| !activated);
+    conflict.map_or(Ok(()), |error| {
+        Err(StartError::Configuration(error.to_string()))
+    })
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {

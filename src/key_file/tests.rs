@@ -1,5 +1,9 @@
 //! What a change leaves of the file, of its mode and of others' changes.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use rustix::io::Errno;
+
 use super::*;
 
 struct Folder(PathBuf);
@@ -29,13 +33,14 @@ impl Folder {
         fs::read_to_string(self.file()).unwrap()
     }
 
-    /// Nothing but the file is left.
+    /// Nothing but the file and its lock is left.
     fn assert_tidy(&self) {
-        let names: Vec<_> = fs::read_dir(&self.0)
+        let mut names: Vec<_> = fs::read_dir(&self.0)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(names, ["keys.toml"]);
+        names.sort();
+        assert_eq!(names, [".keys.toml.lock", "keys.toml"]);
     }
 }
 
@@ -188,4 +193,72 @@ fn what_was_left_or_changed_meanwhile_is_not_mistaken() {
     assert!(error.contains("changed meanwhile"), "{error}");
     assert_eq!(folder.content(), "# by hand\n");
     folder.assert_tidy();
+}
+
+/// As a mount point refuses to be renamed to.
+fn append_in_place(folder: &Folder, entry: NewEntry) -> Result<(), String> {
+    let mut file = folder.open()?;
+    file.append(entry)?;
+    file.write_by(|_, _| Err(Errno::BUSY.into()))
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_written_over() {
+    let folder = Folder::with("in-place", WRITTEN);
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o640)).unwrap();
+    let look = || {
+        let found = fs::metadata(folder.file()).unwrap();
+        (found.ino(), found.mode())
+    };
+    let before = look();
+    append_in_place(&folder, entry("b", "b")).unwrap();
+    assert_eq!(look(), before, "it is the same file");
+    let longer = folder.content();
+    assert!(
+        longer.starts_with(WRITTEN) && longer.contains("id = \"b\""),
+        "{longer}"
+    );
+    folder.assert_tidy();
+    // A shorter one leaves nothing of the longer one.
+    let mut file = folder.open().unwrap();
+    file.disable("a").unwrap();
+    file.write_by(|_, _| Err(Errno::XDEV.into())).unwrap();
+    let shorter = longer.replace("disabled = false", "disabled = true");
+    assert_eq!(folder.content(), shorter);
+    folder.assert_tidy();
+    // Others' changes count here too, and no other error makes it write over anything.
+    let mut file = folder.open().unwrap();
+    file.append(entry("c", "c")).unwrap();
+    let error = file.write_by(|_, to| {
+        fs::write(to, "# by hand\n").unwrap();
+        Err(Errno::BUSY.into())
+    });
+    assert!(error.unwrap_err().contains("changed meanwhile"));
+    assert_eq!(folder.content(), "# by hand\n");
+    let mut file = folder.open().unwrap();
+    file.append(entry("c", "c")).unwrap();
+    assert!(file.write_by(|_, _| Err(Errno::NOSPC.into())).is_err());
+    assert_eq!(folder.content(), "# by hand\n");
+    folder.assert_tidy();
+}
+
+#[test]
+fn a_file_that_is_not_there_is_not_written_over() {
+    let folder = Folder::new("in-place-new");
+    assert!(append_in_place(&folder, entry("a", "a")).is_err());
+    assert!(!folder.file().exists());
+}
+
+#[test]
+fn a_torn_file_names_what_it_was_to_be() {
+    let folder = Folder::with("torn", "[[key]]\nid = ");
+    let error = || append(&folder, entry("b", "b")).unwrap_err();
+    assert!(!error().contains("cut off"));
+    fs::write(folder.0.join(".keys.toml.new"), "whole").unwrap();
+    let error = error();
+    let said = "cut off as it wrote it, and ";
+    assert!(
+        error.contains(said) && error.contains(".keys.toml.new is"),
+        "{error}"
+    );
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::support::Setup;
 
 const FILE: &str = "keys.toml";
+const LOCK: &str = ".keys.toml.lock";
 
 /// An empty directory whose environment names a keys file that is not there.
 fn folder() -> Setup {
@@ -319,14 +320,14 @@ fn a_command_that_is_killed_loses_nothing() {
     good(&setup, &["key", "new", "last"]);
     assert!(names(&setup).contains(&"last".to_owned()));
     let left = fs::read_dir(setup.dir()).unwrap().count();
-    assert_eq!(left, 1, "only the file is left");
+    assert_eq!(left, 2, "only the file and its lock are left");
 }
 
 #[test]
 fn a_command_waits_for_the_lock_and_a_dead_one_does_not_hold_it() {
     let setup = folder();
-    let folder = File::open(setup.dir()).unwrap();
-    flock(&folder, FlockOperation::LockExclusive).unwrap();
+    let lock = File::create(setup.dir().join(LOCK)).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
     let waits = |name: &str| {
         let mut command = setup.command(&["key", "new", name]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -342,7 +343,110 @@ fn a_command_waits_for_the_lock_and_a_dead_one_does_not_hold_it() {
     killed.wait().unwrap();
     assert!(waiting.try_wait().unwrap().is_none());
     assert!(!setup.dir().join(FILE).exists());
-    drop(folder);
+    drop(lock);
     assert!(waiting.wait().unwrap().success());
     assert_eq!(names(&setup), ["waiting"]);
+}
+
+#[test]
+fn who_can_only_look_holds_no_command_up() {
+    let setup = folder();
+    good(&setup, &["key", "new", "first"]);
+    let held = [setup.dir().to_owned(), setup.dir().join(FILE)].map(|path| {
+        let file = File::open(path).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        file
+    });
+    let output = run(&setup, &["key", "revoke", "first"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!text(&output.stderr).contains("waiting"), "{output:?}");
+    assert_eq!(listed(&setup)[0]["state"], "revoked");
+    drop(held);
+    let lock = fs::metadata(setup.dir().join(LOCK)).unwrap();
+    assert_eq!(lock.permissions().mode() & 0o7777, 0o600);
+}
+
+/// Runs a shell script as root of a mount namespace of its own; its `$0` is the program. `None` where the system
+/// does not let it, which a test machine may, but not one that is to find faults.
+fn in_a_namespace(setup: &Setup, script: &str) -> Option<Output> {
+    let program = setup.command(&[]).get_program().to_owned();
+    let run = |script: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--map-root-user", "sh", "-ec", script])
+            .arg(&program);
+        command
+            .current_dir(setup.dir())
+            .env("SLUICEGATE_KEYS_FILE", FILE)
+            .output()
+    };
+    if run("mount --bind . .").is_ok_and(|output| output.status.success()) {
+        return Some(run(script).unwrap());
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "no mount namespaces here, and this is CI"
+    );
+    eprintln!("not tried: this system lets nobody make a mount namespace (unshare --mount)");
+    None
+}
+
+#[test]
+fn a_keys_file_that_is_a_mount_point_is_written_over() {
+    let setup = folder();
+    good(&setup, &["key", "new", "first", "--id", "first"]);
+    fs::create_dir(setup.dir().join("elsewhere")).unwrap();
+    fs::rename(
+        setup.dir().join(FILE),
+        setup.dir().join("elsewhere/kept.toml"),
+    )
+    .unwrap();
+    fs::write(setup.dir().join(FILE), "").unwrap();
+    let script = "mount --bind elsewhere/kept.toml keys.toml
+        \"$0\" key new second >/dev/null
+        \"$0\" key revoke first
+        mount -o remount,bind,ro keys.toml
+        ! \"$0\" key new third";
+    let Some(output) = in_a_namespace(&setup, script) else {
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("cannot write it: it is mounted read-only; mount it writable"),
+        "{said}"
+    );
+    fs::rename(
+        setup.dir().join("elsewhere/kept.toml"),
+        setup.dir().join(FILE),
+    )
+    .unwrap();
+    assert_eq!(names(&setup), ["first", "second"]);
+    assert_eq!(listed(&setup)[0]["state"], "revoked");
+    let left = fs::read_dir(setup.dir()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        left.len(),
+        3,
+        "only the file, its lock and the folder: {left:?}"
+    );
+}
+
+/// The usual container: nothing of it can be written but the file that is mounted into it.
+#[test]
+fn a_keys_file_in_a_folder_that_cannot_be_written_is_written_over() {
+    let setup = folder();
+    good(&setup, &["key", "new", "first"]);
+    fs::create_dir(setup.dir().join("read-only")).unwrap();
+    fs::write(setup.dir().join("read-only/keys.toml"), "").unwrap();
+    let script = "mount --bind read-only read-only
+        mount -o remount,bind,ro read-only
+        mount --bind keys.toml read-only/keys.toml
+        export SLUICEGATE_KEYS_FILE=read-only/keys.toml
+        \"$0\" key new second >/dev/null";
+    let Some(output) = in_a_namespace(&setup, script) else {
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(names(&setup), ["first", "second"]);
 }
