@@ -31,6 +31,7 @@ use super::scrape::{Scribe, Sources};
 use super::socket::Socket;
 use super::stream::Stream;
 use super::tls_config;
+use super::visit::Visit;
 use super::worker::{self, Settings, Start, Worker};
 
 /// The runtime and its worker.
@@ -154,6 +155,7 @@ impl Session {
             stream,
             false,
             Peer::Local,
+            Visit::default(),
         ));
         let task = poll_fn(move |cx: &mut Context<'_>| {
             polls.set(polls.get() + 1);
