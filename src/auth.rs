@@ -303,7 +303,7 @@ impl Keys {
                 false
             }
         };
-        let mut seen = [0_u8; 4];
+        let (mut seen, mut in_protocols) = ([0_u8; 4], 0);
         for (index, field) in fields.known() {
             let value = field.value.of(buf);
             let slot = match field.name {
@@ -313,6 +313,10 @@ impl Keys {
                 Name::XSluicegateKey => 3,
                 Name::SecWebsocketProtocol => {
                     for key in list(value).filter_map(key_of_protocol) {
+                        in_protocols += 1;
+                        if in_protocols > PROTOCOL_KEYS_MAX {
+                            return Err(AuthError::RepeatedCredential);
+                        }
                         look(key);
                     }
                     continue;
@@ -372,6 +376,9 @@ pub fn key_of_protocol(entry: &[u8]) -> Option<&[u8]> {
     let (start, key) = entry.split_at_checked(KEY_PROTOCOL.len())?;
     start.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(key)
 }
+
+/// Most such entries of a request. One line has room for thousands, and each is a try.
+const PROTOCOL_KEYS_MAX: usize = 4;
 
 /// What such an entry begins with, in any case.
 const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";

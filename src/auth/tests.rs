@@ -53,6 +53,15 @@ fn check(keys: &Keys, lines: &[&str]) -> Result<Vec<usize>, AuthError> {
         .collect())
 }
 
+/// A line with so many wrong keys and the right one.
+fn guesses(wrong: usize) -> String {
+    let mut line = "Sec-WebSocket-Protocol: ".to_owned();
+    for number in 0..wrong {
+        line += &format!("openai-insecure-api-key.{number}, ");
+    }
+    line + "openai-insecure-api-key.key"
+}
+
 #[test]
 fn credential_fields() {
     let keys = keys(Some("key"), None);
@@ -102,6 +111,14 @@ fn credential_fields() {
         (
             &["Sec-WebSocket-Protocol: realtime"],
             Err(AuthError::MissingKey),
+        ),
+        (&[&guesses(3)], Ok(vec![])),
+        (&[&guesses(3), "x-api-key: other"], Ok(vec![])),
+        // One more, and a request would be a way to try thousands.
+        (&[&guesses(4)], Err(AuthError::RepeatedCredential)),
+        (
+            &[&guesses(2), &guesses(1)],
+            Err(AuthError::RepeatedCredential),
         ),
     ];
     for (lines, expected) in rows {
