@@ -58,6 +58,9 @@ pub struct Name {
     failed: Option<Duration>,
     /// No address of the answer could be connected to.
     doubted: bool,
+    /// Addresses that answers have named, and the time of the last question whose answer did; never more than
+    /// [`ADDRESSES_MAX`] beyond those of the last answer.
+    named: Vec<(IpAddr, Duration)>,
     /// Addresses that are tried last, and until when; never more than [`ADDRESSES_MAX`].
     shunned: Vec<(IpAddr, Duration)>,
 }
@@ -143,10 +146,29 @@ impl Name {
             }
         }
         self.known = self.asked;
+        self.note_named(self.asked.unwrap_or_default());
         self.answer = self.answer.wrapping_add(1);
         self.pending = false;
         self.failed = None;
         self.doubted = false;
+    }
+
+    fn note_named(&mut self, at: Duration) {
+        let addresses = &self.addresses;
+        self.named
+            .retain(|(address, _)| !addresses.contains(address));
+        let surplus = self.named.len().saturating_sub(ADDRESSES_MAX);
+        self.named.drain(..surplus);
+        self.named
+            .extend(addresses.iter().map(|address| (*address, at)));
+    }
+
+    /// Addresses that the name has left: no answer has named them for so long that one would not be used any more. Name
+    /// servers of many addresses give some at a time, so that one answer without an address says little.
+    pub fn left(&self, ages: Ages) -> impl Iterator<Item = IpAddr> {
+        let known = self.known.unwrap_or_default();
+        let left = move |(_, at): &&(IpAddr, Duration)| known.saturating_sub(*at) > ages.most;
+        self.named.iter().filter(left).map(|(address, _)| *address)
     }
 
     /// The question has no answer.

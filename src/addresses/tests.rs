@@ -140,6 +140,34 @@ fn nothing_is_fresh_without_an_age() {
     assert_eq!(name.next(at(9_000), &call(1), ages), Step::Use);
 }
 
+/// Asks at this time and is answered so.
+fn asked(name: &mut Name, millis: u64, addresses: &[IpAddr]) {
+    assert!(name.is_due(at(millis), AGES));
+    name.answered(addresses);
+}
+
+#[test]
+fn a_name_has_left_an_address_when_no_answer_has_named_it_for_long() {
+    let left = |name: &Name| name.left(AGES).collect::<Vec<_>>();
+    let mut name = known(&[v4(1), v4(2)]);
+    asked(&mut name, 30_000, &[v4(2)]);
+    asked(&mut name, 300_000, &[v4(3)]);
+    assert!(left(&name).is_empty());
+    asked(&mut name, 330_000, &[v4(3)]);
+    assert_eq!(left(&name), [v4(1)]);
+    // It is back.
+    asked(&mut name, 360_000, &[v4(1)]);
+    assert_eq!(left(&name), [v4(2)]);
+    // Without an answer nothing is left.
+    assert!(name.is_due(at(9_000_000), AGES));
+    name.unanswered(at(9_000_001));
+    assert_eq!(left(&name), [v4(2)]);
+    for n in 0..200_u8 {
+        asked(&mut name, 10_000_000 + 30_000 * u64::from(n), &[v4(n)]);
+        assert!(name.named.len() <= 2 * ADDRESSES_MAX);
+    }
+}
+
 #[test]
 fn what_is_due_is_asked_for_once() {
     let mut name = Name::default();

@@ -1,6 +1,7 @@
 //! A connection to a provider: a socket, a tunnel where there is a proxy, TLS.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ impl ConnectError {
 pub struct Connected {
     /// Ready for a request.
     pub stream: Stream,
+    /// What the host's name stood for, if it was reached by one.
+    pub address: Option<IpAddr>,
     /// How long each step took.
     pub took: Connecting,
     resumed: bool,
@@ -58,6 +61,7 @@ impl Connected {
     fn plain(stream: Stream, connect: Duration) -> Self {
         Self {
             stream,
+            address: None,
             took: Connecting { connect, tls: None },
             resumed: false,
         }
@@ -105,8 +109,8 @@ pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, 
     let mut search = Search::new(worker, host, port);
     loop {
         match attempt(worker, provider, tls.clone(), &mut search, began).await {
-            Ok(connected) => {
-                search.ends();
+            Ok(mut connected) => {
+                connected.address = search.ends();
                 return Ok(connected);
             }
             // Nothing of a request has been sent: whoever the right one is may be found at a new address.

@@ -341,6 +341,7 @@ impl Exchange {
             seat,
             gateway.slots.habit(self.provider),
         );
+        upstream.address = connected.address;
         upstream.first_use();
         self.upstream = Some(upstream);
         Ok(())

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -38,6 +39,8 @@ pub struct Upstream {
     young_until: Option<Tick>,
     /// What its provider does with connections.
     pub habit: Habit,
+    /// What the provider's name stood for when it was made.
+    pub address: Option<IpAddr>,
     /// What was sent is to arrive before the end.
     finished: bool,
     _seat: Seat,
@@ -64,6 +67,7 @@ impl Upstream {
             idle_until: None,
             young_until: None,
             habit,
+            address: None,
             finished: false,
             _seat: seat,
         })
@@ -114,6 +118,8 @@ type Stack = Vec<Box<Upstream>>;
 pub struct Pool {
     clock: Rc<Clock>,
     idle: RefCell<Vec<Stack>>,
+    /// Addresses that providers' names have left: nothing that leads there is kept. Mostly there are none.
+    left: RefCell<Vec<(usize, IpAddr)>>,
     /// Connections per provider, idle and busy ones.
     open: RefCell<Vec<Rc<Cell<usize>>>>,
     keeper: RefCell<Option<Waker>>,
@@ -126,6 +132,7 @@ impl Pool {
         Self {
             clock,
             idle: RefCell::default(),
+            left: RefCell::default(),
             open: RefCell::default(),
             keeper: RefCell::new(None),
         }
@@ -183,6 +190,9 @@ impl Pool {
         let Some(keeper) = self.keeper.borrow().clone() else {
             return;
         };
+        if self.has_left(upstream.provider, &upstream) {
+            return;
+        }
         let now = self.clock.now();
         upstream.idle_until = Some(now.after(limit));
         upstream.young_until = Some(now.after(YOUNG));
@@ -200,6 +210,19 @@ impl Pool {
         {
             stack.push(upstream);
         }
+    }
+
+    /// Closes what leads to these addresses, now and whenever it comes to be idle, until the next call.
+    pub fn leave(&self, left: Vec<(usize, IpAddr)>) {
+        *self.left.borrow_mut() = left;
+        for (provider, stack) in self.idle.borrow_mut().iter_mut().enumerate() {
+            stack.retain(|upstream| !self.has_left(provider, upstream));
+        }
+    }
+
+    fn has_left(&self, provider: usize, upstream: &Upstream) -> bool {
+        let is_it = |left: &(usize, IpAddr)| upstream.address == Some(left.1) && left.0 == provider;
+        self.left.borrow().iter().any(is_it)
     }
 
     /// Closes the connections to `provider` that have not carried a request.
@@ -243,6 +266,8 @@ impl Pool {
 
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
     pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
+        // Known again by the next look.
+        self.left.take();
         let mut idle = moved(self.idle.take(), &new_index);
         for (index, stack) in idle.iter_mut().enumerate() {
             for upstream in stack {

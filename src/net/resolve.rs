@@ -81,6 +81,14 @@ impl Names {
         }
     }
 
+    /// See [`Name::left`].
+    #[must_use]
+    pub fn left(&self, host: &str, ages: Ages) -> Vec<IpAddr> {
+        let entries = self.entries.borrow();
+        let name = entries.get(host).map(|entry| &entry.name);
+        name.map_or_else(Vec::new, |name| name.left(ages).collect())
+    }
+
     /// Forgets the hosts that nobody needs any more.
     pub fn retain(&self, is_needed: impl Fn(&str) -> bool) {
         let mut entries = self.entries.borrow_mut();

@@ -137,9 +137,11 @@ impl<'a> Search<'a> {
         self.renew().await
     }
 
-    /// The connection that was made is one to whom it was meant for.
-    pub fn ends(mut self) {
+    /// The connection that was made is one to whom it was meant for; the address that the name stood for.
+    pub fn ends(mut self) -> Option<IpAddr> {
         self.found = true;
+        let (address, _) = self.reached?;
+        matches!(self.host, Host::Name(_)).then_some(address)
     }
 
     fn add(&mut self, addresses: Vec<IpAddr>) {

@@ -188,12 +188,9 @@ async fn attempt(
     if gateway.config.metrics.are_wanted() {
         connected.count(worker.counters().provider(gateway.slots.of(index)));
     }
-    Some(Upstream::fresh(
-        connected.stream,
-        index,
-        seat,
-        habit.clone(),
-    ))
+    let mut upstream = Upstream::fresh(connected.stream, index, seat, habit.clone());
+    upstream.address = connected.address;
+    Some(upstream)
 }
 
 /// Connects for a request that waits for it, which is known to all workers once it takes [`LONG`].

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::net::{SendFlags, Shutdown};
 use rustls::ClientConfig;
@@ -160,6 +160,8 @@ pub struct Worker {
     pub spin: Rc<Spin>,
     /// How the busy let others run.
     pub turns: Rc<Turns>,
+    /// When the names of providers are looked at next.
+    names_due: Cell<Option<Tick>>,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
     /// `limits.connections`, or what stands in for it.
@@ -191,6 +193,9 @@ static SPARE: LazyLock<Counters> = LazyLock::new(Counters::default);
 
 /// Connections beyond the limit that are read from, to answer `/health` and to say 503 in order.
 const SURPLUS_MAX: usize = 64;
+/// Between two looks at the names of providers.
+const NAMES_EVERY: Duration = Duration::from_millis(500);
+
 /// Runs a worker for as long as the process lives.
 ///
 /// # Errors
@@ -227,6 +232,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         warm: Warm::default(),
         spin: Spin::new(start.settings.config.server.spin),
         turns: Turns::new()?,
+        names_due: Cell::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
         connections: Cell::new(start.settings.connections),
@@ -434,9 +440,33 @@ impl Worker {
     fn look_after_upstreams(self: &Rc<Self>, now: Tick) -> bool {
         let retired = || observe::add(&self.counters().warm_retired, 1);
         let idle = self.pool.expire(now, retired);
+        self.look_after_names(now);
         self.show_upstreams();
         let warm = !self.draining.get() && Warm::look(self, now);
         idle || warm
+    }
+
+    /// What is connected to by name is looked up when that is old, also where no connection is made for long, and
+    /// connections to addresses that the name has left are let go.
+    fn look_after_names(&self, now: Tick) {
+        if self.names_due.get().is_some_and(|at| now < at) {
+            return;
+        }
+        self.names_due.set(Some(now.after(NAMES_EVERY)));
+        let gateway = self.gateway();
+        let ages = gateway.config.ages();
+        let mut left = Vec::new();
+        for (index, provider) in gateway.config.providers.iter().enumerate() {
+            if self.pool.open_count(index) == 0 {
+                continue;
+            }
+            if let Some(name) = provider.reached_by_name() {
+                self.names.prefetch(name, ages);
+                let of_it = self.names.left(name, ages);
+                left.extend(of_it.into_iter().map(|address| (index, address)));
+            }
+        }
+        self.pool.leave(left);
     }
 
     /// A provider that is gone has no connections any more that anybody would count.

@@ -43,14 +43,16 @@ fn answers_last(peer: &mut Wire, client: &mut Wire) {
     assert_eq!(client.response().text(), "fine");
 }
 
-/// Long enough that an answer is more than a second old: an idle connection is closed after two.
-fn pass_time(gateway: &Gateway, upstream: &Upstream) {
+/// Changes the hosts behind an exchange, and lets so much time pass that an answer from before is more than a second
+/// old: an idle connection is closed after two.
+fn pass_time(gateway: &Gateway, upstream: &Upstream, hosts: &str) {
     let mut client = gateway.connect();
     client.send(get("/p/openai/models"));
     let mut peer = upstream.accept();
     peer.request();
     peer.send(ok("fine"));
     assert_eq!(client.response().text(), "fine");
+    gateway.hosts(hosts);
     peer.wait_for_close();
 }
 
@@ -73,8 +75,7 @@ fn one_that_listens_where_a_name_was_gets_nothing_once_the_answer_is_old() {
     let [two, three] = Upstream::listen_on_two();
     let gateway = setup(&two, TWO).toml(SHORT_AGE).start_with_hosts();
     for (old, new, hosts) in [(&two, &three, THREE), (&three, &two, TWO)] {
-        pass_time(&gateway, old);
-        gateway.hosts(hosts);
+        pass_time(&gateway, old, hosts);
         asks(&gateway, new);
         old.expect_untouched();
     }
@@ -101,8 +102,7 @@ fn one_with_another_certificate_is_passed_over_for_the_new_address() {
 fn a_resolver_that_fails_or_hangs_leaves_the_answer_in_force() {
     let [two, _three] = Upstream::listen_on_two();
     let gateway = setup(&two, TWO).toml(SHORT_AGE).start_with_hosts();
-    pass_time(&gateway, &two);
-    gateway.hosts("");
+    pass_time(&gateway, &two, "");
     asks(&gateway, &two);
     // Nobody writes into it, so that reading it does not end.
     let etc = gateway.setup().dir().join("etc");
@@ -165,5 +165,30 @@ fn a_name_that_leaves_an_address_that_does_not_answer_is_followed_in_time() {
     let gateway = setup(&two, TWO).start_with_hosts();
     let _silent = black_hole(two);
     gateway.hosts(THREE);
+    asks(&gateway, &three);
+}
+
+#[test]
+fn a_connection_to_an_address_that_the_name_has_left_is_let_go() {
+    let [two, three] = Upstream::listen_on_two();
+    // It would be kept for a minute.
+    let setup = setup(&two, TWO).toml("[upstream]\naddress_age = \"200ms\"\n");
+    let gateway = setup.start_with_hosts();
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut idle = two.accept();
+    idle.request();
+    let mut busy_client = gateway.connect();
+    busy_client.send(get("/p/openai/busy"));
+    let mut busy = two.accept();
+    busy.request();
+    idle.send(ok("idle"));
+    assert_eq!(client.response().text(), "idle");
+    gateway.hosts(THREE);
+    // Nobody asks for anything meanwhile.
+    idle.wait_for_close();
+    busy.send(ok("busy"));
+    assert_eq!(busy_client.response().text(), "busy");
+    busy.wait_for_close();
     asks(&gateway, &three);
 }
