@@ -109,7 +109,7 @@ impl Handshake {
                     // An empty record is no part of a handshake. As rejected early data it would cost nothing of what
                     // rustls skips of that, and rustls tries to open all that it has skipped again each time.
                     match Header::end_of_record(rest) {
-                        Some(HEADER_BYTES) => return Err(Fault::BadRecord),
+                        Some(HEADER_BYTES) => return Err(Fault::Malformed),
                         // Nothing of a message goes before it is whole.
                         Some(end) if self.seen + end > most => return Err(Fault::Overflow),
                         Some(end) => self.seen += end,

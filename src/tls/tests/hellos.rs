@@ -99,6 +99,18 @@ fn greet(configs: &Configs, hello: &[u8], part: usize) -> (Result<bool, Fault>, 
 }
 
 #[test]
+fn an_empty_record_ends_a_handshake_with_an_alert_that_can_be_read() {
+    let configs = configs(0);
+    for behind in [0, 10] {
+        let mut hello = in_records(&long_hello(&configs, 0), &[5]);
+        hello.splice(behind..behind, [content::HANDSHAKE, 3, 1, 0, 0]);
+        let (end, out, _) = greet(&configs, &hello, 7);
+        assert!(matches!(end, Err(Fault::Malformed)), "{end:?}");
+        assert_eq!(out, [content::ALERT, 3, 3, 0, 2, 2, 50]);
+    }
+}
+
+#[test]
 fn a_hello_in_records_of_a_byte_is_not_held_for_long() {
     for suite in suites() {
         let configs = configs(suite);
