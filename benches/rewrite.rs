@@ -73,7 +73,7 @@ fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usi
         ROOM,
         &head,
         fields,
-        b"X-Request-ID: 0123456789abcdef\r\n",
+        [b"X-Request-ID: 0123456789abcdef\r\n", b""],
     )
 }
 

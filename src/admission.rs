@@ -13,6 +13,7 @@ use crate::http::head::{
 };
 use crate::http::rewrite::{self, NewTarget};
 use crate::http::target::{self, Target};
+use crate::loops;
 use crate::policy;
 use crate::route::Route;
 
@@ -104,9 +105,8 @@ fn decide<'g>(
     key: &mut Option<&'g str>,
 ) -> Result<Admission<'g>, Fault> {
     let method = request.head.method.of(request.buf);
-    if is_refused(method) {
-        return Err(Fault::MethodNotImplemented);
-    }
+    check_method(method)?;
+    check_way(request)?;
     let target_bytes = request.head.target.of(request.buf);
     let target: Target = target::parse(target_bytes)?;
     // Whatever the path leads to, the page shall be able to read it.
@@ -297,8 +297,8 @@ impl Forward<'_> {
         fields.any(|(index, field)| field.name == name && !self.removed.contains(index))
     }
 
-    /// Rewrites the head that lies at `at` in `buf`; see [`rewrite::request`]. `id` is the complete
-    /// `X-Request-ID` line, or empty when the client sent its own.
+    /// Rewrites the head that lies at `at` in `buf`; see [`rewrite::request`]. `own` are the complete lines of the
+    /// gateway's own: `X-Request-ID`, or empty when the client sent its own, and the mark of [`loops`].
     #[must_use]
     pub fn rewrite(
         &self,
@@ -307,7 +307,7 @@ impl Forward<'_> {
         at: usize,
         head: &RequestHead,
         fields: &Fields,
-        id: &[u8],
+        own: [&[u8]; 2],
     ) -> Option<usize> {
         let upgrade: &[u8] = if self.upgrade {
             b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -319,8 +319,9 @@ impl Forward<'_> {
         } else {
             b""
         };
-        let mut added: [&[u8]; 5 + DEFAULTS_MAX] = [b""; 5 + DEFAULTS_MAX];
-        let fixed: [&[u8]; 5] = [lines.always(), id, upgrade, coding, &self.protocols];
+        let [id, mark] = own;
+        let fixed = [lines.always(), id, mark, upgrade, coding, &self.protocols];
+        let mut added: [&[u8]; 6 + DEFAULTS_MAX] = [b""; 6 + DEFAULTS_MAX];
         // Copied, because what they are checked against is about to move.
         let missing = lines.missing(fields, buf.get(at..)?, &self.removed);
         for (slot, line) in added
@@ -338,9 +339,20 @@ impl Forward<'_> {
 }
 
 /// Methods for nobody, whatever their case: some servers fold it.
-fn is_refused(method: &[u8]) -> bool {
+fn check_method(method: &[u8]) -> Result<(), Fault> {
     let mut refused = [&b"CONNECT"[..], b"TRACE"].into_iter();
-    refused.any(|name| name.eq_ignore_ascii_case(method))
+    match refused.any(|name| name.eq_ignore_ascii_case(method)) {
+        true => Err(Fault::MethodNotImplemented),
+        false => Ok(()),
+    }
+}
+
+/// Whatever else would be said of a request that comes round would lead astray.
+fn check_way(request: Request<'_>) -> Result<(), Fault> {
+    match loops::has_come_round(request.fields, request.buf) {
+        true => Err(Fault::LoopDetected),
+        false => Ok(()),
+    }
 }
 
 /// Most default lines a provider can have.

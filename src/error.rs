@@ -31,6 +31,8 @@ pub enum Fault {
     EndpointDenied,
     /// CONNECT or TRACE.
     MethodNotImplemented,
+    /// The request has been through this process already.
+    LoopDetected,
     /// No such path.
     NoSuchRoute,
     /// More content than `limits.body`.
@@ -160,6 +162,7 @@ impl Fault {
             Self::MethodNotImplemented => {
                 row(501, "method_not_implemented", METHOD_NOT_IMPLEMENTED)
             }
+            Self::LoopDetected => row(508, "loop_detected", LOOP_DETECTED),
             Self::NoSuchRoute => row(
                 404,
                 "not_found",
@@ -228,6 +231,9 @@ fn row(status: u16, code: &'static str, message: &'static str) -> Row {
         retry: false,
     }
 }
+
+const LOOP_DETECTED: &str = "this request has been through this gateway already; \
+                             the base URL of the provider leads back to it";
 
 const METHOD_NOT_IMPLEMENTED: &str = "this method is not supported";
 
@@ -532,7 +538,7 @@ fn kind(status: u16) -> &'static str {
         404 => "not_found_error",
         413 | 414 | 431 => "request_too_large",
         429 => "rate_limit_error",
-        502 => "api_error",
+        502 | 508 => "api_error",
         503 => "overloaded_error",
         504 => "timeout_error",
         _ => "invalid_request_error",
@@ -555,6 +561,7 @@ fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "Error",
     }
 }

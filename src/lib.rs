@@ -24,6 +24,7 @@ pub mod key_file;
 mod linear;
 pub mod listen;
 pub mod log;
+pub mod loops;
 pub mod manual;
 pub mod net;
 pub mod notify;

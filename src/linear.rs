@@ -227,7 +227,7 @@ fn served(gateway: &Gateway, input: &[u8]) {
     };
     let mut buf = [&[0; ROOM], input].concat();
     let (_, lines) = gateway.provider(forward.provider).unwrap();
-    black_box(forward.rewrite(lines, &mut buf, ROOM, &head, &fields, b""));
+    black_box(forward.rewrite(lines, &mut buf, ROOM, &head, &fields, [b""; 2]));
 }
 
 /// Reads a response in pieces, closes its names up, judges and rewrites it.

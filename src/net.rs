@@ -16,6 +16,7 @@ pub mod carry;
 pub mod connect;
 pub mod connection;
 pub mod deadline;
+pub mod doors;
 pub mod driver;
 pub mod ending;
 pub mod exchange;

@@ -36,6 +36,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
     let pure = [
         "addresses",
         "http",
+        "loops",
         "addresses",
         "auth",
         "admission",

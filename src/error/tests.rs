@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 34] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 36] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -15,6 +15,20 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 34] = [
         400,
         "invalid_request_error",
         "invalid_host",
+        false,
+    ),
+    (
+        Fault::Head(HeadError::MethodTooLong),
+        501,
+        "invalid_request_error",
+        "method_not_implemented",
+        false,
+    ),
+    (
+        Fault::LoopDetected,
+        508,
+        "api_error",
+        "loop_detected",
         false,
     ),
     (

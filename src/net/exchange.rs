@@ -126,15 +126,17 @@ impl Exchange {
             content,
         } = opening;
         let worker = connection.worker.clone();
-        let Some((_, lines)) = gateway.provider(forward.provider) else {
+        let Some((provider, lines)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
         let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
         let idempotent = is_idempotent(head.method.of(message));
-        let id = match forward.carries_on(&scratch.fields, Name::XRequestId) {
+        let has_id = forward.carries_on(&scratch.fields, Name::XRequestId);
+        let id = match has_id {
             true => IdLine::none(),
             false => asker.id.line(),
         };
+        let mark = worker.doors.mark(&provider.base, has_id);
         let fields = &scratch.fields;
         let Some(start) = forward.rewrite(
             lines,
@@ -142,7 +144,7 @@ impl Exchange {
             HEADROOM,
             head,
             fields,
-            id.as_bytes(),
+            [id.as_bytes(), mark],
         ) else {
             // The headroom is sized for every configuration; only a defect leads here.
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));

@@ -24,6 +24,7 @@ use crate::observe::{Counters, Slots};
 
 use super::balance::Peers;
 use super::connection;
+use super::doors::Doors;
 use super::mailbox::mailbox;
 use super::peer::Peer;
 use super::pool::Upstream;
@@ -131,7 +132,7 @@ const TURNS_MAX: u32 = 100_000;
 impl Session {
     fn new(start: Start) -> io::Result<Self> {
         DIALS.set(Some(Vec::new()));
-        let (worker, _) = worker::open(start)?;
+        let (worker, _) = worker::open(start, Doors::default())?;
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         Ok(Self {
             worker,

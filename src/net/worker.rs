@@ -39,6 +39,7 @@ use super::asker::Asker;
 use super::balance::{self, Peers};
 use super::connection;
 use super::deadline::{Clock, Tick};
+use super::doors::Doors;
 use super::exchange::Spares;
 use super::hangup::Hangups;
 use super::ids::Ids;
@@ -148,6 +149,8 @@ pub struct Worker {
     pub names: Names,
     /// Request ids.
     pub ids: Ids,
+    /// Where it listens.
+    pub doors: Doors,
     /// Room for exchanges to come.
     pub spares: Spares,
     /// Records of requests under way, and room for those to come.
@@ -202,7 +205,7 @@ const NAMES_EVERY: Duration = Duration::from_millis(500);
 /// When it cannot get the descriptors that it needs for itself.
 pub async fn run(mut start: Start) -> io::Result<()> {
     let listeners = std::mem::take(&mut start.listeners);
-    let (worker, inbox) = open(start)?;
+    let (worker, inbox) = open(start, Doors::of(&listeners)?)?;
     for listener in listeners {
         monoio::spawn(accept(worker.clone(), Socket::from_fd(listener)?));
     }
@@ -215,7 +218,7 @@ pub async fn run(mut start: Start) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
+pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     let clock = Clock::new();
     let tls = start.settings.tls.clone();
     let worker = Rc::new(Worker {
@@ -227,6 +230,7 @@ pub(super) fn open(start: Start) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
         names: Names::new(clock.clone(), start.mailbox.clone(), Message::Resolved),
         clock,
         ids: Ids::default(),
+        doors,
         spares: Spares::default(),
         records: Records::default(),
         warm: Warm::default(),

@@ -61,6 +61,7 @@ mod leaving;
 mod lifecycle;
 mod log_files;
 mod log_unread;
+mod loops;
 mod manual;
 mod misconfiguration;
 mod mutations;

@@ -448,6 +448,7 @@ impl NamePrefix {
             | Name::ApiKey
             | Name::XGoogApiKey
             | Name::XSluicegateKey
+            | Name::XSluicegateLoop
             | Name::SecWebsocketProtocol
             | Name::XGomodelUserPath => true,
         }

@@ -455,6 +455,7 @@ const FORBIDDEN: &[&str] = &[
     "api-key",
     "x-goog-api-key",
     "x-sluicegate-key",
+    "x-sluicegate-loop",
     "sec-websocket-protocol",
     "cookie",
     "set-cookie",

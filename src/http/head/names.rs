@@ -50,6 +50,8 @@ pub enum Name {
     XGoogApiKey,
     /// `X-Sluicegate-Key`
     XSluicegateKey,
+    /// `X-Sluicegate-Loop`
+    XSluicegateLoop,
     /// `X-GoModel-User-Path`
     XGomodelUserPath,
     /// `X-Request-ID`
@@ -103,7 +105,7 @@ static THIRDS: [u32; 24] = [
     letters(b"ngf"),
     letters(b"f"),
     letters(b"osf"),
-    letters(b"af"),
+    letters(b"asf"),
     letters(b"of"),
     letters(b"ogf"),
     letters(b"f"),
@@ -145,6 +147,7 @@ fn compared(bytes: &[u8]) -> Name {
         (16, b'o') if reads(bytes, b"proxy-connection") => Name::ProxyConnection,
         (16, b's') if reads(bytes, b"x-sluicegate-key") => Name::XSluicegateKey,
         (17, b'a') if reads(bytes, b"transfer-encoding") => Name::TransferEncoding,
+        (17, b's') if reads(bytes, b"x-sluicegate-loop") => Name::XSluicegateLoop,
         (18, b'o') if reads(bytes, b"proxy-authenticate") => Name::ProxyAuthenticate,
         (19, b'o') if reads(bytes, b"proxy-authorization") => Name::ProxyAuthorization,
         (19, b'g') if reads(bytes, b"x-gomodel-user-path") => Name::XGomodelUserPath,
