@@ -12,6 +12,14 @@ pub enum Found<T> {
     Unsure,
 }
 
+/// Who has sent a message: of providers a little more is tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    Client,
+    Provider,
+    Gateway,
+}
+
 /// A start line and field lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -27,7 +35,7 @@ pub struct Field {
     pub name: String,
     /// Without the blanks around it.
     pub value: String,
-    /// As it was written.
+    /// As it was written, without blanks before the colon.
     pub line: String,
 }
 
@@ -51,7 +59,7 @@ pub struct Content {
 }
 
 /// Reads a head, strictly: visible characters only, names of letters, digits and hyphens.
-pub fn head(bytes: &[u8]) -> Found<Head> {
+pub fn head(bytes: &[u8], sender: Sender) -> Found<Head> {
     let end = memmem::find(bytes, b"\r\n\r\n");
     let text = &bytes[..end.unwrap_or(bytes.len())];
     if text.len() > 60_000 {
@@ -70,7 +78,7 @@ pub fn head(bytes: &[u8]) -> Found<Head> {
     };
     let mut lines = text.split("\r\n");
     let start = lines.next().unwrap_or_default().to_owned();
-    let fields: Option<Vec<Field>> = lines.map(field).collect();
+    let fields: Option<Vec<Field>> = lines.map(|line| field(line, sender)).collect();
     match fields {
         Some(fields) if fields.len() <= 90 && !start.contains(['\r', '\n', '\t']) => {
             Found::Whole(Head {
@@ -83,14 +91,17 @@ pub fn head(bytes: &[u8]) -> Found<Head> {
     }
 }
 
-fn field(line: &str) -> Option<Field> {
-    let (name, value) = line.split_once(':')?;
+fn field(line: &str, sender: Sender) -> Option<Field> {
+    let (mut name, value) = line.split_once(':')?;
+    if sender == Sender::Provider {
+        name = name.trim_end_matches([' ', '\t']);
+    }
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (!name.is_empty() && name.chars().all(letters) && !value.contains(['\r', '\n'])).then(|| {
         Field {
             name: name.to_ascii_lowercase(),
             value: value.trim_matches([' ', '\t']).to_owned(),
-            line: format!("{line}\r\n"),
+            line: format!("{name}:{value}\r\n"),
         }
     })
 }
@@ -120,15 +131,30 @@ impl Head {
         names
     }
 
+    /// The one length that a provider's list of equal ones stands for.
+    pub fn listed_length(&self) -> Option<&str> {
+        match &*self.all("content-length") {
+            [list] if list.contains(',') => {
+                let mut lengths = list.split(',').map(|l| l.trim_matches([' ', '\t']));
+                let first = lengths.next()?;
+                lengths.all(|length| length == first).then_some(first)
+            }
+            _ => None,
+        }
+    }
+
     /// What the framing fields clearly say; `None` is unclear.
-    pub fn framing(&self, otherwise: Framing) -> Option<Framing> {
+    pub fn framing(&self, otherwise: Framing, sender: Sender) -> Option<Framing> {
+        let listed = self.listed_length().filter(|_| sender == Sender::Provider);
         match (
             &*self.all("content-length"),
             &*self.all("transfer-encoding"),
         ) {
             ([], []) => Some(otherwise),
-            ([digits], []) if (1..=7).contains(&digits.len()) => {
-                let valid = digits.bytes().all(|byte| byte.is_ascii_digit());
+            ([digits], []) => {
+                let digits = listed.unwrap_or(digits);
+                let valid = digits.bytes().all(|byte| byte.is_ascii_digit())
+                    && (1..=7).contains(&digits.len());
                 valid.then(|| Framing::Length(digits.parse().unwrap_or_default()))
             }
             ([], [coding]) if *coding == "chunked" => Some(Framing::Chunked),
@@ -145,7 +171,7 @@ impl Head {
 }
 
 /// Reads content from the front of some bytes.
-pub fn content(bytes: &[u8], framing: Framing) -> Content {
+pub fn content(bytes: &[u8], framing: Framing, sender: Sender) -> Content {
     let take = |count: usize| bytes[..count.min(bytes.len())].to_vec();
     let counted = |raw: Vec<u8>, whole: bool| Content {
         plain: raw.clone(),
@@ -158,7 +184,7 @@ pub fn content(bytes: &[u8], framing: Framing) -> Content {
         Framing::Close => counted(bytes.to_vec(), false),
         Framing::Chunked => {
             let mut plain = Vec::new();
-            let (used, state) = chunks(bytes, &mut plain);
+            let (used, state) = chunks(bytes, &mut plain, sender);
             Content {
                 raw: take(used),
                 plain,
@@ -169,7 +195,7 @@ pub fn content(bytes: &[u8], framing: Framing) -> Content {
 }
 
 /// Reads chunks; how many bytes belong to them, and whether they have ended. No extensions, plain trailers.
-fn chunks(bytes: &[u8], plain: &mut Vec<u8>) -> (usize, Found<()>) {
+fn chunks(bytes: &[u8], plain: &mut Vec<u8>, sender: Sender) -> (usize, Found<()>) {
     let mut at = 0;
     loop {
         let (line, next) = match line(bytes, at) {
@@ -177,10 +203,14 @@ fn chunks(bytes: &[u8], plain: &mut Vec<u8>) -> (usize, Found<()>) {
             Found::Part if is_size(&bytes[at..]) => return (bytes.len(), Found::Part),
             _ => return (at, Found::Unsure),
         };
-        if line.is_empty() || !is_size(line.as_bytes()) {
+        let digits = match sender {
+            Sender::Provider => line.trim_end_matches(' '),
+            Sender::Client | Sender::Gateway => &line,
+        };
+        if digits.is_empty() || !is_size(digits.as_bytes()) {
             return (at, Found::Unsure);
         }
-        let size = usize::from_str_radix(&line, 16).unwrap_or_default();
+        let size = usize::from_str_radix(digits, 16).unwrap_or_default();
         if size == 0 {
             return trailers(bytes, next);
         }
@@ -205,7 +235,7 @@ fn trailers(bytes: &[u8], mut at: usize) -> (usize, Found<()>) {
         match line(bytes, at) {
             Found::Whole((line, next)) if line.is_empty() => return (next, Found::Whole(())),
             Found::Whole((line, next)) if line.to_ascii_lowercase().starts_with("x-t") => {
-                if field(&line).is_none() {
+                if field(&line, Sender::Gateway).is_none() {
                     return (at, Found::Unsure);
                 }
                 at = next;

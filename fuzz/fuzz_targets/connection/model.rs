@@ -4,7 +4,7 @@
 
 use memchr::memmem;
 
-use crate::message::{self, Content, Field, Found, Framing, Head};
+use crate::message::{self, Content, Field, Found, Framing, Head, Sender};
 use crate::play::{End, Record, Side, Upstream};
 
 /// A clearly valid request head, and its content as far as it has come.
@@ -62,6 +62,8 @@ enum Last {
     Nothing,
     /// Not a whole head yet; it may be bad already.
     Part,
+    /// Has to be refused.
+    Invalid,
     Unsure,
 }
 
@@ -151,7 +153,7 @@ fn requests(sent: &[u8]) -> (Vec<Request>, Tail) {
 }
 
 fn request(sent: &[u8], at: usize) -> Found<Request> {
-    let head = match message::head(&sent[at..]) {
+    let head = match message::head(&sent[at..], Sender::Client) {
         Found::Whole(head) => head,
         Found::Part => return Found::Part,
         Found::Unsure => return Found::Unsure,
@@ -169,7 +171,9 @@ fn clear_request(head: Head, sent: &[u8], at: usize) -> Option<Request> {
     };
     let methods = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"];
     let http10 = version == "HTTP/1.0";
-    let known = methods.contains(&method) && (http10 || version == "HTTP/1.1");
+    let known = methods.contains(&method) && is_version_1(version);
+    // Pages of elsewhere are refused where there are no keys, and so is what has come round.
+    let known = known && !head.has("origin") && !head.has("x-sluicegate-loop");
     let hosts = head.all("host");
     let plain = |c: char| c.is_ascii_lowercase() || c == '.';
     let host = match *hosts {
@@ -184,11 +188,11 @@ fn clear_request(head: Head, sent: &[u8], at: usize) -> Option<Request> {
         return None;
     }
     let (provider, endpoint) = endpoint(target)?;
-    let framing = head.framing(Framing::None)?;
+    let framing = head.framing(Framing::None, Sender::Client)?;
     if http10 && framing == Framing::Chunked {
         return None;
     }
-    let content = message::content(&sent[at + head.len..], framing);
+    let content = message::content(&sent[at + head.len..], framing, Sender::Client);
     let empty = matches!(framing, Framing::None | Framing::Length(0));
     let has = |name: &str, option: &str| head.list(name).iter().any(|o| o == option);
     let upgrade = method == "GET"
@@ -207,6 +211,12 @@ fn clear_request(head: Head, sent: &[u8], at: usize) -> Option<Request> {
         content,
         head,
     })
+}
+
+/// One of HTTP/1.0 and those that are served as 1.1.
+fn is_version_1(version: &str) -> bool {
+    let minor = version.strip_prefix("HTTP/1.").unwrap_or_default();
+    minor.len() == 1 && minor.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Provider and endpoint of a plain target.
@@ -370,16 +380,27 @@ fn arrived(received: &[u8], request: &Request) -> Match {
         added.push("Connection: Upgrade\r\n".to_owned());
         added.push("Upgrade: websocket\r\n".to_owned());
     }
-    let id = !has("x-request-id");
-    let len = match same_head(received, &request.line, &kept, &added, id) {
+    // What has an id may have been here; else it gets one.
+    let own = match has("x-request-id") {
+        true => "X-Sluicegate-Loop: ",
+        false => "X-Request-ID: ",
+    };
+    let len = match same_head(received, &request.line, &kept, &added, Some(own)) {
         Match::Full(len) => len,
         other => return other,
     };
     same_content(&received[len..], len, &request.content)
 }
 
-/// Whether received bytes begin with this start line, these fields in order, and those added anywhere.
-fn same_head(got: &[u8], start: &str, kept: &[&Field], added: &[String], id: bool) -> Match {
+/// Whether received bytes begin with this start line, these fields in order, and those added anywhere; of one more
+/// only the beginning is known.
+fn same_head(
+    got: &[u8],
+    start: &str,
+    kept: &[&Field],
+    added: &[String],
+    own: Option<&str>,
+) -> Match {
     let Some(end) = memmem::find(got, b"\r\n\r\n") else {
         let common = got.len().min(start.len());
         return match got[..common] == start.as_bytes()[..common] {
@@ -399,11 +420,10 @@ fn same_head(got: &[u8], start: &str, kept: &[&Field], added: &[String], id: boo
             None => return Match::No(format!("{wanted:?} is missing")),
         }
     }
-    if id {
-        let is_id = |line: &&str| line.starts_with("X-Request-ID: ");
-        match lines.iter().position(is_id) {
+    if let Some(own) = own {
+        match lines.iter().position(|line| line.starts_with(own)) {
             Some(at) => drop(lines.remove(at)),
-            None => return Match::No("there is no request id".to_owned()),
+            None => return Match::No(format!("there is no {own}")),
         }
     }
     let kept: Vec<&str> = kept.iter().map(|field| &*field.line).collect();
@@ -432,7 +452,7 @@ fn answer(side: &Side, from: usize, request: &Request) -> (Answer, Option<usize>
     let mut at = from;
     let mut interim = Vec::new();
     let last = loop {
-        let head = match message::head(&side.sent[at..]) {
+        let head = match message::head(&side.sent[at..], Sender::Provider) {
             Found::Whole(head) => head,
             Found::Part if side.sent.len() == at => break Last::Nothing,
             Found::Part => break Last::Part,
@@ -447,13 +467,17 @@ fn answer(side: &Side, from: usize, request: &Request) -> (Answer, Option<usize>
             interim.push(head);
             continue;
         }
+        // Only a websocket is ever asked for.
+        let switches = head.list("upgrade").iter().any(|to| to == "websocket");
+        if code == 101 && !(request.upgrade && switches) {
+            break Last::Invalid;
+        }
         let clear = response_framing(&head, code, http10, request);
-        let Some(framing) = clear.filter(|_| code >= 200 || (code == 101 && request.upgrade))
-        else {
+        let Some(framing) = clear.filter(|_| code >= 200 || code == 101) else {
             break Last::Unsure;
         };
         at += len;
-        let mut content = message::content(&side.sent[at..], framing);
+        let mut content = message::content(&side.sent[at..], framing, Sender::Provider);
         if framing == Framing::Close && code != 101 {
             match side.left {
                 Some(End::Fin) => content.state = Found::Whole(()),
@@ -477,13 +501,13 @@ fn status(head: &Head) -> Option<(u16, bool)> {
     let (version, rest) = head.start.split_once(' ')?;
     let (code, reason) = rest.split_once(' ')?;
     let digits = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
-    let known = ["HTTP/1.0", "HTTP/1.1"].contains(&version) && !reason.starts_with(' ');
+    let known = is_version_1(version) && !reason.starts_with(' ');
     let code: u16 = code.parse().ok()?;
     (digits && known && (100..600).contains(&code)).then_some((code, version == "HTTP/1.0"))
 }
 
 fn response_framing(head: &Head, code: u16, http10: bool, request: &Request) -> Option<Framing> {
-    let framing = head.framing(Framing::Close)?;
+    let framing = head.framing(Framing::Close, Sender::Provider)?;
     match code {
         101 => Some(Framing::Close),
         204 if framing != Framing::Close => None,
@@ -545,7 +569,7 @@ fn own_error_is_right(record: &Record, request: &Request, on: &[&Visit<'_>]) -> 
     let unclear = |visit: &&Visit| match &visit.answer.last {
         Last::Clear(clear) => matches!(clear.content.state, Found::Unsure),
         Last::Nothing => visit.upstream.side.left.is_some(),
-        Last::Part | Last::Unsure => true,
+        Last::Part | Last::Unsure | Last::Invalid => true,
     };
     let bad = matches!(request.content.state, Found::Unsure);
     // It left before the request was there.
@@ -563,7 +587,7 @@ fn complete(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8]) -
         return false;
     };
     let begin = interim_len(got, request, &visit.answer);
-    let Found::Whole(head) = message::head(&got[begin..]) else {
+    let Found::Whole(head) = message::head(&got[begin..], Sender::Gateway) else {
         return false;
     };
     let by_close = clear.ends_with_connection(request);
@@ -673,7 +697,7 @@ fn interim_len(got: &[u8], request: &Request, answer: &Answer) -> usize {
     for head in answer.interim.iter().filter(|_| !request.http10) {
         let mut kept = kept(head, false);
         kept.retain(|f| !["content-length", "transfer-encoding"].contains(&&*f.name));
-        match same_head(&got[at..], &status_line(head), &kept, &[], false) {
+        match same_head(&got[at..], &status_line(head), &kept, &[], None) {
             Match::Full(len) => at += len,
             _ => break,
         }
@@ -688,15 +712,25 @@ fn relayed_last(got: &[u8], at: usize, request: &Request, clear: &Clear) -> Matc
     let mut kept = kept(head, tunnel);
     kept.retain(|f| !(strip && ["transfer-encoding", "trailer"].contains(&&*f.name)));
     kept.retain(|f| !(tunnel && ["content-length", "transfer-encoding"].contains(&&*f.name)));
-    let id = !kept.iter().any(|field| field.name == "x-request-id");
+    let mut one_length = Vec::new();
+    if let Some(length) = head.listed_length().filter(|_| !tunnel) {
+        let length = length.trim_start_matches('0');
+        let length = if length.is_empty() { "0" } else { length };
+        one_length.push(format!("Content-Length: {length}\r\n"));
+        kept.retain(|f| f.name != "content-length");
+    }
+    let has_id = kept.iter().any(|field| field.name == "x-request-id");
+    let id = (!has_id).then_some("X-Request-ID: ");
     let stays = "Keep-Alive: timeout=119\r\n".to_owned();
     let said = "Connection: keep-alive\r\n".to_owned();
     let ends = "Connection: close\r\n".to_owned();
-    let added = match (tunnel, request.http10) {
-        (true, _) => vec![vec![]],
-        (false, false) => vec![vec![stays], vec![ends]],
-        (false, true) => vec![vec![said, stays], vec![ends]],
+    let persistence = match tunnel {
+        true => vec![vec![]],
+        false => vec![vec![said, stays], vec![ends]],
     };
+    let added = persistence
+        .into_iter()
+        .map(|lines| [&*lines, &*one_length].concat());
     let mut no = Match::No(String::new());
     for added in added {
         match same_head(&got[at..], &status_line(head), &kept, &added, id) {
@@ -750,13 +784,13 @@ fn kept(head: &Head, tunnel: bool) -> Vec<&Field> {
 }
 
 fn is_own_error(got: &[u8]) -> bool {
-    matches!(message::head(got), Found::Whole(head) if head.has("request-id"))
+    matches!(message::head(got, Sender::Gateway), Found::Whole(head) if head.has("request-id"))
 }
 
 /// Reads an error of the gateway's own: its length and whether the connection stays open. `None`: it is not
 /// whole because the client did not wait for it.
 fn own_error(got: &[u8], right: bool, why: &str, client: &Side) -> Option<(usize, bool)> {
-    let Found::Whole(head) = message::head(got) else {
+    let Found::Whole(head) = message::head(got, Sender::Gateway) else {
         assert!(client.left.is_some(), "half an error: {why}");
         return None;
     };
@@ -767,7 +801,7 @@ fn own_error(got: &[u8], right: bool, why: &str, client: &Side) -> Option<(usize
         "not an error of the gateway's own: {why}"
     );
     assert!(right, "the gateway refused: {why}");
-    let framing = head.framing(Framing::None)?;
-    let content = message::content(&got[head.len..], framing);
+    let framing = head.framing(Framing::None, Sender::Gateway)?;
+    let content = message::content(&got[head.len..], framing, Sender::Gateway);
     Some((head.len + content.raw.len(), head.persists(false)))
 }
