@@ -326,6 +326,7 @@ impl Server {
     }
 
     fn start_successor(&self) -> io::Result<Handle> {
+        self.check_successor().map_err(io::Error::other)?;
         let mut successor = Successor::start()?;
         let handle = successor.handle();
         let (events, listeners) = (self.events.clone(), self.listeners.clone());
@@ -336,6 +337,16 @@ impl Server {
                 let _ = events.send(Event::Succession(handed.map(|()| successor)));
             })?;
         Ok(handle)
+    }
+
+    /// A successor would not know that there was a key. What it cannot read it says itself, and may be a setting that
+    /// only its version has.
+    fn check_successor(&self) -> Result<(), String> {
+        let Ok((config, entries)) = (self.load)() else {
+            return Ok(());
+        };
+        let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
+        check_last_key(&keys, &self.keys, &config)
     }
 
     fn succession_failed(&self, error: &io::Error) {

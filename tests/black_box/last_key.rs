@@ -168,3 +168,25 @@ fn who_says_open_gets_it_open() {
     until(&mut client, "", 401);
     assert_eq!(status(&mut client, KEY), 400);
 }
+
+#[test]
+fn nor_does_a_successor_start_without_it() {
+    let gateway = bare().toml(WITH_MASTER).start();
+    write(&gateway, "sluicegate.toml", "");
+    gateway.signal(Signal::USR2);
+    gateway.wait_log(|line| line.contains("the successor did not start") && line.contains(REFUSED));
+    let mut client = gateway.connect();
+    assert_eq!(
+        (status(&mut client, KEY), status(&mut client, "")),
+        (400, 401)
+    );
+    // Nothing of it stands in the way of the next one.
+    write(&gateway, "sluicegate.toml", WITH_MASTER);
+    gateway.signal(Signal::USR2);
+    gateway.successor(0);
+    let mut client = gateway.connect();
+    assert_eq!(
+        (status(&mut client, KEY), status(&mut client, "")),
+        (400, 401)
+    );
+}

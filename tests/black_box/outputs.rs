@@ -59,7 +59,8 @@ fn what_cannot_be_written_is_said_and_exit_1() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_fault() {
-    let setup = setup();
+    // Long enough not to be warned of.
+    let setup = setup().env("GOMODEL_MASTER_KEY", "gk-of-sixteen-letters");
     for words in PRINTING {
         // Closed before anything is written, and behind the first line.
         for first in [false, true] {
