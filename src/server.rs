@@ -25,7 +25,7 @@ use crate::notify;
 use crate::observe::{Counters, Slots};
 use crate::signals::{self, Request};
 use crate::visitors::Visitors;
-use crate::watch::{self, Entries, Watch};
+use crate::watch::{self, Entries, Seen, Watch};
 
 /// Reads the configuration; called at the start and on every SIGHUP.
 pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
@@ -132,6 +132,7 @@ impl Server {
         descriptors::raise();
         let slots = Slots::default();
         let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
+        let watch = watch.unwrap_or_else(|_| Watch::new(None));
         let config = settings.config.clone();
         check_listeners(&config, &inherited)?;
         let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
@@ -381,18 +382,27 @@ impl Server {
     fn look_at_keys(&mut self, path: &Path) {
         match self.watch.look(path) {
             None => {}
-            Some(Ok(entries)) => {
+            Some(Seen::Keys(entries)) => {
                 let master = self.config.auth.master_key.as_ref();
                 let keys = Keys::new(master, Some(&entries), Some(&self.keys));
                 if let Err(error) = check_last_key(&keys, &self.keys, &self.config) {
+                    self.watch.refused();
                     return self.say_keys_stay(&error);
                 }
                 self.put_in_force(Arc::new(keys));
                 let applied = self.applied(Change::Keys(entries.len()));
                 self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
             }
-            Some(Err(error)) => self.say_keys_stay(&error),
+            Some(Seen::Broken(error)) => self.say_keys_stay(&error),
+            Some(Seen::Unfinished(why)) => self.say_unfinished(&why),
         }
+    }
+
+    fn say_unfinished(&self, why: &str) {
+        self.log.warn(
+            "the keys file seems to be written just now; the old keys stay",
+            &[("why", Value::Text(&why))],
+        );
     }
 
     fn say_keys_stay(&self, error: &str) {
@@ -428,7 +438,12 @@ impl Server {
     fn reload(&mut self) {
         notify::reloading();
         self.log.reopen();
-        match settings(&self.load, Some(&self.keys), &self.slots) {
+        let before = Before {
+            keys: &self.keys,
+            file: self.config.auth.keys_file.as_deref(),
+            watch: &mut self.watch,
+        };
+        match settings(&self.load, Some(before), &self.slots) {
             Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
@@ -440,7 +455,10 @@ impl Server {
                 self.config = settings.config.clone();
                 self.keep_alive();
                 self.put_in_force(settings.keys.clone());
-                self.watch = watch;
+                match watch {
+                    Ok(watch) => self.watch = watch,
+                    Err(why) => self.say_unfinished(&why),
+                }
                 self.slots = settings.slots.clone();
                 let applied = self.applied(Change::Configuration);
                 self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
@@ -547,13 +565,16 @@ impl Server {
     }
 }
 
-/// Reads what workers need; `before` and `slots` are those so far.
+/// Reads what workers need, and how the keys file is looked at from now on, or why that goes on as before; `before` and
+/// `slots` are those so far.
 fn settings(
     load: &Load,
-    before: Option<&Keys>,
+    mut before: Option<Before<'_>>,
     slots: &Slots,
-) -> Result<(Settings, Watch), String> {
-    let (config, entries) = load()?;
+) -> Result<(Settings, Result<Watch, String>), String> {
+    let (config, mut entries) = load()?;
+    let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
+    let before = before.map(|before| before.keys);
     let names = config.providers.iter().map(|provider| &*provider.name);
     let slots = slots.next(names);
     let tls = tls_config::load(&config)?;
@@ -570,7 +591,29 @@ fn settings(
         tls,
         slots,
     };
-    Ok((settings, Watch::new(entries)))
+    let watch = unfinished.map_or_else(|| Ok(Watch::new(entries)), Err);
+    Ok((settings, watch))
+}
+
+/// What is in force when other settings are read.
+struct Before<'a> {
+    keys: &'a Keys,
+    /// The keys file.
+    file: Option<&'a Path>,
+    watch: &'a mut Watch,
+}
+
+impl Before<'_> {
+    /// Puts the entries in force in the place of those that were read, if the same file seems to be written just now;
+    /// why it does.
+    fn stay(&mut self, config: &Config, entries: &mut Option<Entries>) -> Option<String> {
+        let file = self
+            .file
+            .filter(|file| Some(*file) == config.auth.keys_file.as_deref())?;
+        let why = self.watch.doubts(file, entries.as_ref()?)?;
+        *entries = self.watch.entries();
+        Some(why)
+    }
 }
 
 /// Says what is in force and can hardly be meant so.

@@ -3,24 +3,24 @@
 //! It is looked at twice a second. A change then takes a moment, but what inotify does not see
 //! (a link that leads elsewhere now, a network file system) counts as well, and no limit on watches can be met.
 
+mod settling;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::keys::{self, ManagedKey};
 use crate::read;
+use settling::{LESS_RESTS, Moment, Settling, Stamp, Verdict};
 
 /// The entries of a keys file; workers and watch share them.
 pub type Entries = Arc<[ManagedKey]>;
 
 /// How often the file is looked at.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// A file younger than this may have changed again without looking any different: its times are coarse.
-const YOUNG: Duration = Duration::from_secs(2);
 
 /// Reads a keys file.
 ///
@@ -39,26 +39,27 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// What is known of the keys file.
-#[derive(Default)]
 pub struct Watch {
     /// The entries in force.
     entries: Option<Entries>,
-    /// How the file looked at the last look.
-    last: Option<Stamp>,
-    /// How it looked when it was read, if it was old enough then.
-    read: Option<Stamp>,
+    /// Those before them.
+    before: Option<Entries>,
+    settling: Settling,
     /// What was wrong with it last.
     complaint: Option<String>,
+    /// Where its clock begins.
+    begin: Instant,
 }
 
-/// How a file looks without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    /// Device and inode.
-    file: (u64, u64),
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+/// What a look has found.
+#[derive(Debug)]
+pub enum Seen {
+    /// Other entries than those in force.
+    Keys(Entries),
+    /// What cannot be used, and why.
+    Broken(String),
+    /// What seems to be written just now, and why it does.
+    Unfinished(String),
 }
 
 impl Watch {
@@ -67,78 +68,112 @@ impl Watch {
     pub fn new(entries: Option<Entries>) -> Self {
         Self {
             entries,
-            ..Self::default()
+            before: None,
+            settling: Settling::default(),
+            complaint: None,
+            begin: Instant::now(),
         }
     }
 
     /// Looks at the file: other entries than those in force, or why there are none to be had, once for
     /// each reason.
-    pub fn look(&mut self, path: &Path) -> Option<Result<Entries, String>> {
-        let looked = Stamp::of(path);
-        if let Ok(stamp) = looked
-            && !self.is_due(stamp)
-        {
-            return None;
-        }
-        let read = match looked {
-            Ok(_) => read_keys(path),
+    pub fn look(&mut self, path: &Path) -> Option<Seen> {
+        let (looked, now) = (stamp(path), self.now());
+        let stamp = match looked {
+            Ok(stamp) if !self.settling.is_due(stamp, now) => return None,
+            Ok(stamp) => stamp,
             Err(error) => {
-                // What comes in its place may get the same number.
-                self.last = None;
-                Err(unreadable(path, &error))
+                self.settling.is_gone();
+                return self.complain(unreadable(path, &error), Seen::Broken);
             }
         };
-        match read {
-            Ok(entries) => {
-                self.complaint = None;
-                if self.entries.as_ref() == Some(&entries) {
-                    return None;
-                }
-                self.entries = Some(entries.clone());
-                Some(Ok(entries))
-            }
-            Err(error) if self.complaint.as_ref() == Some(&error) => None,
+        let entries = match read_keys(path) {
+            Ok(entries) => entries,
             Err(error) => {
-                self.complaint = Some(error.clone());
-                Some(Err(error))
+                self.settling.is_done(stamp, now);
+                return self.complain(error, Seen::Broken);
             }
+        };
+        if let Some(why) = self.doubt(path, (stamp, now), &entries) {
+            return self.complain(why, Seen::Unfinished);
+        }
+        self.settling.is_done(stamp, now);
+        self.complaint = None;
+        if self.entries.as_ref() == Some(&entries) {
+            return None;
+        }
+        self.before = self.entries.replace(entries.clone());
+        Some(Seen::Keys(entries))
+    }
+
+    /// Why entries that were just read without a look may not be the whole of the file, if so. Those in force stay
+    /// then, and further looks tell what becomes of it.
+    pub fn doubts(&mut self, path: &Path, entries: &Entries) -> Option<String> {
+        let (stamp, now) = (stamp(path).ok()?, self.now());
+        let why = self.doubt(path, (stamp, now), entries)?;
+        self.complaint = Some(why.clone());
+        Some(why)
+    }
+
+    /// The entries in force.
+    #[must_use]
+    pub fn entries(&self) -> Option<Entries> {
+        self.entries.clone()
+    }
+
+    /// The entries of the last look are not put in force; those before them are the ones that others come after.
+    pub fn refused(&mut self) {
+        self.entries = self.before.take();
+        self.settling.is_refused();
+    }
+
+    fn doubt(
+        &mut self,
+        path: &Path,
+        (stamp, now): (Stamp, Moment),
+        entries: &[ManagedKey],
+    ) -> Option<String> {
+        let before = self.entries.as_deref().unwrap_or_default();
+        let path = path.display();
+        match self.settling.judge(stamp, now, (before, entries)) {
+            Verdict::Whole => None,
+            Verdict::Blank => Some(format!(
+                "{path}: it is empty where there were keys; expected [[key]] tables, with disabled = true for \
+                 those that are worth nothing"
+            )),
+            Verdict::Less => Some(format!(
+                "{path}: it lacks keys, or limits of keys, that were there; it is taken as it is once it has \
+                 not changed for {} s",
+                LESS_RESTS.as_secs()
+            )),
         }
     }
 
-    /// Whether the file has to be read. One that is written in place is given until the next look to come to
-    /// its end; one that was renamed to its name is whole.
-    fn is_due(&mut self, stamp: Stamp) -> bool {
-        if self.read == Some(stamp) {
-            return false;
+    fn complain(&mut self, why: String, seen: fn(String) -> Seen) -> Option<Seen> {
+        if self.complaint.as_ref() == Some(&why) {
+            return None;
         }
-        let settled = match self.last.replace(stamp) {
-            Some(last) => last == stamp || last.file != stamp.file,
-            None => true,
-        };
-        if settled && !stamp.is_young() {
-            self.read = Some(stamp);
+        self.complaint = Some(why.clone());
+        Some(seen(why))
+    }
+
+    fn now(&self) -> Moment {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Moment {
+            elapsed: self.begin.elapsed(),
+            unix: unix.map_or(0, |unix| unix.as_secs()),
         }
-        settled
     }
 }
 
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let found = fs::metadata(path)?;
-        Ok(Self {
-            file: (found.dev(), found.ino()),
-            len: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
-
-    fn is_young(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs());
-        let modified = u64::try_from(self.modified.0).unwrap_or_default();
-        now.abs_diff(modified) <= YOUNG.as_secs()
-    }
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let found = fs::metadata(path)?;
+    Ok(Stamp {
+        file: (found.dev(), found.ino()),
+        len: found.len(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Changes of the keys file while the gateway runs, without a signal.
 
 use std::fs;
+use std::io::Write as _;
 use std::time::Instant;
+
+use rustix::process::Signal;
 
 use crate::support::metrics::wait_metrics;
 use crate::support::{Gateway, PATIENCE, Setup, Upstream, Wire, get, ok};
@@ -142,4 +145,61 @@ fn requests_are_counted_for_their_provider_behind_a_change() {
     assert_eq!(client.response().text(), "counted");
     let name = "requests_total{provider=\"anthropic\",method=\"GET\",class=\"2xx\"}";
     wait_metrics(&gateway, &[(name, 1.0)]);
+}
+
+/// As `(…; cat new) > keys.toml` does it: emptied at once, and written when the rest has come.
+#[test]
+fn a_file_that_is_written_slowly_takes_no_key_away() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let second = key(gateway.setup(), &["new", "second", "--id", "second"]);
+    let mut client = gateway.connect();
+    until(&mut client, &second, 400);
+    let file = gateway.setup().dir().join("keys.toml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let cut = whole.rfind("[[key]]").unwrap();
+    let mut writer = fs::File::create(&file).unwrap();
+    let unfinished = |why: &'static str| {
+        move |line: &str| {
+            line.contains("\"warn\"") && line.contains("old keys stay") && line.contains(why)
+        }
+    };
+    gateway.wait_log(unfinished("it is empty where there were keys"));
+    assert_eq!(
+        (status(&mut client, &first), status(&mut client, &second)),
+        (400, 400)
+    );
+    gateway.signal(Signal::HUP);
+    gateway.wait_log(|line| line.contains("configuration reloaded"));
+    assert_eq!(
+        (status(&mut client, &first), status(&mut client, &second)),
+        (400, 400)
+    );
+    // As far as the first entry, which is a file that parses.
+    writer.write_all(&whole.as_bytes()[..cut]).unwrap();
+    gateway.wait_log(unfinished("it lacks keys"));
+    assert_eq!(
+        (status(&mut client, &first), status(&mut client, &second)),
+        (400, 400)
+    );
+    writer.write_all(&whole.as_bytes()[cut..]).unwrap();
+    let third = key(gateway.setup(), &["new", "third", "--id", "third"]);
+    until(&mut client, &third, 400);
+    assert_eq!(
+        (status(&mut client, &first), status(&mut client, &second)),
+        (400, 400)
+    );
+    assert!(!gateway.log().contains("broken"), "{}", gateway.log());
+}
+
+#[test]
+fn an_entry_that_is_taken_out_by_hand_is_worth_nothing_once_the_file_rests() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let second = key(gateway.setup(), &["new", "second"]);
+    let mut client = gateway.connect();
+    until(&mut client, &second, 400);
+    let file = gateway.setup().dir().join("keys.toml");
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &whole[..whole.rfind("[[key]]").unwrap()]).unwrap();
+    until(&mut client, &second, 401);
+    assert_eq!(status(&mut client, &first), 400);
 }
