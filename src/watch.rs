@@ -35,7 +35,14 @@ pub fn read_keys(path: &Path) -> Result<Entries, String> {
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
     let setting = "SLUICEGATE_KEYS_FILE (auth.keys_file)";
-    format!("{}: {setting}: cannot read it: {error}", path.display())
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "; sluicegate key new NAME makes it",
+        _ => "",
+    };
+    format!(
+        "{}: {setting}: cannot read it: {error}{hint}",
+        path.display()
+    )
 }
 
 /// What is known of the keys file.

@@ -176,7 +176,7 @@ impl Resolver<'_> {
                 let count = value::number(text).and_then(|count| usize::try_from(count).ok());
                 count
                     .filter(|count| *count <= 1024)
-                    .ok_or("expected a number of threads, 0 for one per core")
+                    .ok_or("expected a number of threads, at most 1024; 0 for one per core")
             },
         )?;
         let driver = Some(Scalar(table.driver.clone().unwrap_or("auto".into())));

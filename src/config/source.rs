@@ -92,9 +92,14 @@ const DOTENV: &str = ".env";
 
 impl<'a> Env<'a> {
     pub(super) fn new(sources: &Sources<'a>) -> Result<Self, ConfigError> {
-        let mut values = BTreeMap::new();
+        let (mut values, mut doubtful) = (BTreeMap::new(), BTreeMap::new());
+        let content = dotenv_file(sources)?;
+        if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") {
+            let message = "expected UTF-8 text; this is UTF-16, and nothing of it is read";
+            doubtful.insert(DOTENV.to_owned(), ConfigError::new(DOTENV, "", message));
+        }
         let of_environment = |name: &str| Some(sources.env.get(name)?.as_encoded_bytes());
-        for set in dotenv::parse(&dotenv_file(sources)?, of_environment) {
+        for set in dotenv::parse(&content, of_environment) {
             let from = Place::Dotenv(set.line);
             let variable = match set.value {
                 Ok(value) => Variable::new(&value, from),
@@ -123,7 +128,7 @@ impl<'a> Env<'a> {
             values,
             empty,
             missed: RefCell::default(),
-            doubtful: RefCell::default(),
+            doubtful: doubtful.into(),
             expanded: RefCell::default(),
             read: sources.read,
         })

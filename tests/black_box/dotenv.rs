@@ -70,6 +70,18 @@ fn variables_expand_in_dotenv() {
     }
 }
 
+#[test]
+fn a_file_of_utf_16_is_warned_of() {
+    let content = "OPENAI_API_KEY=sk\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes);
+    let content: Vec<u8> = [0xff, 0xfe].into_iter().chain(content).collect();
+    let finished = with_dotenv(bare(), &content).arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said = "warning: .env: expected UTF-8 text; this is UTF-16";
+    assert!(finished.stderr.contains(said), "{finished:?}");
+}
+
 /// Both `check` and a start exit with 2 and say this.
 #[track_caller]
 fn assert_refused(setup: impl Fn() -> Setup, said: &str) {

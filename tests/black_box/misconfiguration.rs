@@ -59,7 +59,11 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
         (
             "SLUICEGATE_KEYS_FILE",
             "nowhere",
-            &["nowhere", "SLUICEGATE_KEYS_FILE (auth.keys_file)"],
+            &[
+                "nowhere",
+                "SLUICEGATE_KEYS_FILE (auth.keys_file)",
+                "sluicegate key new NAME makes it",
+            ],
         ),
         (
             "ENABLE_PASSTHROUGH_ROUTES",
