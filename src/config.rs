@@ -96,6 +96,8 @@ impl Config {
             workers,
             driver,
             spin,
+            landlock,
+            dumpable,
             ..
         } = &self.server;
         (
@@ -103,6 +105,7 @@ impl Config {
             *workers,
             *driver,
             *spin,
+            (*landlock, *dumpable),
             self.metrics.listen.clone(),
             self.log.format,
             self.log.level,
@@ -124,6 +127,10 @@ pub struct Server {
     pub driver: Driver,
     /// How long a worker polls after traffic before it sleeps; zero is not at all.
     pub spin: Duration,
+    /// Whether threads are confined.
+    pub landlock: Landlock,
+    /// Its memory may be looked at by other processes of its account, and written to a core dump.
+    pub dumpable: bool,
     /// Responses say in `Server-Timing` what took how long.
     pub server_timing: bool,
     /// Pages that browsers let use the gateway; none is no CORS at all.
@@ -162,6 +169,17 @@ impl FromStr for Listen {
             None => text.trim().parse().map(Self::Tcp).map_err(|_| EXPECTED),
         }
     }
+}
+
+/// Whether threads are confined to the files that they need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landlock {
+    /// Where the kernel can.
+    Auto,
+    /// Or nothing is started.
+    On,
+    /// No.
+    Off,
 }
 
 /// Which event loop is wanted.

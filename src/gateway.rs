@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::admission::DEFAULTS_MAX;
 use crate::auth::Keys;
 use crate::config::{Config, Credential, Provider};
@@ -85,8 +87,8 @@ impl Gateway {
 
 /// The field lines that a provider's requests get, written out once.
 pub struct Lines {
-    /// `Host`, the credential and configured fields: always sent.
-    always: Vec<u8>,
+    /// `Host`, the credential and configured fields: always sent. Overwritten when it is given back.
+    always: Zeroizing<Vec<u8>>,
     /// Sent unless the client sends the field itself.
     defaults: Vec<DefaultLine>,
     /// Names in `always` whose client lines are dropped, beyond those that every request loses.
@@ -102,12 +104,12 @@ struct DefaultLine {
 
 impl Lines {
     fn new(provider: &Provider) -> Self {
-        let mut always = Vec::new();
+        // Never moved while it grows, which would leave the key behind.
+        let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider)));
         push(&mut always, b"Host", provider.base.authority.as_bytes());
         match &provider.credential {
             Credential::Bearer(key) => {
-                let value = [b"Bearer ", key.expose()].concat();
-                push(&mut always, b"Authorization", &value);
+                push_parts(&mut always, b"Authorization", &[b"Bearer ", key.expose()]);
             }
             Credential::XApiKey(key) => push(&mut always, b"x-api-key", key.expose()),
             Credential::None | Credential::Client => {}
@@ -172,10 +174,29 @@ impl Lines {
 }
 
 fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    push_parts(out, name, &[value]);
+}
+
+fn push_parts(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    for part in value {
+        out.extend_from_slice(part);
+    }
     out.extend_from_slice(b"\r\n");
+}
+
+/// At least as many as the lines that are always sent take.
+fn always_bytes(provider: &Provider) -> usize {
+    let line = |name: &str, value: usize| name.len() + value + ": \r\n".len();
+    let credential = match &provider.credential {
+        Credential::Bearer(key) => line("Authorization", "Bearer ".len() + key.expose().len()),
+        Credential::XApiKey(key) => line("x-api-key", key.expose().len()),
+        Credential::None | Credential::Client => 0,
+    };
+    let headers = provider.headers.iter();
+    let headers: usize = headers.map(|(name, value)| line(name, value.len())).sum();
+    line("Host", provider.base.authority.len()) + credential + headers
 }
 
 /// Whether a configured extra field may have this name: not one that the gateway decides on itself.

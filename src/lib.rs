@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod admission;
 pub mod auth;
 pub mod config;
+pub mod confine;
 pub mod cors;
 pub mod date;
 pub mod demo;

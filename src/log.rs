@@ -15,6 +15,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{Level, LogConfig, LogFormat};
+use crate::confine::{self, Rules};
 
 pub use line::Line;
 use writer::Writer;
@@ -56,18 +57,17 @@ const FLUSH_POLL: Duration = Duration::from_millis(10);
 const QUEUE_LINES: usize = 4096;
 
 impl Log {
-    /// Opens the access log and starts the writing thread.
+    /// Opens the access log and starts the writing thread, confined by `rules`.
     ///
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
-    pub fn start(config: &LogConfig) -> io::Result<Self> {
+    pub fn start(config: &LogConfig, rules: Rules) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let reopen = Arc::new(AtomicBool::new(false));
-        let writer = Writer::open(config, lost.clone(), reopen.clone())?;
-        std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || writer.run(&entries))?;
+        let writer = Writer::open(config, lost.clone(), reopen.clone(), rules.are_there())?;
+        let thread = std::thread::Builder::new().name("log".into());
+        confine::spawn(thread, rules, move || writer.run(&entries))?;
         Ok(Self {
             queue,
             format: config.format,

@@ -14,6 +14,7 @@ use sluicegate::manual;
 use sluicegate::net::tls_config;
 use sluicegate::output::{fail, print, tell};
 use sluicegate::preflight;
+use sluicegate::process;
 use sluicegate::read;
 use sluicegate::server::{Loaded, Server, StartError};
 use sluicegate::signals;
@@ -101,6 +102,8 @@ fn answer(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(file: Option<PathBuf>) -> ExitCode {
+    // Before there is a key in memory.
+    process::set_dumpable(false);
     let (predecessor, inherited) = match inherit() {
         Ok(inherited) => inherited,
         Err(message) => return fail(&message, ExitCode::FAILURE),

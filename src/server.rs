@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::auth::Keys;
 use crate::config::{Config, Listen};
+use crate::confine::{self, Confinement, Rules};
 use crate::descriptors;
 use crate::handover::{self, Handle, Successor};
 use crate::listen::{self, Listener};
@@ -18,11 +19,13 @@ use crate::log::{Log, Value};
 use crate::net::balance::{self, Peers};
 use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
+use crate::net::resolve::Asker;
 use crate::net::scrape::{Scribe, Sources};
 use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
+use crate::process;
 use crate::signals::{self, Request};
 use crate::visitors::Visitors;
 use crate::watch::{self, Entries, Seen, Watch};
@@ -100,6 +103,17 @@ impl Drop for Applied {
     }
 }
 
+/// What every worker is started with.
+struct Common {
+    /// Of those that serve clients.
+    count: usize,
+    rung: Rung,
+    settings: Settings,
+    peers: Peers,
+    asker: Asker,
+    rules: Rules,
+}
+
 /// Why a drain begins.
 enum Leaving {
     /// Nobody comes after.
@@ -135,11 +149,17 @@ impl Server {
         let watch = watch.unwrap_or_else(|_| Watch::new(None));
         let config = settings.config.clone();
         check_listeners(&config, &inherited)?;
-        let log = Log::start(&config.log).map_err(|e| system("log", &e))?;
+        if config.server.dumpable {
+            process::set_dumpable(true);
+        }
+        let confinement = Confinement::prepare(config.server.landlock, &config.log.file);
+        let confinement = confinement.map_err(StartError::System)?;
+        let log = Log::start(&config.log, confinement.log).map_err(|e| system("log", &e))?;
+        let asker = Asker::start(confinement.names).map_err(|e| system("names", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
-        say_start(&log, &config, (&rung, &why), count);
+        say_start(&log, &config, (&rung, &why), (count, &confinement.state));
         let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
         let listeners = listen::open(&config.server.listen, inherited, count);
         let mut listeners = listeners.map_err(StartError::System)?;
@@ -150,6 +170,7 @@ impl Server {
         let scribe = Scribe::new(Sources {
             counters: counters.clone(),
             workers: count,
+            process: Arc::default(),
             log: log.clone(),
         });
         let mut server = Self {
@@ -170,13 +191,22 @@ impl Server {
             arrived,
         };
         server.keep_alive();
-        let peers = Peers::default();
+        let common = Common {
+            count,
+            rung,
+            settings,
+            peers: Peers::default(),
+            asker,
+            rules: confinement.workers,
+        };
         for index in 0..all {
-            let started = server.start_worker(index, count, rung, &settings, &peers);
+            let started = server.start_worker(index, &common);
             started.map_err(|error| system("worker", &error))?;
         }
         // Set once, here.
-        let _ = peers.set(server.workers.iter().take(count).cloned().collect());
+        let _ = common
+            .peers
+            .set(server.workers.iter().take(count).cloned().collect());
         starting.over();
         server.say_where();
         Ok(server)
@@ -213,15 +243,9 @@ impl Server {
 
     /// Starts one of the `count` workers that serve clients, or the one beyond them that serves metrics, so that
     /// an answer of many lines holds no stream up.
-    fn start_worker(
-        &mut self,
-        index: usize,
-        count: usize,
-        rung: Rung,
-        settings: &Settings,
-        peers: &Peers,
-    ) -> io::Result<()> {
+    fn start_worker(&mut self, index: usize, common: &Common) -> io::Result<()> {
         let mut listeners: Vec<OwnedFd> = Vec::new();
+        let (count, rung) = (common.count, common.rung);
         let metrics = index >= count;
         for listener in self.listeners.iter().filter(|it| it.metrics == metrics) {
             listeners.extend(match metrics {
@@ -234,30 +258,30 @@ impl Server {
             listeners,
             mailbox: mailbox.clone(),
             inbox,
-            settings: settings.clone(),
+            settings: common.settings.clone(),
             index,
             counters: self.counters.clone(),
             workers: count,
-            peers: peers.clone(),
+            peers: common.peers.clone(),
             visitors: self.visitors.clone(),
+            asker: common.asker.clone(),
             log: self.log.clone(),
             scribe: self.scribe.clone(),
         };
         let log = self.log.clone();
-        std::thread::Builder::new()
-            .name(match metrics {
-                true => "metrics".into(),
-                false => format!("worker-{index}"),
-            })
-            .spawn(move || {
-                let _loud = Loud(log.clone());
-                match driver::block_on(rung, worker::run(start)) {
-                    Ok(Err(error)) | Err(error) => {
-                        log.error("a worker failed", &[("error", Value::Text(&error))])
-                    }
-                    Ok(Ok(())) => {}
+        let thread = std::thread::Builder::new().name(match metrics {
+            true => "metrics".into(),
+            false => format!("worker-{index}"),
+        });
+        confine::spawn(thread, common.rules.clone(), move || {
+            let _loud = Loud(log.clone());
+            match driver::block_on(rung, worker::run(start)) {
+                Ok(Err(error)) | Err(error) => {
+                    log.error("a worker failed", &[("error", Value::Text(&error))])
                 }
-            })?;
+                Ok(Ok(())) => {}
+            }
+        })?;
         self.workers.push(mailbox);
         Ok(())
     }
@@ -447,7 +471,8 @@ impl Server {
             Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
-                        "server.listen, workers, driver, spin, metrics.listen and log take effect with the next start",
+                        "server.listen, workers, driver, spin, landlock, dumpable, metrics.listen and log \
+                         take effect with the next start",
                         &[],
                     );
                 }
@@ -631,13 +656,14 @@ fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), Str
     checked.map_err(|why| format!("auth: {why}"))
 }
 
-fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), workers: usize) {
+fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), started: (usize, &String)) {
     log.info(
         "starting",
         &[
             ("driver", Value::Text(driver.0)),
             ("why", Value::Text(driver.1)),
-            ("workers", Value::Text(&workers)),
+            ("workers", Value::Text(&started.0)),
+            ("landlock", Value::Text(started.1)),
             ("version", Value::Text(&crate::VERSION)),
         ],
     );

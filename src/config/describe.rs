@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, LogFile, Provider, Proxy, tcp};
+use super::{Config, Credential, Driver, Landlock, LogFile, Provider, Proxy, tcp};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -25,6 +25,16 @@ impl Config {
             describe_provider(&mut out, provider);
         }
         out
+    }
+
+    fn describe_confinement(&self, out: &mut String) {
+        let landlock = match self.server.landlock {
+            Landlock::Auto => "\"auto\" # where the kernel has it",
+            Landlock::On => "true",
+            Landlock::Off => "false",
+        };
+        let dumpable = self.server.dumpable;
+        let _ = writeln!(out, "landlock = {landlock}\ndumpable = {dumpable}");
     }
 
     fn describe_server(&self, out: &mut String) {
@@ -54,6 +64,7 @@ impl Config {
             out,
             "driver = {driver:?}\nspin = {spin}\nserver_timing = {timing}\ncors_origins = {origins}"
         );
+        self.describe_confinement(out);
         if let Some(tls) = &self.server.tls {
             let (cert, key) = (quoted_path(&tls.cert), quoted_path(&tls.key));
             let _ = writeln!(out, "tls.cert = {cert}\ntls.key = {key}");

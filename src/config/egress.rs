@@ -13,6 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::source::Env;
 use super::url::host_and_port;
 use super::{BaseUrl, ConfigError, Host, Secret, value};
@@ -134,17 +136,17 @@ fn basic(userinfo: &str) -> Result<Secret, &'static str> {
     let user = value::percent_decoded(user).filter(|user| plain && !user.contains(&b':'));
     let password = value::percent_decoded(password);
     let (user, password) = user.zip(password).ok_or(EXPECTED)?;
-    let credentials = [&*user, b":", &*password].concat();
+    let credentials = Zeroizing::new([&*user, b":", &*password].concat());
     if credentials.iter().any(u8::is_ascii_control) {
         return Err(EXPECTED);
     }
-    Secret::new(&base64(&credentials))
+    Secret::new(&Zeroizing::new(base64(&credentials)))
 }
 
 /// RFC 4648, section 4.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let bits = (0..3).fold(0, |bits, at| {
             bits << 8 | usize::from(group.get(at).copied().unwrap_or_default())

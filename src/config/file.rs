@@ -33,6 +33,8 @@ pub(super) struct ServerTable {
     pub workers: Option<Scalar>,
     pub driver: Option<String>,
     pub spin: Option<Scalar>,
+    pub landlock: Option<Scalar>,
+    pub dumpable: Option<Scalar>,
     pub server_timing: Option<Scalar>,
     pub cors_origins: Option<Vec<String>>,
     pub tls: Option<TlsTable>,

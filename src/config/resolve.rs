@@ -13,9 +13,9 @@ use super::file::{self, File, Scalar};
 use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
-    Auth, Config, ConfigError, Driver, Level, Limits, Listen, LogConfig, LogFile, LogFormat,
-    Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, listeners, provider,
-    tcp, value,
+    Auth, Config, ConfigError, Driver, Landlock, Level, Limits, Listen, LogConfig, LogFile,
+    LogFormat, Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, listeners,
+    provider, tcp, value,
 };
 
 /// Longer than that, polling is a core burnt for nothing.
@@ -199,6 +199,20 @@ impl Resolver<'_> {
             spin: self
                 .scalar("", "server.spin", &table.spin, spin)?
                 .unwrap_or_default(),
+            landlock: self
+                .scalar(
+                    "SLUICEGATE_LANDLOCK",
+                    "server.landlock",
+                    &table.landlock,
+                    landlock,
+                )?
+                .unwrap_or(Landlock::Auto),
+            dumpable: self.switch(
+                "SLUICEGATE_DUMPABLE",
+                "server.dumpable",
+                &table.dumpable,
+                false,
+            )?,
             server_timing: self.switch("", "server.server_timing", &table.server_timing, false)?,
             cors_origins: self.cors_origins(table)?,
             tls: self.tls(table.tls.as_ref())?,
@@ -470,6 +484,15 @@ fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
     match target::parse(text.as_bytes()) {
         Ok(Target::Path { query: None, .. }) => Ok(text.to_owned()),
         _ => Err(EXPECTED),
+    }
+}
+
+fn landlock(text: &str) -> Result<Landlock, &'static str> {
+    match (text, value::switch(text)) {
+        ("auto", _) => Ok(Landlock::Auto),
+        (_, Ok(true)) => Ok(Landlock::On),
+        (_, Ok(false)) => Ok(Landlock::Off),
+        _ => Err("expected auto, true or false"),
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-/// Opened only by [`expose`](Self::expose); every way of printing it prints `[redacted]`.
+use zeroize::Zeroizing;
+
+/// Opened only by [`expose`](Self::expose); every way of printing it prints `[redacted]`. Its memory is overwritten
+/// before it is given back.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<[u8]>);
+pub struct Secret(Zeroizing<Box<[u8]>>);
 
 impl Secret {
     /// Takes over a credential: visible ASCII without blanks, since it goes into a field line.
@@ -15,7 +18,7 @@ impl Secret {
         if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("expected a key of visible ASCII characters without blanks");
         }
-        Ok(Self(value.as_bytes().into()))
+        Ok(Self(Zeroizing::new(value.as_bytes().into())))
     }
 
     /// The credential itself.

@@ -10,6 +10,8 @@ use std::io::{
 };
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::{ConfigError, Secret, dotenv};
 
 /// Everything outside that a configuration is made of.
@@ -316,7 +318,7 @@ impl<'a> Env<'a> {
     pub(super) fn secret_file(&self, path: &Path, key: &str) -> Result<Secret, ConfigError> {
         let from = path.display().to_string();
         let bytes = (self.read)(path).map_err(|error| ConfigError::new(&from, key, error))?;
-        let content = text(bytes, &from)?;
+        let content = Zeroizing::new(text(bytes, &from)?);
         self.doubt(&from, key, content.trim());
         Secret::new(content.trim()).map_err(|expected| ConfigError::new(&from, key, expected))
     }

@@ -380,6 +380,8 @@ fn variable() -> impl Strategy<Value = (String, String)> {
         "BASE_PATH",
         "SLUICEGATE_WORKERS",
         "SLUICEGATE_DRIVER",
+        "SLUICEGATE_LANDLOCK",
+        "SLUICEGATE_DUMPABLE",
         "SLUICEGATE_TLS_CERT",
         "SLUICEGATE_TLS_KEY",
         "SLUICEGATE_KEYS_FILE",

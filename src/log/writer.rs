@@ -23,6 +23,8 @@ pub(super) struct Writer {
     /// Standard error.
     messages: Outlet,
     access: Access,
+    /// Other folders are out of reach.
+    is_confined: bool,
 }
 
 enum Access {
@@ -44,6 +46,7 @@ impl Writer {
         config: &LogConfig,
         lost: Arc<AtomicU64>,
         reopen: Arc<AtomicBool>,
+        is_confined: bool,
     ) -> io::Result<Self> {
         let access = match &config.file {
             LogFile::Stderr => Access::Messages,
@@ -57,6 +60,7 @@ impl Writer {
             reopen,
             messages: Outlet::stderr(),
             access,
+            is_confined,
         })
     }
 
@@ -173,9 +177,20 @@ impl Writer {
         match Outlet::open(path) {
             Ok(new) => outlet.replace(new),
             Err(error) => {
+                let error = self.with_reach(error);
                 let message = "cannot open the access log again; it goes on where it was";
                 self.say(Level::Error, message, "error", Value::Text(&error));
             }
+        }
+    }
+
+    /// Where this thread is confined, that may be why.
+    fn with_reach(&self, error: io::Error) -> String {
+        match self.is_confined && error.kind() == io::ErrorKind::PermissionDenied {
+            true => format!(
+                "{error}; server.landlock keeps the log to the folder that it was started with"
+            ),
+            false => error.to_string(),
         }
     }
 

@@ -19,6 +19,7 @@ use rustix::net::sockopt;
 
 use crate::auth::Keys;
 use crate::config::Config;
+use crate::confine::Rules;
 use crate::log::Log;
 use crate::observe::{Counters, Slots};
 
@@ -28,6 +29,7 @@ use super::doors::Doors;
 use super::mailbox::mailbox;
 use super::peer::Peer;
 use super::pool::Upstream;
+use super::resolve::Asker;
 use super::scrape::{Scribe, Sources};
 use super::socket::Socket;
 use super::stream::Stream;
@@ -51,7 +53,7 @@ impl Harness {
         let keys = Keys::new(config.auth.master_key.as_ref(), None, None);
         let (mailbox, inbox) = mailbox()?;
         let counters: Arc<[Counters]> = Arc::from([Counters::default()]);
-        let log = Log::start(&config.log)?;
+        let log = Log::start(&config.log, Rules::default())?;
         let start = Start {
             listeners: Vec::new(),
             mailbox,
@@ -60,6 +62,7 @@ impl Harness {
             scribe: Scribe::new(Sources {
                 counters: counters.clone(),
                 workers: 1,
+                process: Arc::default(),
                 log,
             }),
             settings: Settings {
@@ -73,6 +76,7 @@ impl Harness {
             workers: 1,
             visitors: Arc::default(),
             peers: Peers::default(),
+            asker: Asker::start(Rules::default())?,
             counters,
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;

@@ -16,6 +16,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use crate::addresses::{Ages, Call, Name, Step};
+use crate::confine::{self, Rules};
 
 use super::deadline::{Clock, Deadline};
 use super::mailbox::Mailbox;
@@ -39,8 +40,7 @@ pub struct Names {
     clock: Rc<Clock>,
     start: Instant,
     entries: RefCell<HashMap<Box<str>, Entry>>,
-    /// Once there is something to look up.
-    asker: RefCell<Option<Sender<Question>>>,
+    asker: Asker,
     post: Arc<Post>,
 }
 
@@ -61,12 +61,13 @@ impl Names {
         clock: Rc<Clock>,
         mailbox: Mailbox<T>,
         wrap: fn(Answer) -> T,
+        asker: Asker,
     ) -> Self {
         Self {
             clock,
             start: Instant::now(),
             entries: RefCell::default(),
-            asker: RefCell::default(),
+            asker,
             post: Arc::new(move |answer| mailbox.send(wrap(answer))),
         }
     }
@@ -214,16 +215,9 @@ impl Names {
             host: host.into(),
             post: self.post.clone(),
         };
-        let mut asker = self.asker.borrow_mut();
-        if asker.is_none() {
-            match start_asker() {
-                Ok(started) => *asker = Some(started),
-                Err(error) => return question.answer(Err(error)),
-            }
-        }
-        if let Some(asker) = &*asker {
-            // Its thread goes on for as long as there is somebody to ask it.
-            let _ = asker.send(question);
+        // Its thread goes on for as long as there is somebody to ask it.
+        if let Err(refused) = self.asker.0.send(question) {
+            refused.0.answer(Err(io::ErrorKind::BrokenPipe.into()));
         }
     }
 }
@@ -265,24 +259,33 @@ impl Question {
     }
 }
 
-/// Starts a thread that starts the threads: a worker whose providers have many hosts would stand still
-/// meanwhile.
-fn start_asker() -> io::Result<Sender<Question>> {
-    let (asker, questions) = channel::<Question>();
-    thread("names").spawn(move || {
-        for question in questions {
-            let asked = question.clone();
-            let look_up = move || {
-                let addresses = resolve(&asked.host);
-                asked.answer(addresses);
-            };
-            // A thread for each: one that gets no answer holds up no other.
-            if let Err(error) = thread("resolve").spawn(look_up) {
-                question.answer(Err(error));
+/// Has names looked up; clones ask the same thread.
+#[derive(Clone)]
+pub struct Asker(Sender<Question>);
+
+impl Asker {
+    /// Starts a thread that starts the threads, all of them confined by `rules`: a worker whose providers have
+    /// many hosts would stand still meanwhile.
+    ///
+    /// # Errors
+    /// When there is no thread to be had, or it cannot be confined.
+    pub fn start(rules: Rules) -> io::Result<Self> {
+        let (asker, questions) = channel::<Question>();
+        confine::spawn(thread("names"), rules, move || {
+            for question in questions {
+                let asked = question.clone();
+                let look_up = move || {
+                    let addresses = resolve(&asked.host);
+                    asked.answer(addresses);
+                };
+                // A thread for each: one that gets no answer holds up no other.
+                if let Err(error) = thread("resolve").spawn(look_up) {
+                    question.answer(Err(error));
+                }
             }
-        }
-    })?;
-    Ok(asker)
+        })?;
+        Ok(Self(asker))
+    }
 }
 
 fn thread(name: &str) -> Builder {

@@ -20,6 +20,8 @@ pub struct Sources {
     pub counters: Arc<[Counters]>,
     /// How many of them do.
     pub workers: usize,
+    /// Looks at this process.
+    pub process: Arc<process::Window>,
     /// Knows how many of its lines were lost.
     pub log: Log,
 }
@@ -31,7 +33,7 @@ impl Sources {
         let scrape = Scrape {
             workers: self.counters.get(..self.workers).unwrap_or_default(),
             slots,
-            process: process::look(),
+            process: self.process.look(),
             log_lines_lost: self.log.lost(),
         };
         scrape.text()

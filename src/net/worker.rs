@@ -131,6 +131,8 @@ pub struct Start {
     pub log: Log,
     /// Who writes the metrics.
     pub scribe: Scribe,
+    /// Who looks names up.
+    pub asker: resolve::Asker,
 }
 
 /// What the connections of one core share.
@@ -227,7 +229,12 @@ pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<
         pool: Rc::new(Pool::new(clock.clone())),
         hangups: Hangups::new()?,
         asking: Asking::new(start.peers.clone(), start.mailbox.clone()),
-        names: Names::new(clock.clone(), start.mailbox.clone(), Message::Resolved),
+        names: Names::new(
+            clock.clone(),
+            start.mailbox.clone(),
+            Message::Resolved,
+            start.asker.clone(),
+        ),
         clock,
         ids: Ids::default(),
         doors,

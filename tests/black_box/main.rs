@@ -33,6 +33,7 @@ mod auth;
 mod balance;
 mod bulk;
 mod config;
+mod confinement;
 mod corners;
 mod cors;
 mod counterpart;

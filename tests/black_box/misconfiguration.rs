@@ -207,6 +207,10 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
             &["metrics.listen", "expected addresses"],
         ),
         (
+            "[server]\nlandlock = \"maybe\"\n",
+            &["server.landlock", "expected auto, true or false"],
+        ),
+        (
             "[server]\nserver_timing = \"often\"\n",
             &["server.server_timing", "expected"],
         ),

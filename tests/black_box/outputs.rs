@@ -13,6 +13,8 @@ fn setup() -> Setup {
     Setup::new()
         .file("keys.toml", &keys)
         .env("SLUICEGATE_KEYS_FILE", "keys.toml")
+        // Long enough not to be warned of.
+        .env("GOMODEL_MASTER_KEY", "gk-test-and-long-enough")
 }
 
 /// Every command that prints, by its words.

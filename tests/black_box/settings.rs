@@ -65,6 +65,8 @@ fn defaults_are_as_documented() {
         "listen = []",
         "server_timing = false",
         "cors_origins = []",
+        "landlock = \"auto\" # where the kernel has it",
+        "dumpable = false",
     ] {
         assert_line(&described, line);
     }
@@ -98,6 +100,8 @@ fn every_variable_takes_effect() {
         (&[("BASE_PATH", "/g/")], "base_path = \"/g\""),
         (&[("SLUICEGATE_WORKERS", "3")], "workers = 3"),
         (&[("SLUICEGATE_DRIVER", "epoll")], "driver = \"epoll\""),
+        (&[("SLUICEGATE_LANDLOCK", "true")], "landlock = true"),
+        (&[("SLUICEGATE_DUMPABLE", "true")], "dumpable = true"),
         (
             &[
                 ("SLUICEGATE_TLS_CERT", "cert.pem"),
@@ -253,6 +257,8 @@ fn every_key_of_the_file_takes_effect() {
         workers = 5
         driver = "io_uring"
         server_timing = true
+        landlock = false
+        dumpable = true
         cors_origins = ["https://app.test", "http://[::1]:3000"]
         tls = { cert = "cert.pem", key = "key.pem", client_ca = "ca.pem" }
         [auth]
@@ -342,6 +348,8 @@ fn every_key_of_the_file_takes_effect() {
         "file = \"access.log\"",
         "listen = [\"127.0.0.1:9\", \"unix:/run/m.sock\"]",
         "server_timing = true",
+        "landlock = false",
+        "dumpable = true",
         "cors_origins = [\"https://app.test\", \"http://[::1]:3000\"]",
         "ca_file = \"ca.pem\"",
         "api_key = \"[redacted]\"",

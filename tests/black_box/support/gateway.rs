@@ -470,6 +470,13 @@ impl Gateway {
         pid
     }
 
+    /// Waits for the end that a test makes for it.
+    #[allow(dead_code, reason = "soak and stalls have no use for it")]
+    pub(crate) fn wait_status(&mut self) -> std::process::ExitStatus {
+        self.over = true;
+        self.child.wait().unwrap()
+    }
+
     /// Waits until the first process has ended, while its successor goes on; its exit code.
     pub(crate) fn wait_succeeded(&mut self) -> Option<i32> {
         self.over = true;
