@@ -252,7 +252,7 @@ impl Connection {
                 return Poll::Ready(self.client.look_again());
             }
             self.budget.renew();
-            self.deadline.poll(cx).map(|()| false)
+            self.deadline.poll_late(cx, || self.client.has_news())
         })
         .await
     }

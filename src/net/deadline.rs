@@ -17,6 +17,9 @@ pub const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
 const TICK_NANOS: u32 = 100_000_000;
 const TICKS_PER_SECOND: u64 = 10;
 
+/// Ticks that nothing but a stopped process takes for one.
+const STOPPED: u32 = 10;
+
 /// Tasks woken at once by the time, and how long the next ones then wait.
 const WAKES_MAX: usize = 32;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -72,6 +75,8 @@ struct Slots {
 
 struct Slot {
     at: Tick,
+    /// It is over, and what was waited for was looked for once more.
+    looked: bool,
     waker: Option<Waker>,
 }
 
@@ -103,6 +108,7 @@ impl Clock {
         let mut slots = self.slots.borrow_mut();
         let slot = Slot {
             at: Tick::NEVER,
+            looked: false,
             waker: None,
         };
         let index = match slots.free.pop() {
@@ -173,6 +179,19 @@ impl Clock {
         }
     }
 
+    /// Moves all deadlines: this time did not pass for those who wait, and what they wait for may be there. Those that
+    /// were set before this was noticed were set from a time long gone.
+    fn postpone(&self, ticks: u32) {
+        if ticks == 0 {
+            return;
+        }
+        for slot in &mut self.slots.borrow_mut().entries {
+            if slot.at != Tick::NEVER {
+                slot.at = slot.at.plus(ticks);
+            }
+        }
+    }
+
     fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         let slots = self.slots.borrow();
         if self.goes_on.get() || slots.entries.len() > slots.free.len() {
@@ -184,7 +203,8 @@ impl Clock {
 
     fn refresh(&self) {
         let ticks = self.start.elapsed().as_millis() / TICK.as_millis();
-        self.now.set(u32::try_from(ticks).unwrap_or(u32::MAX - 1));
+        let now = u32::try_from(ticks).unwrap_or(u32::MAX - 1);
+        self.postpone(stopped(self.now.replace(now), now));
     }
 
     /// Wakes some of those whose time has come: thousands at once, each of which ends a connection, would
@@ -206,6 +226,15 @@ impl Clock {
                 waker.wake();
             }
         }
+    }
+}
+
+/// The ticks for which the worker did not run: while anything is registered, it looks at every tick.
+fn stopped(before: u32, now: u32) -> u32 {
+    let passed = now.saturating_sub(before);
+    match passed >= STOPPED {
+        true => passed,
+        false => 0,
     }
 }
 
@@ -258,6 +287,18 @@ impl Deadline {
         Poll::Pending
     }
 
+    /// As [`poll`](Self::poll), but nobody is late for what is there: this may be noticed long after its time, by a
+    /// process that was stopped, and what was waited for has come before. So the first time since it was set `look`
+    /// says whether it has, which is the result.
+    pub fn poll_late(&self, cx: &mut Context<'_>, look: impl FnOnce() -> bool) -> Poll<bool> {
+        std::task::ready!(self.poll(cx));
+        let mut slots = self.clock.slots.borrow_mut();
+        let slot = slots.entries.get_mut(self.index);
+        let looked = slot.is_none_or(|slot| std::mem::replace(&mut slot.looked, true));
+        drop(slots);
+        Poll::Ready(!looked && look())
+    }
+
     /// Whether it has passed, for a task that has something else to do than wait for that.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -269,6 +310,8 @@ impl Deadline {
     fn store(&self, at: Tick) {
         if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
             slot.at = at;
+            // A ceiling that has passed is not looked beyond again, whatever comes.
+            slot.looked &= at <= self.clock.now();
         }
     }
 }
@@ -279,6 +322,7 @@ impl Drop for Deadline {
         if let Some(slot) = slots.entries.get_mut(self.index) {
             *slot = Slot {
                 at: Tick::NEVER,
+                looked: false,
                 waker: None,
             };
             slots.free.push(self.index);
@@ -326,6 +370,40 @@ mod tests {
             assert_eq!(count(), expected);
         }
         assert!(clock.rest.get().is_none());
+    }
+
+    #[test]
+    fn the_time_for_which_it_was_stopped_is_no_time() {
+        assert_eq!((stopped(7, 8), stopped(7, 7), stopped(7, 16)), (0, 0, 0));
+        assert_eq!((stopped(7, 17), stopped(0, 36_000)), (10, 36_000));
+        let clock = Clock::new();
+        let [set, cleared] = [(); 2].map(|()| clock.register());
+        set.set(Duration::from_secs(1));
+        clock.now.set(36_000);
+        clock.postpone(36_000);
+        assert!(!set.is_over() && !cleared.is_over());
+        clock.now.set(36_000 + 11);
+        assert!(set.is_over() && !cleared.is_over());
+    }
+
+    #[test]
+    fn what_is_there_when_it_is_over_counts_once() {
+        let clock = Clock::new();
+        let mut deadline = clock.register();
+        deadline.limit(Some(Duration::from_secs(5)));
+        deadline.set(Duration::from_secs(1));
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(deadline.poll_late(cx, || true).is_pending());
+        clock.now.set(20);
+        assert_eq!(deadline.poll_late(cx, || true), Poll::Ready(true));
+        assert_eq!(deadline.poll_late(cx, || true), Poll::Ready(false));
+        deadline.renew();
+        assert!(deadline.poll_late(cx, || true).is_pending());
+        // Beyond the ceiling nothing is renewed.
+        clock.now.set(100);
+        assert_eq!(deadline.poll_late(cx, || true), Poll::Ready(true));
+        deadline.renew();
+        assert_eq!(deadline.poll_late(cx, || true), Poll::Ready(false));
     }
 
     #[test]

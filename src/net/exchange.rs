@@ -5,32 +5,31 @@
 //! waits, and one wait for everything that could let it move more. Nothing is in flight while it waits, so
 //! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
 
+mod establish;
 mod spares;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::admission::Forward;
 use crate::auth::Lease;
-use crate::error::{Fault, Scarce};
+use crate::error::Fault;
 use crate::gateway::Gateway;
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead, Side};
 use crate::observe::{self, Ending, Phase};
 
 use super::asker::Asker;
-use super::connect::ConnectError;
 use super::connection::{After, Connection};
 use super::ids::IdLine;
 use super::pool::Upstream;
 use super::response::Response;
 use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
-use super::socket::{Received, is_scarce};
-use super::tls;
+use super::socket::Received;
 use super::turns::Work;
-use super::warm::{self, Warm};
+use super::warm::Warm;
 
 pub use spares::Spares;
 
@@ -105,6 +104,16 @@ pub(super) enum Wake {
     Over(After),
     ClientLeft,
     Deadline,
+}
+
+impl Wake {
+    /// The deadline has passed, and what was waited for has come or not.
+    pub(super) fn late(has_come: bool) -> Self {
+        match has_come {
+            true => Self::Progress,
+            false => Self::Deadline,
+        }
+    }
 }
 
 impl Exchange {
@@ -283,70 +292,6 @@ impl Exchange {
                 }
             }
         }
-    }
-
-    /// Connects and sends what waits for it, watching the client meanwhile.
-    async fn establish(&mut self, connection: &mut Connection) -> Result<(), After> {
-        let worker = connection.worker.clone();
-        let gateway = self.gateway.clone();
-        let Some((provider, _)) = gateway.provider(self.provider) else {
-            return Err(After::Drop);
-        };
-        connection.deadline.set(gateway.config.timeouts.connect);
-        // After a reload the same number may mean another provider, and this one may be gone.
-        let current = worker.gateway().index_of(&gateway, self.provider);
-        let limit = gateway.config.limits.upstream_connections;
-        let Some(seat) = worker.pool.seat(current.unwrap_or(self.provider), limit) else {
-            let fault = Fault::Overloaded(Scarce::UpstreamConnections);
-            return Err(self.give_up(connection, &fault));
-        };
-        let connected = {
-            // Boxed, for it is large and every exchange would carry room for it.
-            let habit = gateway.slots.habit(self.provider);
-            let mut connect = Box::pin(warm::awaited(&worker, provider, habit));
-            // A connect that is dropped has sent no request; what the client sends stays with the kernel.
-            poll_fn(|cx| {
-                if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
-                    let fault = |error| connect_fault(&provider.name, error);
-                    return Poll::Ready(Ok(connected.map_err(fault)));
-                }
-                if connection.poll_left(cx).is_ready() {
-                    return Poll::Ready(Err(After::Drop));
-                }
-                let late = connection.deadline.poll(cx);
-                late.map(|()| Ok(Err(Fault::UpstreamConnectTimeout)))
-            })
-            .await
-        };
-        let connected = match connected? {
-            Ok(connected) => connected,
-            Err(fault) => {
-                if fault == Fault::Overloaded(Scarce::System) {
-                    worker.pool.shed();
-                }
-                return Err(self.give_up(connection, &fault));
-            }
-        };
-        let slot = gateway.slots.of(self.provider);
-        if gateway.config.metrics.are_wanted() {
-            connected.count(worker.counters().provider(slot));
-        }
-        connection.access.connected(connected.took);
-        let mut stream = connected.stream;
-        if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
-            return Err(self.give_up(connection, &Fault::UpstreamReset));
-        }
-        connection.access.request_sent(self.up.cursor.is_done());
-        let mut upstream = Upstream::fresh(
-            stream,
-            self.provider,
-            seat,
-            gateway.slots.habit(self.provider),
-        );
-        upstream.address = connected.address;
-        upstream.first_use();
-        self.upstream = Some(upstream);
-        Ok(())
     }
 
     /// Moves what can be moved, both ways, without waiting.
@@ -543,12 +488,19 @@ impl Exchange {
             return woken;
         }
         let woken = self.poll_sides(connection, &mut upstream, cx);
-        self.upstream = Some(upstream);
-        if woken.is_ready() {
-            return woken;
+        if woken.is_pending() {
+            connection.budget.renew();
+            let wants_client = self.wants_client(connection, &upstream);
+            let wants_upstream = connection.client.is_flushed() && !self.response.is_over();
+            let late = { &connection.deadline }.poll_late(cx, || {
+                (wants_upstream && upstream.stream.has_news())
+                    || (wants_client && connection.client.has_news())
+            });
+            self.upstream = Some(upstream);
+            return late.map(Wake::late);
         }
-        connection.budget.renew();
-        connection.deadline.poll(cx).map(|()| Wake::Deadline)
+        self.upstream = Some(upstream);
+        woken
     }
 
     fn poll_sides(
@@ -679,16 +631,6 @@ impl Exchange {
             true if !self.response.expects_continue => After::Discard(self.up.cursor),
             _ => After::Close { linger: !done },
         }
-    }
-}
-
-fn connect_fault(provider: &str, error: ConnectError) -> Fault {
-    match error {
-        ConnectError::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
-        ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
-        ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
-        ConnectError::Tls(error) => Fault::upstream_tls(provider, &error, tls::may_pass(&error)),
-        ConnectError::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
     }
 }
 

@@ -41,7 +41,8 @@ impl Exchange {
                     return Poll::Ready(Wake::Progress);
                 }
                 connection.budget.renew();
-                return connection.deadline.poll(cx).map(|()| Wake::Deadline);
+                let late = { &connection.deadline }.poll_late(cx, || upstream.stream.has_news());
+                return late.map(Wake::late);
             }
             connection.budget.spend(Work::Look, 0);
             match self.pass_on(connection, upstream) {

@@ -187,6 +187,15 @@ impl Stream {
         unread
     }
 
+    /// Whether there is anything to be received, the end included; then the next receive is worth trying.
+    pub fn has_news(&mut self) -> bool {
+        let news = !matches!(self.socket().peek(), Ok(Received::Pending));
+        if news {
+            self.socket_mut().wake();
+        }
+        news
+    }
+
     /// Says under TLS that no more will come; it may have to be flushed.
     pub fn close_notify(&mut self) {
         if let Self::Tls(stream) = self {

@@ -92,6 +92,7 @@ mod smuggling;
 mod startable;
 mod streaming;
 mod succession;
+mod suspended;
 mod timeouts;
 mod tls;
 mod tolerance;

@@ -104,6 +104,16 @@ impl Rig {
         }
     }
 
+    /// This gateway and this provider, with plain clients.
+    pub(crate) fn around(gateway: Gateway, upstream: Upstream) -> Self {
+        Self {
+            gateway,
+            upstream,
+            tls: None,
+            barrier: None,
+        }
+    }
+
     /// A new client.
     pub(crate) fn client(&self) -> Wire {
         match &self.tls {

@@ -1,0 +1,163 @@
+//! A process that is stopped and goes on when its deadlines are over: what has come meanwhile counts.
+
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::support::tls::{pki, server_config};
+use crate::support::{End, Rig, Setup, Sides, Upstream, Wire, get, ok, request};
+
+/// As many at once: some are looked at before what has come for them is reported.
+const CLIENTS: usize = 12;
+
+const TIMEOUTS: &str =
+    "[timeouts]\nconnect = 2\nrequest_header = 2\nresponse_header = 2\nbody_idle = 2\n";
+
+fn rig(sides: Sides) -> Rig {
+    Rig::on(sides, |setup| setup.toml(TIMEOUTS))
+}
+
+/// Stops the gateway, lets `meanwhile` happen and more than the time that everything has, and lets it go on.
+fn while_stopped(rig: &Rig, meanwhile: impl FnOnce()) {
+    let setup = Setup::new().toml("[timeouts]\nrequest_header = 3\n");
+    let other = setup.start();
+    rig.gateway.signal(Signal::STOP);
+    let mut client = other.connect();
+    client.send("GET /");
+    meanwhile();
+    assert_eq!(client.response().status(), 408);
+    rig.gateway.signal(Signal::CONT);
+}
+
+const PLAIN: Sides = Sides {
+    client: false,
+    upstream: false,
+};
+
+const BOTH: Sides = Sides {
+    client: true,
+    upstream: true,
+};
+
+#[test]
+fn the_rest_of_a_head() {
+    for sides in [PLAIN, BOTH] {
+        let mut rig = rig(sides);
+        let begun = || {
+            let mut client = rig.client();
+            client.send("GET /health HTTP/1.1\r\nHo");
+            client
+        };
+        let mut clients: Vec<Wire> = (0..CLIENTS).map(|_| begun()).collect();
+        rig.settle();
+        while_stopped(&rig, || {
+            for client in &mut clients {
+                client.send("st: g\r\n\r\n");
+            }
+        });
+        for client in &mut clients {
+            assert_eq!(client.response().status(), 200, "{sides:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_a_request_and_of_its_answer() {
+    for sides in [PLAIN, BOTH] {
+        let mut rig = rig(sides);
+        let begun = || {
+            let half = request("POST", "/p/openai/x", &["Content-Length: 8"], "");
+            let half = half.replace("Content-Length: 0\r\n", "") + "half";
+            let mut client = rig.client();
+            client.send(half);
+            let mut peer = rig.upstream.accept();
+            peer.take_until(b"half").unwrap();
+            (client, peer)
+        };
+        let mut pairs: Vec<(Wire, Wire)> = (0..CLIENTS).map(|_| begun()).collect();
+        rig.settle();
+        while_stopped(&rig, || {
+            for (client, _) in &mut pairs {
+                client.send("rest");
+            }
+        });
+        for (_, peer) in &mut pairs {
+            peer.expect("rest");
+        }
+        rig.settle();
+        // The answer's head.
+        while_stopped(&rig, || {
+            for (_, peer) in &mut pairs {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+            }
+        });
+        for (client, _) in &mut pairs {
+            client.take_until(b"half").unwrap();
+        }
+        rig.settle();
+        while_stopped(&rig, || {
+            for (_, peer) in &mut pairs {
+                peer.send("rest");
+            }
+        });
+        for (client, _) in &mut pairs {
+            client.expect("rest");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection() {
+    let mut rig = rig(PLAIN);
+    let begun = || {
+        let (client, mut peer, _) = rig.exchange(&get("/p/openai/x"));
+        peer.send("HTTP/1.1 200 OK\r\n\r\nall of it");
+        (client, peer)
+    };
+    let mut pairs: Vec<(Wire, Wire)> = (0..CLIENTS).map(|_| begun()).collect();
+    for (client, _) in &mut pairs {
+        client.take_until(b"all of it").unwrap();
+    }
+    rig.settle();
+    let mut clients = Vec::new();
+    while_stopped(&rig, || {
+        for (client, peer) in pairs {
+            peer.close();
+            clients.push(client);
+        }
+    });
+    for client in &mut clients {
+        assert_eq!(client.expect_end(), End::Clean);
+    }
+}
+
+#[test]
+fn what_a_provider_says_in_a_handshake() {
+    let upstream = Upstream::listen_tls(server_config(&pki().server));
+    let setup = Setup::new().base(&format!("{}/v1", upstream.url()));
+    let rig = Rig::around(setup.toml(TIMEOUTS).start(), upstream);
+    let begun = || {
+        let mut client = rig.client();
+        client.send(get("/p/openai/x"));
+        let peer = rig.upstream.accept();
+        peer.wait_readable();
+        (client, peer)
+    };
+    let (mut clients, peers): (Vec<_>, Vec<_>) = (0..CLIENTS).map(|_| begun()).unzip();
+    let mut servers = Vec::new();
+    while_stopped(&rig, || {
+        for mut peer in peers {
+            servers.push(thread::spawn(move || {
+                peer.request();
+                peer.send(ok("fine"));
+            }));
+        }
+    });
+    for client in &mut clients {
+        let got = client.response();
+        assert_eq!((got.status(), &*got.text()), (200, "fine"));
+    }
+    for server in servers {
+        server.join().unwrap();
+    }
+}
