@@ -1,9 +1,12 @@
 //! Limits and scarcity: what is over them is told so at once, what is under way does not notice.
 
-use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 
-use crate::support::{ALL_SIDES, Message, Rig, Setup, Wire, get, ok};
+use crate::support::{ALL_SIDES, Message, PATIENCE, Rig, Setup, Wire, get, ok};
 
 fn limited(limits: &str) -> impl Fn(Setup) -> Setup {
     let toml = format!("[limits]\n{limits}\n[timeouts]\nrequest_header = 2\n");
@@ -124,6 +127,65 @@ fn requests_in_flight_over_the_limit() {
         peer.request();
         peer.send(ok("now"));
         assert_eq!(client.response().body, b"now", "{sides:?}");
+    }
+}
+
+/// A valid request gets its answer.
+#[track_caller]
+fn expect_served(rig: &Rig) {
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/openai/models"));
+    peer.send(ok("served"));
+    assert_eq!(client.response().body, b"served");
+    client.close();
+    peer.close();
+}
+
+/// What clients without a key, or with a request that nobody can read, may do with the answers.
+#[test]
+fn answers_of_the_gateways_own_take_no_slot() {
+    let unread = [
+        "GET /nowhere HTTP/1.1\r\nHost: g\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: g\r\n\r\n",
+        "HEAD /health HTTP/1.1\r\nHost: g\r\n\r\n",
+        "GET /p/openai/models HTTP/1.1\r\nHost: g\r\n\r\n",
+        "GET /p/nobody/models HTTP/1.1\r\nHost: g\r\nx-api-key: wrong\r\n\r\n",
+    ];
+    for sides in ALL_SIDES {
+        let mut rig = Rig::on(sides, limited("in_flight = 1"));
+        let stalled: Vec<Wire> = (unread.iter())
+            .map(|request| {
+                let mut client = rig.client();
+                client.stuff_with(request.repeat(100).as_bytes());
+                client
+            })
+            .collect();
+        expect_served(&rig);
+        // An answer that is taken, and more bytes behind the end of all requests.
+        let mut malformed = rig.client();
+        malformed.send("GET /p/openai/models HTTP/1.1\r\nHost g\r\n\r\n");
+        assert_eq!(malformed.response().status(), 400);
+        malformed.send("x");
+        expect_served(&rig);
+        // Nor does an ending process wait for them.
+        rig.gateway.signal(Signal::TERM);
+        assert_eq!(rig.gateway.wait_exit(), Some(0), "{sides:?}");
+        drop(stalled);
+    }
+}
+
+#[test]
+fn an_answer_of_the_gateways_own_is_not_waited_for_long() {
+    let mut rig = Rig::plain();
+    rig.settle();
+    let at_rest = rig.gateway.descriptors().len();
+    let mut client = rig.client();
+    let unread = "GET /nowhere HTTP/1.1\r\nHost: g\r\n\r\n".repeat(100);
+    client.stuff_with(unread.as_bytes());
+    // It has ten seconds.
+    let until = Instant::now() + 3 * PATIENCE;
+    while rig.gateway.descriptors().len() > at_rest {
+        assert!(Instant::now() < until, "it may take as long as it likes");
+        thread::yield_now();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{End, KEY, Message, Rig, Sides, Wire, get, ok, request};
+use crate::support::{ALL_SIDES, End, KEY, Message, PATIENCE, Rig, Sides, Wire, get, ok, request};
 
 /// Sets one limit to one second.
 fn limited(name: &str) -> Rig {
@@ -135,9 +135,7 @@ fn request_header_counts_from_the_first_byte_and_slow_bytes_do_not_help() {
 fn answered_within(wire: &mut Wire, limit: Duration) -> bool {
     wire.socket().set_read_timeout(Some(limit)).unwrap();
     let peeked = wire.socket().peek(&mut [0]);
-    wire.socket()
-        .set_read_timeout(Some(crate::support::PATIENCE))
-        .unwrap();
+    wire.socket().set_read_timeout(Some(PATIENCE)).unwrap();
     peeked.is_ok()
 }
 
@@ -338,6 +336,29 @@ fn http_timeout_is_a_ceiling_on_the_whole_exchange() {
     assert!(!rest.ends_with(b"0\r\n\r\n"));
 }
 
+/// Neither side ever waits for the other.
+#[test]
+fn http_timeout_ends_bulk_too() {
+    for sides in ALL_SIDES {
+        let rig = Rig::on(sides, |setup| setup.env("HTTP_TIMEOUT", "1"));
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        let length = 1_u64 << 40;
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        let begin = Instant::now();
+        let sender = thread::spawn(move || {
+            let piece = vec![b'x'; 256 * 1024];
+            while peer.try_send(&piece).is_ok() {}
+        });
+        let mut room = vec![0; 256 * 1024];
+        while client.read(&mut room).is_ok() {
+            assert!(begin.elapsed() < PATIENCE, "{sides:?}: it goes on");
+        }
+        sender.join().unwrap();
+    }
+}
+
 #[test]
 fn tunnel_idle_ends_a_silent_tunnel_and_body_idle_does_not() {
     let rig = Rig::with(|setup| setup.toml("[timeouts]\nbody_idle = 1\ntunnel_idle = 3\n"));
@@ -371,6 +392,38 @@ fn a_client_that_reads_nothing_is_cut_after_body_idle() {
     let piece = vec![b'x'; 64 * 1024];
     while peer.try_send(&piece).is_ok() {}
     drop(client);
+}
+
+/// A client that takes nothing of an answer that is larger than all buffers on its way.
+fn expect_cut_unread(sides: Sides, timeouts: &str) {
+    let mut rig = Rig::on(sides, |setup| {
+        setup.toml(&format!("[timeouts]\n{timeouts}\n"))
+    });
+    rig.settle();
+    let at_rest = rig.gateway.descriptors().len();
+    let (_client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    let until = Instant::now() + PATIENCE;
+    let length = 1_u64 << 40;
+    peer.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    let piece = vec![b'x'; 64 * 1024];
+    while peer.try_send(&piece).is_ok() {}
+    // A reset need not reach a client whose window is closed: what counts is what the gateway holds.
+    while rig.gateway.descriptors().len() > at_rest {
+        assert!(
+            Instant::now() < until,
+            "{sides:?}: it still holds the client"
+        );
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_does_not_outlast_http_timeout() {
+    for sides in ALL_SIDES {
+        expect_cut_unread(sides, "request = 1\nbody_idle = 60");
+    }
 }
 
 #[test]

@@ -123,21 +123,27 @@ impl Wire {
     /// Sends filler until the other side has taken none for a while; returns how much went out.
     /// After that only the end can be sent.
     pub(crate) fn stuff(&mut self) -> usize {
+        self.stuff_with(&[b'x'; 64 * 1024])
+    }
+
+    /// The same with other filler, again and again.
+    pub(crate) fn stuff_with(&mut self, filler: &[u8]) -> usize {
         self.handshake().unwrap();
         self.socket.set_write_timeout(Some(STALL)).unwrap();
-        let sent = self.stuff_more();
+        let sent = self.stuff_more(filler);
         self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
         sent
     }
 
-    fn stuff_more(&mut self) -> usize {
-        let filler = [b'x'; 64 * 1024];
-        let mut sent = 0;
+    fn stuff_more(&mut self, filler: &[u8]) -> usize {
+        let (mut sent, mut at) = (0, 0);
         loop {
             let gone = match &mut self.tls {
-                None => self.socket.write(&filler),
+                None => self.socket.write(&filler[at..]).inspect(|taken| {
+                    at = (at + taken) % filler.len();
+                }),
                 Some(tls) => {
-                    let _ = tls.writer().write(&filler).unwrap();
+                    at = (at + tls.writer().write(&filler[at..]).unwrap()) % filler.len();
                     tls.write_tls(&mut self.socket)
                 }
             };
