@@ -94,7 +94,8 @@ impl Connection {
             self.client.shutdown();
             let another = !self.carry.is_empty() || self.client.is_amid_record();
             if linger || another || self.client.has_unread() {
-                self.linger().await;
+                // Boxed as well.
+                Box::pin(self.linger()).await;
             }
         }
     }
