@@ -21,6 +21,8 @@
     reason = "a test fails by panicking, and its clients are threads that keep time"
 )]
 
+mod flood;
+mod peers;
 mod probe;
 mod scenes;
 #[path = "../black_box/support/mod.rs"]
@@ -34,7 +36,8 @@ mod support;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use probe::{Provider, Times};
+use peers::PEERS;
+use probe::{Measured, Provider, Times};
 use scenes::SCENES;
 
 /// How long each phase of a scene takes under plain `cargo test`.
@@ -50,6 +53,10 @@ const SLACK_WORKER: Duration = match cfg!(debug_assertions) {
     false => Duration::from_millis(10),
 };
 
+/// What a stream's gap may be, and the 99th of 100 answers of `/health`: on a quiet machine a tenth of it.
+const GAP_MAX: Duration = Duration::from_secs(1);
+const HEALTH_MAX: Duration = Duration::from_millis(200);
+
 fn main() -> ExitCode {
     let asked = std::env::var("SLUICEGATE_STALLS_SECONDS");
     let seconds = asked.map_or(SECONDS, |text| text.parse().unwrap());
@@ -61,7 +68,7 @@ fn main() -> ExitCode {
         "scene", "phase", "count", "p50", "p99", "p99.9", "longest", "worker"
     );
     let mut passed = true;
-    for scene in SCENES {
+    for scene in SCENES.iter().chain(&PEERS) {
         if wanted
             .as_ref()
             .is_some_and(|name| !scene.name.contains(&**name))
@@ -72,12 +79,34 @@ fn main() -> ExitCode {
         show(scene.name, "quiet", &quiet.exchanges);
         show("", "disturbed", &disturbed.exchanges);
         show("", "direct", &disturbed.direct);
+        show("", "health", &disturbed.health);
+        show("", "gaps", &disturbed.gaps);
+        show("", "direct", &disturbed.direct_gaps);
         passed &= holds(&quiet.exchanges, &disturbed.exchanges, &disturbed.direct);
+        passed &= flows(&disturbed);
     }
     match passed {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Whether a stream had no gap and the gateway was well, whoever did what: ten times what they may be where the
+/// machine is quiet, and as much as a stream without the gateway.
+fn flows(disturbed: &Measured) -> bool {
+    let within = |what, took: Duration, allowed: Duration| {
+        if took > allowed {
+            println!("  FAILED: {what} is {took:?} where {allowed:?} is allowed");
+        }
+        took <= allowed
+    };
+    let direct = disturbed.direct_gaps.quantile(1.0);
+    within("a gap", disturbed.gaps.quantile(1.0), GAP_MAX + direct)
+        & within(
+            "health",
+            disturbed.health.quantile(0.99),
+            HEALTH_MAX + direct,
+        )
 }
 
 fn show(scene: &str, phase: &str, times: &Times) {

@@ -1,7 +1,7 @@
 //! Steady small exchanges and their times; the provider that answers them.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use crate::support::{Gateway, KEY, Wire};
 const CLIENTS: usize = 2;
 /// Between the beginnings of a client's exchanges.
 const PACE: Duration = Duration::from_millis(4);
+
+/// Between two events of a stream.
+const EVENT_PACE: Duration = Duration::from_millis(20);
 
 /// Answers whatever comes, until the process ends.
 pub(crate) struct Provider(SocketAddr);
@@ -38,6 +41,8 @@ impl Provider {
     }
 }
 
+/// What is asked for: a small answer, events at their pace, as many bytes or tiny chunks as are taken, or an answer
+/// to content without an end.
 fn answer(mut socket: TcpStream) {
     socket.set_nodelay(true).unwrap();
     let mut head = Vec::new();
@@ -47,14 +52,57 @@ fn answer(mut socket: TcpStream) {
             Ok(0) | Err(_) => return,
             Ok(taken) => head.extend_from_slice(&piece[..taken]),
         }
-        if head.ends_with(b"\r\n\r\n") {
-            head.clear();
-            let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-            if socket.write_all(ok).is_err() {
-                return;
-            }
+        if !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            continue;
         }
+        let asked = |path: &[u8]| {
+            let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            line.windows(path.len()).any(|bytes| bytes == path)
+        };
+        let written = match () {
+            () if asked(b"/events") => events(&mut socket),
+            () if asked(b"/bulk") => bulk(&mut socket),
+            () if asked(b"/tiny") => tiny(&mut socket),
+            () if asked(b"/upload") => swallow(&mut socket),
+            () => socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        };
+        if written.is_err() {
+            return;
+        }
+        head.clear();
     }
+}
+
+fn events(socket: &mut TcpStream) -> io::Result<()> {
+    socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let mut next = Instant::now();
+    loop {
+        socket.write_all(b"9\r\ndata: x\n\n\r\n")?;
+        next += EVENT_PACE;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn bulk(socket: &mut TcpStream) -> io::Result<()> {
+    socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")?;
+    let piece = [b'x'; 256 * 1024];
+    loop {
+        socket.write_all(&piece)?;
+    }
+}
+
+fn tiny(socket: &mut TcpStream) -> io::Result<()> {
+    socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let chunks = b"1\r\nx\r\n".repeat(40_000);
+    loop {
+        socket.write_all(&chunks)?;
+    }
+}
+
+fn swallow(socket: &mut TcpStream) -> io::Result<()> {
+    let mut piece = [0; 256 * 1024];
+    while socket.read(&mut piece)? > 0 {}
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 /// How long exchanges took, from the moment they were to begin.
@@ -92,6 +140,10 @@ impl Times {
 pub(crate) struct Measured {
     pub(crate) exchanges: Times,
     pub(crate) direct: Times,
+    /// Between two events of a stream through the gateway, and of one from the provider itself.
+    pub(crate) gaps: Times,
+    pub(crate) direct_gaps: Times,
+    pub(crate) health: Times,
 }
 
 /// Exchanges through `gateway` and with the provider itself for `time`.
@@ -116,6 +168,15 @@ pub(crate) fn measure(
             .collect();
         let client = Wire::connect(provider.0);
         let direct = scope.spawn(move || exchanges(client, over, None));
+        let wire = || match tls {
+            Some(config) => gateway.connect_tls(config),
+            None => gateway.connect(),
+        };
+        let (stream, health) = (wire(), wire());
+        let stream = scope.spawn(move || gaps(stream, over));
+        let health = scope.spawn(move || healths(health, over));
+        let client = Wire::connect(provider.0);
+        let direct_stream = scope.spawn(move || gaps(client, over));
         thread::sleep(time);
         over.store(true, Ordering::SeqCst);
         let (mut all, mut most) = (Vec::new(), None);
@@ -128,6 +189,9 @@ pub(crate) fn measure(
         Measured {
             exchanges: Times::of(all, most),
             direct: Times::of(direct, None),
+            gaps: Times::of(stream.join().unwrap(), None),
+            direct_gaps: Times::of(direct_stream.join().unwrap(), None),
+            health: Times::of(health.join().unwrap(), None),
         }
     })
 }
@@ -157,6 +221,36 @@ fn exchanges(
         ran = now;
     }
     (times, most)
+}
+
+/// How far events of a stream are apart.
+fn gaps(client: Wire, over: &AtomicBool) -> Vec<Duration> {
+    let mut client = client.without_record();
+    client.send(format!(
+        "GET /p/probe/events HTTP/1.1\r\nHost: g\r\nx-api-key: {KEY}\r\n\r\n"
+    ));
+    client.take_until(b"data: x\n\n").unwrap();
+    let (mut gaps, mut last) = (Vec::new(), Instant::now());
+    while !over.load(Ordering::SeqCst) {
+        client.take_until(b"data: x\n\n").unwrap();
+        gaps.push(last.elapsed());
+        last = Instant::now();
+    }
+    gaps
+}
+
+/// How long the gateway takes to say that it is well, asked at the pace of exchanges.
+fn healths(client: Wire, over: &AtomicBool) -> Vec<Duration> {
+    let mut client = client.without_record();
+    let (mut times, mut begin) = (Vec::new(), Instant::now());
+    while !over.load(Ordering::SeqCst) {
+        begin += PACE;
+        thread::sleep(begin.saturating_duration_since(Instant::now()));
+        client.send("GET /health HTTP/1.1\r\nHost: g\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+        times.push(begin.elapsed());
+    }
+    times
 }
 
 /// The worker's thread, as the system accounts for it.

@@ -22,14 +22,14 @@ use crate::support::{Gateway, KEY, PATIENCE, Setup};
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
     /// The configuration, beside the provider `probe`.
-    toml: fn(&Provider) -> String,
-    start: fn(Setup) -> Gateway,
+    pub(crate) toml: fn(&Provider) -> String,
+    pub(crate) start: fn(Setup) -> Gateway,
     /// Before the disturbed phase.
-    prepare: fn(&Gateway),
+    pub(crate) prepare: fn(&Gateway),
     /// Runs until the phase is over; more than one at once.
-    disturb: fn(&Gateway, &AtomicBool),
-    threads: usize,
-    tls: bool,
+    pub(crate) disturb: fn(&Gateway, &AtomicBool),
+    pub(crate) threads: usize,
+    pub(crate) tls: bool,
 }
 
 pub(crate) const SCENES: [Scene; 6] = [
@@ -139,7 +139,7 @@ fn table(toml: &mut String, name: &str, base_url: &str) {
     );
 }
 
-fn asks(path: &str) -> String {
+pub(crate) fn asks(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: g\r\nx-api-key: {KEY}\r\n\r\n")
 }
 

@@ -1,0 +1,146 @@
+//! What one peer can do that would have a whole worker for itself: clients with a key and without, and providers.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::ClientConfig;
+
+use crate::flood::{Flood, keep, sealed};
+use crate::probe::Provider;
+use crate::scenes::{Scene, asks};
+use crate::support::tls::client_config;
+use crate::support::{Gateway, KEY, PATIENCE, Setup};
+
+const fn scene(name: &'static str, disturb: fn(&Gateway, &AtomicBool)) -> Scene {
+    Scene {
+        name,
+        toml: without_log,
+        start: Setup::start,
+        prepare: |_| {},
+        disturb,
+        threads: 1,
+        tls: false,
+    }
+}
+
+const fn tls(name: &'static str, disturb: fn(&Gateway, &AtomicBool)) -> Scene {
+    Scene {
+        tls: true,
+        ..scene(name, disturb)
+    }
+}
+
+fn without_log(_: &Provider) -> String {
+    "[log]\naccess = false\n".to_owned()
+}
+
+pub(crate) const PEERS: [Scene; 11] = [
+    scene("pipeline", |gateway, over| pipeline(gateway, over, 1)),
+    scene("pipelines", |gateway, over| pipeline(gateway, over, 12)),
+    scene("sipped", |gateway, over| {
+        keep(4, over, || {
+            Flood::new(gateway, b"", &nowhere()).sipping(100)
+        });
+    }),
+    scene("behind", |gateway, over| {
+        let once = b"GET / HTTP/1.1\r\nHost g\r\n\r\n";
+        keep(4, over, || Flood::new(gateway, once, &[b'x'; 64 * 1024]));
+    }),
+    scene("tiny up", |gateway, over| {
+        let once = uploads("Transfer-Encoding: chunked");
+        let again = b"1\r\nx\r\n".repeat(40_000);
+        keep(1, over, || Flood::new(gateway, once.as_bytes(), &again));
+    }),
+    scene("tiny down", |gateway, over| {
+        let once = asks("/p/probe/tiny").replace("HTTP/1.1", "HTTP/1.0");
+        keep(1, over, || Flood::new(gateway, once.as_bytes(), b""));
+    }),
+    scene("bulk down", |gateway, over| {
+        let once = asks("/p/probe/bulk");
+        keep(2, over, || Flood::new(gateway, once.as_bytes(), b""));
+    }),
+    scene("bulk up", |gateway, over| {
+        let once = uploads("Content-Length: 1000000000000");
+        keep(2, over, || {
+            Flood::new(gateway, once.as_bytes(), &[b'x'; 256 * 1024])
+        });
+    }),
+    scene("options", |gateway, over| {
+        keep(2, over, || Flood::new(gateway, b"", &many_options()));
+    }),
+    tls("records", tiny_records),
+    tls("hellos", hellos),
+];
+
+fn nowhere() -> Vec<u8> {
+    b"GET /x HTTP/1.1\r\nHost: g\r\n\r\n".repeat(1000)
+}
+
+fn pipeline(gateway: &Gateway, over: &AtomicBool, count: usize) {
+    let mut requests = Vec::new();
+    for request in ["GET /x", "OPTIONS *", "HEAD /health"] {
+        let request = format!("{request} HTTP/1.1\r\nHost: g\r\n\r\n");
+        requests.extend(request.repeat(300).into_bytes());
+    }
+    keep(count, over, || Flood::new(gateway, b"", &requests));
+}
+
+fn uploads(framing: &str) -> String {
+    format!("POST /p/probe/upload HTTP/1.1\r\nHost: g\r\nx-api-key: {KEY}\r\n{framing}\r\n\r\n")
+}
+
+/// As large a head as may be, of lines that name fields to be removed.
+fn many_options() -> Vec<u8> {
+    let mut head = format!("GET /p/probe/x HTTP/1.1\r\nHost: g\r\nx-api-key: {KEY}\r\n");
+    for _ in 0..95 {
+        let _ = write!(head, "Connection: {}b\r\n", "a,".repeat(330));
+    }
+    head.push_str("\r\n");
+    assert!(head.len() > 60_000 && head.len() <= 65_536);
+    head.into_bytes()
+}
+
+fn client() -> Arc<ClientConfig> {
+    Arc::new(client_config(rustls::ALL_VERSIONS))
+}
+
+/// Content in records of one byte. They are sealed before, so as many as that are sent and then others on a new
+/// connection.
+fn tiny_records(gateway: &Gateway, over: &AtomicBool) {
+    let config = client();
+    let head = uploads("Content-Length: 1000000000000");
+    let content = vec![b'x'; 200_000];
+    while !over.load(Ordering::SeqCst) {
+        let (mut socket, records) = sealed(gateway, &config, &[head.as_bytes(), &content]);
+        for records in records {
+            if socket.write_all(&records).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// The first message of a handshake, again and again: the answer is what costs.
+fn hellos(gateway: &Gateway, over: &AtomicBool) {
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(client(), name).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let mut count = 0;
+    while !over.load(Ordering::SeqCst) {
+        let sockets: Vec<TcpStream> = (0..100)
+            .map(|_| {
+                let mut socket = TcpStream::connect_timeout(&gateway.addr(), PATIENCE).unwrap();
+                socket.write_all(&hello).unwrap();
+                socket
+            })
+            .collect();
+        for mut socket in sockets {
+            count += usize::from(socket.read(&mut [0; 16 * 1024]).is_ok());
+        }
+    }
+    println!("({count} handshakes)");
+}
