@@ -80,7 +80,10 @@ fn requests_are_served_during_the_drain_delay_while_health_says_503() {
     until_status(&mut client, &get("/health"), 503);
     client.send(get(MODELS));
     let answer = client.response();
-    assert_eq!((answer.status(), answer.value("connection")), (200, None));
+    assert_eq!(
+        (answer.status(), answer.value("connection")),
+        (200, Some("keep-alive"))
+    );
     let mut new = gateway.connect();
     new.send(get(MODELS));
     assert_eq!(new.response().status(), 200);

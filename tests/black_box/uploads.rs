@@ -99,7 +99,7 @@ fn content_goes_on_after_the_response_has_ended_and_both_connections_stay() {
         peer.send(ok("early"));
         let answer = client.response();
         assert_eq!(answer.text(), "early");
-        assert_eq!(answer.value("connection"), None);
+        assert_eq!(answer.value("connection"), Some("keep-alive"));
         client.send(&second);
         peer.expect(&second);
         client.send(get("/p/anthropic/v1/models"));
