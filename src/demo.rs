@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
             .map(|config| (config, None))
             .map_err(|error| error.to_string())
     };
-    Server::start(Box::new(load), Vec::new()).map_err(|error| match error {
+    Server::start(Arc::new(load), Vec::new()).map_err(|error| match error {
         StartError::Configuration(message) | StartError::System(message) => message.into(),
     })
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -108,7 +109,7 @@ fn serve(file: Option<PathBuf>) -> ExitCode {
         Ok(inherited) => inherited,
         Err(message) => return fail(&message, ExitCode::FAILURE),
     };
-    match Server::start(Box::new(move || load(file.as_deref())), inherited) {
+    match Server::start(Arc::new(move || load(file.as_deref())), inherited) {
         Ok(server) => {
             if let Some(predecessor) = predecessor {
                 predecessor.ready();

@@ -19,7 +19,6 @@ use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::resolve::Asker;
 use crate::net::scrape::{Scribe, Sources};
-use crate::net::tls_config;
 use crate::net::worker::{self, Message, Settings, Start};
 use crate::notify;
 use crate::observe::{Counters, Slots};
@@ -29,11 +28,13 @@ use crate::visitors::Visitors;
 use crate::watch::{self, Entries, Seen, Watch};
 
 mod drain;
+mod reload;
 
 use drain::Leaving;
+use reload::{Read, Reading, settings};
 
-/// Reads the configuration; called at the start and on every SIGHUP.
-pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send>;
+/// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
+pub type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
 /// A configuration and the entries of its keys file, if it names one.
 pub type Loaded = (Config, Option<Entries>);
@@ -57,6 +58,8 @@ pub struct Server {
     listeners: Arc<[Listener]>,
     log: Log,
     load: Load,
+    /// Whether a reload is under way.
+    reading: Reading,
     /// In force; a reload replaces it.
     config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
@@ -80,6 +83,8 @@ enum Event {
     Asked(Request),
     /// A successor accepts, or never will.
     Succession(io::Result<Successor>),
+    /// What a reload wanted to know.
+    Read(Result<Box<Read>, String>),
     /// All workers have it.
     InForce(Change),
 }
@@ -130,7 +135,8 @@ impl Server {
         let starting = starting.map_err(|error| system("signals", &error))?;
         descriptors::raise();
         let slots = Slots::default();
-        let (settings, watch) = settings(&load, None, &slots).map_err(StartError::Configuration)?;
+        let read = Read::with(&load).and_then(|read| settings(read, None, &slots));
+        let (settings, watch) = read.map_err(StartError::Configuration)?;
         let watch = watch.unwrap_or_else(|_| Watch::new(None));
         let config = settings.config.clone();
         check_listeners(&config, &inherited)?;
@@ -145,11 +151,7 @@ impl Server {
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
         say_start(&log, &config, (&rung, &why), (count, &confinement.state));
-        let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
-        let listeners = listen::open(&config.server.listen, inherited, count);
-        let mut listeners = listeners.map_err(StartError::System)?;
-        let metrics = listen::open_metrics(&config.metrics.listen, for_metrics);
-        listeners.extend(metrics.map_err(StartError::System)?);
+        let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
         let all = count + usize::from(!config.metrics.listen.is_empty());
         let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
         let scribe = Scribe::new(Sources {
@@ -165,6 +167,7 @@ impl Server {
             listeners: listeners.into(),
             log,
             load,
+            reading: Reading::No,
             config,
             keys: settings.keys.clone(),
             retired: Vec::new(),
@@ -290,6 +293,10 @@ impl Server {
                     self.succeed();
                     continue;
                 }
+                Event::Read(read) => {
+                    self.has_read(read);
+                    continue;
+                }
                 Event::InForce(change) => {
                     self.in_force(change);
                     continue;
@@ -380,7 +387,10 @@ impl Server {
             match self.arrived.recv_timeout(watch::LOOK_EVERY) {
                 Err(RecvTimeoutError::Timeout) => {
                     self.retired.retain(|keys| Arc::strong_count(keys) > 1);
-                    self.look_at_keys(&path);
+                    // What a reload has read is older than what would be seen now.
+                    if self.reading == Reading::No {
+                        self.look_at_keys(&path);
+                    }
                 }
                 event => return event,
             }
@@ -444,100 +454,10 @@ impl Server {
         self.retired.push(std::mem::replace(&mut self.keys, keys));
     }
 
-    fn reload(&mut self) {
-        notify::reloading();
-        self.log.reopen();
-        let before = Before {
-            keys: &self.keys,
-            file: self.config.auth.keys_file.as_deref(),
-            watch: &mut self.watch,
-        };
-        match settings(&self.load, Some(before), &self.slots) {
-            Ok((settings, watch)) => {
-                if self.config.fixed() != settings.config.fixed() {
-                    self.log.warn(
-                        "server.listen, workers, driver, spin, landlock, dumpable, metrics.listen and log \
-                         take effect with the next start",
-                        &[],
-                    );
-                }
-                warn_of_settings(&self.log, &settings.config);
-                self.config = settings.config.clone();
-                self.keep_alive();
-                self.put_in_force(settings.keys.clone());
-                match watch {
-                    Ok(watch) => self.watch = watch,
-                    Err(why) => self.say_unfinished(&why),
-                }
-                self.slots = settings.slots.clone();
-                let applied = self.applied(Change::Configuration);
-                self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
-            }
-            Err(error) => {
-                self.log.error(
-                    "the new configuration is broken; the old one stays",
-                    &[("error", Value::Text(&error))],
-                );
-                notify::ready();
-            }
-        }
-    }
-
     fn tell_all(&self, message: impl Fn() -> Message) {
         for worker in &self.workers {
             worker.send(message());
         }
-    }
-}
-
-/// Reads what workers need, and how the keys file is looked at from now on, or why that goes on as before; `before` and
-/// `slots` are those so far.
-fn settings(
-    load: &Load,
-    mut before: Option<Before<'_>>,
-    slots: &Slots,
-) -> Result<(Settings, Result<Watch, String>), String> {
-    let (config, mut entries) = load()?;
-    let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
-    let before = before.map(|before| before.keys);
-    let names = config.providers.iter().map(|provider| &*provider.name);
-    let slots = slots.next(names);
-    let tls = tls_config::load(&config)?;
-    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
-    if let Some(before) = before {
-        check_last_key(&keys, before, &config)?;
-    }
-    let workers = workers(&config);
-    let connections = config.limits.connections;
-    let settings = Settings {
-        connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
-        config: Arc::new(config),
-        keys: Arc::new(keys),
-        tls,
-        slots,
-    };
-    let watch = unfinished.map_or_else(|| Ok(Watch::new(entries)), Err);
-    Ok((settings, watch))
-}
-
-/// What is in force when other settings are read.
-struct Before<'a> {
-    keys: &'a Keys,
-    /// The keys file.
-    file: Option<&'a Path>,
-    watch: &'a mut Watch,
-}
-
-impl Before<'_> {
-    /// Puts the entries in force in the place of those that were read, if the same file seems to be written just now;
-    /// why it does.
-    fn stay(&mut self, config: &Config, entries: &mut Option<Entries>) -> Option<String> {
-        let file = self
-            .file
-            .filter(|file| Some(*file) == config.auth.keys_file.as_deref())?;
-        let why = self.watch.doubts(file, entries.as_ref()?)?;
-        *entries = self.watch.entries();
-        Some(why)
     }
 }
 
@@ -586,6 +506,19 @@ fn check_listeners(config: &Config, inherited: &[Listener]) -> Result<(), StartE
     conflict.map_or(Ok(()), |error| {
         Err(StartError::Configuration(error.to_string()))
     })
+}
+
+/// Those that serve clients, and those that serve metrics.
+fn listeners(
+    config: &Config,
+    inherited: Vec<Listener>,
+    workers: usize,
+) -> Result<Vec<Listener>, String> {
+    let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
+    let mut listeners = listen::open(&config.server.listen, inherited, workers)?;
+    let metrics = listen::open_metrics(&config.metrics.listen, for_metrics)?;
+    listeners.extend(metrics);
+    Ok(listeners)
 }
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {

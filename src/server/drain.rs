@@ -110,7 +110,12 @@ impl Server {
                 }
                 Ok(Event::Asked(Request::Reload | Request::Reopen)) => self.log.reopen(),
                 // Too late for a successor, or for what is in force.
-                Ok(Event::Asked(Request::Succeed) | Event::Succession(_) | Event::InForce(_))
+                Ok(
+                    Event::Asked(Request::Succeed)
+                    | Event::Succession(_)
+                    | Event::Read(_)
+                    | Event::InForce(_),
+                )
                 | Err(_) => {}
             }
         }
