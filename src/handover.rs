@@ -85,12 +85,16 @@ impl Successor {
         }
     }
 
-    /// Hands the sockets over and waits until it accepts. Blocks.
+    /// Hands the sockets over, if that is `allowed`, and waits until it accepts. Blocks.
     ///
     /// # Errors
     /// When it does not get so far; it is gone then.
-    pub fn hand_over(&mut self, listeners: &[Listener]) -> io::Result<()> {
-        let handed = self.try_hand_over(listeners);
+    pub fn hand_over(
+        &mut self,
+        listeners: &[Listener],
+        allowed: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let handed = allowed().and_then(|()| self.try_hand_over(listeners));
         if handed.is_err() {
             let _ = self.child.kill();
             let _ = self.child.wait();

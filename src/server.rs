@@ -343,27 +343,18 @@ impl Server {
     }
 
     fn start_successor(&self) -> io::Result<Handle> {
-        self.check_successor().map_err(io::Error::other)?;
         let mut successor = Successor::start()?;
         let handle = successor.handle();
         let (events, listeners) = (self.events.clone(), self.listeners.clone());
+        let (load, config, keys) = (self.load.clone(), self.config.clone(), self.keys.clone());
         std::thread::Builder::new()
             .name("hand-over".into())
             .spawn(move || {
-                let handed = successor.hand_over(&listeners);
+                let allowed = || may_succeed(&load, &config, &keys).map_err(io::Error::other);
+                let handed = successor.hand_over(&listeners, allowed);
                 let _ = events.send(Event::Succession(handed.map(|()| successor)));
             })?;
         Ok(handle)
-    }
-
-    /// A successor would not know that there was a key. What it cannot read it says itself, and may be a setting that
-    /// only its version has.
-    fn check_successor(&self) -> Result<(), String> {
-        let Ok((config, entries)) = (self.load)() else {
-            return Ok(());
-        };
-        let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
-        check_last_key(&keys, &self.keys, &config)
     }
 
     fn succession_failed(&self, error: &io::Error) {
@@ -467,6 +458,17 @@ fn warn_of_settings(log: &Log, config: &Config) {
         let fields = [("setting", Value::Text(warning))];
         log.warn("a setting can hardly be meant so", &fields);
     }
+}
+
+/// Whether a successor may have the sockets: it does not know that there was a key. What cannot be read here it says
+/// itself, and may be a setting that only its version has. May wait, as reading does.
+fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), String> {
+    let Ok((config, entries)) = load() else {
+        return Ok(());
+    };
+    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
+    check_last_key(&keys, keys_before, &config)?;
+    Ok(config.may_follow(before)?)
 }
 
 /// Whether these keys may come after those in force.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::file::{AuthTable, ServerTable};
 use super::resolve::{Resolver, listen_addresses};
-use super::{Auth, ConfigError, Listen, Secret, value};
+use super::{Auth, Config, ConfigError, Listen, Secret, ServerTls, value};
 
 const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
 
@@ -27,6 +27,27 @@ impl Auth {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.master_key.is_none() && self.keys_file.is_none()
+    }
+}
+
+impl Config {
+    /// Whether these settings may come after `before`: not where the last that kept anybody out is gone, keys or the
+    /// client certificates that were demanded.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_follow(&self, before: &Self) -> Result<(), &'static str> {
+        match before.keeps_out() && !self.keeps_out() && !self.auth.open {
+            true => Err(
+                "this would let everybody in, with neither a gateway key nor server.tls.client_ca, \
+                 which only auth.open = true allows",
+            ),
+            false => Ok(()),
+        }
+    }
+
+    fn keeps_out(&self) -> bool {
+        !self.auth.is_open() || demands_certificates(self.server.tls.as_ref())
     }
 }
 
@@ -107,6 +128,7 @@ impl Resolver<'_> {
         &self,
         table: &ServerTable,
         auth: &Auth,
+        tls: Option<&ServerTls>,
     ) -> Result<Vec<Listen>, ConfigError> {
         let written = table.listen.as_ref().map(|written| {
             listen_addresses(written.iter().map(String::as_str))
@@ -118,7 +140,7 @@ impl Resolver<'_> {
             let port = value::number(text).and_then(|port| u16::try_from(port).ok());
             port.ok_or("expected a port from 0 to 65535")
         };
-        let unguarded = auth.is_open() && !auth.open;
+        let unguarded = auth.is_open() && !auth.open && !demands_certificates(tls);
         let (listen, chosen) = match (named, self.env.parsed("PORT", port)?, written.transpose()?) {
             (Some(named), _, _) => (named, true),
             (None, None, Some(written)) => (written, true),
@@ -147,6 +169,11 @@ impl Resolver<'_> {
             "no gateway key is configured: anyone who reaches this gateway uses its providers";
         ConfigError::new(self.from, "auth", format!("{open}; {change}"))
     }
+}
+
+/// Nobody gets in without one then, key or not.
+fn demands_certificates(tls: Option<&ServerTls>) -> bool {
+    tls.is_some_and(|tls| tls.client_ca.is_some())
 }
 
 /// Whether other machines reach it.

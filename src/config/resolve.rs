@@ -191,8 +191,9 @@ impl Resolver<'_> {
                 _ => Err("expected auto, io_uring or epoll"),
             },
         )?;
+        let tls = self.tls(table.tls.as_ref())?;
         Ok(Server {
-            listen: self.listen(table, auth)?,
+            listen: self.listen(table, auth, tls.as_ref())?,
             base_path: self.base_path(table)?,
             workers: workers.and_then(NonZeroUsize::new),
             driver: driver.unwrap_or(Driver::Auto),
@@ -215,7 +216,7 @@ impl Resolver<'_> {
             )?,
             server_timing: self.switch("", "server.server_timing", &table.server_timing, false)?,
             cors_origins: self.cors_origins(table)?,
-            tls: self.tls(table.tls.as_ref())?,
+            tls,
         })
     }
 

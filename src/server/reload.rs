@@ -84,7 +84,11 @@ impl Server {
             file: self.config.auth.keys_file.as_deref(),
             watch: &mut self.watch,
         };
-        let read = read.and_then(|read| settings(*read, Some(before), &self.slots));
+        let read = read.and_then(|read| {
+            let read = settings(*read, Some(before), &self.slots)?;
+            read.0.config.may_follow(&self.config)?;
+            Ok::<_, String>(read)
+        });
         match read {
             Ok((settings, watch)) => {
                 if self.config.fixed() != settings.config.fixed() {

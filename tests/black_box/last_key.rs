@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
+use crate::support::tls::pki;
 use crate::support::{Gateway, KEY, PATIENCE, Setup, Wire};
 
 // SHA-256 of "key-a".
@@ -189,4 +190,31 @@ fn nor_does_a_successor_start_without_it() {
         (status(&mut client, KEY), status(&mut client, "")),
         (400, 401)
     );
+}
+
+#[test]
+fn a_reload_without_the_client_certificates_is_refused_where_there_is_no_key() {
+    let tls = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let demanding = format!("{tls}client_ca = \"ca.pem\"\n");
+    let without_tls = { bare() }
+        .file("cert.pem", &pki().server.cert)
+        .file("key.pem", &pki().server.key);
+    let gateway = without_tls.toml(&demanding).start();
+    for new in [tls, ""] {
+        let said = || gateway.log().matches("server.tls.client_ca").count();
+        let (before, begin) = (said(), Instant::now());
+        write(&gateway, "sluicegate.toml", new);
+        gateway.signal(Signal::HUP);
+        while said() == before {
+            assert!(begin.elapsed() < PATIENCE, "not refused: {}", gateway.log());
+        }
+        assert!(!gateway.log().contains("configuration reloaded"));
+    }
+    write(
+        &gateway,
+        "sluicegate.toml",
+        &format!("{tls}[auth]\nopen = true\n"),
+    );
+    gateway.signal(Signal::HUP);
+    gateway.wait_log(|line| line.contains("configuration reloaded"));
 }

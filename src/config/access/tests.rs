@@ -78,6 +78,13 @@ fn without_keys_it_listens_where_it_is_told_or_on_loopback() {
         (&[key], "", ALL),
         (&[("SLUICEGATE_KEYS_FILE", "keys.toml")], "", ALL),
         (&[], "[auth]\nkeys_file = 'keys.toml'\n", ALL),
+        (&[], "[server]\ntls = { cert = 'c', key = 'k' }\n", LOOPBACK),
+        // Certificates keep people out too.
+        (
+            &[],
+            "[server]\ntls = { cert = 'c', key = 'k', client_ca = 'a' }\n",
+            ALL,
+        ),
         (&[], "[auth]\nopen = true\n", ALL),
         (&[], "[auth]\nopen = false\n", LOOPBACK),
         (&[("PORT", "9")], "", "127.0.0.1:9 [::1]:9"),
@@ -114,6 +121,7 @@ fn without_keys_it_listens_where_it_is_told_or_on_loopback() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_hardly_meant_so_is_warned_of() {
     let key = ("GOMODEL_MASTER_KEY", "0123456789abcdef");
     let listen = ("SLUICEGATE_LISTEN", "0.0.0.0:7");
@@ -121,6 +129,11 @@ fn what_is_hardly_meant_so_is_warned_of() {
         (&[key], "", &[]),
         (&[], "[auth]\nopen = true\n", &[]),
         (&[("SLUICEGATE_KEYS_FILE", "keys.toml")], "", &[]),
+        (
+            &[],
+            "[server]\ntls = { cert = 'c', key = 'k', client_ca = 'a' }\n",
+            &[],
+        ),
         (
             &[],
             "",
