@@ -171,7 +171,12 @@ impl TlsStream {
             return Ok(Received::Pending);
         };
         let n = match self.plain.socket.recv(room)? {
-            Received::Pending => return self.nothing(),
+            Received::Pending => {
+                if self.plain.is_holding() {
+                    self.plain.flush()?;
+                }
+                return Ok(Received::Pending);
+            }
             Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
             Received::Data(n) => n,
         };
@@ -186,17 +191,13 @@ impl TlsStream {
             }
             self.open(cipher.get(..held + n).unwrap_or_default(), out)
         };
-        match filled {
-            0 => self.nothing(),
-            _ => Ok(Received::Data(filled)),
+        if filled > 0 {
+            return Ok(Received::Data(filled));
         }
-    }
-
-    /// There is no application data, whatever else has come. One receive is all that is tried: a peer that sends
-    /// records without any could go on for ever.
-    fn nothing(&mut self) -> io::Result<Received> {
-        if self.plain.is_holding() && !self.plain.socket.is_readable() {
-            self.plain.flush()?;
+        // One receive is all that is tried: a peer that sends records without data could go on for ever. What is
+        // held may still meet a request that has come meanwhile.
+        if self.plain.is_holding() {
+            self.plain.socket.wake();
         }
         Ok(Received::Pending)
     }
