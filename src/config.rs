@@ -164,7 +164,9 @@ impl FromStr for Listen {
         const EXPECTED: &str =
             "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
         match text.trim().strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            Some(path) if path.starts_with('/') && !path.contains('\0') => {
+                Ok(Self::Unix(path.into()))
+            }
             Some(_) => Err(EXPECTED),
             None => text.trim().parse().map(Self::Tcp).map_err(|_| EXPECTED),
         }
