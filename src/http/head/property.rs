@@ -56,41 +56,61 @@ pub fn holds_at_cut(side: Side, input: &[u8], at: usize) {
 }
 
 /// Asserts that heads read one after another, so that lines of one are known again in the next, read as each alone:
-/// `input` and what becomes of it by small changes.
+/// `input` and what becomes of it by small changes in many places.
 pub fn holds_though_seen(side: Side, input: &[u8]) {
     let mut seen = Fields::with_capacity(RESPONSE_FIELDS_MAX);
-    let mut reads = |input: &[u8]| {
-        let mut alone = Fields::new();
-        let alike = match side {
-            Side::Request => {
-                let read = request(&mut HeadScan::default(), input, &mut seen);
-                read == request(&mut HeadScan::default(), input, &mut alone)
-            }
-            Side::Response => {
-                let read = response(&mut HeadScan::default(), input, &mut seen);
-                read == response(&mut HeadScan::default(), input, &mut alone)
-            }
-        };
-        assert!(alike, "read in another way: {}", show(input));
-        if let Ok(Some(_)) = parse(side, &mut HeadScan::default(), input) {
-            assert_eq!(*seen, *alone, "other lines: {}", show(input));
-            found_by_name(&seen);
-        }
-    };
-    reads(input);
+    reads_as_alone(side, input, &mut seen);
     for at in (0..input.len()).step_by(1 + input.len() / CHANGES_MAX) {
         let (before, after) = input.split_at(at);
         let rest = after.get(1..).unwrap_or_default();
-        reads(&[before, rest].concat());
-        reads(input);
-        for byte in [b"\r", b"\n", b" ", b":", b"a"] {
-            reads(&[before, byte, rest].concat());
-            reads(&[before, byte, after].concat());
+        reads_as_alone(side, &[before, rest].concat(), &mut seen);
+        reads_as_alone(side, input, &mut seen);
+        for byte in CHANGES {
+            reads_as_alone(side, &[before, byte, rest].concat(), &mut seen);
+            reads_as_alone(side, &[before, byte, after].concat(), &mut seen);
         }
-        reads(before);
+        reads_as_alone(side, before, &mut seen);
     }
 }
 
+/// As [`holds_though_seen`], with one change, which `chosen` decides on: a fuzzer has other inputs for the others.
+pub fn holds_though_seen_once(side: Side, input: &[u8], chosen: usize) {
+    let mut seen = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let (before, after) = input.split_at(chosen % (input.len() + 1));
+    let rest = after.get(1..).unwrap_or_default();
+    let kind = chosen / (input.len() + 1);
+    let byte = CHANGES
+        .get(kind % CHANGES.len())
+        .copied()
+        .unwrap_or_default();
+    let inserts = (kind / CHANGES.len()).is_multiple_of(2);
+    let behind = if inserts { after } else { rest };
+    for input in [input, &[before, byte, behind].concat(), input] {
+        reads_as_alone(side, input, &mut seen);
+    }
+}
+
+fn reads_as_alone(side: Side, input: &[u8], seen: &mut Fields) {
+    let mut alone = Fields::new();
+    let alike = match side {
+        Side::Request => {
+            let read = request(&mut HeadScan::default(), input, seen);
+            read == request(&mut HeadScan::default(), input, &mut alone)
+        }
+        Side::Response => {
+            let read = response(&mut HeadScan::default(), input, seen);
+            read == response(&mut HeadScan::default(), input, &mut alone)
+        }
+    };
+    assert!(alike, "read in another way: {}", show(input));
+    if let Ok(Some(_)) = parse(side, &mut HeadScan::default(), input) {
+        assert_eq!(**seen, *alone, "other lines: {}", show(input));
+        found_by_name(seen);
+    }
+}
+
+/// What is put into an input; nothing takes a byte away.
+const CHANGES: [&[u8]; 6] = [b"\r", b"\n", b" ", b":", b"a", b""];
 /// Places of an input that are changed.
 const CHANGES_MAX: usize = 64;
 
