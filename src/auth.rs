@@ -3,6 +3,9 @@
 mod spelling;
 mod usage;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
 #[cfg(test)]
 mod tests;
 

@@ -208,3 +208,27 @@ pub fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
 }
 
 const PREFIX: &[u8] = b"access-control-";
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::property;
+
+    proptest! {
+        #[test]
+        fn properties_hold(
+            method in "(OPTIONS|GET|options)",
+            lines in "((Origin|ORIGIN|Access-Control-Request-Method|Access-Control-Request-Headers|Access-Control-X|A): \
+                (https://a\\.b|http://c:1|http://localhost(:[0-9]{0,6})?|http://127\\.[0-9]{1,3}\\.0\\.1(:8)?|\
+                http://\\[::1\\](:8)?|https?://[a-z.]{0,9}\\.localhost(:1)?|null|POST|[a-c, @\t]{0,9})\r\n){0,4}",
+        ) {
+            let input = format!("{method}\n{}", lines.trim_end());
+            property::holds(&property::cors(), input.as_bytes());
+        }
+    }
+}

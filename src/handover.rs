@@ -104,13 +104,7 @@ impl Successor {
 
     fn try_hand_over(&mut self, listeners: &[Listener]) -> io::Result<()> {
         for listener in listeners {
-            let asked = listener.asked.as_ref().map(Listen::to_string);
-            let purpose = if listener.metrics { METRICS } else { "" };
-            let text = format!(
-                "{}\0{}{purpose}",
-                asked.unwrap_or_default(),
-                listener.address
-            );
+            let text = text(listener);
             for sockets in listener.sockets.chunks(DESCRIPTORS_MAX) {
                 let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
                 send(&self.socket, text.as_bytes(), &sockets)?;
@@ -197,6 +191,15 @@ impl Predecessor {
     }
 }
 
+/// The text of a packet.
+fn text(listener: &Listener) -> String {
+    let asked = listener.asked.as_ref().map(Listen::to_string);
+    let purpose = if listener.metrics { METRICS } else { "" };
+    let address = &listener.address;
+    format!("{}\0{address}{purpose}", asked.unwrap_or_default())
+}
+
+/// The listener that a packet's text tells of.
 fn listener(text: &[u8], sockets: Vec<OwnedFd>) -> Option<Listener> {
     let text = str::from_utf8(text).ok()?;
     let (text, metrics) = match text.strip_suffix(METRICS) {
@@ -248,9 +251,27 @@ fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((text, sockets))
 }
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn properties_hold(
+            packet in "(127\\.0\\.0\\.1:[0-9]{1,5}|\\[::1\\]:8|unix:/[a-z/.]{0,9}|x|)?\0?(127\\.0\\.0\\.1:[0-9]{1,5}|unix:/a|)\
+                (\0metrics|\0|metrics)?",
+            noise in prop::collection::vec(any::<u8>(), 0..9),
+        ) {
+            property::holds(packet.as_bytes());
+            property::holds(&[packet.as_bytes(), &*noise].concat());
+        }
+    }
 
     #[test]
     fn sockets_and_addresses_arrive() {
@@ -291,6 +312,8 @@ mod tests {
             &b"127.0.0.1:1"[..],
             b"\0",
             b"x\x00127.0.0.1:1",
+            // Found by fuzzing: what is written for it would be read as another.
+            b"\0unix:/a\0metrics ",
             b"\xff\x00127.0.0.1:1",
         ] {
             assert!(listener(bad, Vec::new()).is_none());

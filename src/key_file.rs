@@ -256,5 +256,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     folder_of(path).join(name)
 }
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
 #[cfg(test)]
 mod tests;

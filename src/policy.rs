@@ -277,5 +277,8 @@ fn is_v1(start: &[u8]) -> bool {
     start.eq_ignore_ascii_case(V1)
 }
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod property;
 #[cfg(test)]
 mod tests;

@@ -395,3 +395,13 @@ fn among_ten_thousand_keys_each_opens_for_itself() {
     }
     assert!(ask(&keys, "api-key: key-10000", CHAT, 0).is_err());
 }
+
+proptest::proptest! {
+    #[test]
+    fn properties_hold(
+        lines in "((Authorization|x-api-key|API-KEY|X-Sluicegate-Key|Sec-WebSocket-Protocol|A): \
+            ((Bearer|bearer |Basic )? ?[mkrex\"= ]{0,2}|openai-insecure-api-key\\.[mkre], ?OpenAI-insecure-api-key\\.[mkre]?|a, b)\r\n){0,5}",
+    ) {
+        property::holds(&property::keys(), lines.trim_end().as_bytes());
+    }
+}

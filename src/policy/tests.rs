@@ -239,6 +239,16 @@ proptest! {
     }
 
     #[test]
+    fn properties_hold(
+        method in "(GET|HEAD|POST|get|post)",
+        endpoint in "([a-c]{1,2}/){0,2}[a-c]{1,2}[;%/]?",
+        list in "((GET|POST|\\*) /(v1/)?([a-c]{1,2}/){0,2}[a-c]{0,2}\\*?\n){0,4}",
+        at in any::<usize>(),
+    ) {
+        property::holds(format!("{method}\n{endpoint}\n{list}").as_bytes(), at);
+    }
+
+    #[test]
     fn any_bytes_are_judged(method in "[A-Z]{1,5}", path in prop::collection::vec(any::<u8>(), 0..40)) {
         let list = rules(&["* /*"]);
         let all = list.allow(method.as_bytes(), &path);
