@@ -1,4 +1,4 @@
-//! Where this process itself listens, as far as it matters for [`loops`](crate::loops).
+//! Where this process itself listens, as far as it matters for [`crate::loops`].
 
 use std::io;
 use std::os::fd::OwnedFd;

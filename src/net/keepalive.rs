@@ -5,35 +5,50 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use rustix::net::sockopt;
 
 use crate::config::Tcp;
 
-/// Tells the kernel. A listening socket hands it on to every connection accepted from it, so that none of these costs
-/// a call; a socket that connects takes five.
+/// Tells the kernel for a listening socket, which hands it on to every connection accepted from it: so none of these
+/// costs a call. What is off is said too, for the socket may have been another's before.
 ///
 /// # Errors
 /// What the kernel says, for a socket that is not TCP for instance.
 pub fn set(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
     let socket = socket.as_fd();
+    if tcp.keepalive.is_none() {
+        sockopt::set_socket_keepalive(socket, false)?;
+    }
+    if tcp.user_timeout.is_none() {
+        sockopt::set_tcp_user_timeout(socket, 0)?;
+    }
+    set_new(socket, tcp)
+}
+
+/// The same for a new socket that connects: four calls, and one more with `tcp.user_timeout`.
+///
+/// # Errors
+/// As [`set`].
+pub fn set_new(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
+    let socket = socket.as_fd();
     if let Some(keepalive) = tcp.keepalive {
         sockopt::set_tcp_keepidle(socket, keepalive.idle)?;
         sockopt::set_tcp_keepintvl(socket, keepalive.interval)?;
         sockopt::set_tcp_keepcnt(socket, keepalive.probes)?;
+        sockopt::set_socket_keepalive(socket, true)?;
     }
-    // Off is said too: a listening socket may have been another's before.
-    sockopt::set_socket_keepalive(socket, tcp.keepalive.is_some())?;
-    let user_timeout = tcp.user_timeout.unwrap_or(Duration::ZERO);
-    let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(socket, millis)?;
+    if let Some(user_timeout) = tcp.user_timeout {
+        let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(socket, millis)?;
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
 
     use super::*;
     use crate::config::Keepalive;

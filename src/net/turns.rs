@@ -43,7 +43,7 @@ pub enum Work {
     Piece = 64 * 1024,
 }
 
-/// See [`BUDGET`].
+/// What a task may still do; see the module's documentation.
 #[derive(Debug)]
 pub struct Budget(u32);
 

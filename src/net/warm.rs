@@ -7,7 +7,7 @@
 //!
 //! It may be in the way: a provider that serves one connection at a time would wait for a request on it while a request
 //! waits elsewhere. So none is made, and those that are there are closed, for a provider that closes behind its answers,
-//! until a connection has outlived one; and while a request has waited for [`LONG`] to be connected.
+//! until a connection has outlived one; and while a request has waited for a second to be connected.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -193,7 +193,7 @@ async fn attempt(
     Some(upstream)
 }
 
-/// Connects for a request that waits for it, which is known to all workers once it takes [`LONG`].
+/// Connects for a request that waits for it, which is known to all workers once it takes a second.
 ///
 /// # Errors
 /// As [`connect`].
