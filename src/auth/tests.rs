@@ -400,7 +400,8 @@ proptest::proptest! {
     #[test]
     fn properties_hold(
         lines in "((Authorization|x-api-key|API-KEY|X-Sluicegate-Key|Sec-WebSocket-Protocol|A): \
-            ((Bearer|bearer |Basic )? ?[mkrex\"= ]{0,2}|openai-insecure-api-key\\.[mkre], ?OpenAI-insecure-api-key\\.[mkre]?|a, b)\r\n){0,5}",
+            ((Bearer|bearer |Basic )? ?[mkrex\"= ]{0,2}|\
+            openai-insecure-api-key\\.[mkre], ?OpenAI-insecure-api-key\\.[mkre]?|a, b)\r\n){0,5}",
     ) {
         property::holds(&property::keys(), lines.trim_end().as_bytes());
     }

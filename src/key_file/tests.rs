@@ -267,8 +267,9 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
     fn properties_hold(
-        entries in "((#c\n)?\\[\\[key\\]\\]\nid = \"[a-c]\" # c\nsha256 = \"[ab]{64}\"\n(disabled = (true|false)\n|\
-            streams = [0-9]\n|rate = \"[0-9]/[mx]\"\n|allow = \\[\"GET /[a-c*]\"\\]\n|expires = (2030-01-01T00:00:00Z|\"x\")\n)?){0,3}",
+        entries in "((#c\n)?\\[\\[key\\]\\]\nid = \"[a-c]\" # c\nsha256 = \"[ab]{64}\"\n\
+            (disabled = (true|false)\n|streams = [0-9]\n|rate = \"[0-9]/[mx]\"\n|allow = \\[\"GET /[a-c*]\"\\]\n|\
+            expires = (2030-01-01T00:00:00Z|\"x\")\n)?){0,3}",
     ) {
         let folder = Folder::new("properties");
         property::holds(&folder.file(), entries.as_bytes());
