@@ -279,6 +279,8 @@ impl Connection {
         }
         let room = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)?;
         let received = self.client.recv(room, &mut scratch.cipher);
+        self.budget.spend(Work::Look, 0);
+        self.budget.spend_records(self.client.take_records());
         if self.visit.is_shaking() && !self.client.is_handshaking() {
             self.visit.shaken(worker.visitors());
         }
@@ -292,7 +294,6 @@ impl Connection {
             Ok(Received::Eof) | Err(_) => return Some(Step::After(After::Drop)),
         };
         worker.spin.traffic();
-        self.budget.spend_records(self.client.take_records());
         self.budget.spend(Work::Look, received);
         let bytes = room.get(..received).unwrap_or_default();
         if !self.carry.is_empty() {
