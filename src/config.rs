@@ -23,6 +23,7 @@ mod syntax;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod url;
 pub mod value;
 
@@ -44,6 +45,7 @@ pub use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
 pub use secret::Secret;
 pub use source::Sources;
+pub use trust::{CaFile, CertVariables, Trust};
 
 /// A file with every setting, its default and its variable: what operators start from.
 pub const REFERENCE: &str = include_str!("../contrib/sluicegate.toml");
@@ -71,8 +73,8 @@ pub struct Config {
     pub tcp: Tcp,
     /// How long a host's addresses are used until they are asked for anew.
     pub address_age: Duration,
-    /// Trust towards providers.
-    pub upstream: UpstreamTls,
+    /// Trust towards providers that have no `ca_file` of their own.
+    pub trust: Trust,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
     pub providers: Vec<Provider>,
     /// What is in force and can hardly be meant so. None of it holds a secret.
@@ -390,15 +392,6 @@ impl fmt::Display for Level {
     }
 }
 
-/// Trust towards providers; without either the system's roots.
-#[derive(Debug)]
-pub struct UpstreamTls {
-    /// A PEM file.
-    pub ca_file: Option<PathBuf>,
-    /// A folder of PEM files.
-    pub ca_dir: Option<PathBuf>,
-}
-
 /// One instance.
 pub struct Provider {
     /// Its name in paths.
@@ -411,6 +404,8 @@ pub struct Provider {
     pub proxy: Option<Proxy>,
     /// The certificate that it is shown if it asks for one.
     pub identity: Option<Arc<ClientIdentity>>,
+    /// Whom its own certificate is trusted on the word of.
+    pub trust: Trust,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -428,13 +423,10 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether a connection to one is as good as a connection to the other: the same name, place and way there.
+    /// Whether both are the same name, place and way there. What their TLS depends on is not looked at.
     #[must_use]
-    pub fn is_reached_as(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.base == other.base
-            && self.proxy == other.proxy
-            && self.identity == other.identity
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.name == other.name && self.base == other.base && self.proxy == other.proxy
     }
 
     /// Whether it is limited to methods and endpoints, or kept from some.
@@ -471,6 +463,7 @@ impl fmt::Debug for Provider {
             .field("base", &self.base)
             .field("proxy", &self.proxy)
             .field("identity", &self.identity)
+            .field("trust", &self.trust)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &headers)

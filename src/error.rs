@@ -45,6 +45,8 @@ pub enum Fault {
     Unreached(&'static str, String, bool),
     /// The process ends before the request was whole.
     Draining,
+    /// The client was let in on terms that a reload has replaced.
+    Outdated,
     /// At a configured limit, or out of descriptors.
     Overloaded(Scarce),
     /// No connection in time.
@@ -145,7 +147,10 @@ impl Fault {
             Self::Auth(AuthError::RateExceeded { retry_after }) => Some(*retry_after),
             // Nobody knows when a stream ends; this keeps clients from trying at once. What else is scarce
             // comes and goes with requests, which are short.
-            Self::Auth(AuthError::TooManyStreams) | Self::Overloaded(_) | Self::Draining => Some(1),
+            Self::Auth(AuthError::TooManyStreams)
+            | Self::Overloaded(_)
+            | Self::Draining
+            | Self::Outdated => Some(1),
             _ => None,
         }
     }
@@ -185,19 +190,14 @@ impl Fault {
                 message: Cow::Owned(message.clone()),
                 retry: *retry,
             },
-            Self::Draining => Row {
-                retry: true,
-                ..row(503, "draining", "the gateway is stopping")
-            },
+            Self::Draining => passing(503, "draining", "the gateway is stopping"),
+            Self::Outdated => passing(503, "connection_outdated", OUTDATED),
             Self::Overloaded(scarce) => overloaded(*scarce),
-            Self::UpstreamConnectTimeout => Row {
-                retry: true,
-                ..row(
-                    504,
-                    "upstream_connect_timeout",
-                    "no connection to the provider in time",
-                )
-            },
+            Self::UpstreamConnectTimeout => passing(
+                504,
+                "upstream_connect_timeout",
+                "no connection to the provider in time",
+            ),
             Self::UpstreamTimeout => row(
                 504,
                 "upstream_timeout",
@@ -222,6 +222,14 @@ impl Fault {
     }
 }
 
+/// One that is gone the next time, before anything was sent.
+fn passing(status: u16, code: &'static str, message: &'static str) -> Row {
+    Row {
+        retry: true,
+        ..row(status, code, message)
+    }
+}
+
 /// One that is not worth another try.
 fn row(status: u16, code: &'static str, message: &'static str) -> Row {
     Row {
@@ -238,6 +246,8 @@ const LOOP_DETECTED: &str = "this request has been through this gateway already;
 const METHOD_NOT_IMPLEMENTED: &str = "this method is not supported";
 
 const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server.cors_origins";
+
+const OUTDATED: &str = "the gateway's TLS settings have changed; connect again";
 
 const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
                                its configuration decides that with providers.NAME.allow and deny";

@@ -25,6 +25,8 @@ pub struct Gateway {
     pub cors: Option<Cors>,
     /// In the order of `config.providers`, which is also the table's.
     pub upstreams: Vec<Lines>,
+    /// What TLS with each of them depends on.
+    pub terms: Arc<[Terms]>,
     /// Where each provider is counted.
     pub slots: Slots,
     /// `Keep-Alive` for answers after which the connection stays: a second less than it really does. `Connection`
@@ -58,20 +60,29 @@ impl Gateway {
             keys,
             cors: Cors::new(&config.server.cors_origins),
             upstreams,
+            terms: Arc::default(),
             slots: Slots::default(),
             keep_alive: keep_alive.into_bytes().into(),
             config,
         }
     }
 
-    /// The index here of a provider of `other`: the same name, reached in the same way.
+    /// The index here of a provider of `other`, if a connection made there would be made here too: the same name
+    /// and place, on the same terms.
     #[must_use]
     pub fn index_of(&self, other: &Self, index: usize) -> Option<usize> {
         if std::ptr::eq(self, other) {
             return Some(index);
         }
+        let place = self.place_of(other, index)?;
+        (self.terms.get(place) == other.terms.get(index)).then_some(place)
+    }
+
+    /// The same, whatever TLS depends on there and here.
+    #[must_use]
+    pub fn place_of(&self, other: &Self, index: usize) -> Option<usize> {
         let provider = other.config.providers.get(index)?;
-        let same = |mine: &Provider| mine.is_reached_as(provider);
+        let same = |mine: &Provider| mine.is_at(provider);
         self.config.providers.iter().position(same)
     }
 
@@ -84,6 +95,10 @@ impl Gateway {
             .zip(self.upstreams.get(index))
     }
 }
+
+/// A digest of all that a TLS connection to a provider depends on: roots, certificate and key of our own. `None`
+/// without TLS.
+pub type Terms = Option<[u8; 32]>;
 
 /// The field lines that a provider's requests get, written out once.
 pub struct Lines {

@@ -13,6 +13,7 @@ use sluicegate::key_command::{self, KeyArguments};
 use sluicegate::listen::{self, Listener};
 use sluicegate::manual;
 use sluicegate::net::tls_config;
+use sluicegate::net::worker::unix_seconds;
 use sluicegate::output::{fail, print, tell};
 use sluicegate::preflight;
 use sluicegate::process;
@@ -154,13 +155,16 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
 
 fn check(file: Option<&Path>) -> ExitCode {
     let checked = load(file).and_then(|(config, _)| {
-        tls_config::load(&config)?;
+        let tls = tls_config::load(&config, None)?;
         preflight::check(&config)?;
-        Ok(config)
+        Ok((tls, config))
     });
     match checked {
-        Ok(config) => {
+        Ok((tls, config)) => {
             for warning in &config.warnings {
+                tell(&format!("warning: {warning}"));
+            }
+            for warning in tls.warnings(unix_seconds()) {
                 tell(&format!("warning: {warning}"));
             }
             print(config.describe().as_bytes())

@@ -12,7 +12,7 @@ mod text;
 pub mod times;
 
 pub use counters::{Counters, ProviderCounters, Timing, add};
-pub use exposition::{Process, Scrape};
+pub use exposition::{Expiry, Process, Scrape};
 pub use slots::Slots;
 pub use times::Times;
 

@@ -19,7 +19,8 @@ use crate::net::driver::{self, Rung};
 use crate::net::mailbox::{Mailbox, mailbox};
 use crate::net::resolve::Asker;
 use crate::net::scrape::{Scribe, Sources};
-use crate::net::worker::{self, Message, Settings, Start};
+use crate::net::tls_config::TlsConfigs;
+use crate::net::worker::{self, Message, Settings, Start, unix_seconds};
 use crate::notify;
 use crate::observe::{Counters, Slots};
 use crate::process;
@@ -64,6 +65,8 @@ pub struct Server {
     config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     keys: Arc<Keys>,
+    /// In force; what stays the same in the next ones keeps its sessions.
+    tls: TlsConfigs,
     /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
     retired: Vec<Arc<Keys>>,
     watch: Watch,
@@ -135,7 +138,7 @@ impl Server {
         let starting = starting.map_err(|error| system("signals", &error))?;
         descriptors::raise();
         let slots = Slots::default();
-        let read = Read::with(&load).and_then(|read| settings(read, None, &slots));
+        let read = Read::with(&load, None).and_then(|read| settings(read, None, &slots));
         let (settings, watch) = read.map_err(StartError::Configuration)?;
         let watch = watch.unwrap_or_else(|_| Watch::new(None));
         let config = settings.config.clone();
@@ -150,7 +153,7 @@ impl Server {
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
-        say_start(&log, &config, (&rung, &why), (count, &confinement.state));
+        say_start(&log, &settings, (&rung, &why), (count, &confinement.state));
         let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
         let all = count + usize::from(!config.metrics.listen.is_empty());
         let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
@@ -170,6 +173,7 @@ impl Server {
             reading: Reading::No,
             config,
             keys: settings.keys.clone(),
+            tls: settings.tls.clone(),
             retired: Vec::new(),
             watch,
             slots: settings.slots.clone(),
@@ -453,8 +457,12 @@ impl Server {
 }
 
 /// Says what is in force and can hardly be meant so.
-fn warn_of_settings(log: &Log, config: &Config) {
-    for warning in &config.warnings {
+fn warn_of_settings(log: &Log, settings: &Settings) {
+    for warning in settings.tls.warnings(unix_seconds()) {
+        let fields = [("certificate", Value::Text(&warning))];
+        log.warn("a certificate needs care", &fields);
+    }
+    for warning in &settings.config.warnings {
         let fields = [("setting", Value::Text(warning))];
         log.warn("a setting can hardly be meant so", &fields);
     }
@@ -474,11 +482,12 @@ fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), S
 /// Whether these keys may come after those in force.
 fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), String> {
     let allowed = config.auth.open.then_some(Ok(()));
-    let checked = allowed.unwrap_or_else(|| keys.may_follow(before, worker::unix_seconds()));
+    let checked = allowed.unwrap_or_else(|| keys.may_follow(before, unix_seconds()));
     checked.map_err(|why| format!("auth: {why}"))
 }
 
-fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), started: (usize, &String)) {
+fn say_start(log: &Log, settings: &Settings, driver: (&Rung, &String), started: (usize, &String)) {
+    let config = &settings.config;
     log.info(
         "starting",
         &[
@@ -489,7 +498,7 @@ fn say_start(log: &Log, config: &Config, driver: (&Rung, &String), started: (usi
             ("version", Value::Text(&crate::VERSION)),
         ],
     );
-    warn_of_settings(log, config);
+    warn_of_settings(log, settings);
     if config.auth.is_open() && config.auth.open {
         log.warn(
             "no gateway key is configured, as auth.open says: anyone who reaches this gateway uses its providers",

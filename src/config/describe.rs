@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Rules;
 use crate::route::ProviderKind;
 
-use super::{Config, Credential, Driver, Landlock, LogFile, Provider, Proxy, tcp};
+use super::{Config, Credential, Driver, Landlock, LogFile, Provider, Proxy, Trust, tcp};
 
 impl Config {
     /// Everything in force, secrets redacted.
@@ -22,7 +22,7 @@ impl Config {
         self.describe_server(&mut out);
         self.describe_limits(&mut out);
         for provider in &self.providers {
-            describe_provider(&mut out, provider);
+            describe_provider(&mut out, provider, &self.trust);
         }
         out
     }
@@ -178,13 +178,16 @@ impl Config {
         tcp::describe(&self.tcp, out);
         let age = seconds(self.address_age);
         let _ = writeln!(out, "\n[upstream]\naddress_age = {age}");
-        optional(
-            out,
-            "ca_file",
-            self.upstream.ca_file.as_ref().map(quoted_path),
-        );
-        if let Some(dir) = &self.upstream.ca_dir {
-            let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", quoted_path(dir));
+        match &self.trust {
+            Trust::System => {}
+            Trust::File(file) => optional(out, "ca_file", Some(quoted_path(&file.path))),
+            Trust::Environment(variables) => {
+                let file = variables.file.as_ref().map(quoted_path);
+                optional(out, "# trusted: SSL_CERT_FILE", file);
+                for folder in &variables.folders {
+                    let _ = writeln!(out, "# also trusted: SSL_CERT_DIR={}", quoted_path(folder));
+                }
+            }
         }
     }
 }
@@ -194,7 +197,7 @@ fn list(items: &[impl Display]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-fn describe_provider(out: &mut String, provider: &Provider) {
+fn describe_provider(out: &mut String, provider: &Provider, usual: &Trust) {
     let (credential, key) = match &provider.credential {
         Credential::Bearer(key) => ("bearer", Some(key)),
         Credential::XApiKey(key) => ("x-api-key", Some(key)),
@@ -214,6 +217,11 @@ fn describe_provider(out: &mut String, provider: &Provider) {
     if let Some(identity) = &provider.identity {
         let (cert, key) = (quoted_path(&identity.cert), quoted_path(&identity.key));
         let _ = writeln!(out, "client_cert = {cert}\nclient_key = {key}");
+    }
+    if let Trust::File(file) = &provider.trust
+        && provider.trust != *usual
+    {
+        optional(out, "ca_file", Some(quoted_path(&file.path)));
     }
     let idle = seconds(provider.idle_upstream);
     let _ = writeln!(out, "idle_upstream = {idle}\nwarm = {}", provider.warm);

@@ -1,4 +1,5 @@
-//! How providers are reached: through which proxy, if any, and with which certificate of our own.
+//! How providers are reached: through which proxy, if any, and with which certificate of our own. Whom they are
+//! trusted on the word of is in `trust`.
 //!
 //! What a file says holds without exception. Else the environment decides as it does for Go's programs
 //! (`golang.org/x/net/http/httpproxy`): `HTTPS_PROXY` or `HTTP_PROXY`, by the scheme of the base URL and also in
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::source::Env;
 use super::url::host_and_port;
-use super::{BaseUrl, ConfigError, Host, Secret, value};
+use super::{BaseUrl, ConfigError, Host, Secret, Trust, value};
 use no_proxy::NoProxy;
 
 /// An HTTP proxy that is asked for tunnels.
@@ -46,6 +47,7 @@ impl fmt::Display for Proxy {
 pub(super) struct Egress {
     pub(super) proxy: ProxyChoice,
     pub(super) identity: Option<Arc<ClientIdentity>>,
+    pub(super) trust: Trust,
 }
 
 /// What a file says of proxies.

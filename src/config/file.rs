@@ -134,6 +134,7 @@ pub(super) struct ProviderTable {
     pub api_key: Option<String>,
     pub api_key_file: Option<String>,
     pub base_url: Option<String>,
+    pub ca_file: Option<String>,
     pub client_cert: Option<String>,
     pub client_key: Option<String>,
     pub credential: Option<String>,

@@ -18,7 +18,7 @@ use super::file::ProviderTable;
 use super::source::{Env, Sources};
 use super::url::base;
 use super::{
-    BaseUrl, ClientIdentity, ConfigError, Credential, Host, Provider, Proxy, Secret, value,
+    BaseUrl, ClientIdentity, ConfigError, Credential, Host, Provider, Proxy, Secret, Trust, value,
 };
 
 /// What a file says of providers.
@@ -173,12 +173,14 @@ impl Instance<'_> {
         let (allow, deny) = self.policy(&table, kind)?;
         let proxy = self.proxy(&table, &base)?;
         let identity = self.identity(&table, &base)?;
+        let trust = self.trust(&table, &base)?;
         let provider = Provider {
             name: self.name.clone(),
             kind,
             base,
             proxy,
             identity,
+            trust,
             credential,
             defaults,
             headers,
@@ -259,6 +261,20 @@ impl Instance<'_> {
                 .or_else(|| self.egress.identity.clone())
                 .filter(|_| base.tls)),
         }
+    }
+
+    /// As for the certificate.
+    fn trust(&self, table: &ProviderTable, base: &BaseUrl) -> Result<Trust, ConfigError> {
+        let Some(path) = table.ca_file.as_deref() else {
+            return Ok(self.egress.trust.clone());
+        };
+        if !base.tls {
+            let message = "expected an https:// base_url, since the roots are for TLS";
+            return Err(self.error("ca_file", message));
+        }
+        let setting = format!("providers.{}.ca_file", self.name);
+        let trust = Trust::from_file(self.sources.read, &setting, path);
+        trust.map_err(|message| self.error("ca_file", message))
     }
 
     fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {

@@ -14,7 +14,7 @@ use super::provider::Tables;
 use super::source::{self, Env, Sources};
 use super::{
     Auth, Config, ConfigError, Driver, Landlock, Level, Limits, Listen, LogConfig, LogFile,
-    LogFormat, Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, UpstreamTls, listeners,
+    LogFormat, Metrics, Origin, Passthrough, Server, ServerTls, Timeouts, Trust, listeners,
     provider, tcp, value,
 };
 
@@ -43,13 +43,15 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         .map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
     let resolver = Resolver { env, from: &from };
     let passthrough = resolver.passthrough(&file)?;
+    let egress = resolver.egress(sources, &file.upstream)?;
+    let trust = egress.trust.clone();
     let named = sources.file.is_some() || env.is_of_environment("SLUICEGATE_CONFIG");
     let is_found = |path: &PathBuf| !named && path.as_os_str() != SYSTEM_FILE;
     let tables = Tables {
         from: &from,
         is_stray: path.as_ref().is_some_and(is_found),
         providers: file.providers,
-        egress: resolver.egress(sources, &file.upstream)?,
+        egress,
     };
     let providers = provider::resolve(sources, env, tables, &passthrough.kinds)?;
     let auth = resolver.auth(&file.auth)?;
@@ -66,14 +68,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         log: resolver.log(sources, &file.log)?,
         tcp: tcp::resolve(&from, &file.tcp)?,
         address_age: resolver.address_age(&file.upstream)?,
-        upstream: UpstreamTls {
-            ca_file: resolver.path(
-                "SSL_CERT_FILE",
-                "upstream.ca_file",
-                file.upstream.ca_file.as_deref(),
-            )?,
-            ca_dir: resolver.path("SSL_CERT_DIR", "", None)?,
-        },
+        trust,
         providers,
         warnings: Vec::new(),
         file: path,
@@ -380,10 +375,19 @@ impl Resolver<'_> {
         let proxy = ProxyChoice::parse(table.proxy.as_deref().unwrap_or_default());
         let files = (table.client_cert.as_deref(), table.client_key.as_deref());
         let identity = egress::identity(sources.read, files.0, files.1);
+        let trust = match table.ca_file.as_deref() {
+            Some(path) => Trust::from_file(sources.read, &at("ca_file"), path),
+            None => {
+                let variable = |name| self.env.get(name);
+                let (file, folders) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));
+                Ok(Trust::from_environment(file, folders))
+            }
+        };
         Ok(Egress {
             proxy: proxy.map_err(|expected| ConfigError::new(self.from, &at("proxy"), expected))?,
             identity: identity
                 .map_err(|(key, message)| ConfigError::new(self.from, &at(key), message))?,
+            trust: trust.map_err(|message| ConfigError::new(self.from, &at("ca_file"), message))?,
         })
     }
 

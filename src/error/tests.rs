@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 36] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 37] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -88,6 +88,13 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 36] = [
         false,
     ),
     (Fault::Draining, 503, "overloaded_error", "draining", true),
+    (
+        Fault::Outdated,
+        503,
+        "overloaded_error",
+        "connection_outdated",
+        true,
+    ),
     (
         Fault::Overloaded(Scarce::ConnectionsPerAddress),
         503,

@@ -10,16 +10,17 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 
 use crate::config::{BaseUrl, Host, Provider, Proxy};
+use crate::error::{Fault, Scarce};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
-use crate::tls::Fault;
+use crate::tls;
 use crate::tls::handshake::Role;
 
 use super::proxy::{ProxyError, tunnel};
 use super::search::Search;
 use super::socket::{Socket, is_scarce};
 use super::stream::Stream;
-use super::tls::TlsStream;
+use super::tls::{TlsStream, may_pass};
 use super::worker::Worker;
 
 /// Why there is no connection: the step that failed and what was said.
@@ -44,6 +45,24 @@ impl ConnectError {
             Self::Resolve(_) | Self::Connect(_) => false,
         }
     }
+
+    /// What the client is told of it.
+    #[must_use]
+    pub fn fault(self, provider: &str) -> Fault {
+        match self {
+            Self::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
+            Self::Resolve(error) => Fault::upstream_resolve(provider, &error),
+            Self::Connect(error) => Fault::upstream_connect(provider, &error),
+            Self::Tls(error) => Fault::upstream_tls(provider, &error, may_pass(&error)),
+            Self::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
+        }
+    }
+}
+
+/// What the client is told where a reload has sent its provider elsewhere.
+#[must_use]
+pub fn replaced(provider: &str) -> Fault {
+    Fault::upstream_connect(provider, &"its configuration was replaced meanwhile")
 }
 
 /// A connection that was made, and what it took.
@@ -82,20 +101,18 @@ impl Connected {
     }
 }
 
-/// Connects to `provider`, TLS included.
+/// Connects to the provider with this index in the configuration in force, TLS included.
 ///
 /// # Errors
 /// The step that failed.
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub async fn connect(worker: &Worker, provider: &Provider) -> Result<Connected, ConnectError> {
+pub async fn connect(worker: &Worker, index: usize) -> Result<Connected, ConnectError> {
+    // Both before the first wait: a reload may change what is in force.
+    let (gateway, tls) = (worker.gateway(), worker.client_tls(index));
+    let (provider, _) = gateway.provider(index).ok_or_else(unknown)?;
     let base = &provider.base;
-    // Before the first wait: a reload may change what is in force.
-    let tls = match base.tls {
-        true => Some(worker.client_tls(provider).ok_or_else(replaced)?),
-        false => None,
-    };
     let began = Instant::now();
     #[cfg(fuzzing)]
     if let Some(answer) = super::harness::dialled(base.port).await {
@@ -144,7 +161,7 @@ async fn attempt(
         })?,
     };
     let tls = UnbufferedClientConnection::new(tls, name)
-        .map_err(|error| ConnectError::Tls(io::Error::other(Fault::from(error))))?;
+        .map_err(|error| ConnectError::Tls(io::Error::other(tls::Fault::from(error))))?;
     let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
     stream
         .handshake(&worker.scratch, &worker.turns)
@@ -157,10 +174,9 @@ async fn attempt(
     Ok(connected)
 }
 
-/// A request that began before a reload and connects after it has no certificate to show any more.
-fn replaced() -> ConnectError {
-    let message = "the client certificate was replaced meanwhile";
-    ConnectError::Tls(io::Error::other(message))
+/// Only a defect leads here.
+fn unknown() -> ConnectError {
+    ConnectError::Connect(io::Error::new(io::ErrorKind::NotFound, "no such provider"))
 }
 
 /// A socket whose other end is `base`, behind the proxy.

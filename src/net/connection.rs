@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::admission::{self, Admission, Decision, Now, Request};
+use crate::config::Limits;
 use crate::error::{ErrorResponse, Fault, Scarce};
 use crate::gateway::Gateway;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
@@ -44,6 +45,8 @@ pub struct Connection {
     fresh: bool,
     /// A request may be on its way; counted as that.
     beginning: bool,
+    /// What the worker's was when the client was let in.
+    door: u16,
     /// A request has come and its end is not recorded yet.
     answering: bool,
     /// Held while an admitted request is under way, until its answer is with the kernel or cut; not while one of
@@ -126,6 +129,7 @@ pub fn serve(
         surplus,
         fresh: true,
         beginning: false,
+        door: worker.door(),
         answering: false,
         busy: None,
         access: Access::default(),
@@ -204,10 +208,22 @@ impl Connection {
                         After::Close { linger: false }
                     }
                     true if self.worker.is_stopping() => self.refuse_unframed(Fault::Draining),
+                    true if self.is_outdated() => self.refuse_unframed(Fault::Outdated),
                     true => self.refuse_unframed(Fault::RequestHeadTimeout),
                 });
             }
         }
+    }
+
+    /// Whether the client would have to show something else if it came now. Then its request under way is the last:
+    /// what came behind that was asked on terms that are no more.
+    fn is_outdated(&self) -> bool {
+        self.door != self.worker.door()
+    }
+
+    /// Whether the answer under way ends the connection, whatever client and provider want.
+    pub(super) fn is_ending(&self) -> bool {
+        self.worker.is_draining() || self.is_outdated()
     }
 
     /// Counts the connection among those on which a request may be on its way, or no longer.
@@ -246,6 +262,9 @@ impl Connection {
         poll_fn(|cx| {
             if self.client.poll_readable(cx).is_ready() {
                 return Poll::Ready(true);
+            }
+            if self.is_outdated() {
+                return Poll::Ready(false);
             }
             if self.worker.is_stopping() {
                 // A request that has arrived is answered, whether readiness was reported yet or not.
@@ -379,7 +398,9 @@ impl Connection {
         self.surplus = crowded.is_some();
         asker.persists &= !self.surplus;
         let limits = &gateway.config.limits;
-        let over = |limit| cursor.content_bytes() > limit;
+        let too_long = limits
+            .body
+            .is_some_and(|limit| cursor.content_bytes() > limit);
         let now = Now {
             unix_seconds,
             monotonic_nanos,
@@ -390,12 +411,9 @@ impl Connection {
         };
         self.access.by(key);
         asker.cors = cors;
-        let outcome = outcome.and_then(|admission| match (&admission, crowded) {
-            (Admission::Forward(_), _) if limits.body.is_some_and(over) => Err(Fault::BodyTooLarge),
-            (Admission::Forward(_), Some(scarce)) => Err(Fault::Overloaded(scarce)),
-            (Admission::Forward(_), None) if worker.is_busy(limits.in_flight) => {
-                Err(Fault::Overloaded(Scarce::InFlight))
-            }
+        let outcome = outcome.and_then(|admission| match &admission {
+            _ if self.is_outdated() => Err(Fault::Outdated),
+            Admission::Forward(_) => self.has_room(limits, too_long, crowded).map(|()| admission),
             _ => Ok(admission),
         });
         match outcome {
@@ -417,6 +435,23 @@ impl Connection {
             Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
             Ok(local) => Step::After(self.answer_locally(&local, &asker, cursor, "")),
             Err(fault) => self.reject(&fault, asker, cursor),
+        }
+    }
+
+    /// Whether a request to a provider is within what was configured.
+    fn has_room(
+        &self,
+        limits: &Limits,
+        too_long: bool,
+        crowded: Option<Scarce>,
+    ) -> Result<(), Fault> {
+        match crowded {
+            _ if too_long => Err(Fault::BodyTooLarge),
+            Some(scarce) => Err(Fault::Overloaded(scarce)),
+            None if self.worker.is_busy(limits.in_flight) => {
+                Err(Fault::Overloaded(Scarce::InFlight))
+            }
+            None => Ok(()),
         }
     }
 

@@ -26,7 +26,7 @@ impl Connection {
     /// How the connection goes on behind an answer of our own. A client that waits for a 100 may send its
     /// content or not: nobody can tell where its next request would begin.
     pub(super) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
-        if !asker.persists || self.worker.is_draining() {
+        if !asker.persists || self.is_ending() {
             return After::Close {
                 linger: !cursor.is_done(),
             };

@@ -49,7 +49,7 @@ impl Harness {
     /// # Errors
     /// When the system gives no thread or descriptor.
     pub fn new(config: Config) -> io::Result<Self> {
-        let tls = tls_config::load(&config).map_err(io::Error::other)?;
+        let tls = tls_config::load(&config, None).map_err(io::Error::other)?;
         let keys = Keys::new(config.auth.master_key.as_ref(), None, None);
         let (mailbox, inbox) = mailbox()?;
         let counters: Arc<[Counters]> = Arc::from([Counters::default()]);

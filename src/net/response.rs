@@ -394,7 +394,7 @@ impl Exchange {
         let response = &self.response;
         let uploaded = self.up.cursor.is_done();
         self.asker.persists
-            && !connection.worker.is_draining()
+            && !connection.is_ending()
             && !response.close_delimited
             && !response.strip
             && (uploaded

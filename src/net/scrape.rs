@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use crate::log::Log;
-use crate::observe::{Counters, Scrape, Slots};
+use crate::observe::{Counters, Expiry, Scrape, Slots};
 use crate::process;
 
-/// What a text is written from; the names come with the question.
+/// What a text is written from; what it is about comes with the question.
 #[derive(Clone)]
 pub struct Sources {
     /// Those of the workers that serve clients.
@@ -29,10 +29,11 @@ pub struct Sources {
 impl Sources {
     /// Writes it, here and now.
     #[must_use]
-    pub fn text(&self, slots: &Slots) -> String {
+    pub fn text(&self, subjects: &Subjects) -> String {
         let scrape = Scrape {
             workers: self.counters.get(..self.workers).unwrap_or_default(),
-            slots,
+            slots: &subjects.slots,
+            expiries: &subjects.expiries,
             process: self.process.look(),
             log_lines_lost: self.log.lost(),
         };
@@ -40,9 +41,17 @@ impl Sources {
     }
 }
 
-/// Names for the text, and where it goes.
+/// What a text is about, as it is now.
+pub struct Subjects {
+    /// Names of the providers.
+    pub slots: Slots,
+    /// When certificates end.
+    pub expiries: Arc<[Expiry]>,
+}
+
+/// What the text is about, and where it goes.
 struct Question {
-    slots: Slots,
+    subjects: Subjects,
     post: Post,
 }
 
@@ -77,20 +86,20 @@ impl Scribe {
         match queue {
             // Its thread does not end while there are workers.
             Some(queue) => drop(queue.send(question)),
-            None => (question.post)(self.sources.text(&question.slots).into()),
+            None => (question.post)(self.sources.text(&question.subjects).into()),
         }
     }
 }
 
 fn write(sources: &Sources, questions: &Receiver<Question>) {
     while let Ok(question) = questions.recv() {
-        let Question { mut slots, post } = question;
+        let Question { mut subjects, post } = question;
         let mut posts = vec![post];
         while let Ok(another) = questions.try_recv() {
-            slots = another.slots;
+            subjects = another.subjects;
             posts.push(another.post);
         }
-        let text: Arc<str> = sources.text(&slots).into();
+        let text: Arc<str> = sources.text(&subjects).into();
         for post in posts {
             post(text.clone());
         }
@@ -116,7 +125,7 @@ impl Scrapes {
     pub fn ask(
         self: &Rc<Self>,
         scribe: &Scribe,
-        slots: Slots,
+        subjects: Subjects,
         wrap: impl FnOnce(u64, Arc<str>) + Send + 'static,
     ) -> Awaited {
         let ticket = self.asked.get();
@@ -127,7 +136,7 @@ impl Scrapes {
             waker: None,
         });
         scribe.ask(Question {
-            slots,
+            subjects,
             post: Box::new(move |text| wrap(ticket, text)),
         });
         Awaited {

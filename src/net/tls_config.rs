@@ -1,155 +1,266 @@
 //! rustls configurations for both sides, from files.
+//!
+//! A configuration whose files say what they said before is the same one as before, with its sessions; one whose
+//! files say something else shares nothing with it. So no session is resumed that was made on other terms.
+
+mod material;
+mod roots;
+mod server;
+mod verifier;
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::{ClientIdentity, Config, ServerTls, UpstreamTls};
+use crate::certificate::Validity;
+use crate::config::{CaFile, ClientIdentity, Config, Trust};
+use crate::gateway::Terms;
+use crate::observe::Expiry;
+
+use roots::Roots;
+pub use server::Door;
+use server::Side;
 
 /// What a worker needs for TLS on both sides.
 #[derive(Clone)]
 pub struct TlsConfigs {
-    /// Towards clients, if TLS is configured.
-    pub server: Option<Arc<ServerConfig>>,
-    /// Towards providers: without a certificate of our own first, then one for each that there is. Each has its
-    /// own session cache, so no session is resumed under another name than it was made for.
-    clients: Arc<[Client]>,
+    server: Option<Arc<Side>>,
+    /// Towards providers, in their order. Those on the same terms share one, and its session cache; no session is
+    /// resumed under another name than it was made for.
+    clients: Arc<[Option<Client>]>,
+    /// Until when our own certificates hold.
+    dated: Arc<[Dated]>,
 }
 
+#[derive(Clone)]
 struct Client {
-    identity: Option<Arc<ClientIdentity>>,
+    digest: Digest,
     config: Arc<ClientConfig>,
 }
 
+/// A certificate that is ours, or whose owners we let in or trust.
+pub struct Dated {
+    setting: String,
+    path: PathBuf,
+    validity: Validity,
+    /// Whether metrics tell when it ends, and of which provider.
+    shown: Option<Option<String>>,
+}
+
+/// SHA-256 of all that a configuration was made from.
+type Digest = [u8; 32];
+
 impl TlsConfigs {
-    /// Towards a provider that is shown this certificate, if it is known.
+    /// Towards clients, if TLS is configured.
     #[must_use]
-    pub fn client(&self, identity: Option<&ClientIdentity>) -> Option<Arc<ClientConfig>> {
-        let mut clients = self.clients.iter();
-        let found = clients.find(|client| client.identity.as_deref() == identity);
-        found.map(|client| client.config.clone())
+    pub fn server(&self) -> Option<Arc<ServerConfig>> {
+        self.server.as_ref().map(|side| side.config.clone())
+    }
+
+    /// What a client had to show to be let in.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.server
+            .as_ref()
+            .map_or(Door::Plain, |side| side.door.clone())
+    }
+
+    /// Towards the provider with this index, if it speaks TLS.
+    #[must_use]
+    pub fn client(&self, provider: usize) -> Option<Arc<ClientConfig>> {
+        let client = self.clients.get(provider)?.as_ref()?;
+        Some(client.config.clone())
+    }
+
+    /// What connections to each provider depend on.
+    #[must_use]
+    pub fn terms(&self) -> Arc<[Terms]> {
+        let clients = self.clients.iter();
+        clients
+            .map(|client| client.as_ref().map(|client| client.digest))
+            .collect()
+    }
+
+    /// What an operator should know of the certificates at this time, in seconds since 1970.
+    #[must_use]
+    pub fn warnings(&self, now: u64) -> Vec<String> {
+        let each = self.dated.iter().filter_map(|dated| {
+            let warning = dated.validity.warning(now)?;
+            Some(at(&dated.setting, &dated.path, warning))
+        });
+        let mut warnings: Vec<String> = each.collect();
+        // Several providers may be shown the same one.
+        warnings.sort_unstable();
+        warnings.dedup();
+        warnings
+    }
+
+    /// When the certificates end that are shown to others.
+    #[must_use]
+    pub fn expiries(&self) -> Arc<[Expiry]> {
+        let shown = self.dated.iter().filter_map(|dated| {
+            Some(Expiry {
+                provider: dated.shown.clone()?,
+                seconds: dated.validity.not_after,
+            })
+        });
+        shown.collect()
     }
 }
 
-/// Reads certificates, key and roots.
+/// Reads certificates, key and roots; `before` is what was in force so far.
 ///
 /// # Errors
 /// A message that names the setting, the file and what is wrong with it.
-pub fn load(config: &Config) -> Result<TlsConfigs, String> {
-    let server = config.server.tls.as_ref().map(server).transpose()?;
-    let needs_roots = config.providers.iter().any(|provider| provider.base.tls);
-    let roots = Arc::new(trusted(&config.upstream, needs_roots)?);
-    let mut identities = vec![None];
-    for identity in config.providers.iter().map(|provider| &provider.identity) {
-        if !identities.contains(identity) {
-            identities.push(identity.clone());
-        }
-    }
-    let client = |identity: Option<Arc<ClientIdentity>>| {
-        let config = client(roots.clone(), identity.as_deref())?;
-        Ok(Client { identity, config })
+pub fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsConfigs, String> {
+    let mut loader = Loader {
+        before,
+        roots: Vec::new(),
+        clients: Vec::new(),
+        dated: Vec::new(),
     };
-    let clients: Result<_, String> = identities.into_iter().map(client).collect();
+    let server = match &config.server.tls {
+        Some(files) => Some(loader.server(files)?),
+        None => None,
+    };
+    if let Trust::File(file) = &config.trust {
+        // One that nobody needs now has to be right as well.
+        loader.ca(file)?;
+    }
+    let mut clients = Vec::new();
+    for provider in &config.providers {
+        clients.push(match provider.base.tls {
+            true => {
+                let identity = provider.identity.as_deref();
+                Some(loader.client(&provider.name, &provider.trust, identity)?)
+            }
+            false => None,
+        });
+    }
     Ok(TlsConfigs {
         server,
-        clients: clients?,
+        clients: clients.into(),
+        dated: loader.dated.into(),
     })
 }
 
 const ALPN: &[u8] = b"http/1.1";
 
-fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, String> {
-    let certificates = certificates(SERVER_CERT, &files.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key);
-    let key = key.map_err(|error| no_key(SERVER_KEY, &files.key, &error))?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match &files.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
-            let verifier = verifier
-                .build()
-                .map_err(|error| at(CLIENT_CA, path, error))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder
-        .with_single_cert(certificates, key)
-        .map_err(|error| misfit(SERVER_CERT, &files.cert, &error))?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    // Stateless tickets: a client that reconnects resumes with any worker.
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
-    config.send_tls13_tickets = 1;
-    // The record layer is ours, see `crate::tls`.
-    config.enable_secret_extraction = true;
-    Ok(Arc::new(config))
+/// What has been read already.
+struct Loader<'a> {
+    before: Option<&'a TlsConfigs>,
+    roots: Vec<(&'a Trust, Roots)>,
+    clients: Vec<Client>,
+    dated: Vec<Dated>,
 }
 
-fn trusted(trust: &UpstreamTls, needed: bool) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    let (file, dir) = (trust.ca_file.as_deref(), trust.ca_dir.as_deref());
-    if file.is_some() || dir.is_some() {
-        let found = rustls_native_certs::load_certs_from_paths(file, dir);
-        store.add_parsable_certificates(found.certs);
-        if store.is_empty() {
-            let why = found
-                .errors
-                .first()
-                .map_or_else(String::new, |error| format!(": {error}"));
-            let named = match (file, dir) {
-                (None, Some(dir)) => ("SSL_CERT_DIR", dir),
-                _ => (
-                    "SSL_CERT_FILE (upstream.ca_file)",
-                    file.unwrap_or(Path::new("")),
-                ),
-            };
-            return Err(at(
-                named.0,
-                named.1,
-                format!("expected certificates in PEM{why}"),
-            ));
+impl<'a> Loader<'a> {
+    fn client(
+        &mut self,
+        name: &str,
+        trust: &'a Trust,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Client, String> {
+        let roots = self.roots(trust)?;
+        let mut content = vec![&roots.digest[..]];
+        if let Some(identity) = identity {
+            content.extend([&*identity.cert_pem, identity.expose_key()]);
+            let chain = material::chain("client_cert", &identity.cert, &identity.cert_pem)?;
+            self.date("client_cert", &identity.cert, &chain, Some(Some(name)));
         }
-    } else if needed {
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if store.is_empty() {
-            return Err(
-                "no trusted certificates found on this system; install ca-certificates or set \
-                        SSL_CERT_FILE"
-                    .into(),
-            );
+        let digest = digest(&content);
+        let old = self.before.iter().flat_map(|before| before.clients.iter());
+        let mut known = self.clients.iter().chain(old.flatten());
+        if let Some(client) = known.find(|client| client.digest == digest) {
+            return Ok(client.clone());
+        }
+        let client = Client {
+            digest,
+            config: client(roots, identity)?,
+        };
+        self.clients.push(client.clone());
+        Ok(client)
+    }
+
+    fn roots(&mut self, trust: &'a Trust) -> Result<Roots, String> {
+        if let Some((_, roots)) = self.roots.iter().find(|(known, _)| *known == trust) {
+            return Ok(roots.clone());
+        }
+        let roots = match trust {
+            Trust::System => roots::of_system()?,
+            Trust::Environment(variables) => roots::of_environment(variables)?,
+            Trust::File(file) => roots::of_file(file, &self.ca(file)?)?,
+        };
+        self.roots.push((trust, roots.clone()));
+        Ok(roots)
+    }
+
+    /// The certificates of a file of roots.
+    fn ca(&mut self, file: &CaFile) -> Result<Vec<CertificateDer<'static>>, String> {
+        let certificates = material::chain(&file.setting, &file.path, &file.pem)?;
+        self.last(&file.setting, &file.path, &certificates);
+        Ok(certificates)
+    }
+
+    /// Notes until when the last of these authorities holds: some that have ended are in every bundle.
+    fn last(&mut self, setting: &str, path: &Path, authorities: &[CertificateDer<'_>]) {
+        let each = authorities.iter().filter_map(|der| Validity::of(der));
+        if let Some(validity) = each.max_by_key(|validity| validity.not_after) {
+            self.note(setting, path, validity, None);
         }
     }
-    Ok(store)
+
+    /// Notes until when a chain holds.
+    fn date(
+        &mut self,
+        setting: &str,
+        path: &Path,
+        chain: &[CertificateDer<'_>],
+        shown: Option<Option<&str>>,
+    ) {
+        let each = chain.iter().filter_map(|der| Validity::of(der));
+        if let Some(validity) = each.reduce(Validity::and) {
+            self.note(setting, path, validity, shown);
+        }
+    }
+
+    fn note(
+        &mut self,
+        setting: &str,
+        path: &Path,
+        validity: Validity,
+        shown: Option<Option<&str>>,
+    ) {
+        let dated = Dated {
+            setting: setting.to_owned(),
+            path: path.to_owned(),
+            validity,
+            shown: shown.map(|provider| provider.map(str::to_owned)),
+        };
+        self.dated.push(dated);
+    }
 }
 
-fn client(
-    roots: Arc<RootCertStore>,
-    identity: Option<&ClientIdentity>,
-) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+fn client(roots: Roots, identity: Option<&ClientIdentity>) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(provider::default_provider());
+    let verifier = verifier::of(roots, provider.clone())?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let read = CertificateDer::pem_slice_iter(&identity.cert_pem).collect();
-            let chain = chain("client_cert", &identity.cert, read)?;
-            let key = PrivateKeyDer::from_pem_slice(identity.expose_key());
-            let key = key.map_err(|error| no_key("client_key", &identity.key, &error))?;
+            let chain = material::chain("client_cert", &identity.cert, &identity.cert_pem)?;
+            let key = material::key("client_key", &identity.key, identity.expose_key())?;
             let config = builder.with_client_auth_cert(chain, key);
-            config.map_err(|error| misfit("client_cert", &identity.cert, &error))?
+            config.map_err(|error| material::misfit("client_cert", &identity.cert, &error))?
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -157,60 +268,16 @@ fn client(
     Ok(Arc::new(config))
 }
 
-const SERVER_CERT: &str = "SLUICEGATE_TLS_CERT (server.tls.cert)";
-const SERVER_KEY: &str = "SLUICEGATE_TLS_KEY (server.tls.key)";
-const CLIENT_CA: &str = "server.tls.client_ca";
-
-fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    chain(setting, path, read)
-}
-
-fn chain(
-    setting: &str,
-    path: &Path,
-    read: Result<Vec<CertificateDer<'static>>, pem::Error>,
-) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = read.map_err(|error| {
-        at(
-            setting,
-            path,
-            format!("expected certificates in PEM: {error}"),
-        )
-    })?;
-    if certificates.is_empty() {
-        return Err(at(
-            setting,
-            path,
-            "expected a certificate chain in PEM, found none",
-        ));
+/// Of all parts, and where each ends.
+fn digest(parts: &[&[u8]]) -> Digest {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
     }
-    Ok(certificates)
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(CLIENT_CA, path)? {
-        let added = store.add(certificate);
-        added.map_err(|error| at(CLIENT_CA, path, error))?;
-    }
-    Ok(store)
-}
-
-fn no_key(setting: &str, path: &Path, error: &pem::Error) -> String {
-    at(
-        setting,
-        path,
-        format!("expected a private key in PEM: {error}"),
-    )
-}
-
-fn misfit(setting: &str, path: &Path, error: &rustls::Error) -> String {
-    at(
-        setting,
-        path,
-        format!("certificate and key do not fit: {error}"),
-    )
+    let mut digest = Digest::default();
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 fn at(setting: &str, path: &Path, what: impl Display) -> String {

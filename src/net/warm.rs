@@ -16,7 +16,6 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::config::Provider;
 use crate::gateway::Gateway;
 use crate::observe::habits::Habit;
 
@@ -144,16 +143,23 @@ impl Warm {
 
 /// Connects to a provider and puts the connection into the pool.
 async fn fill(worker: Rc<Worker>, gateway: Rc<Gateway>, provider: usize) {
-    let habit = gateway.slots.habit(provider);
-    let connected = attempt(&worker, &gateway, provider, &habit).await;
-    // A reload meanwhile may have moved or removed the provider.
-    let current = worker.gateway().index_of(&gateway, provider);
+    // A reload may have come before the task's first turn, and may come while it connects.
+    let began = worker.gateway();
+    let Some(place) = began.place_of(&gateway, provider) else {
+        return;
+    };
+    let habit = began.slots.habit(place);
+    let connected = attempt(&worker, &began, place, &habit).await;
     let now = worker.clock.now();
     // Where it was given up there is nothing wrong, unless somebody needed the place.
     let failed = connected.is_none() && (habit.allows_more() || habit.is_awaited());
     let not_before = failed.then(|| now.after(AFTER_FAILURE));
-    worker.warm.ended(current.unwrap_or(provider), not_before);
-    if let (Some(mut upstream), Some(current)) = (connected, current)
+    let gateway = worker.gateway();
+    if let Some(place) = gateway.place_of(&began, place) {
+        worker.warm.ended(place, not_before);
+    }
+    // One that was made on other terms than those in force is closed here.
+    if let (Some(mut upstream), Some(current)) = (connected, gateway.index_of(&began, place))
         && habit.allows_more()
     {
         upstream.provider = current;
@@ -162,25 +168,25 @@ async fn fill(worker: Rc<Worker>, gateway: Rc<Gateway>, provider: usize) {
     }
 }
 
+/// Connects to a provider of `gateway`, which is in force.
 async fn attempt(
     worker: &Rc<Worker>,
     gateway: &Gateway,
     index: usize,
     habit: &Habit,
 ) -> Option<Box<Upstream>> {
-    let (provider, _) = gateway.provider(index)?;
     let limit = gateway.config.limits.upstream_connections;
-    let current = worker.gateway().index_of(gateway, index)?;
-    let seat = worker.pool.seat(current, limit)?;
+    let seat = worker.pool.seat(index, limit)?;
     let deadline = worker.clock.register();
     deadline.set(gateway.config.timeouts.connect);
-    let mut connect = Box::pin(connect(worker, provider));
+    let mut connect = Box::pin(connect(worker, index));
     let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(connected.ok()),
         Poll::Pending if !habit.allows_more() => Poll::Ready(None),
         Poll::Pending => {
-            let current = worker.gateway().index_of(gateway, index);
-            worker.warm.watch(current.unwrap_or(index), cx.waker());
+            if let Some(place) = worker.gateway().place_of(gateway, index) {
+                worker.warm.watch(place, cx.waker());
+            }
             deadline.poll(cx).map(|()| None)
         }
     });
@@ -202,7 +208,7 @@ async fn attempt(
 /// As there.
 pub async fn awaited(
     worker: &Worker,
-    provider: &Provider,
+    provider: usize,
     habit: Habit,
 ) -> Result<Connected, ConnectError> {
     let long = worker.clock.register();

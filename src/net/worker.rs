@@ -49,7 +49,7 @@ use super::peer::Peer;
 use super::pool::Pool;
 use super::records::Records;
 use super::resolve::{self, Names};
-use super::scrape::{Awaited, Scrapes, Scribe};
+use super::scrape::{Awaited, Scrapes, Scribe, Subjects};
 use super::scratch::{Scratch, SealRoom, seal_room};
 use super::socket::Socket;
 use super::spin::Spin;
@@ -169,6 +169,8 @@ pub struct Worker {
     names_due: Cell<Option<Tick>>,
     gateway: RefCell<Rc<Gateway>>,
     tls: RefCell<TlsConfigs>,
+    /// How often those who had been let in would not have been any more.
+    door: Cell<u16>,
     /// `limits.connections`, or what stands in for it.
     connections: Cell<usize>,
     /// The last attempt to accept found no descriptor.
@@ -246,6 +248,7 @@ pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<
         names_due: Cell::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
+        door: Cell::new(0),
         connections: Cell::new(start.settings.connections),
         starving: Cell::new(false),
         delayed: Cell::new(0),
@@ -280,6 +283,7 @@ fn prepare(settings: &Settings) -> Rc<Gateway> {
     let keys = settings.keys.clone();
     let mut gateway = Gateway::new(settings.config.clone(), keys);
     gateway.slots = settings.slots.clone();
+    gateway.terms = settings.tls.terms();
     Rc::new(gateway)
 }
 
@@ -290,10 +294,16 @@ impl Worker {
         self.gateway.borrow().clone()
     }
 
-    /// TLS towards this provider; `None` when it has another certificate by now.
+    /// TLS towards the provider with this index; `None` where it speaks none.
     #[must_use]
-    pub fn client_tls(&self, provider: &Provider) -> Option<Arc<ClientConfig>> {
-        self.tls.borrow().client(provider.identity.as_deref())
+    pub fn client_tls(&self, provider: usize) -> Option<Arc<ClientConfig>> {
+        self.tls.borrow().client(provider)
+    }
+
+    /// Changes when clients that were let in so far would have to show something else now.
+    #[must_use]
+    pub fn door(&self) -> u16 {
+        self.door.get()
     }
 
     /// Whether answers end their connections.
@@ -390,10 +400,14 @@ impl Worker {
     #[must_use]
     pub fn scrape(&self) -> Awaited {
         let mailbox = self.mailbox.clone();
-        let slots = self.gateway().slots.clone();
-        self.scrapes.ask(&self.scribe, slots, move |ticket, text| {
-            mailbox.send(Message::Scraped(ticket, text));
-        })
+        let subjects = Subjects {
+            slots: self.gateway().slots.clone(),
+            expiries: self.tls.borrow().expiries(),
+        };
+        self.scrapes
+            .ask(&self.scribe, subjects, move |ticket, text| {
+                mailbox.send(Message::Scraped(ticket, text));
+            })
     }
 
     fn told(self: &Rc<Self>, message: Message) {
@@ -403,6 +417,7 @@ impl Worker {
                 let old = self.gateway();
                 let mut gateway = Gateway::new(old.config.clone(), keys);
                 gateway.slots = old.slots.clone();
+                gateway.terms = old.terms.clone();
                 *self.gateway.borrow_mut() = Rc::new(gateway);
                 self.spares.clear();
             }
@@ -432,17 +447,21 @@ impl Worker {
         }
     }
 
-    /// Requests under way go on with the configuration they began with; idle connections of providers that
-    /// stay where they are stay too.
+    /// Requests under way go on with the configuration they began with; idle connections that would be made again
+    /// as they are stay too.
     fn reload(&self, settings: &Settings) {
         let new = prepare(settings);
         let old = self.gateway();
         self.forget_upstreams(&old);
         self.pool.reindex(|index| new.index_of(&old, index));
-        self.warm.reindex(|index| new.index_of(&old, index));
+        self.warm.reindex(|index| new.place_of(&old, index));
         *self.gateway.borrow_mut() = new;
         self.spares.clear();
-        *self.tls.borrow_mut() = settings.tls.clone();
+        let old = self.tls.replace(settings.tls.clone());
+        if !self.is_operator() && !settings.tls.door().admits_those_of(&old.door()) {
+            self.door.set(self.door.get().wrapping_add(1));
+            self.clock.wake_all();
+        }
         self.connections.set(settings.connections);
         self.prefetch();
     }
@@ -568,12 +587,12 @@ impl Worker {
 
     /// Whether it speaks TLS with clients.
     fn speaks_tls(&self) -> bool {
-        self.tls.borrow().server.is_some() && !self.is_operator()
+        self.tls.borrow().server().is_some() && !self.is_operator()
     }
 
     fn stream(&self, fd: OwnedFd) -> io::Result<Stream> {
         let socket = Socket::from_fd(fd)?;
-        let tls = self.tls.borrow().server.clone();
+        let tls = self.tls.borrow().server();
         let Some(config) = tls.filter(|_| !self.is_operator()) else {
             return Ok(Stream::plain(socket));
         };

@@ -29,12 +29,23 @@ pub struct Process {
     pub threads: Option<u64>,
 }
 
+/// When a certificate ends that the gateway shows to others.
+#[derive(Clone, Debug)]
+pub struct Expiry {
+    /// Which provider it is shown to; `None` for that of clients.
+    pub provider: Option<String>,
+    /// Seconds since 1970.
+    pub seconds: u64,
+}
+
 /// What a scrape is answered from.
 pub struct Scrape<'a> {
     /// Of the workers that serve clients.
     pub workers: &'a [Counters],
     /// Names of the providers.
     pub slots: &'a Slots,
+    /// When certificates end.
+    pub expiries: &'a [Expiry],
     /// The process.
     pub process: Process,
     /// Log lines that could not be written.
@@ -47,6 +58,7 @@ impl Scrape<'_> {
     pub fn text(&self) -> String {
         let mut out = Exposition(String::with_capacity(16 * 1024));
         self.build_and_process(&mut out);
+        self.certificates(&mut out);
         self.clients(&mut out);
         let providers = self.providers();
         requests(&mut out, &providers);
@@ -122,6 +134,25 @@ impl Scrape<'_> {
             if let Some(value) = value {
                 out.family(name, kind, help);
                 out.sample(name, &[], value);
+            }
+        }
+    }
+
+    fn certificates(&self, out: &mut Exposition) {
+        if self.expiries.is_empty() {
+            return;
+        }
+        let name = "sluicegate_certificate_expiry_seconds";
+        let help = "When certificates that are shown to clients (server) or to a provider (client) end, in seconds \
+                    since unix epoch.";
+        out.family(name, "gauge", help);
+        for expiry in self.expiries {
+            match &expiry.provider {
+                None => out.sample(name, &[("use", "server")], expiry.seconds),
+                Some(provider) => {
+                    let labels = [("use", "client"), ("provider", provider)];
+                    out.sample(name, &labels, expiry.seconds);
+                }
             }
         }
     }
@@ -413,6 +444,7 @@ mod tests {
         let text = Scrape {
             workers: &workers,
             slots: &slots,
+            expiries: &[],
             process: Process::default(),
             log_lines_lost: 3,
         }

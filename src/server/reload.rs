@@ -33,9 +33,10 @@ pub(super) struct Read {
 
 impl Read {
     /// Reads all of it. May wait: for a file system on a network, or a certificate that is a FIFO.
-    pub(super) fn with(load: &Load) -> Result<Self, String> {
+    /// Certificates and roots that are as they were `before` keep their sessions.
+    pub(super) fn with(load: &Load, before: Option<&TlsConfigs>) -> Result<Self, String> {
         let (config, entries) = load()?;
-        let tls = tls_config::load(&config)?;
+        let tls = tls_config::load(&config, before)?;
         Ok(Self {
             config,
             entries,
@@ -58,10 +59,10 @@ impl Server {
 
     fn start_reading(&mut self) {
         notify::reloading();
-        let (load, events) = (self.load.clone(), self.events.clone());
+        let (load, events, tls) = (self.load.clone(), self.events.clone(), self.tls.clone());
         let thread = std::thread::Builder::new().name("reload".into());
         let started = thread.spawn(move || {
-            let _ = events.send(Event::Read(Read::with(&load).map(Box::new)));
+            let _ = events.send(Event::Read(Read::with(&load, Some(&tls)).map(Box::new)));
         });
         match started {
             Ok(_) => self.reading = Reading::Yes,
@@ -98,7 +99,7 @@ impl Server {
                         &[],
                     );
                 }
-                warn_of_settings(&self.log, &settings.config);
+                warn_of_settings(&self.log, &settings);
                 self.config = settings.config.clone();
                 self.keep_alive();
                 self.put_in_force(settings.keys.clone());
@@ -106,6 +107,7 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
+                self.tls = settings.tls.clone();
                 self.slots = settings.slots.clone();
                 let applied = self.applied(Change::Configuration);
                 self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));

@@ -294,6 +294,7 @@ mod tests {
         let scrape = Scrape {
             workers: &workers,
             slots: &slots,
+            expiries: &[],
             process: Process {
                 start_seconds: Some(1_700_000_000.5),
                 resident_bytes: Some(4096),

@@ -122,15 +122,6 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
         ),
         ("LOG_LEVEL", "loud", &["LOG_LEVEL", "expected error"]),
         (
-            "SSL_CERT_FILE",
-            "nowhere.pem",
-            &[
-                "nowhere.pem",
-                "SSL_CERT_FILE (upstream.ca_file)",
-                "expected",
-            ],
-        ),
-        (
             "SLUICEGATE_CONFIG",
             "nowhere.toml",
             &["nowhere.toml", "cannot read it"],
@@ -329,7 +320,7 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
 
 /// Neither `check` nor a start accepts it; both exit with 2 and name all of this.
 #[track_caller]
-fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
+pub(crate) fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
     for finished in [setup().arg("check").run(), setup().run()] {
         assert_eq!(finished.code, Some(2), "{named:?}: {finished:?}");
         assert_eq!(finished.stdout, "");

@@ -164,7 +164,7 @@ fn every_variable_takes_effect() {
         (&[("METRICS_ENDPOINT", "/m")], "endpoint = \"/m\""),
         (&[("LOG_FORMAT", "text")], "format = \"text\""),
         (&[("LOG_LEVEL", "debug")], "level = \"debug\""),
-        (&[], "ca_file = \"ca.pem\""),
+        (&[], "# trusted: SSL_CERT_FILE = \"ca.pem\""),
         (&[("OPENAI_API_KEY", "sk-marker")], "[providers.\"openai\"]"),
         (
             &[("OPENAI_API_KEY", "sk-marker")],

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::tls::pki;
-use crate::support::{End, Gateway, PATIENCE, Rig, Setup, get, ok};
+use crate::support::{End, Gateway, PATIENCE, Rig, Setup, Sides, get, ok};
 
 #[test]
 fn sigquit_drains_as_sigterm_does() {
@@ -117,7 +117,9 @@ fn wait_for_roots(gateway: &Gateway) -> PathBuf {
 /// The successor waits for its trust roots when the process is told to end.
 #[test]
 fn whoever_ends_a_process_that_hands_over_ends_its_successor_too() {
-    let mut gateway = Setup::new().toml("").start();
+    // Roots are read where a provider speaks TLS.
+    let setup = Setup::new().base("https://localhost:9");
+    let mut gateway = setup.toml("").start();
     let path = wait_for_roots(&gateway);
     gateway.signal(Signal::USR2);
     let line = gateway.wait_log(|line| line.contains("handing over"));
@@ -132,7 +134,10 @@ fn whoever_ends_a_process_that_hands_over_ends_its_successor_too() {
 /// What a reload waits for holds up nothing: neither its successors nor requests nor the end.
 #[test]
 fn signals_are_heeded_while_a_reload_waits() {
-    let mut rig = Rig::plain();
+    let mut rig = Rig::of(Sides {
+        client: false,
+        upstream: true,
+    });
     let path = wait_for_roots(&rig.gateway);
     rig.gateway.signal(Signal::HUP);
     // It has opened the FIFO once this opens.

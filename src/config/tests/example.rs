@@ -25,7 +25,7 @@ fn the_example_names_every_setting_with_its_default() {
     let env = [("ANTHROPIC_API_KEY", "a")];
     let example = load_from(&env, "", REFERENCE).unwrap();
     // Keys from files that are not there.
-    let absent = ["master_key_file", "client_cert", "client_key"];
+    let absent = ["master_key_file", "ca_file", "client_cert", "client_key"];
     let all = { absent.iter() }.fold(uncommented(), |all, key| all.replace(key, "# "));
     let all = load_from(&env, "", &all).unwrap();
     let section = |config: &Config, name: &str| {

@@ -4,14 +4,13 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::config::Provider;
 use crate::error::{Fault, Scarce};
-use crate::net::connect::{ConnectError, Connected};
+use crate::gateway::Gateway;
+use crate::net::connect::{ConnectError, Connected, replaced};
 use crate::net::connection::{After, Connection};
 use crate::net::deadline::TICK;
 use crate::net::pool::Upstream;
-use crate::net::socket::is_scarce;
-use crate::net::{tls, warm};
+use crate::net::warm;
 
 use super::Exchange;
 
@@ -24,22 +23,31 @@ impl Exchange {
             return Err(After::Drop);
         };
         connection.deadline.set(gateway.config.timeouts.connect);
-        // After a reload the same number may mean another provider, and this one may be gone.
-        let current = worker.gateway().index_of(&gateway, self.provider);
         let limit = gateway.config.limits.upstream_connections;
-        let Some(seat) = worker.pool.seat(current.unwrap_or(self.provider), limit) else {
-            let fault = Fault::Overloaded(Scarce::UpstreamConnections);
-            return Err(self.give_up(connection, &fault));
-        };
-        // Boxed, for it is large and every exchange would carry room for it.
-        let connected = Box::pin(self.connected(connection, provider)).await;
-        let connected = match connected? {
-            Ok(connected) => connected,
-            Err(fault) => {
-                if fault == Fault::Overloaded(Scarce::System) {
-                    worker.pool.shed();
-                }
+        let (connected, seat) = loop {
+            // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
+            let in_force = worker.gateway();
+            let Some(place) = in_force.place_of(&gateway, self.provider) else {
+                return Err(self.give_up(connection, &replaced(&provider.name)));
+            };
+            let Some(seat) = worker.pool.seat(place, limit) else {
+                let fault = Fault::Overloaded(Scarce::UpstreamConnections);
                 return Err(self.give_up(connection, &fault));
+            };
+            // Boxed, for it is large and every exchange would carry room for it.
+            let connected = Box::pin(self.connected(connection, &in_force, place)).await?;
+            if worker.gateway().index_of(&in_force, place).is_none() {
+                // A reload meanwhile: whatever came of this attempt, another one is made on today's terms.
+                continue;
+            }
+            match connected {
+                Ok(connected) => break (connected, seat),
+                Err(fault) => {
+                    if fault == Fault::Overloaded(Scarce::System) {
+                        worker.pool.shed();
+                    }
+                    return Err(self.give_up(connection, &fault));
+                }
             }
         };
         if gateway.config.metrics.are_wanted() {
@@ -64,20 +72,23 @@ impl Exchange {
         Ok(())
     }
 
-    /// The connection, or why there is none.
+    /// The connection to the provider with this index in the gateway that is in force, or why there is none.
     async fn connected(
         &self,
         connection: &mut Connection,
-        provider: &Provider,
+        in_force: &Gateway,
+        place: usize,
     ) -> Result<Result<Connected, Fault>, After> {
         let worker = connection.worker.clone();
-        let habit = self.gateway.slots.habit(self.provider);
-        let mut connect = pin!(warm::awaited(&worker, provider, habit));
+        let Some((provider, _)) = in_force.provider(place) else {
+            return Err(After::Drop);
+        };
+        let mut connect = pin!(warm::awaited(&worker, place, in_force.slots.habit(place)));
         let mut is_late = false;
         // A connect that is dropped has sent no request; what the client sends stays with the kernel.
         poll_fn(|cx| {
             if let Poll::Ready(connected) = connect.as_mut().poll(cx) {
-                let fault = |error| fault(&provider.name, error);
+                let fault = |error: ConnectError| error.fault(&provider.name);
                 return Poll::Ready(Ok(connected.map_err(fault)));
             }
             if connection.poll_left(cx).is_ready() {
@@ -92,15 +103,5 @@ impl Exchange {
             over.map(|()| Ok(Err(Fault::UpstreamConnectTimeout)))
         })
         .await
-    }
-}
-
-fn fault(provider: &str, error: ConnectError) -> Fault {
-    match error {
-        ConnectError::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
-        ConnectError::Resolve(error) => Fault::upstream_resolve(provider, &error),
-        ConnectError::Connect(error) => Fault::upstream_connect(provider, &error),
-        ConnectError::Tls(error) => Fault::upstream_tls(provider, &error, tls::may_pass(&error)),
-        ConnectError::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
     }
 }

@@ -441,6 +441,19 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("no such line in {}", self.log()))
     }
 
+    /// Has it read its configuration anew, and waits until that is in force.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        let done = |lines: &Lines| {
+            let said = |line: &&String| line.contains("configuration reloaded");
+            lines.lines.iter().filter(said).count()
+        };
+        let before = done(&self.output.lines.lock().unwrap());
+        self.signal(Signal::HUP);
+        let reloaded = { &self.output }.wait(|lines| (done(lines) > before).then_some(()));
+        assert!(reloaded.is_some(), "no reload: {}", self.log());
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -38,10 +40,13 @@ pub(crate) struct Pki {
     pub(crate) other_client: Identity,
     /// For `localhost`, signed by an authority that nobody knows.
     pub(crate) stranger: Identity,
+    /// That authority.
+    #[allow(dead_code, reason = "the soak does without")]
+    pub(crate) stranger_ca: String,
 }
 
 static PKI: LazyLock<Pki> = LazyLock::new(|| {
-    let ca = authority();
+    let (ca, unknown) = (authority("known"), authority("unknown"));
     Pki {
         ca: ca.pem(),
         server: ca.sign(&["localhost", "127.0.0.1", "::1"]),
@@ -51,12 +56,50 @@ static PKI: LazyLock<Pki> = LazyLock::new(|| {
         early: ca.sign_for(&["localhost"], (3000, 4000)),
         client: ca.sign(&["client.test"]),
         other_client: ca.sign(&["other-client.test"]),
-        stranger: authority().sign(&["localhost", "127.0.0.1"]),
+        stranger: unknown.sign(&["localhost", "127.0.0.1"]),
+        stranger_ca: unknown.pem(),
     }
 });
 
 pub(crate) fn pki() -> &'static Pki {
     &PKI
+}
+
+/// Year, month and day.
+type Day = (i32, u8, u8);
+
+#[allow(dead_code, reason = "the soak does without")]
+impl Pki {
+    /// From the beginning of one day to that of another.
+    pub(crate) fn dated(&self, names: &[&str], from: Day, until: Day) -> Identity {
+        let mut params = params(names, (1975, 4096));
+        params.not_before = date_time_ymd(from.0, from.1, from.2);
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
+        let key = KeyPair::generate().unwrap();
+        Identity {
+            cert: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// As `openssl req -x509` makes them: signed by itself, and allowed to sign others.
+    pub(crate) fn pinned(&self, names: &[&str], years: (i32, i32)) -> Identity {
+        let mut params = params(names, years);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Identity {
+            cert: params.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+fn params(names: &[&str], years: (i32, i32)) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.not_before = date_time_ymd(years.0, 1, 1);
+    params.not_after = date_time_ymd(years.1, 1, 1);
+    params
 }
 
 trait Authority {
@@ -70,12 +113,8 @@ trait Authority {
 
 impl Authority for CertifiedIssuer<'static, KeyPair> {
     fn sign_for(&self, names: &[&str], years: (i32, i32)) -> Identity {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = date_time_ymd(years.0, 1, 1);
-        params.not_after = date_time_ymd(years.1, 1, 1);
-        let cert = params.signed_by(&key, self).unwrap();
+        let cert = params(names, years).signed_by(&key, self).unwrap();
         Identity {
             cert: cert.pem(),
             key: key.serialize_pem(),
@@ -83,8 +122,9 @@ impl Authority for CertifiedIssuer<'static, KeyPair> {
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }

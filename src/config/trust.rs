@@ -1,0 +1,82 @@
+//! Whom providers are trusted on the word of: the roots that their certificates are checked against.
+//!
+//! What a file of ours says holds, for one provider or for all; else the environment's two variables, which every
+//! program reads, and without them the system's roots.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the roots for a provider come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The system.
+    System,
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, in place of the system's.
+    Environment(Arc<CertVariables>),
+    /// A `ca_file`, in place of all others.
+    File(Arc<CaFile>),
+}
+
+/// What the two variables name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CertVariables {
+    /// `SSL_CERT_FILE`: a PEM file.
+    pub file: Option<PathBuf>,
+    /// `SSL_CERT_DIR`: folders of PEM files. Some may be missing, as for OpenSSL.
+    pub folders: Vec<PathBuf>,
+}
+
+/// A PEM file of roots, read with the rest of the configuration.
+#[derive(PartialEq, Eq)]
+pub struct CaFile {
+    /// The setting that names it.
+    pub setting: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub pem: Box<[u8]>,
+}
+
+impl std::fmt::Debug for CaFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaFile")
+            .field("setting", &self.setting)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trust {
+    /// What the variables say; empty entries of the list count for nothing.
+    pub(super) fn from_environment(file: Option<&str>, folders: Option<&str>) -> Self {
+        let folders = folders.unwrap_or_default().split(':');
+        let folders: Vec<PathBuf> = folders
+            .filter(|folder| !folder.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        if file.is_none() && folders.is_empty() {
+            return Self::System;
+        }
+        let file = file.map(PathBuf::from);
+        Self::Environment(Arc::new(CertVariables { file, folders }))
+    }
+
+    /// Reads a `ca_file`; `setting` is its name for messages.
+    pub(super) fn from_file(
+        read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+        setting: &str,
+        path: &str,
+    ) -> Result<Self, String> {
+        if path.is_empty() {
+            return Err("expected the path of a file; leave it out for none".to_owned());
+        }
+        let path = PathBuf::from(path);
+        let content = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self::File(Arc::new(CaFile {
+            setting: setting.to_owned(),
+            path,
+            pem: content.into_boxed_slice(),
+        })))
+    }
+}

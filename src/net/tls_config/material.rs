@@ -1,0 +1,89 @@
+//! Certificates and keys out of PEM, and what is said of those that cannot be used.
+
+use std::path::Path;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::certificate::pem::{ENCRYPTED, instead_of_certificates, instead_of_key, is_encrypted};
+use crate::certificate::{KeyForm, key_kind};
+
+use super::at;
+
+/// All certificates in this, at least one.
+///
+/// # Errors
+/// What stands there instead.
+pub(super) fn chain(
+    setting: &str,
+    path: &Path,
+    content: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let expected = |what: &dyn std::fmt::Display| {
+        at(
+            setting,
+            path,
+            format!("expected a certificate chain in PEM: {what}"),
+        )
+    };
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
+    let certificates = read.map_err(|error| expected(&error))?;
+    match certificates.is_empty() {
+        true => Err(expected(&instead_of_certificates(content))),
+        false => Ok(certificates),
+    }
+}
+
+/// The private key in this, of a kind that can be used.
+///
+/// # Errors
+/// What stands there instead.
+pub(super) fn key(
+    setting: &str,
+    path: &Path,
+    content: &[u8],
+) -> Result<PrivateKeyDer<'static>, String> {
+    let expected = |what: &dyn std::fmt::Display| {
+        at(
+            setting,
+            path,
+            format!("expected a private key in PEM: {what}"),
+        )
+    };
+    if is_encrypted(content) {
+        return Err(expected(&ENCRYPTED));
+    }
+    let key = PrivateKeyDer::from_pem_slice(content).map_err(|error| match error {
+        pem::Error::NoItemsFound => expected(&instead_of_key(content)),
+        error => expected(&error),
+    })?;
+    let usable = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(key.clone_key());
+    match usable {
+        Ok(_) => Ok(key),
+        Err(_) => Err(at(setting, path, unsupported(&key))),
+    }
+}
+
+fn unsupported(key: &PrivateKeyDer<'_>) -> String {
+    let form = match key {
+        PrivateKeyDer::Pkcs1(_) => KeyForm::Pkcs1,
+        PrivateKeyDer::Sec1(_) => KeyForm::Sec1,
+        _ => KeyForm::Pkcs8,
+    };
+    let kind = key_kind(form, key.secret_der());
+    format!(
+        "unsupported key type: {kind}; expected RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519"
+    )
+}
+
+/// What is said where both can be read and do not belong together.
+pub(super) fn misfit(setting: &str, path: &Path, error: &rustls::Error) -> String {
+    let what = match error {
+        rustls::Error::InconsistentKeys(_) => "certificate and key do not fit",
+        _ => "the certificate cannot be used",
+    };
+    at(setting, path, format!("{what}: {error}"))
+}
