@@ -1,7 +1,8 @@
 //! What the system says of this process, for the `process_*` metrics.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{RawDir, SeekFrom};
@@ -17,7 +18,9 @@ const TICKS: f64 = 100.0;
 pub struct Window {
     status: Option<File>,
     descriptors: Option<File>,
-    start_seconds: Option<f64>,
+    stat: Option<File>,
+    /// Worked out once, for the clocks that it is worked out from drift; and not before somebody asks.
+    start_seconds: OnceLock<Option<f64>>,
 }
 
 impl Default for Window {
@@ -25,20 +28,20 @@ impl Default for Window {
         Self {
             status: File::open("/proc/self/status").ok(),
             descriptors: File::open("/proc/self/fd").ok(),
-            // Worked out once, for the clocks that it is worked out from drift.
-            start_seconds: start(),
+            stat: File::open("/proc/self/stat").ok(),
+            start_seconds: OnceLock::new(),
         }
     }
 }
 
-/// More than `/proc/self/status` ever has.
+/// More than `/proc/self/status` and `stat` ever have.
 const STATUS_BYTES: usize = 8192;
 
 impl Window {
     /// Looks; some system calls on memory of the kernel's, and none that waits.
     #[must_use]
     pub fn look(&self) -> Process {
-        let status = self.status().unwrap_or_default();
+        let status = whole(self.status.as_ref()).unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
@@ -49,17 +52,18 @@ impl Window {
             resident_bytes: field("VmRSS:").map(|kib| kib * 1024),
             virtual_bytes: field("VmSize:").map(|kib| kib * 1024),
             cpu_seconds: Some(seconds(ClockId::ProcessCPUTime)),
-            start_seconds: self.start_seconds,
+            start_seconds: *self.start_seconds.get_or_init(|| self.start()),
             threads: field("Threads:"),
         }
     }
 
-    fn status(&self) -> Option<String> {
-        let mut text = vec![0; STATUS_BYTES];
-        // Made anew, and whole, for a read from its beginning.
-        let len = self.status.as_ref()?.read_at(&mut text, 0).ok()?;
-        text.truncate(len);
-        String::from_utf8(text).ok()
+    fn start(&self) -> Option<f64> {
+        let stat = whole(self.stat.as_ref())?;
+        // The second field is the name, in brackets and with whatever is in it; this is the 22nd.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks: f64 = fields.split_whitespace().nth(19)?.parse().ok()?;
+        let age = seconds(ClockId::Boottime) - ticks / TICKS;
+        Some(((seconds(ClockId::Realtime) - age) * TICKS).round() / TICKS)
     }
 
     /// The folder's size is their number since Linux 6.2; before, they have to be counted.
@@ -85,13 +89,12 @@ fn entries(folder: &File) -> Option<u64> {
     Some(count)
 }
 
-fn start() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the name, in brackets and with whatever is in it; this is the 22nd.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: f64 = fields.split_whitespace().nth(19)?.parse().ok()?;
-    let age = seconds(ClockId::Boottime) - ticks / TICKS;
-    Some(((seconds(ClockId::Realtime) - age) * TICKS).round() / TICKS)
+/// What such a file says now: it is made anew, and whole, for a read from its beginning.
+fn whole(file: Option<&File>) -> Option<String> {
+    let mut text = vec![0; STATUS_BYTES];
+    let len = file?.read_at(&mut text, 0).ok()?;
+    text.truncate(len);
+    String::from_utf8(text).ok()
 }
 
 /// Keeps memory, which holds keys, from debuggers and core dumps, unless it is `dumpable`: only root then looks at
