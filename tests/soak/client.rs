@@ -12,6 +12,7 @@ use crate::random::{Random, mix};
 use crate::receive::receive;
 use crate::support::{End, Head, Wire};
 use crate::text::{self, Text, pieces};
+use crate::unread;
 use crate::unusual;
 use crate::world::{GATEWAY_KEY, World, message};
 
@@ -20,7 +21,7 @@ pub(crate) struct Client<'a> {
     pub(crate) world: &'a World,
     pub(crate) random: Random,
     index: u64,
-    turns: u64,
+    pub(crate) turns: u64,
     /// A connection that stays open.
     kept: Option<Wire>,
     /// What the connection in use has carried.
@@ -143,14 +144,19 @@ impl<'a> Client<'a> {
         Credential { line, valid }
     }
 
-    fn exchange(&mut self, id: Id) -> Result<(), String> {
+    /// One exchange, from its plan to its judgement.
+    pub(crate) fn exchange(&mut self, id: Id) -> Result<(), String> {
         match id.kind() {
             Kind::Piped => return unusual::pipeline(self, id),
             Kind::Hostile => return unusual::hostile(self, id),
             Kind::Unfinished => return unusual::unfinished(self, id),
+            Kind::Unread => return unread::unread(self, id),
             _ => {}
         }
         let plan = Plan::of(id);
+        if plan.own.is_some() {
+            return unusual::at_once(self, &[plan]);
+        }
         let credential = self.credential();
         let floor = self.world.floor.load(Ordering::SeqCst);
         let name = ALL[plan.provider].name;

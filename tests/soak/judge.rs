@@ -1,6 +1,7 @@
 //! Whether an answer is what its request has to get, and if not, whether something explains it.
 
 use crate::client::Validity;
+use crate::own;
 use crate::plan::{Fault, Kind, Plan, Shape};
 use crate::receive::Received;
 use crate::support::{End, Head};
@@ -55,6 +56,8 @@ pub(crate) enum Outcome {
     Truncated,
     Error,
     Refused,
+    /// What the gateway answers by itself.
+    Own,
     /// No matter what: the answer was spoilt on purpose.
     Any,
 }
@@ -66,6 +69,7 @@ impl Outcome {
             Self::Truncated => "truncated",
             Self::Error => "gateway error",
             Self::Refused => "key refused",
+            Self::Own => "own answer",
             Self::Any => "spoilt",
         }
     }
@@ -91,6 +95,9 @@ pub(crate) fn judge(
             String::from_utf8_lossy(&answer.rest)
         ));
     };
+    if let Some(own) = plan.own {
+        return own::judge(world, plan, own, answer, head);
+    }
     if plan.id.kind() == Kind::Garbage && key != Validity::Never && head.status() != 401 {
         return Ok(Outcome::Any);
     }
@@ -254,7 +261,8 @@ fn error(
     Err(format!("unexplained {} {text}", head.start))
 }
 
-fn code(body: &str) -> String {
+/// The code that an error's content names.
+pub(crate) fn code(body: &str) -> String {
     let value: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let code = value.and_then(|value| value["error"]["code"].as_str().map(str::to_owned));
     code.unwrap_or_default()

@@ -1,6 +1,6 @@
 //! Mixed traffic for a given time: every byte that anyone gets is compared with what has to come.
 //!
-//! One gateway, many clients, four providers and an operator, on threads of their own. What happens
+//! One gateway, many clients, five providers and an operator, on threads of their own. What happens
 //! in an exchange is a function of its id (`plan`), so each side knows what the other must have
 //! sent. `SLUICEGATE_SOAK_SECONDS=3600 SLUICEGATE_SOAK_SEED=7 cargo test --release --test soak`
 //! runs it for an hour; half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says
@@ -24,7 +24,9 @@
 
 mod client;
 mod judge;
+mod moving;
 mod operator;
+mod own;
 mod plan;
 mod port;
 mod provider;
@@ -39,6 +41,7 @@ mod receive;
 mod support;
 mod table;
 mod text;
+mod unread;
 mod unusual;
 mod world;
 
@@ -51,9 +54,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use client::Client;
+use moving::{MOVING, Mover};
 use operator::{Figures, Operator, write_configuration};
-use plan::PROVIDERS;
-use port::Port;
+use port::{ALL, Port};
 use support::Setup;
 use support::tls::client_config;
 use world::World;
@@ -106,20 +109,27 @@ fn main() -> ExitCode {
 
 /// One gateway from its start to its end; says if all went well.
 fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
-    let ports: Vec<Port> = (0..PROVIDERS).map(|_| Port::bind()).collect();
+    let moves = moving::is_possible();
+    let ports = bind(moves);
     let setup = Setup::new()
         .env("SLUICEGATE_WORKERS", "2")
         .env("GOMODEL_MASTER_KEY", &client::stable_key());
     let setup = if tls { setup.tls() } else { setup };
     write_configuration(setup.dir(), &ports, 0);
-    let mut gateway = setup.start();
+    let mut gateway = match moves {
+        true => setup.hosts(&moving::hosts(0)).start_with_hosts(),
+        false => setup.start(),
+    };
     let config = tls.then(|| Arc::new(client_config(rustls::ALL_VERSIONS)));
     let world = Arc::new(World::new(asked.seed, gateway.addr(), config));
     let over = Arc::new(AtomicBool::new(false));
     let servers: Vec<_> = ports
         .iter()
         .enumerate()
-        .map(|(index, port)| port.serve(&world, index, &over))
+        .map(|(number, port)| {
+            let place = number.checked_sub(MOVING);
+            port.serve(&world, number.min(MOVING), place, &over)
+        })
         .collect();
     let mut operator = Operator::new(&world, &gateway, &ports);
     let before = baseline(&operator);
@@ -129,11 +139,13 @@ fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
             let client = Client::new(&world, index);
             scope.spawn(move || client.run(REST));
         }
-        operator.run(time);
+        let mover = moves.then(|| Mover::new(&world, &gateway, &ports));
+        operator.run(time, mover);
         world.stop.store(true, Ordering::SeqCst);
     });
     let took = begin.elapsed();
     let after = let_go(&world, &operator, &before);
+    world.silent.lock().unwrap().clear();
     let peak = operator.peak;
     operator.read_log();
     let mut tail = operator.tail();
@@ -150,6 +162,9 @@ fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
         server.join().unwrap();
     }
     let listen = if tls { "TLS" } else { "plain" };
+    if !moves {
+        println!("\naddresses did not change: `unshare -rm` does not work here");
+    }
     table::print(&world, listen, took, &[before, peak, after]);
     let failures = world.failures();
     if !failures.is_empty() {
@@ -160,6 +175,15 @@ fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
         }
     }
     failures.is_empty()
+}
+
+/// All providers' ports, the second of the one that moves last.
+fn bind(moves: bool) -> Vec<Port> {
+    let fixed = ALL[..MOVING].iter().map(|provider| match provider.tls {
+        true => Port::bind("localhost"),
+        false => Port::bind("127.0.0.1"),
+    });
+    fixed.chain(moving::bind(moves)).collect()
 }
 
 /// What it holds while nobody but the operator asks, whose last connection may still be ending. Asked
@@ -198,6 +222,9 @@ fn let_go(world: &World, operator: &Operator<'_>, before: &Figures) -> Figures {
     }
     if after.resident_kib > before.resident_kib + SLACK_KIB {
         world.fail(format!("memory: {after:?}, before: {before:?}"));
+    }
+    if after.in_flight > 0 {
+        world.fail(format!("{} in flight, though all is over", after.in_flight));
     }
     if after.panics > 0 {
         world.fail(format!("{} panics", after.panics));

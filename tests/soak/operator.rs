@@ -2,6 +2,7 @@
 //! providers, reads the log, asks for health and metrics.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::client::rotating_key;
-use crate::plan::PROVIDERS;
-use crate::port::{ALL, Port, key};
+use crate::moving::{ADDRESS_AGE, MOVING, Mover};
+use crate::own::DENY;
+use crate::port::{ALL, DENYING, Port, key};
 use crate::random::{Random, mix};
 use crate::support::tls::pki;
 use crate::support::{Gateway, Wire};
@@ -30,37 +32,50 @@ pub(crate) fn write_configuration(dir: &Path, ports: &[Port], revision: u64) {
     write(dir, "sluicegate.toml", &configuration(ports, revision));
 }
 
-/// No reader may see half of it.
+/// No reader may see half of it, nor take it for a file that is being written: what was renamed in the
+/// very tick of the file system's clock in which it was written looks like one.
 fn write(dir: &Path, name: &str, content: &str) {
     let new = dir.join("new");
     fs::write(&new, content).unwrap();
-    fs::rename(new, dir.join(name)).unwrap();
+    let ticked = || {
+        let found = fs::metadata(&new).unwrap();
+        fs::set_permissions(&new, found.permissions()).unwrap();
+        let found = fs::metadata(&new).unwrap();
+        (found.ctime(), found.ctime_nsec()) > (found.mtime(), found.mtime_nsec())
+    };
+    while !ticked() {
+        thread::yield_now();
+    }
+    fs::rename(&new, dir.join(name)).unwrap();
 }
 
 fn configuration(ports: &[Port], revision: u64) -> String {
     let mut toml = format!(
         "[auth]\nkeys_file = \"keys.toml\"\n[metrics]\nenabled = true\n\
-         [timeouts]\nrequest_header = {}\nbody_idle = 30\nidle_client = 60\n",
-        HEAD_TIMEOUT.as_secs()
+         [timeouts]\nrequest_header = {}\nbody_idle = 30\nidle_client = 60\n\
+         [upstream]\naddress_age = \"{}ms\"\n",
+        HEAD_TIMEOUT.as_secs(),
+        ADDRESS_AGE.as_millis()
     );
     // Comes and goes, so that every other provider changes its place.
     if revision % 3 == 1 {
         toml.push_str("[providers.aardvark]\ntype = \"vllm\"\nbase_url = \"http://127.0.0.1:1\"\n");
     }
     for (index, provider) in ALL.iter().enumerate() {
-        let (scheme, host) = match provider.tls {
-            true => ("https", "localhost"),
-            false => ("http", "127.0.0.1"),
-        };
+        let scheme = if provider.tls { "https" } else { "http" };
         let idle = 1 + index % 2;
         toml.push_str(&format!(
-            "[providers.{}]\ntype = \"{}\"\nbase_url = \"{scheme}://{host}:{}/base\"\n\
+            "[providers.{}]\ntype = \"{}\"\nbase_url = \"{scheme}://{}:{}/base\"\n\
              api_key = \"{}\"\nheaders = {{ X-Revision = \"{revision}\" }}\nidle_upstream = {idle}\n",
             provider.name,
             provider.kind,
+            ports[index].host,
             ports[index].addr.port(),
             key(index, revision),
         ));
+        if index == DENYING {
+            toml.push_str(DENY);
+        }
     }
     toml
 }
@@ -132,7 +147,7 @@ impl<'a> Operator<'a> {
     }
 
     /// Works until the time is over or something failed.
-    pub(crate) fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration, mut mover: Option<Mover<'_>>) {
         let begin = Instant::now();
         let (mut reload, mut restart) = (begin, begin);
         while begin.elapsed() < time && !self.world.is_over() {
@@ -143,7 +158,11 @@ impl<'a> Operator<'a> {
             }
             if restart <= now {
                 restart = now + self.within(200, 1500);
-                self.ports[self.random.below(PROVIDERS)].restart();
+                // The last one has no bad times but those of its addresses.
+                self.ports[self.random.below(MOVING)].restart();
+            }
+            if let Some(mover) = &mut mover {
+                mover.turn();
             }
             self.read_log();
             self.world.ledger.purge();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::own::Own;
+use crate::port::DENYING;
 use crate::random::{Random, content, mix};
 
 /// Kinds of exchanges.
@@ -30,21 +32,33 @@ pub(crate) enum Kind {
     Garbage,
     /// A head that never ends.
     Unfinished,
+    /// What the gateway answers by itself.
+    Own,
+    /// A method in another case.
+    Case,
+    /// Content in chunks of one to three bytes.
+    Tiny,
+    /// Answers of the gateway's own that nobody reads.
+    Unread,
 }
 
 /// All kinds, with their shares of a thousand exchanges.
-pub(crate) const KINDS: [(Kind, usize); 11] = [
-    (Kind::Json, 460),
-    (Kind::Stream, 140),
-    (Kind::Upload, 90),
-    (Kind::Download, 80),
-    (Kind::Bare, 60),
-    (Kind::Old, 50),
+pub(crate) const KINDS: [(Kind, usize); 15] = [
+    (Kind::Json, 394),
+    (Kind::Stream, 130),
+    (Kind::Upload, 85),
+    (Kind::Download, 75),
+    (Kind::Bare, 55),
+    (Kind::Old, 45),
     (Kind::Tunnel, 40),
-    (Kind::Piped, 30),
-    (Kind::Hostile, 29),
+    (Kind::Piped, 50),
+    (Kind::Hostile, 28),
     (Kind::Garbage, 20),
     (Kind::Unfinished, 1),
+    (Kind::Own, 30),
+    (Kind::Case, 30),
+    (Kind::Tiny, 15),
+    (Kind::Unread, 2),
 ];
 
 /// Kind, 40 bits that are the exchange's own, and a check over both: a spoilt id is nobody's.
@@ -138,6 +152,8 @@ pub(crate) enum Fault {
 pub(crate) struct Plan {
     pub(crate) id: Id,
     pub(crate) provider: usize,
+    /// The gateway answers by itself, and no provider gets it.
+    pub(crate) own: Option<Own>,
     pub(crate) method: &'static str,
     pub(crate) http10: bool,
     /// The client lets the connection stay open.
@@ -167,7 +183,7 @@ impl Plan {
         let mut random = id.random(1);
         let mut plan = Self::plain(id, &mut random);
         match id.kind() {
-            Kind::Json | Kind::Garbage | Kind::Hostile | Kind::Unfinished => {}
+            Kind::Json | Kind::Garbage | Kind::Hostile | Kind::Unfinished | Kind::Unread => {}
             Kind::Stream => plan.stream(&mut random),
             Kind::Upload => plan.upload(&mut random),
             Kind::Download => plan.download(&mut random),
@@ -175,6 +191,9 @@ impl Plan {
             Kind::Old => plan.old(&mut random),
             Kind::Piped => plan.piped(&mut random),
             Kind::Tunnel => plan.tunnel(),
+            Kind::Own => plan.own(&mut random),
+            Kind::Case => plan.case(&mut random),
+            Kind::Tiny => plan.tiny(&mut random),
         }
         plan.go_wrong(&mut random);
         plan
@@ -187,6 +206,7 @@ impl Plan {
         Self {
             id,
             provider: random.below(PROVIDERS),
+            own: None,
             method: match has_content {
                 true => random.pick(&["POST", "POST", "POST", "PUT"]),
                 false => random.pick(&["GET", "GET", "DELETE", "POST"]),
@@ -281,12 +301,62 @@ impl Plan {
         (self.says_close, self.closes) = (false, false);
     }
 
+    /// Whatever content comes with it is thrown away.
+    fn own(&mut self, random: &mut Random) {
+        self.persists = random.percent(98);
+        self.answered_by(Own::any(random), random);
+    }
+
+    fn answered_by(&mut self, own: Own, random: &mut Random) {
+        self.own = Some(own);
+        if let Some(methods) = own.methods() {
+            self.method = random.pick(methods);
+        }
+        if !own.takes_content() {
+            self.request = NO_BODY;
+        }
+        if own == Own::Denied {
+            self.provider = DENYING;
+        }
+    }
+
+    /// Methods are case-sensitive (RFC 9110, section 9.1): unknown ones pass, but for those that
+    /// some server may take for TRACE, CONNECT or what a rule denies.
+    fn case(&mut self, random: &mut Random) {
+        match random.below(4) {
+            0 => self.answered_by(Own::Unimplemented, random),
+            1 => self.answered_by(Own::Denied, random),
+            _ => self.method = random.pick(ODD_METHODS),
+        }
+    }
+
+    fn tiny(&mut self, random: &mut Random) {
+        (self.method, self.status) = ("POST", 200);
+        for body in [&mut self.request, &mut self.response] {
+            *body = Body {
+                len: 500 + random.below(10_000),
+                shape: Shape::Chunked,
+                trailers: random.percent(20),
+            };
+        }
+        if random.percent(40) {
+            self.old(random);
+        }
+    }
+
     fn go_wrong(&mut self, random: &mut Random) {
         let lots = match self.id.kind() {
             Kind::Json | Kind::Bare | Kind::Old => 15,
-            Kind::Stream | Kind::Upload | Kind::Download => 30,
+            Kind::Case if self.own.is_none() => 15,
+            Kind::Stream | Kind::Upload | Kind::Download | Kind::Tiny => 30,
             Kind::Tunnel => 40,
-            Kind::Piped | Kind::Hostile | Kind::Garbage | Kind::Unfinished => 0,
+            Kind::Piped
+            | Kind::Hostile
+            | Kind::Garbage
+            | Kind::Unfinished
+            | Kind::Own
+            | Kind::Case
+            | Kind::Unread => 0,
         };
         if !random.percent(lots) {
             return;
@@ -341,7 +411,7 @@ impl Plan {
     }
 
     pub(crate) fn is_idempotent(&self) -> bool {
-        self.method != "POST"
+        matches!(self.method, "GET" | "HEAD" | "PUT" | "DELETE")
     }
 
     /// Bytes from the client and from the provider, in turns, in a tunnel.
@@ -361,7 +431,13 @@ impl Plan {
 }
 
 /// How many providers there are.
-pub(crate) const PROVIDERS: usize = 4;
+pub(crate) const PROVIDERS: usize = 5;
+
+/// None of these is the method that it looks like, so none may be sent twice.
+const ODD_METHODS: &[&str] = &[
+    "get", "Get", "gET", "post", "Post", "pOSt", "delete", "dElEtE", "put", "Put", "head", "Head",
+    "patch", "oPtions",
+];
 
 const NO_BODY: Body = Body {
     len: 0,

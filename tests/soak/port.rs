@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -44,7 +44,15 @@ pub(crate) const ALL: [Provider; crate::plan::PROVIDERS] = [
         kind: "anthropic",
         tls: false,
     },
+    Provider {
+        name: "epsilon",
+        kind: "openai",
+        tls: false,
+    },
 ];
+
+/// The one whose rules deny something.
+pub(crate) const DENYING: usize = 3;
 
 /// The provider's key in a configuration.
 pub(crate) fn key(provider: usize, revision: u64) -> String {
@@ -53,30 +61,78 @@ pub(crate) fn key(provider: usize, revision: u64) -> String {
 
 /// A listening port, kept through restarts.
 pub(crate) struct Port {
+    /// What the configuration calls its host.
+    pub(crate) host: &'static str,
     pub(crate) addr: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
-    restart: Arc<AtomicBool>,
+    order: Arc<Order>,
+}
+
+/// What a server shall do next.
+#[derive(Default)]
+struct Order(AtomicU8);
+
+impl Order {
+    const NONE: u8 = 0;
+    const RESTART: u8 = 1;
+    const CLOSE: u8 = 2;
+    const OPEN: u8 = 3;
+
+    fn give(&self, order: u8) {
+        self.0.store(order, Ordering::SeqCst);
+    }
+
+    fn is(&self, order: u8) -> bool {
+        self.0.load(Ordering::SeqCst) == order
+    }
 }
 
 /// Below those that the system gives to outgoing connections: nobody takes one during a restart.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 impl Port {
-    pub(crate) fn bind() -> Self {
+    pub(crate) fn bind(host: &'static str) -> Self {
+        let [port] = Self::bind_all(host, ["127.0.0.1"]);
+        port
+    }
+
+    /// The same port of each of these addresses.
+    pub(crate) fn bind_all<const N: usize>(host: &'static str, ips: [&str; N]) -> [Self; N] {
         let first = PORTS.start + (std::process::id() % 1000) as u16 * 10;
         let mut ports = (first..PORTS.end).chain(PORTS.start..first);
-        let bound = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-        let listener = bound.unwrap();
-        Self {
-            addr: listener.local_addr().unwrap(),
-            listener: Mutex::new(Some(listener)),
-            restart: Arc::default(),
-        }
+        let bound = ports.find_map(|port| {
+            let listeners = ips.map(|ip| TcpListener::bind((ip, port)).ok());
+            listeners.iter().all(Option::is_some).then_some(listeners)
+        });
+        bound.unwrap().map(|listener| Self {
+            host,
+            addr: listener.as_ref().unwrap().local_addr().unwrap(),
+            listener: Mutex::new(listener),
+            order: Arc::default(),
+        })
     }
 
     /// Asks for a restart: every connection is cut, and for a while nobody listens.
     pub(crate) fn restart(&self) {
-        self.restart.store(true, Ordering::SeqCst);
+        self.order.give(Order::RESTART);
+    }
+
+    /// Nobody shall listen from now on; connections that there are go on.
+    pub(crate) fn close(&self) {
+        self.order.give(Order::CLOSE);
+    }
+
+    /// Waits until somebody listens.
+    pub(crate) fn open(&self) {
+        if self.order.is(Order::NONE) {
+            return;
+        }
+        self.order.give(Order::OPEN);
+        let begin = Instant::now();
+        while !self.order.is(Order::NONE) {
+            assert!(begin.elapsed().as_secs() < 10, "nobody listens again");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Serves until `over`.
@@ -84,17 +140,19 @@ impl Port {
         &self,
         world: &Arc<World>,
         index: usize,
+        place: Option<usize>,
         over: &Arc<AtomicBool>,
     ) -> JoinHandle<()> {
         let listener = self.listener.lock().unwrap().take().unwrap();
         let mut server = Server {
             world: Arc::clone(world),
             index,
+            place,
             tls: ALL[index]
                 .tls
                 .then(|| tls::server_config(&tls::pki().server)),
             addr: self.addr,
-            restart: Arc::clone(&self.restart),
+            order: Arc::clone(&self.order),
             sockets: Arc::default(),
         };
         let over = Arc::clone(over);
@@ -107,9 +165,10 @@ type Sockets = Arc<Mutex<HashMap<u64, TcpStream>>>;
 struct Server {
     world: Arc<World>,
     index: usize,
+    place: Option<usize>,
     tls: Option<Arc<ServerConfig>>,
     addr: SocketAddr,
-    restart: Arc<AtomicBool>,
+    order: Arc<Order>,
     sockets: Sockets,
 }
 
@@ -120,8 +179,17 @@ impl Server {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                if self.restart.swap(false, Ordering::SeqCst) {
+                if self.order.is(Order::RESTART) {
+                    self.order.give(Order::NONE);
                     listener = self.go_down(listener, number);
+                } else if self.order.is(Order::CLOSE) {
+                    let Some(again) = self.stay_closed(listener, over) else {
+                        return;
+                    };
+                    listener = again;
+                } else if self.order.is(Order::OPEN) {
+                    // It was asked to close and to open again before it looked.
+                    self.order.give(Order::NONE);
                 }
             }
             let Ok((socket, _)) = listener.accept() else {
@@ -143,16 +211,38 @@ impl Server {
             let _ = socket.shutdown(Shutdown::Both);
         }
         thread::sleep(Duration::from_millis(number % 40));
+        let listener = self.listen_again();
+        epoch.fetch_add(1, Ordering::SeqCst);
+        listener
+    }
+
+    fn listen_again(&self) -> TcpListener {
         let begin = Instant::now();
-        let listener = loop {
+        loop {
             match TcpListener::bind(self.addr) {
-                Ok(listener) => break listener,
+                Ok(listener) => return listener,
                 Err(error) => assert!(begin.elapsed().as_secs() < 10, "{error}"),
             }
             thread::sleep(Duration::from_millis(1));
-        };
+        }
+    }
+
+    /// Listens no more until it is asked to; none if the run is over before. Only what the
+    /// listener holds at that moment is lost, which no other epoch excuses.
+    fn stay_closed(&self, listener: TcpListener, over: &AtomicBool) -> Option<TcpListener> {
+        let epoch = &self.world.epochs[self.index];
         epoch.fetch_add(1, Ordering::SeqCst);
-        listener
+        drop(listener);
+        epoch.fetch_add(1, Ordering::SeqCst);
+        while !self.order.is(Order::OPEN) {
+            if over.load(Ordering::SeqCst) {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let listener = self.listen_again();
+        self.order.give(Order::NONE);
+        Some(listener)
     }
 
     fn welcome(&self, socket: TcpStream, number: u64) {
@@ -161,6 +251,7 @@ impl Server {
         let serving = Serving {
             world: Arc::clone(&self.world),
             index: self.index,
+            place: self.place,
             epoch: self.world.epoch(self.index),
         };
         let tls = self.tls.as_ref().map(tls::server);

@@ -32,6 +32,8 @@ pub(crate) struct Serving {
     pub(crate) world: Arc<World>,
     /// Which provider it is.
     pub(crate) index: usize,
+    /// Which of its addresses this is, where it has two.
+    pub(crate) place: Option<usize>,
     /// The provider's when the connection came.
     pub(crate) epoch: u64,
 }
@@ -97,6 +99,9 @@ impl Serving {
                 String::from_utf8_lossy(&head.raw)
             );
         };
+        if let Some(place) = self.place {
+            self.world.check_place(place, id, &entry);
+        }
         self.check(&plan, &head);
         self.serve(wire, &plan, &head, entry.heads)
     }

@@ -43,10 +43,17 @@ pub(crate) fn kept_lines(plan: &Plan, floor: u64) -> Vec<String> {
 /// The client's request; `credential` is a field line.
 pub(crate) fn request(plan: &Plan, provider: &str, credential: &str, floor: u64) -> Text {
     let version = if plan.http10 { "1.0" } else { "1.1" };
+    let (target, credential) = match plan.own {
+        Some(own) => (own.target(plan, provider), own.credential(plan, credential)),
+        None => {
+            let target = format!("/p/{provider}/soak/{}?n=1", plan.id);
+            (target, credential.to_owned())
+        }
+    };
     let mut head = format!(
-        "{} /p/{provider}/soak/{}?n=1 HTTP/{version}\r\nHost: gateway\r\n{credential}\r\n\
+        "{} {target} HTTP/{version}\r\nHost: gateway\r\n{credential}\r\n\
          Cookie: a=b\r\nX-Forwarded-For: 10.0.0.1\r\n",
-        plan.method, plan.id
+        plan.method
     );
     let option = match (plan.id.kind(), plan.http10, plan.persists) {
         (Kind::Tunnel, ..) => "Upgrade: websocket\r\nConnection: Upgrade\r\n",
@@ -61,7 +68,7 @@ pub(crate) fn request(plan: &Plan, provider: &str, credential: &str, floor: u64)
     }
     head.push_str("\r\n");
     let content = request_content(plan);
-    let framed = framed(&mut plan.id.random(REQUEST), plan.request, &content, &[]);
+    let framed = framed(plan, REQUEST, plan.request, &content, &[]);
     Text {
         head: head.into_bytes(),
         framed,
@@ -102,7 +109,7 @@ pub(crate) fn response(plan: &Plan) -> Text {
         Kind::Stream => events(plan),
         _ => Vec::new(),
     };
-    let mut framed = framed(&mut plan.id.random(RESPONSE), body, &content, &events);
+    let mut framed = framed(plan, RESPONSE, body, &content, &events);
     if plan.method == "HEAD" {
         framed.clear();
     }
@@ -120,6 +127,9 @@ pub(crate) fn cut(plan: &Plan, answer: &Text) -> usize {
         _ => answer.head.len() + answer.framed.len(),
     }
 }
+
+/// The most bytes of a tiny chunk.
+const TINY: usize = 3;
 
 /// Server-sent events and comments.
 fn events(plan: &Plan) -> Vec<Vec<u8>> {
@@ -142,15 +152,19 @@ fn events(plan: &Plan) -> Vec<Vec<u8>> {
 }
 
 /// Content in its framing; as one chunk an event where there are events.
-fn framed(random: &mut Random, body: Body, content: &[u8], events: &[Vec<u8>]) -> Vec<u8> {
+fn framed(plan: &Plan, aspect: u64, body: Body, content: &[u8], events: &[Vec<u8>]) -> Vec<u8> {
     if body.shape != Shape::Chunked {
         return content.to_vec();
     }
+    let random = &mut plan.id.random(aspect);
     let mut out = Vec::with_capacity(content.len() + 1000);
     if events.is_empty() || random.percent(30) {
         let mut rest = content;
         while !rest.is_empty() {
-            let limit = random.pick(&[30, 2000, 70_000]).max(content.len() / 200);
+            let limit = match plan.id.kind() {
+                Kind::Tiny => TINY,
+                _ => random.pick(&[30, 2000, 70_000]).max(content.len() / 200),
+            };
             let (piece, after) = rest.split_at(rest.len().min(1 + random.below(limit)));
             chunk(random, piece, &mut out);
             rest = after;
@@ -180,10 +194,9 @@ pub(crate) fn pieces<'a>(plan: &Plan, aspect: u64, bytes: &'a [u8]) -> Vec<&'a [
     let mut random = plan.id.random(CUTS ^ aspect << 8);
     let (mut pieces, mut rest) = (Vec::new(), bytes);
     let least = bytes.len()
-        / if plan.id.kind() == Kind::Stream {
-            60
-        } else {
-            8
+        / match plan.id.kind() {
+            Kind::Stream | Kind::Piped | Kind::Tiny => 60,
+            _ => 8,
         };
     while !rest.is_empty() {
         let limit = random.pick(&[2, 100, 3000, 100_000]);

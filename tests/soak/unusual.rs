@@ -6,23 +6,32 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Validity, read, stable_key};
 use crate::judge::judge;
-use crate::plan::{Fault, Id, Kind, Plan};
+use crate::plan::{Fault, Id, Kind, Plan, Shape};
 use crate::port::ALL;
 use crate::provider::readable;
 use crate::support::{End, Head, Wire};
 use crate::text::{self, TUNNEL, pieces};
 
 /// The credential of those who need a valid one.
-fn stable() -> String {
+pub(crate) fn stable() -> String {
     format!("x-api-key: {}", stable_key())
 }
 
-/// Several requests at once, answered in order.
+/// Several requests at once, answered in order, some by the gateway itself.
 pub(crate) fn pipeline(client: &mut Client<'_>, first: Id) -> Result<(), String> {
     let mut plans = vec![Plan::of(first)];
-    for _ in 0..1 + client.random.below(5) {
-        plans.push(Plan::of(client.id(Kind::Piped)));
+    for _ in 0..1 + client.random.below(11) {
+        let kind =
+            client
+                .random
+                .pick(&[Kind::Piped, Kind::Piped, Kind::Piped, Kind::Own, Kind::Own]);
+        plans.push(Plan::of(client.id(kind)));
     }
+    at_once(client, &plans)
+}
+
+/// Sends all these requests, whole or in pieces, before it reads an answer.
+pub(crate) fn at_once(client: &mut Client<'_>, plans: &[Plan]) -> Result<(), String> {
     let world = client.world;
     let floor = world.floor.load(Ordering::SeqCst);
     let epochs: Vec<u64> = plans
@@ -30,31 +39,44 @@ pub(crate) fn pipeline(client: &mut Client<'_>, first: Id) -> Result<(), String>
         .map(|plan| world.epoch(plan.provider))
         .collect();
     let mut bytes = Vec::new();
-    for plan in &plans {
+    for plan in plans {
         let text = text::request(plan, ALL[plan.provider].name, &stable(), floor);
         bytes.extend_from_slice(&text.head);
         bytes.extend_from_slice(&text.framed);
-        world.ledger.open(plan.id);
+        if plan.own.is_none() {
+            world.ledger.open(plan.id);
+        }
     }
     let mut wire = client.connection();
+    let rests = client.random.percent(50);
     for piece in pieces(&plans[0], 1, &bytes) {
         if wire.try_send(piece).is_err() {
             break;
         }
+        if rests && client.random.percent(25) {
+            // So that the gateway sees the piece alone.
+            let micros = client.random.below(500) as u64;
+            thread::sleep(Duration::from_micros(micros));
+        }
     }
     let mut over = false;
     for (plan, epoch) in plans.iter().zip(epochs) {
-        if !over {
-            let answer = read(&mut wire, plan, None, usize::MAX);
-            let outcome = judge(world, plan, &answer, epoch, Validity::Always)?;
-            world.outcome(Kind::Piped, outcome.word());
-            over = !answer.stays_open();
-            world.ledger.close(plan.id);
-        } else {
+        let kind = plan.id.kind();
+        if over {
             // Behind an answer that ended the connection.
-            world.outcome(Kind::Piped, "unanswered");
+            world.outcome(kind, "unanswered");
             world.ledger.leave(plan.id);
+            continue;
         }
+        let answer = read(&mut wire, plan, None, usize::MAX);
+        let outcome = judge(world, plan, &answer, epoch, Validity::Always)?;
+        world.outcome(kind, outcome.word());
+        over = !answer.stays_open();
+        let may_end = !plan.persists || plan.response.shape == Shape::Close;
+        if over && !may_end && outcome.is_whole() {
+            return Err(format!("{} ended a pipeline", plan.id));
+        }
+        world.ledger.close(plan.id);
     }
     if !over {
         client.keep(wire, &plans[0]);

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use crate::moving::Places;
+use crate::own::References;
 use crate::plan::{Id, Kind, PROVIDERS};
 use crate::support::{Wire, tls};
 
@@ -32,6 +34,11 @@ pub(crate) struct World {
     pub(crate) floor: AtomicU64,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Mutex<Tally>,
+    /// The gateway's own answers as they were the first time.
+    pub(crate) references: References,
+    pub(crate) places: Places,
+    /// Connections on which nobody reads any more, until the run is over.
+    pub(crate) silent: Mutex<Vec<Wire>>,
     failures: Mutex<Vec<String>>,
 }
 
@@ -59,6 +66,9 @@ impl World {
             floor: AtomicU64::new(0),
             ledger: Ledger::default(),
             tally: Mutex::default(),
+            references: References::default(),
+            places: Places::default(),
+            silent: Mutex::default(),
             failures: Mutex::default(),
         }
     }
@@ -117,6 +127,8 @@ impl World {
 /// What the provider knows of one exchange.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Entry {
+    /// When its client began.
+    pub(crate) begun: Option<Instant>,
     /// How often its head arrived and was to be answered.
     pub(crate) heads: u32,
     /// How often it arrived after the provider had begun to close.
@@ -138,7 +150,11 @@ const AFTERGLOW: Duration = Duration::from_secs(30);
 
 impl Ledger {
     pub(crate) fn open(&self, id: Id) {
-        let old = self.entries.lock().unwrap().insert(id, Entry::default());
+        let entry = Entry {
+            begun: Some(Instant::now()),
+            ..Entry::default()
+        };
+        let old = self.entries.lock().unwrap().insert(id, entry);
         assert!(old.is_none(), "an id came twice");
     }
 
