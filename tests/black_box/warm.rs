@@ -15,11 +15,15 @@ const TLS: Sides = Sides {
 
 /// A provider that is kept warm.
 fn warm(sides: Sides, count: usize) -> Rig {
+    warm_and_idle(sides, count, "1s")
+}
+
+fn warm_and_idle(sides: Sides, count: usize, idle: &str) -> Rig {
     Rig::on(sides, |setup| {
         let url = setup.var("ANTHROPIC_BASE_URL");
         setup.env("METRICS_ENABLED", "true").toml(&format!(
             "[providers.warm]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n\
-             warm = {count}\nidle_upstream = \"1s\"\n"
+             warm = {count}\nidle_upstream = \"{idle}\"\n"
         ))
     })
 }
@@ -175,7 +179,7 @@ fn none_comes(rig: &Rig, what: &str) {
 #[test]
 fn none_is_made_ahead_where_the_provider_closes_behind_its_answers() {
     for says in [true, false] {
-        let rig = warm(TLS, 1);
+        let rig = warm_and_idle(TLS, 1, "60s");
         let close: &[&str] = if says { &["Connection: close"] } else { &[] };
         let (mut client, mut peer, _) = rig.exchange(&get("/p/warm/first"));
         // Nobody could know yet.
