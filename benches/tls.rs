@@ -1,5 +1,6 @@
 //! Our TLS stream beside monoio-rustls: one message there and back over a loopback connection on one core,
-//! for the size of an event and for bulk. Both ends are of the same kind.
+//! for the size of an event and for bulk. Both ends are of the same kind. And full handshakes in memory, both ends of
+//! them, by how keys are agreed on.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -12,7 +13,9 @@ use criterion::{Criterion, Throughput};
 use monoio::io::{AsyncReadRentExt as _, AsyncWriteRentExt as _};
 use monoio::{FusionDriver, RuntimeBuilder};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -21,7 +24,7 @@ use sluicegate::net::socket::{Received, Socket};
 use sluicegate::net::stream::Stream;
 use sluicegate::net::tls::TlsStream;
 use sluicegate::net::turns::Turns;
-use sluicegate::tls::handshake::Role;
+use sluicegate::tls::handshake::{Handshake, Role};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -181,6 +184,75 @@ fn run(ours_or_theirs: bool, size: usize, rounds: u64) -> Result<Duration, Failu
     })
 }
 
+/// How keys are agreed on where a peer knows both, and where it does not know the second.
+const GROUPS: [(&str, &dyn SupportedKxGroup); 2] =
+    [("x25519mlkem768", X25519MLKEM768), ("x25519", X25519)];
+
+/// Configurations that resume nothing and agree on keys like this.
+fn agreeing(group: &'static dyn SupportedKxGroup) -> Result<Pair, Failure> {
+    let provider = Arc::new(CryptoProvider {
+        kx_groups: vec![group],
+        ..aws_lc_rs::default_provider()
+    });
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone())?;
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
+    let mut client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)?;
+    client.enable_secret_extraction = true;
+    server.enable_secret_extraction = true;
+    Ok(Pair {
+        client: Arc::new(client),
+        server: Arc::new(server),
+    })
+}
+
+/// Shakes hands in memory; how long the first message is.
+fn shake(configs: &Pair) -> Result<usize, Failure> {
+    let name = ServerName::try_from("localhost")?;
+    let client = UnbufferedClientConnection::new(configs.client.clone(), name)?;
+    let mut client = Handshake::new(Role::Client(client));
+    let server = UnbufferedServerConnection::new(configs.server.clone())?;
+    let mut server = Handshake::new(Role::Server(server));
+    let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+    client.advance(&[], &mut to_server)?;
+    let hello = to_server.len();
+    let (mut done, mut server_done) = (false, false);
+    while !(done && server_done) {
+        let bytes = std::mem::take(&mut to_server);
+        server_done = server_done || server.advance(&bytes, &mut to_client)?;
+        let bytes = std::mem::take(&mut to_client);
+        done = done || client.advance(&bytes, &mut to_server)?;
+    }
+    Ok(hello)
+}
+
+fn handshakes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tls/handshake");
+    for (name, kx) in GROUPS {
+        let configs = agreeing(kx);
+        assert!(configs.is_ok(), "{:?}", configs.err());
+        let Ok(configs) = configs else { continue };
+        let hello = shake(&configs);
+        assert!(hello.is_ok(), "{hello:?}");
+        group.bench_function(
+            format!("{name}, {} bytes of hello", hello.unwrap_or(0)),
+            |bencher| {
+                bencher.iter(|| assert!(shake(&configs).is_ok()));
+            },
+        );
+    }
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("tls");
@@ -197,5 +269,6 @@ fn main() {
         }
     }
     group.finish();
+    handshakes(&mut criterion);
     criterion.final_summary();
 }

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use rustls::{ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, SupportedProtocolVersion};
 use serde_json::Value;
 
-use crate::support::tls::{client_config, client_config_as, pki, server_config, server_config_of};
+use crate::support::tls::{
+    client_config, client_config_as, client_config_with, pki, server_config, server_config_of,
+    server_config_with,
+};
 use crate::support::{
     ALL_SIDES, End, Gateway, Rig, Scripted, Setup, Sides, Upstream, Wire, get, ok, request,
 };
@@ -373,6 +378,34 @@ fn sessions_with_the_provider_are_resumed() {
             [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)],
             "{version:?}"
         );
+    }
+}
+
+/// What two ends agreed on, and how.
+fn agreed(wire: &Wire) -> (NamedGroup, Option<HandshakeKind>) {
+    let group = wire.tls().negotiated_key_exchange_group().unwrap();
+    (group.name(), wire.tls().handshake_kind())
+}
+
+#[test]
+fn keys_are_agreed_on_as_no_quantum_computer_breaks_where_the_peer_can() {
+    let old: &[&'static dyn SupportedKxGroup] = &[X25519, SECP256R1];
+    let new: &[&'static dyn SupportedKxGroup] = &[X25519MLKEM768, X25519, SECP256R1];
+    for (groups, expected) in [
+        (new, NamedGroup::X25519MLKEM768),
+        // With both shares in the first message nobody has to ask for the other.
+        (old, NamedGroup::X25519),
+    ] {
+        let upstream = Upstream::listen_tls(server_config_with(&pki().server, groups));
+        let gateway = Setup::new().base(&upstream.url()).tls().start();
+        let mut client = gateway.connect_tls(&Arc::new(client_config_with(groups)));
+        client.send(get("/p/anthropic/x"));
+        let mut peer = upstream.accept();
+        peer.request();
+        assert_eq!(agreed(&peer), (expected, Some(HandshakeKind::Full)));
+        peer.send(ok("agreed"));
+        assert_eq!(client.response().text(), "agreed");
+        assert_eq!(agreed(&client), (expected, Some(HandshakeKind::Full)));
     }
 }
 

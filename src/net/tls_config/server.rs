@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use zeroize::Zeroizing;
 
 use crate::config::ServerTls;
 
@@ -58,7 +59,7 @@ impl Loader<'_> {
     /// As [`load`](super::load).
     pub(super) fn server(&mut self, files: &ServerTls) -> Result<Arc<Side>, String> {
         let cert = read(SERVER_CERT, &files.cert, CHAIN)?;
-        let key = read(SERVER_KEY, &files.key, KEY)?;
+        let key = Zeroizing::new(read(SERVER_KEY, &files.key, KEY)?);
         let client_ca = files.client_ca.as_deref();
         let client_ca =
             client_ca.map(|path| Ok::<_, String>((path, read(CLIENT_CA, path, CHAIN)?)));

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -147,7 +148,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -207,6 +208,37 @@ pub(crate) fn server_config_of(
     let mut config = builder.with_single_cert(cert, key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
+}
+
+/// The same, with these key exchanges only.
+#[allow(dead_code, reason = "the soak does without")]
+pub(crate) fn server_config_with(
+    identity: &Identity,
+    groups: &[&'static dyn SupportedKxGroup],
+) -> Arc<ServerConfig> {
+    let provider = CryptoProvider {
+        kx_groups: groups.to_vec(),
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let (cert, key) = identity.parts();
+    let config = builder.with_no_client_auth().with_single_cert(cert, key);
+    Arc::new(config.unwrap())
+}
+
+/// A client that trusts the authority and offers these key exchanges only.
+#[allow(dead_code, reason = "the soak does without")]
+pub(crate) fn client_config_with(groups: &[&'static dyn SupportedKxGroup]) -> ClientConfig {
+    let provider = CryptoProvider {
+        kx_groups: groups.to_vec(),
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    builder
+        .with_root_certificates(roots())
+        .with_no_client_auth()
 }
 
 /// A server's side of a connection.
