@@ -105,6 +105,8 @@ enum Awaited {
     Rest,
 }
 
+/// What a byte of a head costs against one that is only moved: it is looked at several times.
+const HEAD_BYTE: usize = 4;
 /// Most bytes read behind a message while its answer is under way.
 const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 
@@ -359,7 +361,8 @@ impl Connection {
         self.answering = true;
         self.fresh = false;
         self.begins(false);
-        self.budget.spend(Work::Piece, message_len(head, &framed));
+        let cost = head.len.saturating_mul(HEAD_BYTE);
+        self.budget.spend(Work::Piece, cost);
         let gateway = self.worker.gateway();
         self.access = Access::begin(&self.worker, &gateway);
         match framed {
