@@ -300,8 +300,8 @@ impl Connection {
         }
         let room = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)?;
         let received = self.client.recv(room, &mut scratch.cipher);
-        self.budget.spend(Work::Look, 0);
-        self.budget.spend_records(self.client.take_records());
+        let records = self.client.take_records();
+        self.budget.spend_receive(Work::Look, 0, records);
         if self.visit.is_shaking() && !self.client.is_handshaking() {
             self.visit.shaken(worker.visitors());
         }

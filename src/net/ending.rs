@@ -167,7 +167,8 @@ impl Connection {
             Ok(Received::Data(n)) => {
                 let bytes = room.get(..n).unwrap_or_default();
                 let advance = cursor.advance(bytes, Side::Request).map_err(|_| ())?;
-                self.budget.spend(Work::Piece, n);
+                let records = self.client.take_records();
+                self.budget.spend_receive(Work::Piece, n, records);
                 let behind = bytes.get(advance.taken..);
                 self.carry.extend(behind.unwrap_or_default());
                 Ok(advance.taken)
@@ -189,11 +190,13 @@ impl Connection {
                 };
                 self.client.recv(room, &mut scratch.cipher)
             };
-            match received {
-                Ok(Received::Data(n)) => self.budget.spend(Work::Piece, n),
-                Ok(Received::Pending) => self.budget.spend(Work::Look, 0),
+            let (work, n) = match received {
+                Ok(Received::Data(n)) => (Work::Piece, n),
+                Ok(Received::Pending) => (Work::Look, 0),
                 Ok(Received::Eof) | Err(_) => return,
-            }
+            };
+            let records = self.client.take_records();
+            self.budget.spend_receive(work, n, records);
             self.rest_if_spent().await;
             if self.deadline.is_over() || !self.readable_in_time().await {
                 return;

@@ -383,9 +383,10 @@ impl Exchange {
                 return Flow::Over(self.left(connection, Some(upstream)));
             }
         };
-        connection.budget.spend(Work::Piece, received);
         let records = connection.client.take_records();
-        connection.budget.spend_records(records);
+        connection
+            .budget
+            .spend_receive(Work::Piece, received, records);
         let bytes = room.get(..received).unwrap_or_default();
         if tunnel {
             connection.access.received(received);

@@ -123,9 +123,8 @@ impl Exchange {
         match upstream.stream.recv(room, &mut scratch.cipher) {
             Ok(Received::Pending) => Flow::Idle,
             Ok(Received::Data(n)) => {
-                connection.budget.spend(Work::Piece, n);
                 let records = upstream.stream.take_records();
-                connection.budget.spend_records(records);
+                connection.budget.spend_receive(Work::Piece, n, records);
                 self.response.begun = true;
                 if !self.response.is_answered() {
                     connection.access.head_arrived();

@@ -60,10 +60,11 @@ impl Budget {
         self.0 = self.0.saturating_sub(bytes.max(work as u32));
     }
 
-    /// Takes off what opening these records cost beside what their bytes do.
-    pub fn spend_records(&mut self, count: usize) {
-        if count > 0 {
-            self.spend(Work::Look, count.saturating_mul(RECORD));
+    /// Takes off what a receive costs that brought `bytes` in so many TLS records, which cost more than their bytes do.
+    pub fn spend_receive(&mut self, work: Work, bytes: usize, records: usize) {
+        self.spend(work, bytes);
+        if records > 0 {
+            self.spend(Work::Look, records.saturating_mul(RECORD));
         }
     }
 
