@@ -1,7 +1,8 @@
 //! A worker's idle upstream connections, per provider, newest on top.
 //!
 //! Every idle connection keeps its readiness wait armed, with the keeper task's waker: its end, or a byte
-//! that nobody asked for, is noticed when it happens and closes it. [`Pool::take`] looks once more.
+//! that nobody asked for, is noticed when it happens and closes it. [`Pool::take`] looks once more. Where thousands end,
+//! speak or expire at once, the keeper looks at a few of them in each turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -17,6 +18,8 @@ use crate::observe::habits::Habit;
 use super::deadline::{Clock, Tick};
 use super::scratch::Scratch;
 use super::stream::Stream;
+use super::tls::Silence;
+use super::turns::{Budget, Turns, Work};
 
 /// Idle connections kept per provider and worker.
 const IDLE_MAX: usize = 1024;
@@ -78,6 +81,11 @@ impl Upstream {
         let first = self.served == 0;
         self.served = self.served.saturating_add(1);
         first
+    }
+
+    /// Whether it has been idle for as long as it may.
+    fn is_expired(&self, now: Tick) -> bool {
+        self.idle_until.is_some_and(|until| until <= now)
     }
 
     /// It has ended while idle.
@@ -162,15 +170,17 @@ impl Pool {
         }
     }
 
-    /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed.
+    /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed. Who
+    /// finds many of them does better with a new one, and leaves the rest to the keeper.
     pub fn take(&self, provider: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(provider)?;
-        while let Some(mut upstream) = stack.pop() {
-            let expired = upstream
-                .idle_until
-                .is_some_and(|until| until <= self.clock.now());
-            if expired {
+        let mut budget = Budget::default();
+        while !budget.is_spent()
+            && let Some(mut upstream) = stack.pop()
+        {
+            if upstream.is_expired(self.clock.now()) {
+                budget.spend(Work::Look, 0);
                 continue;
             }
             if upstream.stream.is_quiet(&mut scratch.cipher) {
@@ -180,6 +190,8 @@ impl Pool {
                 }
                 return Some(upstream);
             }
+            let records = upstream.stream.take_records();
+            budget.spend_receive(Work::Look, 0, records);
             upstream.has_ended(self.clock.now());
         }
         None
@@ -196,10 +208,14 @@ impl Pool {
         let now = self.clock.now();
         upstream.idle_until = Some(now.after(limit));
         upstream.young_until = Some(now.after(YOUNG));
-        if !still_idle(&mut upstream, &mut Context::from_waker(&keeper), scratch) {
-            // It has something to say already, which nobody asked for.
-            upstream.has_ended(now);
-            return;
+        match look(&mut upstream, &mut Context::from_waker(&keeper), scratch) {
+            Seen::Waiting | Seen::Quiet => {}
+            Seen::More => keeper.wake_by_ref(),
+            Seen::Over => {
+                // It has something to say already, which nobody asked for.
+                upstream.has_ended(now);
+                return;
+            }
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() <= upstream.provider {
@@ -247,21 +263,18 @@ impl Pool {
             .map_or(0, |count| count.get())
     }
 
-    /// Closes what has been idle for too long; whether there is still something idle. `retired` is called for
-    /// every connection closed without use. Runs at every tick.
-    pub fn expire(&self, now: Tick, mut retired: impl FnMut()) -> bool {
-        let mut any = false;
-        for stack in self.idle.borrow_mut().iter_mut() {
-            stack.retain(|upstream| {
-                let keep = upstream.idle_until.is_none_or(|until| until > now);
-                if !keep && upstream.served == 0 {
-                    retired();
-                }
-                keep
-            });
-            any |= !stack.is_empty();
+    /// Has the keeper close what has been idle for too long; whether there is still something idle. Runs at every tick.
+    pub fn expire(&self, now: Tick) -> bool {
+        let idle = self.idle.borrow();
+        if idle
+            .iter()
+            .flatten()
+            .any(|upstream| upstream.is_expired(now))
+            && let Some(keeper) = &*self.keeper.borrow()
+        {
+            keeper.wake_by_ref();
         }
-        any
+        idle.iter().any(|stack| !stack.is_empty())
     }
 
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
@@ -279,36 +292,113 @@ impl Pool {
         *self.open.borrow_mut() = open;
     }
 
-    /// The keeper: closes idle connections that end or speak. The worker spawns it once.
+    /// The keeper: closes idle connections that end, speak or expire. The worker spawns it once. `retired` is called for
+    /// every connection that expires without use.
     ///
     /// # Cancel safety
     /// Dropped, the pool keeps nothing any more.
-    pub async fn keep(self: Rc<Self>, scratch: Rc<RefCell<Scratch>>) {
-        poll_fn(|cx| -> Poll<()> {
-            let mut keeper = self.keeper.borrow_mut();
-            if !keeper
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
-                *keeper = Some(cx.waker().clone());
+    pub async fn keep(
+        self: Rc<Self>,
+        scratch: Rc<RefCell<Scratch>>,
+        turns: Rc<Turns>,
+        retired: impl Fn(),
+    ) {
+        let mut place = Place::default();
+        loop {
+            poll_fn(|cx| {
+                let mut keeper = self.keeper.borrow_mut();
+                if !keeper
+                    .as_ref()
+                    .is_some_and(|waker| waker.will_wake(cx.waker()))
+                {
+                    *keeper = Some(cx.waker().clone());
+                }
+                drop(keeper);
+                self.look_around(cx, &mut place, &mut scratch.borrow_mut(), &retired)
+            })
+            .await;
+            turns.next().await;
+        }
+    }
+
+    /// Looks at the connections one after the other, from `place` on. Ready where others have to have their turn before
+    /// it goes on; pending when all of them wait: one that has something to say by now wakes the task.
+    fn look_around(
+        &self,
+        cx: &mut Context<'_>,
+        place: &mut Place,
+        scratch: &mut Scratch,
+        retired: &impl Fn(),
+    ) -> Poll<()> {
+        let mut idle = self.idle.borrow_mut();
+        let (mut budget, mut more) = (Budget::default(), false);
+        // Each is looked at once, whatever was woken while this task rested: there is one waker for all.
+        for _ in 0..idle.iter().map(Vec::len).sum() {
+            if budget.is_spent() {
+                return Poll::Ready(());
             }
-            drop(keeper);
-            let scratch = &mut *scratch.borrow_mut();
-            for stack in self.idle.borrow_mut().iter_mut() {
-                // A defect that a provider's bytes bring out costs their connection, as everywhere else.
-                let fenced = |upstream: &mut Box<Upstream>| {
-                    let look = AssertUnwindSafe(|| still_idle(upstream, cx, scratch));
-                    let idle = catch_unwind(look).unwrap_or_default();
-                    if !idle {
-                        upstream.has_ended(self.clock.now());
-                    }
-                    idle
-                };
-                stack.retain_mut(fenced);
+            let Some((stack, at)) = place.find(&mut idle) else {
+                break;
+            };
+            let Some(upstream) = stack.get_mut(at) else {
+                break;
+            };
+            let expired = upstream.is_expired(self.clock.now());
+            // A defect that a provider's bytes bring out costs their connection, as everywhere else.
+            let look = AssertUnwindSafe(|| look(upstream, cx, scratch));
+            let seen = match expired {
+                true => Seen::Over,
+                false => catch_unwind(look).unwrap_or(Seen::Over),
+            };
+            if let Seen::Waiting = seen {
+                place.at = at + 1;
+                continue;
             }
-            Poll::Pending
-        })
-        .await;
+            let records = upstream.stream.take_records();
+            budget.spend_receive(Work::Look, 0, records);
+            if let Seen::Quiet | Seen::More = seen {
+                more |= matches!(seen, Seen::More);
+                place.at = at + 1;
+                continue;
+            }
+            match expired {
+                true if upstream.served == 0 => retired(),
+                true => {}
+                false => upstream.has_ended(self.clock.now()),
+            }
+            // What comes behind it is at its place now.
+            stack.remove(at);
+        }
+        match more {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// Where the keeper looks next. Those who come and go meanwhile move it by a few places, but it goes round.
+#[derive(Default)]
+struct Place {
+    provider: usize,
+    at: usize,
+}
+
+impl Place {
+    /// The stack and the index in it of the first connection from here on; `None` where there is none at all.
+    fn find<'a>(&mut self, idle: &'a mut [Stack]) -> Option<(&'a mut Stack, usize)> {
+        let count = idle.len();
+        // The first stack once more, for what lies before the place in it.
+        for _ in 0..=count {
+            match idle.get(self.provider) {
+                Some(stack) if self.at < stack.len() => {
+                    return idle.get_mut(self.provider).map(|stack| (stack, self.at));
+                }
+                _ => {}
+            }
+            self.provider = (self.provider + 1).checked_rem(count)?;
+            self.at = 0;
+        }
+        None
     }
 }
 
@@ -329,13 +419,36 @@ pub(super) fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option
     new
 }
 
-/// Whether a connection is open and has said nothing but what TLS says on its own.
-fn still_idle(upstream: &mut Upstream, cx: &mut Context<'_>, scratch: &mut Scratch) -> bool {
-    while upstream.stream.poll_readable(cx).is_ready() {
-        if !upstream.stream.is_quiet(&mut scratch.cipher) {
-            return false;
-        }
-        upstream.stream.rest();
-    }
-    true
+/// What a look at an idle connection has shown.
+enum Seen {
+    /// Nothing has come since its wait was armed.
+    Waiting,
+    /// Something that TLS says on its own; its wait is armed again.
+    Quiet,
+    /// The same, and there may be more.
+    More,
+    /// It has ended, or said what nobody asked for.
+    Over,
 }
+
+/// Looks at a connection once.
+fn look(upstream: &mut Upstream, cx: &mut Context<'_>, scratch: &mut Scratch) -> Seen {
+    let stream = &mut upstream.stream;
+    if stream.poll_readable(cx).is_pending() {
+        return Seen::Waiting;
+    }
+    match stream.listen(&mut scratch.cipher) {
+        Silence::Broken => Seen::Over,
+        Silence::More => Seen::More,
+        Silence::Kept => {
+            stream.rest();
+            match stream.poll_readable(cx) {
+                Poll::Ready(()) => Seen::More,
+                Poll::Pending => Seen::Quiet,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

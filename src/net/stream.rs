@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use super::plain::PlainStream;
 use super::socket::{Received, Socket};
-use super::tls::TlsStream;
+use super::tls::{Silence, TlsStream};
 
 /// One side of an exchange.
 pub enum Stream {
@@ -163,6 +163,17 @@ impl Stream {
         match self {
             Self::Plain(stream) => matches!(stream.socket.peek(), Ok(Received::Pending)),
             Self::Tls(stream) => stream.is_quiet(cipher),
+        }
+    }
+
+    /// What an idle stream has said, as far as one `recv` shows; that takes away nothing but what TLS says on its own.
+    pub fn listen(&mut self, cipher: &mut [u8]) -> Silence {
+        match self {
+            Self::Plain(stream) => match stream.socket.peek() {
+                Ok(Received::Pending) => Silence::Kept,
+                _ => Silence::Broken,
+            },
+            Self::Tls(stream) => stream.listen(cipher),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::tls::traffic::{Opened, Traffic};
 use crate::tls::{Fault, HEADER_BYTES, Header};
 
 use super::plain::PlainStream;
-use super::scratch::{RECEIVE_BYTES_MAX, Scratch, SealRoom};
+use super::scratch::{RECEIVE_BYTES_MAX, RECORD_BYTES_MAX, Scratch, SealRoom};
 use super::socket::{Received, Socket};
 use super::turns::Turns;
 
@@ -38,7 +38,18 @@ pub struct TlsStream {
     room: SealRoom,
 }
 
-/// Receives that one look at an idle connection takes: who has more to say than tickets is not quiet.
+/// What the peer of an idle connection has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Nothing more.
+    Kept,
+    /// What TLS says on its own, and perhaps more.
+    More,
+    /// Anything else, or it has ended.
+    Broken,
+}
+
+/// Receives in a row before an idle connection is used: who has more to say than tickets is not quiet.
 const SILENT_RECEIVES_MAX: usize = 4;
 /// From this length on records are taken for bulk.
 const BULK_RECORD_BYTES: usize = 8 * 1024;
@@ -304,30 +315,46 @@ impl TlsStream {
     /// Whether the peer of an idle connection has said nothing but what TLS says on its own, a session
     /// ticket for instance, and that whole: a part of a record would be read as part of a later answer.
     pub fn is_quiet(&mut self, cipher: &mut [u8]) -> bool {
-        if self.fault.is_some() {
-            return false;
-        }
         for _ in 0..SILENT_RECEIVES_MAX {
-            let State::Traffic(traffic) = &self.state else {
-                return false;
-            };
-            if traffic.is_closed() {
-                return false;
-            }
-            match self.plain.socket.recv(cipher) {
-                Ok(Received::Pending) => return self.partial.is_empty(),
-                Ok(Received::Data(n)) => {
-                    let received = cipher.get(..n).unwrap_or_default();
-                    self.partial.extend_from_slice(received);
-                    let whole = std::mem::take(&mut self.partial);
-                    if self.open_silence(&whole).is_err() {
-                        return false;
-                    }
-                }
-                Ok(Received::Eof) | Err(_) => return false,
+            match self.receive_silence(cipher) {
+                Silence::Kept => return true,
+                Silence::More => {}
+                Silence::Broken => return false,
             }
         }
         false
+    }
+
+    /// As [`is_quiet`](Self::is_quiet), with one receive of what the longest record may have; see
+    /// [`Stream::listen`](super::stream::Stream::listen).
+    pub fn listen(&mut self, cipher: &mut [u8]) -> Silence {
+        let room = cipher.get_mut(..RECORD_BYTES_MAX).unwrap_or_default();
+        let heard = self.receive_silence(room);
+        if heard == Silence::More {
+            // The next one tells whether a part of a record, or the end, was all that came behind.
+            self.plain.socket.wake();
+        }
+        heard
+    }
+
+    fn receive_silence(&mut self, cipher: &mut [u8]) -> Silence {
+        match &self.state {
+            State::Traffic(traffic) if !traffic.is_closed() && self.fault.is_none() => {}
+            _ => return Silence::Broken,
+        }
+        match self.plain.socket.recv(cipher) {
+            Ok(Received::Pending) if self.partial.is_empty() => Silence::Kept,
+            Ok(Received::Data(n)) => {
+                let received = cipher.get(..n).unwrap_or_default();
+                self.partial.extend_from_slice(received);
+                let whole = std::mem::take(&mut self.partial);
+                match self.open_silence(&whole) {
+                    Ok(()) => Silence::More,
+                    Err(_) => Silence::Broken,
+                }
+            }
+            Ok(Received::Pending | Received::Eof) | Err(_) => Silence::Broken,
+        }
     }
 }
 

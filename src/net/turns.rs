@@ -68,6 +68,10 @@ impl Budget {
         }
     }
 
+    /// How many looks there are in one.
+    #[cfg(test)]
+    pub const LOOKS: usize = BUDGET as usize / Work::Look as usize;
+
     /// Whether it is another task's turn.
     #[must_use]
     pub fn is_spent(&self) -> bool {

@@ -274,9 +274,15 @@ pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<
     monoio::spawn(worker.spin.clone().run());
     monoio::spawn(worker.spin.clone().give_back());
     monoio::spawn(worker.clock.clone().sweep(Alarm::new()?, each));
-    monoio::spawn(worker.pool.clone().keep(worker.scratch.clone()));
+    monoio::spawn(keep_upstreams(worker.clone()));
     monoio::spawn(worker.hangups.clone().run());
     Ok((worker, start.inbox))
+}
+
+async fn keep_upstreams(worker: Rc<Worker>) {
+    let (scratch, turns) = (worker.scratch.clone(), worker.turns.clone());
+    let retired = || observe::add(&worker.counters().warm_retired, 1);
+    worker.pool.clone().keep(scratch, turns, retired).await;
 }
 
 fn prepare(settings: &Settings) -> Rc<Gateway> {
@@ -468,8 +474,7 @@ impl Worker {
 
     /// Runs at every tick; whether the next one is wanted.
     fn look_after_upstreams(self: &Rc<Self>, now: Tick) -> bool {
-        let retired = || observe::add(&self.counters().warm_retired, 1);
-        let idle = self.pool.expire(now, retired);
+        let idle = self.pool.expire(now);
         self.look_after_names(now);
         self.show_upstreams();
         let warm = !self.draining.get() && Warm::look(self, now);

@@ -1,0 +1,157 @@
+//! What the keeper closes in a turn, and what a request does, where many idle connections end at once.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+
+use super::super::deadline::TICK;
+use super::super::driver::{Rung, block_on, choose};
+use super::super::socket::Socket;
+use super::*;
+use crate::config::Driver;
+use crate::observe::habits::Habits;
+
+/// More than one turn's share.
+const MANY: usize = 200;
+
+struct Stage {
+    pool: Rc<Pool>,
+    turns: Rc<Turns>,
+    scratch: Rc<RefCell<Scratch>>,
+    retired: Rc<Cell<usize>>,
+}
+
+fn on_both(play: impl AsyncFn(Stage)) {
+    let best = choose(Driver::Auto, false).unwrap().0;
+    for rung in [best, Rung::Epoll] {
+        block_on(rung, async {
+            let pool = Rc::new(Pool::new(Clock::new()));
+            let (turns, scratch) = (Turns::new().unwrap(), Rc::default());
+            monoio::spawn(turns.clone().run());
+            let retired: Rc<Cell<usize>> = Rc::default();
+            let counts = retired.clone();
+            let retires = move || counts.set(counts.get() + 1);
+            let keeper = pool.clone();
+            monoio::spawn(keeper.keep(Rc::clone(&scratch), turns.clone(), retires));
+            turns.next().await;
+            let stage = Stage {
+                pool,
+                turns,
+                scratch,
+                retired,
+            };
+            play(stage).await;
+        })
+        .unwrap();
+    }
+}
+
+impl Stage {
+    /// Idle connections to each of two providers; the result is the providers' ends.
+    fn fill(&self, limit: Duration) -> Vec<UnixStream> {
+        let habit = Habits::default().of(0);
+        let connect = |index: usize| {
+            let (theirs, ours) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let stream = Stream::plain(Socket::from_fd(ours.into()).unwrap());
+            let seat = self.pool.seat(index % 2, None).unwrap();
+            let upstream = Upstream::fresh(stream, index % 2, seat, habit.clone());
+            let scratch = &mut *self.scratch.borrow_mut();
+            self.pool.put(upstream, limit, scratch);
+            theirs
+        };
+        let theirs = (0..MANY).map(connect).collect();
+        assert_eq!(self.idle_count(), MANY);
+        theirs
+    }
+
+    fn idle_count(&self) -> usize {
+        self.pool.idle_count(0) + self.pool.idle_count(1)
+    }
+
+    /// Until none is idle any more; in each turn a few are closed.
+    async fn empty(&self) {
+        let share = Budget::LOOKS;
+        let mut before = self.idle_count();
+        while before > 0 {
+            self.turns.next().await;
+            let now = self.idle_count();
+            // This task may be run before the keeper or behind it.
+            assert!(before - now <= 2 * share, "{before} {now}");
+            before = now;
+        }
+    }
+}
+
+#[test]
+fn many_that_end_or_speak_at_once_are_closed_in_turns() {
+    on_both(async |stage| {
+        let theirs = stage.fill(Duration::from_secs(60));
+        let mut quiet = Vec::new();
+        for (index, mut theirs) in theirs.into_iter().enumerate() {
+            if index % 3 == 0 {
+                theirs.write_all(b"x").unwrap();
+                quiet.push(theirs);
+            }
+        }
+        stage.empty().await;
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test may wait for a tick")]
+fn many_that_expire_at_once_are_closed_in_turns() {
+    on_both(async |stage| {
+        let _theirs = stage.fill(Duration::ZERO);
+        std::thread::sleep(2 * TICK);
+        // Which looks at the time.
+        let _deadline = stage.pool.clock.register();
+        assert!(stage.pool.expire(stage.pool.clock.now()));
+        stage.empty().await;
+        assert_eq!(stage.retired.get(), MANY);
+        assert!(!stage.pool.expire(stage.pool.clock.now()));
+    });
+}
+
+/// Whoever needs a connection does not look at all of them first.
+#[test]
+fn a_request_closes_a_few_that_have_ended() {
+    on_both(async |stage| {
+        drop(stage.fill(Duration::from_secs(60)));
+        let scratch = &mut *stage.scratch.borrow_mut();
+        assert!(stage.pool.take(0, scratch).is_none());
+        assert_eq!(stage.idle_count(), MANY - Budget::LOOKS);
+    });
+}
+
+#[test]
+fn the_keeper_goes_round() {
+    let place = |provider, at| Place { provider, at };
+    let found = |lens: &[usize], mut place: Place| {
+        let (habit, pool) = (Habits::default().of(0), Pool::new(Clock::new()));
+        let upstream = || {
+            let stream = UnixStream::pair().unwrap().0;
+            let stream = Stream::plain(Socket::from_fd(stream.into()).unwrap());
+            Upstream::fresh(stream, 0, pool.seat(0, None).unwrap(), habit.clone())
+        };
+        let stack = |&len: &usize| (0..len).map(|_| upstream()).collect();
+        let mut idle: Vec<Stack> = lens.iter().map(stack).collect();
+        let at = place.find(&mut idle).map(|(_, at)| at);
+        at.map(|at| (place.provider, at))
+    };
+    on_both(async |_| {
+        for (lens, from, expected) in [
+            (&[2, 1][..], place(0, 0), Some((0, 0))),
+            (&[2, 1], place(0, 1), Some((0, 1))),
+            (&[2, 1], place(0, 2), Some((1, 0))),
+            (&[2, 1], place(1, 1), Some((0, 0))),
+            // What was there is no more.
+            (&[2, 0], place(1, 7), Some((0, 0))),
+            (&[1], place(5, 0), Some((0, 0))),
+            (&[1], place(0, 1), Some((0, 0))),
+            (&[0, 0], place(1, 1), None),
+            (&[], place(0, 0), None),
+        ] {
+            assert_eq!(found(lens, from), expected, "{lens:?}");
+        }
+    });
+}
