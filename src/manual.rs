@@ -175,6 +175,7 @@ Open the log file anew, and nothing else.
 .TP
 .B SIGUSR2
 Start the program again, hand the listening sockets over, and drain once the successor accepts.
+A first signal to end cuts nothing then, a second one does.
 Refused by process 1, with which a container ends.
 .SH FILES
 .TP

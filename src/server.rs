@@ -279,12 +279,13 @@ impl Server {
     }
 
     /// Handles signals until one ends the process: SIGTERM, SIGINT and SIGQUIT drain, a second one ends at once,
-    /// SIGHUP reloads, SIGUSR1 opens the log file anew, SIGUSR2 starts a successor and drains once that accepts.
+    /// SIGHUP reloads, SIGUSR1 opens the log file anew, SIGUSR2 starts a successor and drains once that accepts, which is
+    /// no signal to end.
     #[must_use]
     pub fn run(mut self) -> ExitCode {
         notify::ready();
         while let Ok(event) = self.next_event() {
-            let leaving = match event {
+            let mut leaving = match event {
                 Event::Asked(Request::Reload) => {
                     self.reload();
                     continue;
@@ -317,7 +318,7 @@ impl Server {
                     continue;
                 }
             };
-            let code = self.drain(&leaving);
+            let code = self.drain(&mut leaving);
             self.log.flush();
             return code;
         }

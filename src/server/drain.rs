@@ -32,7 +32,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 impl Server {
     /// Ends what is under way, and says how the process ends.
-    pub(super) fn drain(&mut self, leaving: &Leaving) -> ExitCode {
+    pub(super) fn drain(&mut self, leaving: &mut Leaving) -> ExitCode {
+        let empty_queues = matches!(leaving, Leaving::ForGood);
         let (delay, limit) = (self.config.timeouts.drain_delay, self.config.timeouts.drain);
         self.log.info("draining", &[]);
         if let Leaving::ForGood = leaving {
@@ -42,25 +43,28 @@ impl Server {
                 successor.end();
             }
             self.tell_all(|| Message::Unhealthy);
-            if self.second_signal(delay, |_| false) {
+            if self.second_signal(leaving, delay, |_| false) {
                 return ExitCode::FAILURE;
             }
         }
         // The queues end with their last descriptor, unless a successor has them too.
         self.listeners = Arc::new([]);
-        let empty_queues = matches!(leaving, Leaving::ForGood);
         self.tell_all(|| Message::Drain { empty_queues });
         // One turn more than none: connections in the accept queue are requests to come.
-        if self.second_signal(DRAIN_POLL, |_| false) {
+        if self.second_signal(leaving, DRAIN_POLL, |_| false) {
             return ExitCode::FAILURE;
         }
         // Nor is a request that a client has connected for, or begun to send, lost where it comes soon.
         let begin = Instant::now();
         let quiet = |server: &Self| server.is_idle() && !server.awaits_requests();
-        if self.second_signal(limit.min(BEGINNERS), quiet) {
+        if self.second_signal(leaving, limit.min(BEGINNERS), quiet) {
             return ExitCode::FAILURE;
         }
-        if self.second_signal(limit.saturating_sub(begin.elapsed()), Self::is_idle) {
+        if self.second_signal(
+            leaving,
+            limit.saturating_sub(begin.elapsed()),
+            Self::is_idle,
+        ) {
             return ExitCode::FAILURE;
         }
         if !self.is_idle() {
@@ -69,7 +73,7 @@ impl Server {
         }
         self.tell_all(|| Message::Stop);
         // Idle connections get their orderly end; none of them is worth waiting for.
-        if self.second_signal(GOODBYE, Self::is_deserted) {
+        if self.second_signal(leaving, GOODBYE, Self::is_deserted) {
             return ExitCode::FAILURE;
         }
         self.log.info("stopped", &[]);
@@ -97,14 +101,25 @@ impl Server {
         self.counters.iter().any(begins)
     }
 
-    /// Waits until `done`, for `time` or until another ending signal; whether it was that.
-    fn second_signal(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+    /// Waits until `done`, for `time` or until another ending signal; whether it was that. The first one behind a
+    /// hand-over is none: a service manager sends it to every process of a service that stops, and nobody has asked
+    /// this one for an end before.
+    fn second_signal(
+        &mut self,
+        leaving: &mut Leaving,
+        time: Duration,
+        done: impl Fn(&Self) -> bool,
+    ) -> bool {
         let begin = Instant::now();
         while let Some(left) = time.checked_sub(begin.elapsed())
             && !done(self)
         {
             match self.arrived.recv_timeout(DRAIN_POLL.min(left)) {
                 Ok(Event::Asked(Request::End)) => {
+                    if let Leaving::Succeeded = std::mem::replace(leaving, Leaving::ForGood) {
+                        self.log.info("asked to end: draining already", &[]);
+                        continue;
+                    }
                     self.log.warn("second signal: ending at once", &[]);
                     return true;
                 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::tls::pki;
-use crate::support::{End, Gateway, PATIENCE, Rig, Setup, Sides, get, ok};
+use crate::support::{End, Gateway, PATIENCE, Rig, Setup, Sides, Wire, get, ok};
 
 #[test]
 fn sigquit_drains_as_sigterm_does() {
@@ -129,6 +129,84 @@ fn whoever_ends_a_process_that_hands_over_ends_its_successor_too() {
     // Its output ends when nobody has it any more: both are gone.
     assert_eq!(gateway.wait_exit(), Some(0));
     drop(writer);
+}
+
+/// A gateway that was succeeded while an answer was under way.
+fn succeeded() -> (Rig, Wire, Wire) {
+    let rig = Rig::plain();
+    let (client, peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    rig.gateway.signal(Signal::USR2);
+    rig.gateway.successor(0);
+    rig.gateway.wait_log(|line| line.contains("draining"));
+    (rig, client, peer)
+}
+
+/// A service manager that stops a service sends SIGTERM to all its processes, also to one that was succeeded just
+/// before and is no more than asked to end.
+#[test]
+fn the_first_signal_behind_a_hand_over_cuts_nothing() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let (mut rig, mut client, mut peer) = succeeded();
+        // Too late for another one.
+        rig.gateway.signal(Signal::USR2);
+        rig.gateway.signal(signal);
+        rig.gateway
+            .wait_log(|line| line.contains("draining already"));
+        peer.send(ok("in flight"));
+        assert_eq!(client.response().text(), "in flight", "{signal:?}");
+        assert_eq!(rig.gateway.wait_succeeded(), Some(0), "{signal:?}");
+        // The successor was not meant.
+        let mut other = rig.gateway.connect();
+        other.send("GET /health HTTP/1.1\r\nHost: g\r\n\r\n");
+        assert_eq!(other.response().status(), 200);
+        let log = rig.gateway.log();
+        assert_eq!(log.matches("handing over").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn the_second_signal_behind_a_hand_over_ends_at_once() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::QUIT, Signal::INT)] {
+        let (mut rig, mut client, mut peer) = succeeded();
+        rig.gateway.signal(first);
+        rig.gateway
+            .wait_log(|line| line.contains("draining already"));
+        rig.gateway.signal(second);
+        assert_eq!(
+            rig.gateway.wait_succeeded(),
+            Some(1),
+            "{first:?} {second:?}"
+        );
+        client.wait_for_close();
+        peer.wait_for_close();
+    }
+}
+
+/// Whom the service manager follows by then is the successor.
+#[test]
+fn a_service_manager_hears_nothing_from_one_that_was_succeeded() {
+    let place = Setup::bare();
+    let path = place.dir().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let mut rig = Rig::with(|setup| setup.env("NOTIFY_SOCKET", path.to_str().unwrap()));
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    rig.gateway.signal(Signal::USR2);
+    rig.gateway.successor(0);
+    rig.gateway.wait_log(|line| line.contains("draining"));
+    rig.gateway.signal(Signal::TERM);
+    peer.send(ok("in flight"));
+    assert_eq!(client.response().text(), "in flight");
+    assert_eq!(rig.gateway.wait_succeeded(), Some(0));
+    socket.set_nonblocking(true).unwrap();
+    let mut told = String::new();
+    let mut packet = [0; 500];
+    while let Ok(n) = socket.recv(&mut packet) {
+        told.push_str(std::str::from_utf8(&packet[..n]).unwrap());
+    }
+    assert!(
+        told.contains("MAINPID=") && !told.contains("STOPPING"),
+        "{told}"
+    );
 }
 
 /// What a reload waits for holds up nothing: neither its successors nor requests nor the end.
