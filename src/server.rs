@@ -140,7 +140,7 @@ impl Server {
         let slots = Slots::default();
         let read = Read::with(&load, None).and_then(|read| settings(read, None, &slots));
         let (settings, watch) = read.map_err(StartError::Configuration)?;
-        let watch = watch.unwrap_or_else(|_| Watch::new(None));
+        let watch = watch.unwrap_or_else(|_| Watch::new(None, None));
         let config = settings.config.clone();
         check_listeners(&config, &inherited)?;
         if config.server.dumpable {

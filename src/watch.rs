@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::keys::{self, ManagedKey};
 use crate::read;
-use settling::{LESS_RESTS, Moment, Settling, Stamp, Verdict};
+use settling::{LESS_RESTS, Moment, RESTLESS_MAX, Settling, Stamp, Verdict};
 
 /// The entries of a keys file; workers and watch share them.
 pub type Entries = Arc<[ManagedKey]>;
@@ -70,13 +70,15 @@ pub enum Seen {
 }
 
 impl Watch {
-    /// `entries` are those in force.
+    /// `entries` are those in force, of the file of this name.
     #[must_use]
-    pub fn new(entries: Option<Entries>) -> Self {
+    pub fn new(path: Option<&Path>, entries: Option<Entries>) -> Self {
+        // One that has taken its place since they were read counts as the same one, and has to settle.
+        let file = path.and_then(|path| Some(stamp(path).ok()?.file));
         Self {
             entries,
             before: None,
-            settling: Settling::default(),
+            settling: Settling::of(file),
             complaint: None,
             begin: Instant::now(),
         }
@@ -87,7 +89,7 @@ impl Watch {
     pub fn look(&mut self, path: &Path) -> Option<Seen> {
         let (looked, now) = (stamp(path), self.now());
         let stamp = match looked {
-            Ok(stamp) if !self.settling.is_due(stamp, now) => return None,
+            Ok(stamp) if !self.settling.is_due(stamp, now) => return self.restless(path, now),
             Ok(stamp) => stamp,
             Err(error) => {
                 self.settling.is_gone();
@@ -101,8 +103,12 @@ impl Watch {
                 return self.complain(error, Seen::Broken);
             }
         };
-        if let Some(why) = self.doubt(path, (stamp, now), &entries) {
-            return self.complain(why, Seen::Unfinished);
+        let before = self.entries.as_deref().unwrap_or_default();
+        match self.settling.judge(stamp, now, (before, &entries)) {
+            Verdict::Whole => {}
+            Verdict::Blank => return self.complain(blank(path), Seen::Unfinished),
+            Verdict::Less => return self.complain(less(path), Seen::Unfinished),
+            Verdict::JustCame => return None,
         }
         self.settling.is_done(stamp, now);
         self.complaint = None;
@@ -113,11 +119,14 @@ impl Watch {
         Some(Seen::Keys(entries))
     }
 
-    /// Why entries that were just read without a look may not be the whole of the file, if so. Those in force stay
-    /// then, and further looks tell what becomes of it.
+    /// Why entries that somebody had read now cannot be the file's, if so. Those in force stay then, and further looks
+    /// tell what becomes of it. Whoever has it read knows that it is written, but for an empty one.
     pub fn doubts(&mut self, path: &Path, entries: &Entries) -> Option<String> {
-        let (stamp, now) = (stamp(path).ok()?, self.now());
-        let why = self.doubt(path, (stamp, now), entries)?;
+        let before = self.entries.as_deref().unwrap_or_default();
+        if !entries.is_empty() || !stamp(path).ok()?.is_blank(before) {
+            return None;
+        }
+        let why = blank(path);
         self.complaint = Some(why.clone());
         Some(why)
     }
@@ -134,25 +143,11 @@ impl Watch {
         self.settling.is_refused();
     }
 
-    fn doubt(
-        &mut self,
-        path: &Path,
-        (stamp, now): (Stamp, Moment),
-        entries: &[ManagedKey],
-    ) -> Option<String> {
-        let before = self.entries.as_deref().unwrap_or_default();
-        let path = path.display();
-        match self.settling.judge(stamp, now, (before, entries)) {
-            Verdict::Whole => None,
-            Verdict::Blank => Some(format!(
-                "{path}: it is empty where there were keys; expected [[key]] tables, with disabled = true for \
-                 those that are worth nothing"
-            )),
-            Verdict::Less => Some(format!(
-                "{path}: it lacks keys, or limits of keys, that were there; it is taken as it is once it has \
-                 not changed for {} s",
-                LESS_RESTS.as_secs()
-            )),
+    /// Says that it is not read since it changes all the time, if it has for long.
+    fn restless(&mut self, path: &Path, now: Moment) -> Option<Seen> {
+        match self.settling.is_restless(now) {
+            true => self.complain(restless(path), Seen::Unfinished),
+            false => None,
         }
     }
 
@@ -173,10 +168,44 @@ impl Watch {
     }
 }
 
+fn blank(path: &Path) -> String {
+    format!(
+        "{}: it is empty where there were keys; expected [[key]] tables, with disabled = true for those that are \
+         worth nothing",
+        path.display()
+    )
+}
+
+fn less(path: &Path) -> String {
+    format!(
+        "{}: it lacks keys, or limits of keys, that were there; it is taken as it is {}, or at once on SIGHUP or when \
+         it is renamed to its name",
+        path.display(),
+        at_last(LESS_RESTS)
+    )
+}
+
+fn restless(path: &Path) -> String {
+    format!(
+        "{}: it changes all the time; it is read {}, or at once on SIGHUP or when it is renamed to its name",
+        path.display(),
+        at_last(LOOK_EVERY)
+    )
+}
+
+/// When a file that is written in place is taken.
+fn at_last(rest: Duration) -> String {
+    format!(
+        "once it has not changed for {} s, {} s after its first change at the latest",
+        rest.as_secs_f32(),
+        RESTLESS_MAX.as_secs()
+    )
+}
+
 fn stamp(path: &Path) -> io::Result<Stamp> {
     let found = fs::metadata(path)?;
     Ok(Stamp {
-        file: (found.dev(), found.ino()),
+        file: (found.dev(), found.ino(), found.created().ok()),
         len: found.len(),
         modified: (found.mtime(), found.mtime_nsec()),
         changed: (found.ctime(), found.ctime_nsec()),

@@ -152,7 +152,8 @@ pub(super) fn settings(
         tls,
         slots,
     };
-    let watch = unfinished.map_or_else(|| Ok(Watch::new(entries)), Err);
+    let file = settings.config.auth.keys_file.as_deref();
+    let watch = unfinished.map_or_else(|| Ok(Watch::new(file, entries)), Err);
     Ok((settings, watch))
 }
 
@@ -165,8 +166,8 @@ pub(super) struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// Puts the entries in force in the place of those that were read, if the same file seems to be written just now;
-    /// why it does.
+    /// Puts the entries in force in the place of those that were read, if the same file cannot be meant as it is;
+    /// why not.
     fn stay(&mut self, config: &Config, entries: &mut Option<Entries>) -> Option<String> {
         let file = self
             .file

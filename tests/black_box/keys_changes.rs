@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
 
@@ -202,4 +203,48 @@ fn an_entry_that_is_taken_out_by_hand_is_worth_nothing_once_the_file_rests() {
     fs::write(&file, &whole[..whole.rfind("[[key]]").unwrap()]).unwrap();
     until(&mut client, &second, 401);
     assert_eq!(status(&mut client, &first), 400);
+}
+
+/// Puts `content` at the file's name by a rename, and so that its times do not tell: as within one tick of the file
+/// system's clock.
+fn rename_to(file: &Path, content: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, content).unwrap();
+    let opened = fs::File::options().write(true).open(&new).unwrap();
+    opened.set_modified(SystemTime::now() + PATIENCE).unwrap();
+    fs::rename(&new, file).unwrap();
+}
+
+#[test]
+fn a_file_that_is_renamed_to_its_name_again_and_again_is_taken() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let second = key(gateway.setup(), &["new", "second"]);
+    let mut client = gateway.connect();
+    until(&mut client, &second, 400);
+    let file = gateway.setup().dir().join("keys.toml");
+    let whole = fs::read_to_string(&file).unwrap();
+    let less = &whole[..whole.rfind("[[key]]").unwrap()];
+    let begin = Instant::now();
+    while status(&mut client, &second) != 401 {
+        assert!(begin.elapsed() < PATIENCE, "{}", gateway.log());
+        rename_to(&file, less);
+    }
+    assert_eq!(status(&mut client, &first), 400);
+}
+
+#[test]
+fn a_signal_has_an_entry_that_is_taken_out_by_hand_believed_at_once() {
+    let (gateway, first) = with_a_key(|setup| setup);
+    let second = key(gateway.setup(), &["new", "second"]);
+    let mut client = gateway.connect();
+    until(&mut client, &second, 400);
+    let file = gateway.setup().dir().join("keys.toml");
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &whole[..whole.rfind("[[key]]").unwrap()]).unwrap();
+    gateway.signal(Signal::HUP);
+    gateway.wait_log(|line| line.contains("configuration reloaded"));
+    assert_eq!(
+        (status(&mut client, &first), status(&mut client, &second)),
+        (400, 401)
+    );
 }
