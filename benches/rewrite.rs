@@ -38,6 +38,7 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
         read: &|_| Err(io::ErrorKind::NotFound.into()),
+        read_pem: &|_| Err(io::ErrorKind::NotFound.into()),
         file: None,
         terminal: false,
     };

@@ -102,6 +102,7 @@ fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
             env: env.clone(),
             // Nothing of the user's own configuration counts here.
             read: &|_| Err(io::ErrorKind::NotFound.into()),
+            read_pem: &|_| Err(io::ErrorKind::NotFound.into()),
             file: None,
             terminal: true,
         };

@@ -147,6 +147,7 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
             .collect(),
         read: &read::settings,
+        read_pem: &read::pem,
         file: file.map(Into::into),
         terminal: io::stderr().is_terminal(),
     };

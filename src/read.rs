@@ -1,16 +1,18 @@
 //! Reads the files that an operator names: none longer than a limit, and without waiting for ever where one is no
-//! file but a pipe that nobody writes into.
+//! file but a pipe that nobody writes into, or one into which somebody writes all the time.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
-/// Most bytes of a configuration file, of `.env` and of a file with a secret.
+/// Most bytes of a configuration file, of `.env`, and of a file with a secret or with certificates.
 pub const SETTINGS_BYTES_MAX: u64 = 4 << 20;
 
 /// Most bytes of a keys file, which are some hundreds of thousands of keys.
@@ -33,16 +35,21 @@ pub fn settings(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Reads a file with certificates or a key.
+///
+/// # Errors
+/// When it is no file, which another reload could not read again, or longer than [`SETTINGS_BYTES_MAX`].
+pub fn pem(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, found) = regular(path)?;
+    Limit(SETTINGS_BYTES_MAX).read(&file, &found)
+}
+
 /// Reads a file that can be looked at again, and how it was found.
 ///
 /// # Errors
 /// When it is none, or longer than [`KEYS_BYTES_MAX`].
 pub fn keys(path: &Path) -> io::Result<(String, Metadata)> {
-    let file = open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("expected a regular file"));
-    }
+    let (file, found) = regular(path)?;
     let content = Limit(KEYS_BYTES_MAX).read(&file, &found)?;
     let content =
         String::from_utf8(content).map_err(|_| io::Error::other("expected UTF-8 text"))?;
@@ -56,6 +63,31 @@ pub fn keys(path: &Path) -> io::Result<(String, Metadata)> {
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// A file that can be read again.
+fn regular(path: &Path) -> io::Result<(File, Metadata)> {
+    // A socket and a device that is not there cannot even be opened.
+    let no_device = |error: &io::Error| error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+    let file = open(path).map_err(|error| match std::fs::metadata(path) {
+        Ok(found) if no_device(&error) => irregular(found.file_type()),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    match found.is_file() {
+        true => Ok((file, found)),
+        false => Err(irregular(found.file_type())),
+    }
+}
+
+fn irregular(found: FileType) -> io::Error {
+    let kind = match () {
+        () if found.is_fifo() => "a pipe",
+        () if found.is_socket() => "a socket",
+        () if found.is_dir() => "a folder",
+        () => "a device",
+    };
+    io::Error::other(format!("it is {kind}; expected a regular file"))
 }
 
 /// Most bytes.
@@ -100,15 +132,16 @@ impl Limit {
 /// Waits until something can be read, be it the end.
 fn wait(file: &File, end: Instant) -> io::Result<()> {
     let left = end.saturating_duration_since(Instant::now());
-    let left = Timespec::try_from(left).map_err(io::Error::other)?;
+    let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
     let mut fds = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN)];
-    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)))? {
-        0 => Err(io::Error::other(format!(
-            "it is no regular file, and did not come to its end within {} s",
-            PIPE_TIME.as_secs()
-        ))),
-        _ => Ok(()),
+    // There may be something to read all the time.
+    if !left.is_zero() && rustix::io::retry_on_intr(|| poll(&mut fds, Some(&timeout)))? > 0 {
+        return Ok(());
     }
+    Err(io::Error::other(format!(
+        "it is no regular file, and did not come to its end within {} s",
+        PIPE_TIME.as_secs()
+    )))
 }
 
 #[cfg(test)]
@@ -140,13 +173,22 @@ mod tests {
     fn what_has_no_end_is_refused() {
         let error = settings(Path::new("/dev/zero")).unwrap_err().to_string();
         assert_eq!(error, "expected at most 4 MiB");
-        for no_file in ["/dev/zero", "/dev/null", "/"] {
-            let error = keys(Path::new(no_file)).unwrap_err().to_string();
-            assert_eq!(error, "expected a regular file", "{no_file}");
+        for (no_file, kind) in [
+            ("/dev/zero", "a device"),
+            ("/dev/null", "a device"),
+            ("/", "a folder"),
+        ] {
+            let path = Path::new(no_file);
+            let wanted = format!("it is {kind}; expected a regular file");
+            assert_eq!(keys(path).unwrap_err().to_string(), wanted, "{no_file}");
+            assert_eq!(pem(path).unwrap_err().to_string(), wanted, "{no_file}");
         }
         let folder = settings(Path::new("/")).unwrap_err();
         assert_eq!(folder.kind(), io::ErrorKind::IsADirectory);
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let error = pem(&named(&reader)).unwrap_err().to_string();
+        assert_eq!(error, "it is a pipe; expected a regular file");
+        writer.write_all(b"without end").unwrap();
         let past = Instant::now();
         let reader = File::from(std::os::fd::OwnedFd::from(reader));
         assert!(reader.as_raw_fd() > 0 && wait(&reader, past).is_err());

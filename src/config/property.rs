@@ -27,6 +27,7 @@ pub fn load_from(env: Env<'_>, dotenv: &str, toml: &str) -> Result<Config, Confi
     load(&Sources {
         env: env.iter().map(owned).collect::<BTreeMap<_, _>>(),
         read: &read,
+        read_pem: &read,
         file: None,
         terminal: false,
     })

@@ -250,7 +250,7 @@ impl Instance<'_> {
         base: &BaseUrl,
     ) -> Result<Option<Arc<ClientIdentity>>, ConfigError> {
         let (cert, key) = (table.client_cert.as_deref(), table.client_key.as_deref());
-        let own = egress::identity(self.sources.read, cert, key)
+        let own = egress::identity(self.sources.read_pem, cert, key)
             .map_err(|(key, message)| self.error(key, message))?;
         match own {
             Some(_) if !base.tls => {
@@ -273,7 +273,7 @@ impl Instance<'_> {
             return Err(self.error("ca_file", message));
         }
         let setting = format!("providers.{}.ca_file", self.name);
-        let trust = Trust::from_file(self.sources.read, &setting, path);
+        let trust = Trust::from_file(self.sources.read_pem, &setting, path);
         trust.map_err(|message| self.error("ca_file", message))
     }
 

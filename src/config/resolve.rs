@@ -374,9 +374,9 @@ impl Resolver<'_> {
         let at = |key: &str| format!("upstream.{key}");
         let proxy = ProxyChoice::parse(table.proxy.as_deref().unwrap_or_default());
         let files = (table.client_cert.as_deref(), table.client_key.as_deref());
-        let identity = egress::identity(sources.read, files.0, files.1);
+        let identity = egress::identity(sources.read_pem, files.0, files.1);
         let trust = match table.ca_file.as_deref() {
-            Some(path) => Trust::from_file(sources.read, &at("ca_file"), path),
+            Some(path) => Trust::from_file(sources.read_pem, &at("ca_file"), path),
             None => {
                 let variable = |name| self.env.get(name);
                 let (file, folders) = (variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR"));

@@ -18,8 +18,10 @@ use super::{ConfigError, Secret, dotenv};
 pub struct Sources<'a> {
     /// The process's environment.
     pub env: BTreeMap<String, OsString>,
-    /// Reads a file.
+    /// Reads a file, or a pipe to its end.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Reads a file with a certificate or its key; that of a pipe would be lost to the next reload.
+    pub read_pem: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// `--config`
     pub file: Option<PathBuf>,
     /// Log lines go to a person.
@@ -361,6 +363,7 @@ mod tests {
         let sources = Sources {
             env: env.into_iter().map(owned).collect(),
             read: &|_| Ok(b"A=other\nC=c".into()),
+            read_pem: &|_| Err(NotFound.into()),
             file: None,
             terminal: false,
         };

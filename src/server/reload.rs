@@ -32,7 +32,7 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// Reads all of it. May wait: for a file system on a network, or a certificate that is a FIFO.
+    /// Reads all of it. May wait: for a file system on a network, or a configuration that is a FIFO.
     /// Certificates and roots that are as they were `before` keep their sessions.
     pub(super) fn with(load: &Load, before: Option<&TlsConfigs>) -> Result<Self, String> {
         let (config, entries) = load()?;

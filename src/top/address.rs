@@ -236,6 +236,7 @@ mod tests {
                 true => Ok(toml.as_bytes().to_vec()),
                 false => Err(std::io::ErrorKind::NotFound.into()),
             },
+            read_pem: &|_| Err(std::io::ErrorKind::NotFound.into()),
             file: Some("x.toml".into()),
             terminal: false,
         };

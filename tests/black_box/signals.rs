@@ -1,7 +1,6 @@
 //! What each signal asks for, when the process starts, when it runs and when it ends.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,8 +9,7 @@ use std::time::Instant;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, kill_process};
 
-use crate::support::tls::pki;
-use crate::support::{End, Gateway, PATIENCE, Rig, Setup, Sides, Wire, get, ok};
+use crate::support::{End, Gateway, PATIENCE, Rig, Setup, Upstream, Wire, get, ok};
 
 #[test]
 fn sigquit_drains_as_sigterm_does() {
@@ -106,21 +104,19 @@ fn a_start_that_waits_is_ended_by_a_signal() {
     }
 }
 
-/// Trust roots in a FIFO that nobody writes.
-fn wait_for_roots(gateway: &Gateway) -> PathBuf {
-    let path = gateway.setup().dir().join("ca.pem");
+/// A configuration in a FIFO that nobody writes.
+fn wait_for_configuration(gateway: &Gateway) -> PathBuf {
+    let path = gateway.setup().dir().join("sluicegate.toml");
     fs::remove_file(&path).unwrap();
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     path
 }
 
-/// The successor waits for its trust roots when the process is told to end.
+/// The successor waits for its configuration when the process is told to end.
 #[test]
 fn whoever_ends_a_process_that_hands_over_ends_its_successor_too() {
-    // Roots are read where a provider speaks TLS.
-    let setup = Setup::new().base("https://localhost:9");
-    let mut gateway = setup.toml("").start();
-    let path = wait_for_roots(&gateway);
+    let mut gateway = Setup::new().toml("").start();
+    let path = wait_for_configuration(&gateway);
     gateway.signal(Signal::USR2);
     let line = gateway.wait_log(|line| line.contains("handing over"));
     gateway.succeeded_by(&line);
@@ -212,31 +208,31 @@ fn a_service_manager_hears_nothing_from_one_that_was_succeeded() {
 /// What a reload waits for holds up nothing: neither its successors nor requests nor the end.
 #[test]
 fn signals_are_heeded_while_a_reload_waits() {
-    let mut rig = Rig::of(Sides {
-        client: false,
-        upstream: true,
-    });
-    let path = wait_for_roots(&rig.gateway);
-    rig.gateway.signal(Signal::HUP);
+    let upstream = Upstream::listen();
+    let setup = Setup::new().base(&upstream.url()).toml("");
+    let mut gateway = setup.start();
+    let path = wait_for_configuration(&gateway);
+    gateway.signal(Signal::HUP);
     // It has opened the FIFO once this opens.
-    let mut writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+    let writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut client = gateway.connect();
+    client.send(get("/p/anthropic/models"));
+    let mut peer = upstream.accept();
+    peer.request();
     peer.send(ok("meanwhile"));
     assert_eq!(client.response().text(), "meanwhile");
     // Another one is not forgotten: it comes behind the first.
-    rig.gateway.signal(Signal::HUP);
-    writer.write_all(pki().ca.as_bytes()).unwrap();
+    gateway.signal(Signal::HUP);
     drop(writer);
-    rig.gateway
-        .wait_log(|line| line.contains("configuration reloaded"));
+    gateway.wait_log(|line| line.contains("configuration reloaded"));
     let writer = fs::OpenOptions::new().write(true).open(&path).unwrap();
     client.send(get("/p/anthropic/models"));
     peer.request();
-    rig.gateway.signal(Signal::TERM);
-    rig.gateway.wait_log(|line| line.contains("draining"));
+    gateway.signal(Signal::TERM);
+    gateway.wait_log(|line| line.contains("draining"));
     peer.send(ok("at the end"));
     assert_eq!(client.response().text(), "at the end");
-    assert_eq!(rig.gateway.wait_exit(), Some(0));
+    assert_eq!(gateway.wait_exit(), Some(0));
     drop(writer);
 }
 

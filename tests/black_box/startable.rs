@@ -1,11 +1,13 @@
 //! What could not start is refused by `check` too, and what is refused is said in plain words: source, line, key.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::settings::bare;
+use crate::support::tls::pki;
 use crate::support::{Setup, get, ok};
 
 /// `check` and a start both exit with 2 and say this.
@@ -185,7 +187,10 @@ fn what_is_no_file_holds_up_no_start() {
     let setup = || with_fifo().env("SLUICEGATE_KEYS_FILE", "pipe");
     assert_refused(
         setup,
-        &["pipe: SLUICEGATE_KEYS_FILE", "expected a regular file"],
+        &[
+            "pipe: SLUICEGATE_KEYS_FILE",
+            "it is a pipe; expected a regular file",
+        ],
     );
     for device in ["/dev/zero", "/dev/null", "/"] {
         let setup = || bare().env("SLUICEGATE_KEYS_FILE", device);
@@ -233,6 +238,46 @@ fn what_is_no_file_holds_up_no_start() {
     let folder = bare();
     fs::create_dir(folder.dir().join(".env")).unwrap();
     assert_checked(folder);
+}
+
+#[test]
+fn certificates_that_are_no_files_hold_up_no_start() {
+    let https = "[providers.openai]\napi_key = \"gk-marker\"\n";
+    let server = |more: &str| format!("[server.tls]\n{more}");
+    let client_ca = "cert = \"cert.pem\"\nkey = \"key.pem\"\nclient_ca = \"FILE\"\n";
+    let identity = |more: &str| format!("{https}client_cert = \"cert.pem\"\n{more}");
+    let tables = [
+        server("cert = \"FILE\"\nkey = \"key.pem\"\n"),
+        server("cert = \"cert.pem\"\nkey = \"FILE\"\n"),
+        server(client_ca),
+        "[upstream]\nca_file = \"FILE\"\n".to_owned(),
+        format!("{https}ca_file = \"FILE\"\n"),
+        identity("client_key = \"FILE\"\n"),
+        https.to_owned(),
+    ];
+    for (file, kind) in [
+        ("pipe", "a pipe"),
+        ("/dev/zero", "a device"),
+        ("sock", "a socket"),
+    ] {
+        for table in &tables {
+            let setup = || {
+                let setup = { bare().without("SSL_CERT_FILE") }
+                    .file("cert.pem", &pki().server.cert)
+                    .file("key.pem", &pki().server.key)
+                    .secret("gk-marker")
+                    .toml(&table.replace("FILE", file));
+                fifo(&setup.dir().join("pipe"));
+                UnixListener::bind(setup.dir().join("sock")).unwrap();
+                match table.contains("FILE") {
+                    true => setup,
+                    false => setup.env("SSL_CERT_FILE", file),
+                }
+            };
+            let said = format!("it is {kind}; expected a regular file");
+            assert_refused(setup, &[file, &said]);
+        }
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, load_native_certs};
 
 use crate::config::{CaFile, CertVariables};
+use crate::read;
 
 use super::{Digest, at, digest};
 
@@ -65,12 +67,8 @@ pub(super) fn of_environment(variables: &CertVariables) -> Result<Roots, String>
     let mut certificates = Vec::new();
     let mut why = None;
     if let Some(file) = &variables.file {
-        let found = load_certs_from_paths(Some(file), None);
-        if found.certs.is_empty() {
-            let error = first_error(&found);
-            return Err(at("SSL_CERT_FILE", file, none_found(error.as_deref())));
-        }
-        certificates.extend(found.certs);
+        certificates =
+            named(file).map_err(|why| at("SSL_CERT_FILE", file, none_found(why.as_deref())))?;
     }
     for folder in &variables.folders {
         let found = load_certs_from_paths(None, Some(folder));
@@ -115,6 +113,22 @@ pub(super) fn of_clients(
         added.map_err(|error| at(setting, path, error))?;
     }
     Ok(store)
+}
+
+/// Those of a file, one at least; else what is wrong with the first, if there is any.
+fn named(file: &Path) -> Result<Vec<CertificateDer<'static>>, Option<String>> {
+    let content = read::pem(file).map_err(|error| Some(error.to_string()))?;
+    let (mut certificates, mut first) = (Vec::new(), None);
+    for read in CertificateDer::pem_slice_iter(&content) {
+        match read {
+            Ok(certificate) => certificates.push(certificate),
+            Err(error) => first = first.or(Some(error.to_string())),
+        }
+    }
+    match certificates.is_empty() {
+        true => Err(first),
+        false => Ok(certificates),
+    }
 }
 
 fn none_found(why: Option<&str>) -> String {
