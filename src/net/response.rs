@@ -2,7 +2,7 @@
 
 use crate::cors;
 use crate::error::Fault;
-use crate::http::framing::{self, BodyLength, Cursor};
+use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
 use crate::http::head::{
     self, Field, FieldSet, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
 };
@@ -174,7 +174,7 @@ impl Exchange {
         &mut self,
         connection: &mut Connection,
         sent: bool,
-        taken: &Taken,
+        taken: &Stripped,
         of: usize,
     ) -> Flow {
         connection.access.sent(taken.kept);
@@ -519,31 +519,11 @@ impl Exchange {
 }
 
 /// How much of a piece belongs to the response, and how much of that goes to the client.
-struct Taken {
-    taken: usize,
-    kept: usize,
-    done: bool,
-}
-
-fn take(
-    cursor: &mut Cursor,
-    strip: bool,
-    piece: &mut [u8],
-) -> Result<Taken, framing::FramingError> {
-    if strip {
-        let stripped = cursor.strip(piece)?;
-        return Ok(Taken {
-            taken: stripped.taken,
-            kept: stripped.kept,
-            done: stripped.done,
-        });
+fn take(cursor: &mut Cursor, strip: bool, piece: &mut [u8]) -> Result<Stripped, FramingError> {
+    match strip {
+        true => cursor.strip(piece),
+        false => cursor.relay(piece),
     }
-    let advance = cursor.advance(piece, Side::Response)?;
-    Ok(Taken {
-        taken: advance.taken,
-        kept: advance.taken,
-        done: advance.done,
-    })
 }
 
 /// Interim responses and 101 have no content, so nothing may say that they have.

@@ -162,6 +162,58 @@ fn padded_chunk_sizes_of_responses_are_passed_on_as_they_are() {
     }
 }
 
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn blanks_before_colons_are_taken_out_of_trailers() {
+    let mut rig = Rig::plain();
+    let chunks = "2\r\nok\r\n0\r\nX-T : v\r\nA: b : c\r\nB\t \t:\t d \r\nC :\r\n\r\n";
+    let closed_up = "2\r\nok\r\n0\r\nX-T: v\r\nA: b : c\r\nB:\t d \r\nC:\r\n\r\n";
+    let text = format!("{CHUNKED}{chunks}");
+    let (mut client, mut peer) = (rig.client(), None);
+    for cut in CHUNKED.len()..text.len() {
+        client.send(get("/p/anthropic/x"));
+        let peer = peer.get_or_insert_with(|| rig.upstream.accept());
+        peer.request();
+        peer.send(&text[..cut]);
+        rig.settle();
+        peer.send(&text[cut..]);
+        assert_eq!(client.head().status(), 200, "cut {cut}");
+        client.expect(closed_up);
+    }
+    // The coding is taken off, and the trailers with it.
+    client.send(get_1_0(""));
+    let mut peer = peer.unwrap();
+    peer.request();
+    peer.send(text);
+    assert_eq!(client.head().status(), 200);
+    client.expect("ok");
+}
+
+#[test]
+fn a_blank_before_the_colon_of_a_trailer_hides_no_forbidden_one() {
+    let rig = Rig::plain();
+    for trailer in [
+        "Set-Cookie : a=b",
+        "Content-Length\t: 2",
+        "X Y: 1",
+        "X \r\n",
+    ] {
+        let (mut client, mut peer) = asked(&rig, &get("/p/anthropic/x"));
+        peer.send(CHUNKED);
+        assert_eq!(client.head().status(), 200);
+        peer.send(format!("2\r\nok\r\n0\r\n{trailer}\r\n\r\n"));
+        let seen = client.take_until(b"\r\n0\r\n\r\n");
+        assert!(seen.is_err(), "{trailer:?}");
+    }
+    let mut client = rig.client();
+    client.send(
+        request("PUT", "/p/anthropic/x", &["Transfer-Encoding: chunked"], "")
+            + "0\r\nA : b\r\n\r\n",
+    );
+    assert_eq!(client.response().status(), 400);
+}
+
 #[test]
 fn padded_chunk_sizes_of_requests_are_refused() {
     let rig = Rig::plain();

@@ -32,12 +32,12 @@ pub struct Advance {
     pub done: bool,
 }
 
-/// What [`Cursor::strip`] left of one piece of input.
+/// What [`Cursor::strip`] or [`Cursor::relay`] left of one piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stripped {
     /// Bytes of the input that belonged to the message.
     pub taken: usize,
-    /// Bytes of content, now at the front of the buffer.
+    /// Bytes to be passed on, now at the front of the buffer.
     pub kept: usize,
     /// The message ended with the last byte taken.
     pub done: bool,
@@ -64,9 +64,19 @@ impl Cursor {
     /// Malformed chunked framing. Nothing of this input may be relayed then: a forbidden trailer
     /// is found before the end of its line, so its message never gets a clean end.
     pub fn advance(&mut self, input: &[u8], side: Side) -> Result<Advance, FramingError> {
+        self.follow(input, side, &mut false)
+    }
+
+    /// As [`Cursor::advance`]; sets `blanks` if there is one between a trailer's name and its colon.
+    fn follow(
+        &mut self,
+        input: &[u8],
+        side: Side,
+        blanks: &mut bool,
+    ) -> Result<Advance, FramingError> {
         let mut taken = 0;
         loop {
-            taken += self.read_syntax(input.get(taken..).unwrap_or_default(), side)?;
+            taken += self.read_syntax(input.get(taken..).unwrap_or_default(), side, blanks)?;
             match self.skip_content(input.len() - taken) {
                 0 => {
                     return Ok(Advance {
@@ -79,6 +89,44 @@ impl Cursor {
         }
     }
 
+    /// Like [`Cursor::advance`] of a response, and takes the blanks between the names and the colons of its trailers
+    /// out, as a proxy has to (RFC 9112, section 5.1). Where there is none, as nearly always, nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::advance`].
+    pub fn relay(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
+        let (before, mut blanks) = (*self, false);
+        let Advance { taken, done } = self.follow(buf, Side::Response, &mut blanks)?;
+        let kept = match blanks {
+            true => before.close_up(buf.get_mut(..taken).unwrap_or_default()),
+            false => taken,
+        };
+        Ok(Stripped { taken, kept, done })
+    }
+
+    /// Reads `buf` once more, which was found to be sound, and moves all but those blanks to its front; returns how
+    /// much that is.
+    fn close_up(mut self, buf: &mut [u8]) -> usize {
+        let (mut read, mut kept) = (0, 0);
+        while let Some(byte) = buf.get(read..=read) {
+            let (mut len, mut blank) = (self.skip_content(buf.len() - read), false);
+            if len == 0 {
+                len = 1;
+                if self.read_syntax(byte, Side::Response, &mut blank).is_err() {
+                    break;
+                }
+            }
+            if !blank {
+                steps::count(len);
+                buf.copy_within(read..read + len, kept);
+                kept += len;
+            }
+            read += len;
+        }
+        kept
+    }
+
     /// Like [`Cursor::advance`] of a response, and moves the content to the front of `buf`: chunk lines and
     /// trailers are dropped. Under any other framing nothing moves.
     ///
@@ -88,7 +136,8 @@ impl Cursor {
     pub fn strip(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
         let (mut taken, mut kept) = (0, 0);
         loop {
-            taken += self.read_syntax(buf.get(taken..).unwrap_or_default(), Side::Response)?;
+            let rest = buf.get(taken..).unwrap_or_default();
+            taken += self.read_syntax(rest, Side::Response, &mut false)?;
             let skipped = self.skip_content(buf.len() - taken);
             if skipped == 0 {
                 return Ok(Stripped {
@@ -138,8 +187,13 @@ impl Cursor {
     }
 
     /// Reads bytes of the chunked framing up to the next content, the end of the message or of the
-    /// input; returns their number.
-    fn read_syntax(&mut self, input: &[u8], side: Side) -> Result<usize, FramingError> {
+    /// input; returns their number. For `blanks` see [`Cursor::follow`].
+    fn read_syntax(
+        &mut self,
+        input: &[u8],
+        side: Side,
+        blanks: &mut bool,
+    ) -> Result<usize, FramingError> {
         let mut rest = input;
         loop {
             steps::count(1);
@@ -158,6 +212,13 @@ impl Cursor {
                 // What servers have written for a long time and every client takes.
                 (State::SizeBlank { size, .. }, [b'\r', after @ ..]) if side == Side::Response => {
                     (State::SizeLf { size }, after)
+                }
+                (
+                    State::TrailerName { section, name } | State::TrailerBlank { section, name },
+                    [b' ' | b'\t', after @ ..],
+                ) if side == Side::Response => {
+                    *blanks = true;
+                    (State::trailer_blank(section, name), after)
                 }
                 (state @ State::Size { line: 0, .. }, [byte, after @ ..]) => {
                     plain_chunk_line(rest).unwrap_or_else(|| (state.after(*byte), after))
@@ -240,6 +301,8 @@ enum State {
     TrailerStart { section: Section },
     /// Within a trailer's name.
     TrailerName { section: Section, name: NamePrefix },
+    /// Blanks between a trailer's name and its colon, in a response.
+    TrailerBlank { section: Section, name: NamePrefix },
     /// Within a trailer's value.
     TrailerValue { section: Section },
     /// The LF that ends a trailer line.
@@ -296,6 +359,10 @@ impl State {
             Self::DataCr | Self::DataLf => Err(FramingError::ChunkDataEnd),
             Self::TrailerStart { section } => Self::trailer_start(section, byte),
             Self::TrailerName { section, name } => Self::trailer_name(section, name, byte),
+            Self::TrailerBlank { section, name } => match byte {
+                b':' | b'\n' => Self::trailer_name(section, name, byte),
+                _ => Err(FramingError::TrailerInvalid),
+            },
             Self::TrailerValue { section } => match byte {
                 b'\r' => Ok(Self::TrailerLf {
                     section: section.longer()?,
@@ -350,6 +417,14 @@ impl State {
             }),
             _ => Err(FramingError::TrailerInvalid),
         }
+    }
+
+    fn trailer_blank(section: Section, name: NamePrefix) -> Self {
+        let longer = section.longer();
+        longer.map_or_else(Self::Refused, |section| Self::TrailerBlank {
+            section,
+            name,
+        })
     }
 
     fn trailer_name(section: Section, name: NamePrefix, byte: u8) -> Result<Self, FramingError> {

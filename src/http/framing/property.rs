@@ -2,8 +2,8 @@
 //! targets share. The model reads a whole chunked message with the plainest means there are.
 
 use super::{
-    BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, LENGTH_MAX, TRAILER_BYTES_MAX,
-    TRAILER_FIELDS_MAX, listed_length, persists, request_body, response_body,
+    BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, LENGTH_MAX, Stripped,
+    TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, listed_length, persists, request_body, response_body,
 };
 use crate::http::head::{Field, Fields, Name, Side, Version, parse_request, parse_response};
 
@@ -21,7 +21,12 @@ pub struct Outcome {
 /// What the model says of an input.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    Accept { taken: usize, content: Vec<u8> },
+    Accept {
+        taken: usize,
+        content: Vec<u8>,
+        /// As it is to go out.
+        relayed: Vec<u8>,
+    },
     Refuse,
     Incomplete,
 }
@@ -46,8 +51,15 @@ pub fn chunked_holds(input: &[u8], step: usize) {
         strip(BodyLength::Chunked, input, step),
         (stripped, content.clone())
     );
-    agrees_with_model(input, Side::Request, &request, &content);
-    agrees_with_model(input, Side::Response, &whole, &content);
+    let (relayed, sent) = relay(BodyLength::Chunked, input, input.len());
+    assert_eq!(relayed, whole, "relayed {}", input.escape_ascii());
+    assert_eq!(
+        relay(BodyLength::Chunked, input, step),
+        (relayed, sent.clone())
+    );
+    let taken = input.get(..request.taken).unwrap_or_default();
+    agrees_with_model(input, Side::Request, &request, [&content, taken]);
+    agrees_with_model(input, Side::Response, &whole, [&content, &sent]);
 }
 
 /// Asserts that an input cut in two at `at` reads as it does whole.
@@ -88,7 +100,9 @@ pub fn plain_holds(length: u64, input: &[u8], step: usize) {
             assert_eq!(advance(body, input, step, side), outcome);
         }
         let content = input.get(..taken).unwrap_or_default();
-        assert_eq!(strip(body, input, step), (outcome, content.to_vec()));
+        for read in [strip, relay] {
+            assert_eq!(read(body, input, step), (outcome.clone(), content.to_vec()));
+        }
     }
 }
 
@@ -232,6 +246,21 @@ fn feed(cursor: &mut Cursor, piece: &[u8], side: Side, outcome: &mut Outcome) {
 /// Reads the input in pieces with [`Cursor::strip`]; returns the content as well.
 #[must_use]
 pub fn strip(length: BodyLength, input: &[u8], step: usize) -> (Outcome, Vec<u8>) {
+    moved(length, input, step, Cursor::strip)
+}
+
+/// Reads the input in pieces with [`Cursor::relay`]; returns what goes out as well.
+#[must_use]
+pub fn relay(length: BodyLength, input: &[u8], step: usize) -> (Outcome, Vec<u8>) {
+    moved(length, input, step, Cursor::relay)
+}
+
+fn moved(
+    length: BodyLength,
+    input: &[u8],
+    step: usize,
+    read: impl Fn(&mut Cursor, &mut [u8]) -> Result<Stripped, FramingError>,
+) -> (Outcome, Vec<u8>) {
     let mut cursor = Cursor::new(length);
     let mut outcome = Outcome {
         taken: 0,
@@ -241,7 +270,7 @@ pub fn strip(length: BodyLength, input: &[u8], step: usize) -> (Outcome, Vec<u8>
     let mut content = Vec::new();
     let mut buf = input.to_vec();
     for piece in buf.chunks_mut(step.max(1)) {
-        match cursor.strip(piece) {
+        match read(&mut cursor, piece) {
             Ok(stripped) => {
                 outcome.taken += stripped.taken;
                 outcome.done = Ok(stripped.done);
@@ -262,11 +291,20 @@ pub fn strip(length: BodyLength, input: &[u8], step: usize) -> (Outcome, Vec<u8>
     (outcome, content)
 }
 
-fn agrees_with_model(input: &[u8], side: Side, whole: &Outcome, stripped: &[u8]) {
+/// `out` is the content alone, and all that goes out.
+fn agrees_with_model(input: &[u8], side: Side, whole: &Outcome, out: [&[u8]; 2]) {
     let verdict = model(input, side);
     let agrees = match (&verdict, whole.done) {
-        (Verdict::Accept { taken, content }, Ok(true)) => {
-            (*taken, content.len() as u64) == (whole.taken, whole.content) && content == stripped
+        (
+            Verdict::Accept {
+                taken,
+                content,
+                relayed,
+            },
+            Ok(true),
+        ) => {
+            let read = (*taken, content.len() as u64);
+            read == (whole.taken, whole.content) && [content, relayed] == out
         }
         (Verdict::Incomplete, Ok(false)) => whole.taken == input.len(),
         (verdict, done) => *verdict == Verdict::Refuse && done.is_err(),
@@ -300,7 +338,7 @@ fn model(input: &[u8], side: Side) -> Verdict {
             return Verdict::Refuse;
         };
         if size == 0 {
-            return model_trailers(input, data, content);
+            return model_trailers(input, data, content, side);
         }
         let split = usize::try_from(size)
             .ok()
@@ -317,15 +355,20 @@ fn model(input: &[u8], side: Side) -> Verdict {
     }
 }
 
-fn model_trailers(input: &[u8], section: &[u8], content: Vec<u8>) -> Verdict {
+fn model_trailers(input: &[u8], section: &[u8], content: Vec<u8>, side: Side) -> Verdict {
     let mut rest = section;
+    let chunks = input.len() - section.len();
+    let mut relayed = input.get(..chunks).unwrap_or_default().to_vec();
+    let fits = |text: &[u8]| is_model_trailer(text, side);
     let mut count = 0;
     loop {
         let line = line(rest);
         if let Line::Whole([], after) = line {
+            relayed.extend_from_slice(b"\r\n");
             return Verdict::Accept {
                 taken: input.len() - after.len(),
                 content,
+                relayed,
             };
         }
         if matches!(line, Line::Begun([], _)) {
@@ -337,12 +380,17 @@ fn model_trailers(input: &[u8], section: &[u8], content: Vec<u8>) -> Verdict {
             return Verdict::Refuse;
         }
         rest = match line {
-            Line::Whole(text, after) if is_model_trailer(text) && !is_forbidden(text) => after,
+            Line::Whole(text, after) if fits(text) && !is_forbidden(text) => {
+                relayed.extend_from_slice(name_of(text));
+                relayed.extend(text.iter().skip_while(|byte| **byte != b':'));
+                relayed.extend_from_slice(b"\r\n");
+                after
+            }
             // A name is judged once it is known to have ended.
             Line::Begun(text, _) if text.contains(&b':') && is_forbidden(text) => {
                 return Verdict::Refuse;
             }
-            Line::Begun(..) if line.may_fit(is_model_trailer) => return Verdict::Incomplete,
+            Line::Begun(..) if line.may_fit(fits) => return Verdict::Incomplete,
             _ => return Verdict::Refuse,
         };
     }
@@ -423,11 +471,14 @@ fn model_size(line: &[u8], side: Side) -> Option<u64> {
     value.filter(|value| *value <= LENGTH_MAX)
 }
 
-fn is_model_trailer(line: &[u8]) -> bool {
+fn is_model_trailer(line: &[u8], side: Side) -> bool {
     let text: String = line.iter().map(|&byte| char::from(byte)).collect();
-    let Some((name, value)) = text.split_once(':') else {
+    let Some((mut name, value)) = text.split_once(':') else {
         return false;
     };
+    if side == Side::Response {
+        name = name.trim_end_matches([' ', '\t']);
+    }
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     !name.is_empty()
         && name.chars().all(token)
@@ -435,9 +486,15 @@ fn is_model_trailer(line: &[u8]) -> bool {
 }
 
 fn is_forbidden(line: &[u8]) -> bool {
-    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let name = String::from_utf8_lossy(name_of(line)).to_ascii_lowercase();
     name.starts_with("x-forwarded-") || FORBIDDEN.contains(&name.as_str())
+}
+
+/// Without the blanks behind it.
+fn name_of(line: &[u8]) -> &[u8] {
+    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    let last = name.iter().rposition(|byte| !b" \t".contains(byte));
+    last.and_then(|last| name.get(..=last)).unwrap_or_default()
 }
 
 const FORBIDDEN: &[&str] = &[

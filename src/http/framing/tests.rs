@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::property::{
-    advance, chunked_holds, chunked_holds_at_cut, decision_holds, plain_holds, strip,
+    advance, chunked_holds, chunked_holds_at_cut, decision_holds, plain_holds, relay, strip,
 };
 use super::*;
 use crate::http::head::{Fields, Side, parse_request, parse_response};
@@ -541,6 +541,43 @@ fn corpus_of_what_only_responses_may_hold() {
     }
 }
 
+#[test]
+fn blanks_before_the_colons_of_trailers_go_and_nothing_else() {
+    use FramingError::{ChunkBareLf, TrailerForbidden, TrailerInvalid, TrailersTooLong};
+    let cut = |trailers: &str| format!("2\r\n :\r\n0\r\n{trailers}\r\n");
+    for (trailers, expected) in [
+        ("A : b\r\n", "A: b\r\n"),
+        (
+            "A \t :b\r\nC: d : e \r\nE\t:\r\n",
+            "A:b\r\nC: d : e \r\nE:\r\n",
+        ),
+        ("A: b\r\n", "A: b\r\n"),
+    ] {
+        let input = cut(trailers) + " : behind";
+        for step in 1..input.len() {
+            let (outcome, sent) = relay(BodyLength::Chunked, input.as_bytes(), step);
+            assert_eq!(outcome.done, Ok(true), "{trailers:?}");
+            assert_eq!(String::from_utf8(sent).unwrap(), cut(expected), "{step}");
+        }
+    }
+    for (trailers, error) in [
+        ("A b: c", TrailerInvalid),
+        ("A \r\n", TrailerInvalid),
+        ("A \n", ChunkBareLf),
+        ("Host :", TrailerForbidden),
+    ] {
+        let input = format!("0\r\n{trailers}");
+        let read = relay(BodyLength::Chunked, input.as_bytes(), 1).0;
+        assert_eq!(read.done, Err(error), "{trailers:?}");
+    }
+    let max = usize::try_from(TRAILER_BYTES_MAX).unwrap();
+    let long = |len: usize| format!("0\r\nA{}:\r\n\r\n", " ".repeat(len - 4));
+    for (len, done) in [(max, Ok(true)), (max + 1, Err(TrailersTooLong))] {
+        let read = relay(BodyLength::Chunked, long(len).as_bytes(), usize::MAX).0;
+        assert_eq!(read.done, done, "{len}");
+    }
+}
+
 /// Messages made of pieces that are mostly right, so that all of the grammar is reached.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
     let chunks = prop::sample::select(
@@ -563,6 +600,8 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
             "Empty:\r\n",
             "X-Request-Id: \t1\r\n",
             "Hosts: x\r\n",
+            "Blank \t: x : y\r\n",
+            "Host : x\r\n",
             "Host: x\r\n",
             " fold\r\n",
             "A: b\n",

@@ -1,5 +1,6 @@
 //! Blanks between the names and the colons of a response's fields (RFC 9112, section 5.1): a proxy has to take them
-//! out. They are rare, so a head is read strictly first, and changed and read once more when that fails.
+//! out. They are rare, so a head is read strictly first, and changed and read once more when that fails. Trailers are
+//! closed up by the framing cursor.
 
 use super::grammar::is_token_byte;
 use super::{HeadScan, Side};
