@@ -7,14 +7,13 @@ use crate::auth::{Asked, Lease, Spellings, key_of_protocol};
 use crate::cors;
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
-use crate::http::framing::BodyLength;
+use crate::http::framing::{BodyLength, Cursor};
 use crate::http::head::{
     Field, FieldSet, Fields, Name, RequestHead, Span, Version, list, list_has,
 };
 use crate::http::rewrite::{self, NewTarget};
 use crate::http::target::{self, Target};
 use crate::loops;
-use crate::policy;
 use crate::route::Route;
 
 /// A request head and the buffer that it begins.
@@ -86,6 +85,8 @@ pub struct Forward<'g> {
     pub expects_continue: bool,
     /// `Transfer-Encoding` was not written `chunked` to the letter.
     respell_coding: bool,
+    /// Rules have judged its method and path: no trailer may put others in their place.
+    pub is_judged: bool,
 }
 
 /// Decides what becomes of a well-framed request.
@@ -163,10 +164,12 @@ fn decide<'g>(
         upgrade,
         expects_continue: expects_continue(request),
         respell_coding: false,
+        is_judged: false,
     };
     forward.adjust(request, lines, &own);
     if provider.has_rules() || grant.has_rules() {
         forward.drop_overrides(request);
+        forward.is_judged = true;
     }
     if !upgrade && cors.is_some_and(cors::Lines::is_listed) {
         forward.drop_origin(request);
@@ -250,11 +253,23 @@ impl Forward<'_> {
 
     /// What the rules were asked for is what the provider is asked for.
     fn drop_overrides(&mut self, request: Request<'_>) {
-        for (index, field) in request.fields.iter().enumerate() {
-            if policy::is_override(field.name_of(request.buf)) {
+        for (index, field) in request.fields.known() {
+            if field.name == Name::Override {
                 self.removed.insert(index);
             }
         }
+    }
+
+    /// What has come of the content is looked at again, since nobody knew then of rules.
+    ///
+    /// # Errors
+    /// A trailer would put another method or path in the place of those that were judged.
+    pub fn check_trailers(&self, request: Request<'_>) -> Result<(), Fault> {
+        if self.is_judged && request.length == BodyLength::Chunked {
+            let content = request.buf.get(request.head.len..).unwrap_or_default();
+            Cursor::new(request.length).advance_judged(content)?;
+        }
+        Ok(())
     }
 
     /// A provider that sees where a page comes from would apply rules of its own to what is answered for here.

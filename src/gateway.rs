@@ -225,5 +225,7 @@ pub fn may_configure(field_name: &[u8]) -> bool {
             | Name::XApiKey
             | Name::ApiKey
             | Name::XGoogApiKey
+            | Name::Override
+            | Name::Disguised
     )
 }

@@ -136,7 +136,7 @@ impl Rule {
         };
         let compared = match self.open {
             true => path.get(..self.path.len()),
-            false => Some(path),
+            false => Some(path).filter(|path| path.len() == self.path.len()),
         };
         steps::count(1 + compared.map_or(0, <[u8]>::len));
         methods_fit && compared.is_some_and(|path| same(path, &self.path))
@@ -149,26 +149,6 @@ impl fmt::Display for Rules {
         f.debug_list().entries(self.texts()).finish()
     }
 }
-
-/// Whether a field with this name may make an upstream take a request for another method or path than those that
-/// the rules have seen. Servers that hand fields on as CGI does take every other mark for a hyphen.
-#[must_use]
-pub fn is_override(name: &[u8]) -> bool {
-    let same = |(byte, known): (&u8, &u8)| match byte.is_ascii_alphanumeric() {
-        true => byte.eq_ignore_ascii_case(known),
-        false => *known == b'-',
-    };
-    let mut known = OVERRIDES.iter().filter(|known| known.len() == name.len());
-    known.any(|known| name.iter().zip(*known).all(same))
-}
-
-const OVERRIDES: [&[u8]; 5] = [
-    b"x-http-method-override",
-    b"x-http-method",
-    b"x-method-override",
-    b"x-original-url",
-    b"x-rewrite-url",
-];
 
 const V1: &[u8] = b"v1/";
 

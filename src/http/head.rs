@@ -22,6 +22,7 @@ pub use blanks::close_up;
 pub use fields::{FieldSet, Fields};
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
 pub use grammar::{is_token, list, list_has};
+pub(in crate::http) use names::Folded;
 pub use names::{Name, name};
 
 use crate::steps;

@@ -48,7 +48,8 @@ pub fn request_removals(
             | Name::Forwarded
             | Name::XForwarded
             | Name::XSluicegateKey
-            | Name::XGomodelUserPath => true,
+            | Name::XGomodelUserPath
+            | Name::Disguised => true,
             Name::Authorization | Name::XApiKey | Name::ApiKey | Name::XGoogApiKey => {
                 !keep(index, field)
             }

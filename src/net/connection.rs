@@ -416,7 +416,9 @@ impl Connection {
         asker.cors = cors;
         let outcome = outcome.and_then(|admission| match &admission {
             _ if self.is_outdated() => Err(Fault::Outdated),
-            Admission::Forward(_) => self.has_room(limits, too_long, crowded).map(|()| admission),
+            Admission::Forward(forward) => { self.has_room(limits, too_long, crowded) }
+                .and_then(|()| forward.check_trailers(request))
+                .map(|()| admission),
             _ => Ok(admission),
         });
         match outcome {

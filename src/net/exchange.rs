@@ -17,7 +17,7 @@ use crate::admission::Forward;
 use crate::auth::Lease;
 use crate::error::Fault;
 use crate::gateway::Gateway;
-use crate::http::framing::Cursor;
+use crate::http::framing::{Advance, Cursor, FramingError};
 use crate::http::head::{HeadError, Name, RequestHead, Side};
 use crate::observe::{self, Ending, Phase};
 
@@ -72,6 +72,17 @@ pub(super) struct Upload {
     pub(super) cursor: Cursor,
     /// The upstream takes no more of it.
     pub(super) refused: bool,
+    /// As of the [`Forward`].
+    is_judged: bool,
+}
+
+impl Upload {
+    fn advance(&mut self, bytes: &[u8]) -> Result<Advance, FramingError> {
+        match self.is_judged {
+            true => self.cursor.advance_judged(bytes),
+            false => self.cursor.advance(bytes, Side::Request),
+        }
+    }
 }
 
 /// What trying to move bytes in one direction came to.
@@ -169,6 +180,7 @@ impl Exchange {
             up: Upload {
                 cursor,
                 refused: false,
+                is_judged: forward.is_judged,
             },
             response: Response::new(asker.head_only),
             asker,
@@ -407,7 +419,7 @@ impl Exchange {
         upstream: &mut Upstream,
         bytes: &[u8],
     ) -> Flow {
-        let taken = match self.up.cursor.advance(bytes, Side::Request) {
+        let taken = match self.up.advance(bytes) {
             Ok(advance) => advance.taken,
             Err(error) => return Flow::Over(self.abort_upload(connection, error.into())),
         };

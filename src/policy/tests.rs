@@ -157,26 +157,6 @@ fn a_deny_list_refuses_whatever_may_be_read_as_listed() {
 }
 
 #[test]
-fn fields_that_put_another_request_in_its_place_are_known_in_every_spelling() {
-    for (name, known) in [
-        ("X-HTTP-Method-Override", true),
-        ("x_http_method_override", true),
-        ("X.Http-Method_OVERRIDE", true),
-        ("X-HTTP-Method", true),
-        ("X-Method-Override", true),
-        ("X-Original-URL", true),
-        ("x-rewrite-url", true),
-        ("X-HTTP-Methods", false),
-        ("XXHTTP-Method", false),
-        ("X-Original-URI", false),
-        ("X-HTTP-Method-Overrides", false),
-        ("", false),
-    ] {
-        assert_eq!(is_override(name.as_bytes()), known, "{name}");
-    }
-}
-
-#[test]
 fn paths_of_nothing_but_escapes_are_read_in_time() {
     let path = format!("x%{}", "25".repeat(8000));
     assert!(!rules(&["* /*"]).allow(b"GET", path.as_bytes()));

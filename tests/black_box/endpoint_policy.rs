@@ -162,7 +162,7 @@ fn an_allow_list_takes_methods_as_they_are_written() {
 }
 
 /// Fields that some servers take for another method or path than those of the request line.
-const OVERRIDES: [&str; 7] = [
+const OVERRIDES: [&str; 18] = [
     "X-HTTP-Method-Override: DELETE",
     "x-http-method: DELETE",
     "X-METHOD-OVERRIDE: DELETE",
@@ -170,6 +170,17 @@ const OVERRIDES: [&str; 7] = [
     "X-Rewrite-URL: /v1/files/a",
     "X_HTTP_Method_Override: DELETE",
     "x.rewrite_url: /v1/files/a",
+    "X-Original-Uri: /v1/files/a",
+    "X-Original-Method: DELETE",
+    "X-Envoy-Original-Path: /v1/files/a",
+    "X-HTTP-Path-Override: /v1/files/a",
+    "X-Override-URL: /v1/files/a",
+    "X_Original_URI: /v1/files/a",
+    "x__original__method: DELETE",
+    "X-Envoy_Original-Path: /v1/files/a",
+    "X|HTTP|Path|Override: /v1/files/a",
+    "X--Override--URL: /v1/files/a",
+    "X--HTTP-Method: DELETE",
 ];
 
 /// The lines of [`OVERRIDES`] that the provider sees.
@@ -223,4 +234,62 @@ fn with_rules_of_a_key_neither() {
             .secret("key-a");
         assert_eq!(overrides_seen(setup, "key-a", &upstream), seen, "{rules}");
     }
+}
+
+/// In chunks, with such trailers.
+fn with_trailers(trailers: &str) -> [String; 2] {
+    let head = format!(
+        "POST /p/openai/chat/x HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {KEY}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n"
+    );
+    [head, format!("2\r\n{{}}\r\n0\r\n{trailers}\r\n")]
+}
+
+fn openai(upstream: &Upstream, rules: &str) -> Gateway {
+    let toml = format!("[providers.openai]\n{rules}\n");
+    Setup::new().base(&upstream.url()).toml(&toml).start()
+}
+
+#[test]
+fn with_rules_no_trailer_does_either() {
+    let upstream = Upstream::listen();
+    for rules in ["allow = ['POST /chat/*']", "deny = ['DELETE /files/*']"] {
+        let gateway = openai(&upstream, rules);
+        for line in OVERRIDES {
+            let mut client = gateway.connect();
+            client.send(with_trailers(&format!("{line}\r\n")).concat());
+            let answer = client.response();
+            assert_eq!(answer.status(), 400, "{line}");
+            assert!(answer.text().contains("invalid_trailer"), "{line}");
+        }
+        // What comes later cannot be refused any more, but it does not come to its end.
+        let mut client = gateway.connect();
+        let [head, content] = with_trailers("X-Override-Url: /v1/files/a\r\n");
+        client.send(head);
+        let mut peer = upstream.accept();
+        assert_eq!(peer.head().value("x-override-url"), None);
+        client.send(content);
+        assert!(peer.trailers().is_err());
+        let honest = with_trailers("X-Override-Urls: 1\r\n");
+        let mut client = gateway.connect();
+        client.send(honest.concat());
+        let mut peer = upstream.accept();
+        assert_eq!(peer.request().trailers, ["X-Override-Urls: 1"]);
+        peer.send(ok(""));
+        assert_eq!(client.response().status(), 200);
+    }
+    assert!(!upstream.has_connection());
+}
+
+#[test]
+fn without_rules_every_such_trailer_goes_on() {
+    let upstream = Upstream::listen();
+    let gateway = openai(&upstream, "");
+    let mut client = gateway.connect();
+    let lines: String = OVERRIDES.map(|line| format!("{line}\r\n")).concat();
+    client.send(with_trailers(&lines).concat());
+    let mut peer = upstream.accept();
+    assert_eq!(peer.request().trailers, OVERRIDES);
+    peer.send(ok(""));
+    assert_eq!(client.response().status(), 200);
 }

@@ -3,7 +3,7 @@
 
 use super::{BodyLength, FramingError, LENGTH_MAX};
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
-use crate::http::head::{self, Name, Side};
+use crate::http::head::{self, Folded, Name, Side};
 use crate::steps;
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
@@ -21,6 +21,13 @@ pub struct Cursor {
     state: State,
     /// Bytes of content so far, without chunk lines and trailers.
     content: u64,
+}
+
+/// Whether trailers may name another method or path ([`Name::Override`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overrides {
+    Passed,
+    Forbidden,
 }
 
 /// What [`Cursor::advance`] found in one piece of input.
@@ -64,7 +71,16 @@ impl Cursor {
     /// Malformed chunked framing. Nothing of this input may be relayed then: a forbidden trailer
     /// is found before the end of its line, so its message never gets a clean end.
     pub fn advance(&mut self, input: &[u8], side: Side) -> Result<Advance, FramingError> {
-        self.follow(input, side, &mut false)
+        self.follow(input, side, Overrides::Passed, &mut false)
+    }
+
+    /// Like [`Cursor::advance`], of a request that was judged by its method and path: no trailer may put others in their
+    /// place.
+    ///
+    /// # Errors
+    /// As there, and for such a trailer.
+    pub fn advance_judged(&mut self, input: &[u8]) -> Result<Advance, FramingError> {
+        self.follow(input, Side::Request, Overrides::Forbidden, &mut false)
     }
 
     /// As [`Cursor::advance`]; sets `blanks` if there is one between a trailer's name and its colon.
@@ -72,11 +88,13 @@ impl Cursor {
         &mut self,
         input: &[u8],
         side: Side,
+        overrides: Overrides,
         blanks: &mut bool,
     ) -> Result<Advance, FramingError> {
         let mut taken = 0;
         loop {
-            taken += self.read_syntax(input.get(taken..).unwrap_or_default(), side, blanks)?;
+            let rest = input.get(taken..).unwrap_or_default();
+            taken += self.read_syntax(rest, side, overrides, blanks)?;
             match self.skip_content(input.len() - taken) {
                 0 => {
                     return Ok(Advance {
@@ -97,7 +115,8 @@ impl Cursor {
     /// As [`Cursor::advance`].
     pub fn relay(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
         let (before, mut blanks) = (*self, false);
-        let Advance { taken, done } = self.follow(buf, Side::Response, &mut blanks)?;
+        let Advance { taken, done } =
+            self.follow(buf, Side::Response, Overrides::Passed, &mut blanks)?;
         let kept = match blanks {
             true => before.close_up(buf.get_mut(..taken).unwrap_or_default()),
             false => taken,
@@ -113,7 +132,10 @@ impl Cursor {
             let (mut len, mut blank) = (self.skip_content(buf.len() - read), false);
             if len == 0 {
                 len = 1;
-                if self.read_syntax(byte, Side::Response, &mut blank).is_err() {
+                if self
+                    .read_syntax(byte, Side::Response, Overrides::Passed, &mut blank)
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -137,7 +159,7 @@ impl Cursor {
         let (mut taken, mut kept) = (0, 0);
         loop {
             let rest = buf.get(taken..).unwrap_or_default();
-            taken += self.read_syntax(rest, Side::Response, &mut false)?;
+            taken += self.read_syntax(rest, Side::Response, Overrides::Passed, &mut false)?;
             let skipped = self.skip_content(buf.len() - taken);
             if skipped == 0 {
                 return Ok(Stripped {
@@ -192,6 +214,7 @@ impl Cursor {
         &mut self,
         input: &[u8],
         side: Side,
+        overrides: Overrides,
         blanks: &mut bool,
     ) -> Result<usize, FramingError> {
         let mut rest = input;
@@ -221,9 +244,9 @@ impl Cursor {
                     (State::trailer_blank(section, name), after)
                 }
                 (state @ State::Size { line: 0, .. }, [byte, after @ ..]) => {
-                    plain_chunk_line(rest).unwrap_or_else(|| (state.after(*byte), after))
+                    plain_chunk_line(rest).unwrap_or_else(|| (state.after(*byte, overrides), after))
                 }
-                (state, [byte, after @ ..]) => (state.after(*byte), after),
+                (state, [byte, after @ ..]) => (state.after(*byte, overrides), after),
             };
         }
     }
@@ -300,9 +323,9 @@ enum State {
     /// The first byte of a trailer line, or the CR of the blank line that ends the message.
     TrailerStart { section: Section },
     /// Within a trailer's name.
-    TrailerName { section: Section, name: NamePrefix },
+    TrailerName { section: Section, name: Folded },
     /// Blanks between a trailer's name and its colon, in a response.
-    TrailerBlank { section: Section, name: NamePrefix },
+    TrailerBlank { section: Section, name: Folded },
     /// Within a trailer's value.
     TrailerValue { section: Section },
     /// The LF that ends a trailer line.
@@ -318,12 +341,12 @@ enum State {
 impl State {
     const SIZE: Self = Self::Size { size: 0, line: 0 };
 
-    fn after(self, byte: u8) -> Self {
-        self.step(byte).unwrap_or_else(Self::Refused)
+    fn after(self, byte: u8, overrides: Overrides) -> Self {
+        self.step(byte, overrides).unwrap_or_else(Self::Refused)
     }
 
     /// The state after one byte of the chunked framing.
-    fn step(self, byte: u8) -> Result<Self, FramingError> {
+    fn step(self, byte: u8, overrides: Overrides) -> Result<Self, FramingError> {
         match self {
             Self::Size { size, line } => Self::size(size, line, byte),
             Self::SizeBlank { size, line } => match byte {
@@ -358,9 +381,11 @@ impl State {
             Self::DataLf if byte == b'\n' => Ok(Self::SIZE),
             Self::DataCr | Self::DataLf => Err(FramingError::ChunkDataEnd),
             Self::TrailerStart { section } => Self::trailer_start(section, byte),
-            Self::TrailerName { section, name } => Self::trailer_name(section, name, byte),
+            Self::TrailerName { section, name } => {
+                Self::trailer_name(section, name, byte, overrides)
+            }
             Self::TrailerBlank { section, name } => match byte {
-                b':' | b'\n' => Self::trailer_name(section, name, byte),
+                b':' | b'\n' => Self::trailer_name(section, name, byte, overrides),
                 _ => Err(FramingError::TrailerInvalid),
             },
             Self::TrailerValue { section } => match byte {
@@ -413,13 +438,13 @@ impl State {
             b'\n' => Err(FramingError::ChunkBareLf),
             _ if is_token_byte(byte) => Ok(Self::TrailerName {
                 section: section.next_line()?,
-                name: NamePrefix::default().with(byte),
+                name: Folded::default().with(byte),
             }),
             _ => Err(FramingError::TrailerInvalid),
         }
     }
 
-    fn trailer_blank(section: Section, name: NamePrefix) -> Self {
+    fn trailer_blank(section: Section, name: Folded) -> Self {
         let longer = section.longer();
         longer.map_or_else(Self::Refused, |section| Self::TrailerBlank {
             section,
@@ -427,10 +452,15 @@ impl State {
         })
     }
 
-    fn trailer_name(section: Section, name: NamePrefix, byte: u8) -> Result<Self, FramingError> {
+    fn trailer_name(
+        section: Section,
+        name: Folded,
+        byte: u8,
+        overrides: Overrides,
+    ) -> Result<Self, FramingError> {
         let section = section.longer()?;
         match byte {
-            b':' if name.is_forbidden() => Err(FramingError::TrailerForbidden),
+            b':' if is_forbidden(&name, overrides) => Err(FramingError::TrailerForbidden),
             b':' => Ok(Self::TrailerValue { section }),
             b'\n' => Err(FramingError::ChunkBareLf),
             _ if is_token_byte(byte) => Ok(Self::TrailerName {
@@ -480,53 +510,37 @@ impl Section {
     }
 }
 
-/// The beginning of a trailer's name, which may come in pieces: one byte more than any exact name
-/// the gateway knows, so that a longer name is never taken for one of them.
-#[derive(Clone, Copy, Debug, Default)]
-struct NamePrefix {
-    bytes: [u8; 23],
-    len: u8,
-}
-
-impl NamePrefix {
-    fn with(mut self, byte: u8) -> Self {
-        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
-            *place = byte;
-            self.len += 1;
-        }
-        self
-    }
-
-    /// Framing, routing and credential fields, and those that concern one connection only.
-    fn is_forbidden(&self) -> bool {
-        let written = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        match head::name(written) {
-            Name::Other | Name::XRequestId | Name::Date => false,
-            Name::ContentLength
-            | Name::TransferEncoding
-            | Name::Host
-            | Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::ProxyAuthenticate
-            | Name::ProxyAuthorization
-            | Name::Te
-            | Name::Trailer
-            | Name::Upgrade
-            | Name::Expect
-            | Name::Cookie
-            | Name::SetCookie
-            | Name::Forwarded
-            | Name::XForwarded
-            | Name::Authorization
-            | Name::XApiKey
-            | Name::ApiKey
-            | Name::XGoogApiKey
-            | Name::XSluicegateKey
-            | Name::XSluicegateLoop
-            | Name::SecWebsocketProtocol
-            | Name::XGomodelUserPath => true,
-        }
+/// Framing, routing and credential fields, and those that concern one connection only; an upstream may take any mark
+/// for a hyphen.
+fn is_forbidden(name: &Folded, overrides: Overrides) -> bool {
+    match head::name(name.bytes()) {
+        Name::Other | Name::XRequestId | Name::Date => false,
+        Name::Override => overrides == Overrides::Forbidden,
+        Name::ContentLength
+        | Name::TransferEncoding
+        | Name::Host
+        | Name::Connection
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::ProxyAuthenticate
+        | Name::ProxyAuthorization
+        | Name::Te
+        | Name::Trailer
+        | Name::Upgrade
+        | Name::Expect
+        | Name::Cookie
+        | Name::SetCookie
+        | Name::Forwarded
+        | Name::XForwarded
+        | Name::Authorization
+        | Name::XApiKey
+        | Name::ApiKey
+        | Name::XGoogApiKey
+        | Name::XSluicegateKey
+        | Name::XSluicegateLoop
+        | Name::SecWebsocketProtocol
+        | Name::XGomodelUserPath
+        | Name::Disguised => true,
     }
 }
 

@@ -487,6 +487,16 @@ fn is_model_trailer(line: &[u8], side: Side) -> bool {
 
 fn is_forbidden(line: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name_of(line)).to_ascii_lowercase();
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let begins = name.starts_with(|c: char| !c.is_ascii_alphanumeric());
+    let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    if begins {
+        words.insert(0, "");
+    }
+    if name.ends_with(|c: char| !c.is_ascii_alphanumeric()) {
+        words.push("");
+    }
+    let name = words.join("-");
     name.starts_with("x-forwarded-") || FORBIDDEN.contains(&name.as_str())
 }
 

@@ -40,7 +40,6 @@ fn names() {
         ("Sec-WebSocket-Protocol", Name::SecWebsocketProtocol),
         ("Date", Name::Date),
         ("X-Forwarded", Name::Other),
-        ("Content_Length", Name::Other),
         ("", Name::Other),
     ];
     for (bytes, expected) in rows {
@@ -52,6 +51,48 @@ fn names() {
                 "{bytes}x"
             );
         }
+    }
+}
+
+#[test]
+fn names_are_known_with_other_marks_for_their_hyphens() {
+    for (written, known) in [
+        ("X-HTTP-Method-Override", Name::Override),
+        ("x_http_method_override", Name::Override),
+        ("X.Http-Method__OVERRIDE", Name::Override),
+        ("X-HTTP-Method", Name::Override),
+        ("X-Method-Override", Name::Override),
+        ("X-Original-URL", Name::Override),
+        ("x-rewrite-url", Name::Override),
+        ("X-Original-Uri", Name::Override),
+        ("X-Original-Method", Name::Override),
+        ("X-Envoy-Original-Path", Name::Override),
+        ("X-HTTP-Path-Override", Name::Override),
+        ("X-Override~URL", Name::Override),
+        ("X_Api_Key", Name::Disguised),
+        ("X--Api-Key", Name::Disguised),
+        ("API_KEY", Name::Disguised),
+        ("x!goog|api'key", Name::Disguised),
+        ("X_Forwarded_Uri", Name::Disguised),
+        ("X-Forwarded_Host", Name::Disguised),
+        ("Proxy.Authorization", Name::Disguised),
+        ("Sec__WebSocket__Protocol", Name::Disguised),
+        ("Content_Length", Name::Disguised),
+        ("transfer_encoding", Name::Disguised),
+        ("X_Request_ID", Name::Other),
+        ("Set_Cookie", Name::Other),
+        ("_X-Api-Key", Name::Other),
+        ("X-Api-Key-", Name::Other),
+        ("XApiKey", Name::Other),
+        ("apikey", Name::Other),
+        ("X-HTTP-Methods", Name::Other),
+        ("XXHTTP-Method", Name::Other),
+        ("X_HTTP_Method_Overrides", Name::Other),
+        ("X-HTTP-Method-Overrides", Name::Other),
+        ("", Name::Other),
+        ("-", Name::Other),
+    ] {
+        assert_eq!(name(written.as_bytes()), known, "{written}");
     }
 }
 
@@ -82,15 +123,44 @@ const KNOWN: &[(&str, Name)] = &[
     ("x-request-id", Name::XRequestId),
     ("sec-websocket-protocol", Name::SecWebsocketProtocol),
     ("date", Name::Date),
+    ("x-http-method", Name::Override),
+    ("x-rewrite-url", Name::Override),
+    ("x-original-url", Name::Override),
+    ("x-original-uri", Name::Override),
+    ("x-override-url", Name::Override),
+    ("x-method-override", Name::Override),
+    ("x-original-method", Name::Override),
+    ("x-http-path-override", Name::Override),
+    ("x-envoy-original-path", Name::Override),
+    ("x-http-method-override", Name::Override),
 ];
 
 fn naive_name(bytes: &[u8]) -> Name {
     let lower = bytes.to_ascii_lowercase();
-    match KNOWN.iter().find(|(known, _)| known.as_bytes() == lower) {
-        Some((_, name)) => *name,
-        None if lower.starts_with(b"x-forwarded-") => Name::XForwarded,
-        None => Name::Other,
+    if let Some(name) = exact_name(&lower) {
+        return name;
     }
+    let mut folded: Vec<u8> = Vec::new();
+    for byte in lower {
+        match byte.is_ascii_alphanumeric() {
+            true => folded.push(byte),
+            false if folded.last() == Some(&b'-') => {}
+            false => folded.push(b'-'),
+        }
+    }
+    match exact_name(&folded) {
+        None | Some(Name::XRequestId | Name::SetCookie) => Name::Other,
+        Some(Name::Override) => Name::Override,
+        Some(_) => Name::Disguised,
+    }
+}
+
+fn exact_name(lower: &[u8]) -> Option<Name> {
+    let known = KNOWN.iter().find(|(known, _)| known.as_bytes() == lower);
+    let is_forwarded = lower.starts_with(b"x-forwarded-");
+    known
+        .map(|(_, name)| *name)
+        .or_else(|| is_forwarded.then_some(Name::XForwarded))
 }
 
 fn name_is_naive(bytes: &[u8]) {
@@ -155,7 +225,7 @@ fn fields_are_found_by_name_as_the_slow_way_does() {
 
 proptest! {
     #[test]
-    fn names_are_those_of_the_table(name in "[a-z-]{0,24}", bytes in prop::collection::vec(any::<u8>(), 0..24)) {
+    fn names_are_those_of_the_table(name in "[a-z_-]{0,24}", bytes in prop::collection::vec(any::<u8>(), 0..24)) {
         name_is_naive(name.as_bytes());
         name_is_naive(&bytes);
     }
