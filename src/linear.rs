@@ -90,6 +90,15 @@ fn sections() -> Vec<(&'static str, Make, usize)> {
             long,
         ),
         (
+            "names of marks",
+            Box::new(|bytes| {
+                let name = |at: usize| format!("x{}api-key", many(["_", "-.", "--"][at % 3], 600));
+                let line = |at| format!("{}: 1\r\n", name(at));
+                (0..(bytes / 690).max(1)).map(line).collect()
+            }),
+            long,
+        ),
+        (
             "options that name many fields",
             Box::new(|bytes| {
                 let fields = "X-A: 1\r\n".repeat((bytes / 690).clamp(1, 90));
@@ -135,6 +144,11 @@ const LINE_PARTS: &[(&str, &str)] = &[
     ("Authorization: Bearer ", "a "),
     ("Authorization: ", "\"=,"),
     ("X-Api-Key: ", "a,"),
+    ("X-Api-Key: ", "%41"),
+    ("X-Api-Key: ", "bearer_QTpB"),
+    ("Authorization: ", "QTpBOkE6 "),
+    ("Authorization: ", "QTpB+"),
+    ("Authorization: Basic ", "VVRwQk9rRTZR"),
     ("Forwarded: ", "for=a,"),
     ("Access-Control-Request-Headers: ", "a,"),
     ("Origin: ", "http://a"),

@@ -1,9 +1,10 @@
 //! Whether a gateway key stands in a field's value, however it was spelt there. Pure.
 //!
 //! A client that sends its gateway key twice may well send it once as no field wants it: without a scheme or with
-//! one too many, in quotes, as user or password, as a parameter. None of these opens the gateway, and none may go
-//! on. So the value, its words and their parts are looked up, in base64 as well. A key that a client hides on
-//! purpose is not found; it could put it into any other field.
+//! one too many, in quotes, as user or password, as a parameter, in percent-encoding, in base64 with whatever a shell
+//! adds to it. None of these opens the gateway, and none may go on. So the value, its words and their parts are looked
+//! up, and what they are once decoded. A key that a client hides on purpose is not found; it could put it into any
+//! other field.
 
 use std::cell::Cell;
 
@@ -35,37 +36,93 @@ impl<'k> Spellings<'k> {
         if self.keys.open {
             return false;
         }
-        steps::count(value.len());
-        let mut words = value.split(u8::is_ascii_whitespace);
-        self.is_key(value) || words.any(|word| self.is_in_word(word, value))
+        self.is_in(value) || unescaped(value).is_some_and(|plain| self.is_in(&plain))
+    }
+
+    fn is_in(&self, value: &[u8]) -> bool {
+        self.is_key(value)
+            || words(value).any(|word| self.is_in_word(word, value))
+            || self.is_in_broken_base64(value)
     }
 
     fn is_in_word(&self, word: &[u8], value: &[u8]) -> bool {
-        steps::count(2 * word.len());
+        steps::count(4 * word.len());
         let bare = trimmed(word);
-        // Behind the name of a parameter.
+        // Behind the name of a parameter, or behind a scheme.
         let argument = bare.iter().position(|byte| SEPARATORS.contains(byte));
         let argument = argument.and_then(|at| bare.get(at + 1..)).map(trimmed);
+        let behind_scheme = behind_scheme(bare);
         let mut last = value;
-        for piece in [Some(word), Some(bare), argument].into_iter().flatten() {
+        let pieces = [Some(word), Some(bare), argument, behind_scheme];
+        for piece in pieces.into_iter().flatten() {
             if piece.len() != last.len() && self.is_key(piece) {
                 return true;
             }
             last = piece;
         }
+        if behind_scheme.is_some_and(|piece| self.is_encoded_in(piece, DECODINGS_MAX)) {
+            return true;
+        }
         let mut parts = bare.split(|byte| is_mark(*byte));
-        parts.any(|part| part.len() != bare.len() && self.is_key(part) || self.is_encoded_in(part))
+        parts.any(|part| {
+            let is_whole = part.len() == bare.len();
+            !is_whole && self.is_key(part)
+                || self.is_between(part)
+                || self.is_encoded_in(part, DECODINGS_MAX)
+        })
     }
 
-    /// In base64, alone or as user or password.
-    fn is_encoded_in(&self, part: &[u8]) -> bool {
-        let Some(text) = decoded(part) else {
+    /// Between signs that base64 has, too.
+    fn is_between(&self, part: &[u8]) -> bool {
+        let mut between = part.split(|byte| matches!(byte, b'+' | b'/'));
+        between.any(|between| between.len() != part.len() && self.is_key(between))
+    }
+
+    /// Base64 that a line's end broke in two, behind a scheme or not.
+    fn is_in_broken_base64(&self, value: &[u8]) -> bool {
+        let mut words = words(value);
+        let (first, rest) = (words.next(), words.collect::<Vec<_>>().concat());
+        let Some(first) = first.filter(|_| !rest.is_empty()) else {
             return false;
         };
-        let colon = text.iter().position(|byte| *byte == b':');
-        let pair = colon.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
-        self.is_key(&text)
-            || pair.is_some_and(|(user, password)| self.is_key(user) || self.is_key(password))
+        self.is_encoded_in(trimmed(&rest), 1)
+            || self.is_encoded_in(trimmed(&[first, &rest].concat()), 1)
+    }
+
+    /// In base64, alone or as user or password, or in base64 of it.
+    fn is_encoded_in(&self, part: &[u8], decodings: u32) -> bool {
+        let (Some(text), Some(decodings)) = (decoded(part), decodings.checked_sub(1)) else {
+            return false;
+        };
+        let text = without_blanks(&text);
+        if !is_text(text) {
+            return self.is_one_of_pair(text);
+        }
+        words(text).any(|word| {
+            let bare = trimmed(word);
+            self.is_key(word)
+                || bare.len() != word.len() && self.is_key(bare)
+                || self.is_one_of_pair(word)
+                || self.is_encoded_in(bare, decodings)
+        })
+    }
+
+    /// Before or behind a colon, of which either may have more.
+    fn is_one_of_pair(&self, text: &[u8]) -> bool {
+        steps::count(2 * text.len());
+        let mut colons = text.iter().enumerate().filter(|(_, byte)| **byte == b':');
+        let Some((first, _)) = colons.next() else {
+            return false;
+        };
+        let last = colons.next_back().map_or(first, |(last, _)| last);
+        let outer = [text.get(..first), text.get(last + 1..)];
+        let inner = [
+            text.get(first + 1..),
+            text.get(..last),
+            text.get(first + 1..last),
+        ];
+        let inner = inner.into_iter().filter(|_| first != last);
+        { outer.into_iter().chain(inner).flatten() }.any(|piece| self.is_key(without_blanks(piece)))
     }
 
     fn is_key(&self, piece: &[u8]) -> bool {
@@ -80,35 +137,104 @@ impl<'k> Spellings<'k> {
     }
 }
 
+/// Base64 in base64 is followed so far.
+const DECODINGS_MAX: u32 = 2;
+
 /// What stands around and between the parts of a credential; base64 has none of it but at its end.
 fn is_mark(byte: u8) -> bool {
     byte.is_ascii_punctuation() && !b"+/-_".contains(&byte)
 }
 
+/// What stands between words, and no key has: blanks, controls, whatever is not ASCII (typographic quotes, the
+/// no-break space).
+fn is_blank(byte: u8) -> bool {
+    !byte.is_ascii_graphic()
+}
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    steps::count(text.len());
+    let words = text.split(|byte| is_blank(*byte));
+    words.filter(|word| !word.is_empty())
+}
+
 /// What stands between a name and what it names.
 const SEPARATORS: &[u8] = b"=:.";
 
-fn trimmed(mut word: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = word
-        && is_mark(*first)
-    {
-        word = rest;
-    }
-    while let [rest @ .., last] = word
-        && is_mark(*last)
-    {
-        word = rest;
-    }
-    word
+fn trimmed(word: &[u8]) -> &[u8] {
+    without(word, is_mark)
 }
 
-/// Base64 of either alphabet without its padding (RFC 4648), of visible ASCII; nearly all else ends with its first
-/// letters.
+fn without_blanks(text: &[u8]) -> &[u8] {
+    without(text, is_blank)
+}
+
+/// Without such bytes around it.
+fn without(mut text: &[u8], wanted: impl Fn(u8) -> bool) -> &[u8] {
+    steps::count(text.len());
+    while let [first, rest @ ..] = text
+        && wanted(*first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && wanted(*last)
+    {
+        text = rest;
+    }
+    // As `echo` leaves it in some shells.
+    text.strip_suffix(b"\\n").unwrap_or(text)
+}
+
+/// What follows a scheme that something else than a blank, or nothing, divides from its credential.
+fn behind_scheme(word: &[u8]) -> Option<&[u8]> {
+    let mut schemes = SCHEMES.into_iter();
+    let behind = schemes.find_map(|scheme| {
+        let (start, behind) = word.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(behind)
+    })?;
+    Some(without(behind, |byte| byte.is_ascii_punctuation()))
+}
+
+const SCHEMES: [&[u8]; 5] = [b"bearer", b"basic", b"token", b"apikey", b"api-key"];
+
+/// UTF-8 without controls but blanks.
+fn is_text(text: &[u8]) -> bool {
+    steps::count(text.len());
+    let is_odd = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    !text.iter().any(is_odd) && std::str::from_utf8(text).is_ok()
+}
+
+/// With its percent-encoding decoded (RFC 3986, section 2.1); `None` where there is none.
+fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
+    steps::count(value.len());
+    value.contains(&b'%').then(|| {
+        let mut rest = value;
+        std::iter::from_fn(|| {
+            let (byte, behind) = match rest {
+                [b'%', high, low, behind @ ..] => match hex(*high).zip(hex(*low)) {
+                    Some((high, low)) => (high << 4 | low, behind),
+                    None => (b'%', rest.get(1..)?),
+                },
+                [byte, behind @ ..] => (*byte, behind),
+                [] => return None,
+            };
+            rest = behind;
+            Some(byte)
+        })
+        .collect()
+    })
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    u8::try_from(char::from(digit).to_digit(16)?).ok()
+}
+
+/// Base64 of either alphabet without its padding (RFC 4648). UTF-16, which PowerShell encodes, loses its zeros.
 fn decoded(part: &[u8]) -> Option<Vec<u8>> {
-    steps::count(part.len());
     let mut text = Vec::new();
     let (mut bits, mut held) = (0_u32, 0_u32);
     for byte in part {
+        steps::count(1);
         let sextet = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
@@ -122,10 +248,9 @@ fn decoded(part: &[u8]) -> Option<Vec<u8>> {
         if held >= 8 {
             held -= 8;
             let byte = u8::try_from(bits >> held & 0xff).ok()?;
-            if !byte.is_ascii_graphic() {
-                return None;
+            if byte != 0 {
+                text.push(byte);
             }
-            text.push(byte);
         }
     }
     Some(text)
@@ -213,11 +338,15 @@ mod tests {
             master in any::<bool>(),
             before in prop::sample::select(vec![
                 "", "Bearer ", "bEARER\t", "Bearer  ", "Bearer Bearer ", "Token token=", "key:", "bearer.", "Bearer: ",
-                "\u{20}", "ApiKey ", "realtime ",
+                "\u{20}", "ApiKey ", "realtime ", "Bearer%20", "bearer_", "Basic%09", "\u{feff}", "Bearer\u{a0}",
             ]),
-            quotes in prop::sample::select(vec![("", ""), ("\"", "\""), ("'", "',"), ("<", ">"), ("", ";")]),
+            quotes in prop::sample::select(vec![
+                ("", ""), ("\"", "\""), ("'", "',"), ("<", ">"), ("", ";"), ("\u{201c}", "\u{201d}"), ("", "%0D%0A"),
+                ("", "\\n"), ("%22", "%22"),
+            ]),
             behind in prop::sample::select(vec!["", " ", ", Bearer x", " \t", " realm=\"x\""]),
-            encoding in 0_usize..5,
+            line_end in prop::sample::select(vec!["", "\n", "\r\n", " ", "\t\n"]),
+            encoding in 0_usize..9,
         ) {
             let key = if master { MASTER } else { MANAGED };
             let spelt = match encoding {
@@ -225,8 +354,12 @@ mod tests {
                 1 => encoded(key.as_bytes(), PLAIN),
                 2 => encoded(key.as_bytes(), URL) + "==",
                 // As user, and as password.
-                3 if !master => encoded(format!("{key}:x").as_bytes(), PLAIN) + "=",
-                _ => encoded(format!("user:{key}").as_bytes(), URL),
+                3 => encoded(format!("{key}:x{line_end}").as_bytes(), PLAIN) + "=",
+                4 => encoded(format!("user:{key}{line_end}").as_bytes(), URL),
+                5 => encoded(format!("us\u{e9}r:{line_end}{key}:x{line_end}").as_bytes(), URL),
+                6 => encoded(&[b"us\xe9r:", key.as_bytes(), line_end.as_bytes()].concat(), URL),
+                7 => encoded(format!("Bearer {key}{line_end}").as_bytes(), PLAIN),
+                _ => encoded(encoded(format!("{key}{line_end}").as_bytes(), URL).as_bytes(), PLAIN),
             };
             let value = format!("{before}{}{spelt}{}{behind}", quotes.0, quotes.1);
             prop_assert!(Spellings::of(&keys()).are_in(value.as_bytes()), "{}", value);

@@ -225,6 +225,51 @@ fn the_gateways_own_key_goes_to_no_provider_in_any_spelling() {
         "api-key: Bearer gk-test",
         "api-key: anything",
         "x-goog-api-key: gk-test",
+        // With a line's end, as `echo` adds it, or blanks.
+        "Authorization: Basic dTpnay10ZXN0Cg==",
+        "Authorization: Basic dTpnay10ZXN0DQo=",
+        "Authorization: Basic Z2stdGVzdAo=",
+        "Authorization: Basic ICBnay10ZXN0ICA=",
+        "Authorization: Basic dTogZ2stdGVzdA==",
+        "x-api-key: Z2stdGVzdAo=",
+        // With a colon more, before the key or behind it.
+        "Authorization: Basic dTpnay10ZXN0Ong=",
+        "Authorization: Basic YTpiOmdrLXRlc3Q=",
+        "Authorization: Basic Z2stdGVzdDphOmI=",
+        // A user that is not ASCII, in UTF-8 and in Latin-1.
+        "Authorization: Basic w7xzZXI6Z2stdGVzdA==",
+        "Authorization: Basic /HNlcjpnay10ZXN0Cg==",
+        // "Bearer gk-test", and base64 of base64.
+        "Authorization: Bearer QmVhcmVyIGdrLXRlc3Q=",
+        "x-api-key: QmVhcmVyIGdrLXRlc3QK",
+        "Authorization: Bearer WjJzdGRHVnpkQT09Cg==",
+        // UTF-16, as PowerShell encodes text.
+        "Authorization: Basic dQA6AGcAawAtAHQAZQBzAHQA",
+        // Broken into lines, which became words.
+        "Authorization: Basic dTpnay 10ZXN0 Cg==",
+        "x-api-key: Z2st dGVzdA==",
+        "Authorization: Bearer%20gk-test",
+        "Authorization: Bearer gk-test%0A",
+        "Authorization: Bearer%20%67k%2dtest",
+        "Authorization: Basic%20dTpnay10ZXN0Cg%3D%3D",
+        "x-api-key: %22gk-test%22",
+        "Authorization: Bearer gk-test\\n",
+        "Authorization: Bearer+gk-test",
+        "Authorization: Bearer_gk-test",
+        "Authorization: Bearer-gk-test",
+        "Authorization: Bearergk-test",
+        "Authorization: BasicdTpnay10ZXN0",
+        "Authorization: https://u:gk-test@h/",
+        "Authorization: https://gk-test@h/",
+        "Authorization: Bearer \u{201c}gk-test\u{201d}",
+        "Authorization: Bearer\u{a0}gk-test",
+        "Authorization: \u{feff}gk-test",
+        "Authorization: {\"Authorization\":\"Bearer gk-test\"}",
+        "Authorization: Bearer ${gk-test}",
+        "Authorization: Bearer gk-test # my key",
+        "Authorization: Authorization: Bearer gk-test",
+        "Authorization: -H \"x-api-key: gk-test\"",
+        "Authorization: &quot;gk-test&quot;",
     ] {
         let head = seen_beside_a_key(&mut client, &upstream, "/p/own/models", &[line]);
         let (name, _) = line.split_once(':').unwrap();
@@ -235,6 +280,9 @@ fn the_gateways_own_key_goes_to_no_provider_in_any_spelling() {
         "Authorization: Bearer gk-tes",
         "Authorization: Bearer gk-testt",
         "Authorization: Basic bWU6c2VjcmV0",
+        "Authorization: Basic bWU6c2VjcmV0Cg==",
+        "Authorization: Bearer 100%25%zz",
+        "Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJtZSIsInN1YiI6InlvdSJ9.c2lnbmF0dXJl",
         "x-api-key: GK-TEST",
     ] {
         let head = seen_beside_a_key(&mut client, &upstream, "/p/own/models", &[line]);
@@ -296,5 +344,71 @@ fn a_key_in_the_query_counts_for_nothing() {
     let got = client.response();
     assert_eq!(got.status(), 401);
     assert!(got.text().contains("missing_key"), "{}", got.text());
+    assert!(!upstream.has_connection());
+}
+
+/// Servers that hand fields on as CGI does take other marks for hyphens.
+const DISGUISED: [&str; 21] = [
+    "X_API_KEY",
+    "x_api_key",
+    "X-Api_Key",
+    "X.Api.Key",
+    "X--Api--Key",
+    "X__Api__Key",
+    "Api_Key",
+    "api.key",
+    "Api--Key",
+    "X_Goog_Api_Key",
+    "x|goog|api|key",
+    "X_Sluicegate_Key",
+    "X~Sluicegate~Key",
+    "Proxy_Authorization",
+    "Proxy--Authorization",
+    "Sec_WebSocket_Protocol",
+    "X_Forwarded_For",
+    "X-Forwarded_Uri",
+    "x_gomodel_user_path",
+    "Content_Length",
+    "Transfer_Encoding",
+];
+
+#[test]
+fn a_field_that_never_goes_on_does_not_with_other_marks_in_its_name() {
+    let upstream = Upstream::listen();
+    let gateway = bring_your_own(&upstream);
+    let mut client = gateway.connect();
+    for path in ["/p/own/models", "/p/openai/models"] {
+        let lines = DISGUISED.map(|name| format!("{name}: gk-test"));
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        lines.extend(["X_Request_Id: 1", "X_Api_Keys: other", "X_Team: a"]);
+        let seen = seen_beside_a_key(&mut client, &upstream, path, &lines).lines;
+        assert!(!seen.concat().contains("gk-test"), "{seen:?}");
+        for line in ["X_Request_Id: 1", "X_Api_Keys: other", "X_Team: a"] {
+            assert!(seen.contains(&line.to_owned()), "{seen:?}");
+        }
+    }
+    // Nor do they count for a key.
+    client.send(with_lines(&["X_Api_Key: gk-test"]));
+    assert_eq!(client.response().status(), 401);
+    assert!(!upstream.has_connection());
+}
+
+#[test]
+fn nor_does_such_a_trailer() {
+    let upstream = Upstream::listen();
+    let gateway = bring_your_own(&upstream);
+    let names = ["Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"];
+    for name in names.into_iter().chain(DISGUISED) {
+        for path in ["/p/own/models", "/p/openai/models"] {
+            let mut client = gateway.connect();
+            client.send(format!(
+                "POST {path} HTTP/1.1\r\nHost: g\r\nX-Sluicegate-Key: {KEY}\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n0\r\n{name}: gk-test\r\n\r\n"
+            ));
+            let answer = client.response();
+            assert_eq!(answer.status(), 400, "{name}");
+            assert!(answer.text().contains("invalid_trailer"), "{name}");
+        }
+    }
     assert!(!upstream.has_connection());
 }
