@@ -104,7 +104,14 @@ impl<'k> Spellings<'k> {
                 || bare.len() != word.len() && self.is_key(bare)
                 || self.is_one_of_pair(word)
                 || self.is_encoded_in(bare, decodings)
+                || text.len() <= DECODED_BYTES_MAX && self.is_part_of(bare)
         })
+    }
+
+    fn is_part_of(&self, bare: &[u8]) -> bool {
+        steps::count(bare.len());
+        let mut parts = bare.split(|byte| is_mark(*byte));
+        parts.any(|part| part.len() != bare.len() && self.is_key(part))
     }
 
     /// Before or behind a colon, of which either may have more.
@@ -139,6 +146,9 @@ impl<'k> Spellings<'k> {
 
 /// Base64 in base64 is followed so far.
 const DECODINGS_MAX: u32 = 2;
+
+/// What is decoded and longer, a token's claims, say, is not looked up part by part: there may be hundreds.
+const DECODED_BYTES_MAX: usize = 256;
 
 /// What stands around and between the parts of a credential; base64 has none of it but at its end.
 fn is_mark(byte: u8) -> bool {

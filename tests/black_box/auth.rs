@@ -243,6 +243,9 @@ fn the_gateways_own_key_goes_to_no_provider_in_any_spelling() {
         "Authorization: Bearer QmVhcmVyIGdrLXRlc3Q=",
         "x-api-key: QmVhcmVyIGdrLXRlc3QK",
         "Authorization: Bearer WjJzdGRHVnpkQT09Cg==",
+        // {"key":"gk-test"} and "token=gk-test".
+        "Authorization: Bearer eyJrZXkiOiJnay10ZXN0In0=",
+        "Authorization: Token dG9rZW49Z2stdGVzdA==",
         // UTF-16, as PowerShell encodes text.
         "Authorization: Basic dQA6AGcAawAtAHQAZQBzAHQA",
         // Broken into lines, which became words.
