@@ -59,6 +59,7 @@ fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usi
         head: &head,
         fields,
         length,
+        is_near: true,
     };
     let now = Now {
         unix_seconds: || 0,

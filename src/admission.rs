@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::auth::{Asked, Lease, Spellings, key_of_protocol};
-use crate::cors;
+use crate::cors::{self, foreign};
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
 use crate::http::framing::{BodyLength, Cursor};
@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub fields: &'a Fields,
     /// As its framing says.
     pub length: BodyLength,
+    /// It came without TLS over the loopback interface, to a listener that is on no other.
+    pub is_near: bool,
 }
 
 /// When a request is looked at.
@@ -120,7 +122,7 @@ fn decide<'g>(
         Route::Provider(passthrough) => passthrough,
         route => return answer(gateway, route),
     };
-    check_origin(gateway, request, cors)?;
+    check_page(gateway, request, cors)?;
     let grant = gateway
         .keys
         .check(request.fields, request.buf, now.unix_seconds)?;
@@ -191,14 +193,25 @@ fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
 }
 
 /// Where no key is asked for, the page that sends a request says who may.
-fn check_origin(
+fn check_page(
     gateway: &Gateway,
     request: Request<'_>,
     cors: Option<&cors::Lines>,
 ) -> Result<(), Fault> {
-    let listed = cors.is_some_and(cors::Lines::is_listed);
-    match gateway.keys.is_open() && !listed && cors::is_foreign(request.fields, request.buf) {
-        true => Err(Fault::OriginNotAllowed),
+    let Request {
+        buf, fields, head, ..
+    } = request;
+    if !gateway.keys.is_open() || cors.is_some_and(cors::Lines::is_listed) {
+        return Ok(());
+    }
+    if foreign::is_foreign(fields, buf) {
+        return Err(Fault::OriginNotAllowed);
+    }
+    let origins = &gateway.config.server.cors_origins;
+    // An absolute target makes nothing of `Host`, and no browser sends one.
+    let counts = request.is_near && head.target.of(buf).starts_with(b"/");
+    match counts && foreign::is_rebound(fields, buf, origins) {
+        true => Err(Fault::HostNotAllowed),
         false => Ok(()),
     }
 }

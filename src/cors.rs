@@ -4,10 +4,11 @@
 //! Pages are never offered credentials (`Access-Control-Allow-Credentials`): a key is a field that
 //! they set themselves, and cookies go neither way. So `*` may stand for all response fields.
 //!
-//! Where no key is asked for, a browser is let through only for pages that are listed or this machine's own: any
-//! other page that is open in it would spend the provider's key.
+//! Where no key is asked for, a browser is let through only for pages that are listed or this machine's own: see
+//! [`foreign`].
 
-use std::net::Ipv4Addr;
+pub mod foreign;
+
 use std::sync::Arc;
 
 use crate::config::Origin;
@@ -156,46 +157,6 @@ pub fn is_origin(field: &Field, buf: &[u8]) -> bool {
     field.name == Name::Other && field.name_of(buf).eq_ignore_ascii_case(b"origin")
 }
 
-/// Whether a page sends this that is none of this machine's own. Programs send no `Origin`; browsers send one, which
-/// they write in one way only.
-#[must_use]
-pub fn is_foreign(fields: &[Field], buf: &[u8]) -> bool {
-    let mut sent = named(fields, buf, b"origin");
-    match (sent.next(), sent.next()) {
-        (None, _) => false,
-        (Some(origin), None) => !is_loopback(origin),
-        (Some(_), Some(_)) => true,
-    }
-}
-
-/// Whether this is the origin of a page that this machine serves: any port of `localhost`, of a name below it
-/// (RFC 6761, section 6.3) or of a loopback address.
-fn is_loopback(origin: &[u8]) -> bool {
-    let Ok(origin) = std::str::from_utf8(origin) else {
-        return false;
-    };
-    let authority = { origin.strip_prefix("http://") }.or_else(|| origin.strip_prefix("https://"));
-    let Some(authority) = authority else {
-        return false;
-    };
-    let (host, port) = match authority.rsplit_once(':') {
-        // A colon within brackets is the address's own.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let is_port = |port: &str| {
-        (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let is_address = |host: &str| host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
-    let names_this = host == "localhost" || host == "[::1]" || is_address(host);
-    port.is_none_or(is_port) && (names_this || host.strip_suffix(".localhost").is_some_and(is_name))
-}
-
-fn is_name(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    !text.is_empty() && text.bytes().all(plain)
-}
-
 /// Adds the fields of this protocol: a provider's own would contradict the gateway's.
 pub fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
     steps::count(fields.len());
@@ -223,9 +184,11 @@ mod tests {
         #[test]
         fn properties_hold(
             method in "(OPTIONS|GET|options)",
-            lines in "((Origin|ORIGIN|Access-Control-Request-Method|Access-Control-Request-Headers|Access-Control-X|A): \
+            lines in "((Origin|ORIGIN|Access-Control-Request-Method|Access-Control-Request-Headers|Access-Control-X|\
+                Sec-Fetch-Site|A): \
                 (https://a\\.b|http://c:1|http://localhost(:[0-9]{0,6})?|http://127\\.[0-9]{1,3}\\.0\\.1(:8)?|\
-                http://\\[::1\\](:8)?|https?://[a-z.]{0,9}\\.localhost(:1)?|null|POST|[a-c, @\t]{0,9})\r\n){0,4}",
+                http://\\[::1\\](:8)?|https?://[a-z.]{0,9}\\.localhost(:1)?|\
+                null|POST|none|same-(origin|site)|[a-c, @\t]{0,9})\r\n){0,4}",
         ) {
             let input = format!("{method}\n{}", lines.trim_end());
             property::holds(&property::cors(), input.as_bytes());

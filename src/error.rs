@@ -27,6 +27,8 @@ pub enum Fault {
     Auth(AuthError),
     /// A browser asks for a page whose origin is not listed.
     OriginNotAllowed,
+    /// There is no key, and `Host` is a name that a page from elsewhere may have.
+    HostNotAllowed,
     /// The provider is configured not to get requests of this method and endpoint.
     EndpointDenied,
     /// CONNECT or TRACE.
@@ -163,6 +165,7 @@ impl Fault {
             Self::Route(error, providers) => route(*error, providers),
             Self::Auth(error) => auth(*error),
             Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
+            Self::HostNotAllowed => row(403, "host_not_allowed", HOST_NOT_ALLOWED),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => {
                 row(501, "method_not_implemented", METHOD_NOT_IMPLEMENTED)
@@ -246,6 +249,10 @@ const LOOP_DETECTED: &str = "this request has been through this gateway already;
 const METHOD_NOT_IMPLEMENTED: &str = "this method is not supported";
 
 const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server.cors_origins";
+
+const HOST_NOT_ALLOWED: &str = "without a key this gateway is for this machine, and a page could have the name in \
+                                Host lead here; use localhost or an address, or list https:// and the name \
+                                in server.cors_origins";
 
 const OUTDATED: &str = "the gateway's TLS settings have changed; connect again";
 

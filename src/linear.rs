@@ -231,6 +231,7 @@ fn served(gateway: &Gateway, input: &[u8]) {
         head: &head,
         fields: &fields,
         length,
+        is_near: true,
     };
     let now = Now {
         unix_seconds: || 0,

@@ -1,7 +1,8 @@
 //! What holds for the answers to every head, shared by a property test and a fuzz target: a naive reader agrees, and
 //! what is added is a well-formed field section.
 
-use super::{Cors, is_foreign, remove};
+use super::foreign::is_foreign;
+use super::{Cors, remove};
 use crate::config::Origin;
 use crate::http::head::{FieldSet, Fields, parse_request, parse_response};
 
@@ -70,7 +71,9 @@ pub fn holds(cors: &Cors, input: &[u8]) {
         (answer, ..) => unreachable!("{answer:?}: {shown}"),
     }
     let foreign = match *all("origin") {
-        [] => false,
+        [] => all("sec-fetch-site")
+            .iter()
+            .any(|site| !["none", "same-origin"].contains(site)),
         [origin] => !is_of_this_machine(origin),
         _ => true,
     };

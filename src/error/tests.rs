@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FAULTS: [(Fault, u16, &str, &str, bool); 37] = [
+const FAULTS: [(Fault, u16, &str, &str, bool); 38] = [
     (
         Fault::Head(HeadError::ObsFold),
         400,
@@ -156,6 +156,13 @@ const FAULTS: [(Fault, u16, &str, &str, bool); 37] = [
         403,
         "permission_error",
         "origin_not_allowed",
+        false,
+    ),
+    (
+        Fault::HostNotAllowed,
+        403,
+        "permission_error",
+        "host_not_allowed",
         false,
     ),
     (

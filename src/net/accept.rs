@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -25,7 +26,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const ACCEPTS_MAX: usize = 32;
 
 /// Accepts until the worker drains, then empties the queue and closes the listener.
-pub(super) async fn accept(worker: Rc<Worker>, mut listener: Socket) {
+pub(super) async fn accept(worker: Rc<Worker>, listener: Socket) {
+    let mut listener = Listener::of(listener);
     let mut spare = Spare::default();
     let mut warned: Option<Instant> = None;
     loop {
@@ -50,8 +52,23 @@ pub(super) async fn accept(worker: Rc<Worker>, mut listener: Socket) {
                 spare.hold();
             }
         }
-        listener.rest();
-        poll_fn(|cx| poll_accept(&worker, &mut listener, cx)).await;
+        listener.socket.rest();
+        poll_fn(|cx| poll_accept(&worker, &mut listener.socket, cx)).await;
+    }
+}
+
+struct Listener {
+    socket: Socket,
+    /// It is reached over the loopback interface only.
+    is_near: bool,
+}
+
+impl Listener {
+    fn of(socket: Socket) -> Self {
+        let address = rustix::net::getsockname(socket.fd()).ok();
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        let is_near = address.is_some_and(|address| address.ip().to_canonical().is_loopback());
+        Self { socket, is_near }
     }
 }
 
@@ -87,7 +104,7 @@ fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> 
 }
 
 /// Accepts a few; whether there may be more.
-fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io::Result<bool> {
+fn accept_some(worker: &Rc<Worker>, listener: &Listener, spare: &mut Spare) -> io::Result<bool> {
     spare.hold();
     for _ in 0..ACCEPTS_MAX {
         match accept_one(listener) {
@@ -113,10 +130,14 @@ fn accept_some(worker: &Rc<Worker>, listener: &Socket, spare: &mut Spare) -> io:
 }
 
 /// The next connection, `None` when the queue is empty.
-fn accept_one(listener: &Socket) -> io::Result<Option<(OwnedFd, Peer)>> {
+fn accept_one(listener: &Listener) -> io::Result<Option<(OwnedFd, Peer)>> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    match rustix::net::acceptfrom_with(listener.fd(), flags) {
-        Ok((fd, address)) => Ok(Some((fd, address.into()))),
+    match rustix::net::acceptfrom_with(listener.socket.fd(), flags) {
+        Ok((fd, address)) => {
+            let peer = Peer::from(address);
+            let near = listener.is_near.then(|| peer.at_loopback());
+            Ok(Some((fd, near.unwrap_or(peer))))
+        }
         Err(Errno::AGAIN) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -392,6 +392,7 @@ impl Connection {
             head,
             fields: &scratch.fields,
             length,
+            is_near: self.peer.is_near() && !self.client.is_tls(),
         };
         let id = request_id(&worker, &scratch.fields, message);
         self.access.head(head, &scratch.fields, message, &id);

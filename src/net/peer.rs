@@ -14,17 +14,38 @@ pub enum Peer {
     V4([u8; 4], u16),
     /// IPv6 address and port.
     V6([u8; 16], u16),
+    /// The same, of a client on this machine that reached a listener which is for it alone.
+    Near4([u8; 4], u16),
+    /// Of the port of `::1`.
+    Near6(u16),
     /// A Unix socket's.
     Local,
 }
 
 impl Peer {
+    /// The same, at a listener on a loopback address.
+    #[must_use]
+    pub fn at_loopback(self) -> Self {
+        match self {
+            Self::V4(ip, port) if Ipv4Addr::from(ip).is_loopback() => Self::Near4(ip, port),
+            Self::V6(ip, port) if Ipv6Addr::from(ip).is_loopback() => Self::Near6(port),
+            other => other,
+        }
+    }
+
+    /// Whether both are on this machine and of no other's.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        matches!(self, Self::Near4(..) | Self::Near6(_))
+    }
+
     /// Whom a limit per address counts it with; nobody where it has none.
     #[must_use]
     pub fn counted_as(&self) -> Option<Address> {
         match *self {
-            Self::V4(ip, _) => Some(Address::v4(ip)),
+            Self::V4(ip, _) | Self::Near4(ip, _) => Some(Address::v4(ip)),
             Self::V6(ip, _) => Some(Address::v6(ip)),
+            Self::Near6(_) => Some(Address::v6(Ipv6Addr::LOCALHOST.octets())),
             Self::Local => None,
         }
     }
@@ -44,8 +65,11 @@ impl From<Option<SocketAddrAny>> for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::V4(ip, port) => write!(f, "{}:{port}", Ipv4Addr::from(ip)),
+            Self::V4(ip, port) | Self::Near4(ip, port) => {
+                write!(f, "{}:{port}", Ipv4Addr::from(ip))
+            }
             Self::V6(ip, port) => write!(f, "[{}]:{port}", Ipv6Addr::from(ip)),
+            Self::Near6(port) => write!(f, "[{}]:{port}", Ipv6Addr::LOCALHOST),
             Self::Local => f.write_str("unix"),
         }
     }
@@ -62,6 +86,21 @@ mod tests {
             assert_eq!(Peer::from(Some(address.into())).to_string(), text);
         }
         assert_eq!(Peer::from(None).to_string(), "unix");
+        for (text, is_near) in [
+            ("127.1.2.3:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("192.0.2.1:80", false),
+            ("[2001:db8::1]:80", false),
+        ] {
+            let address: SocketAddr = text.parse().unwrap();
+            let peer = Peer::from(Some(address.into()));
+            let near = peer.at_loopback();
+            assert_eq!((peer.is_near(), near.is_near()), (false, is_near), "{text}");
+            assert_eq!(near.to_string(), peer.to_string());
+            assert_eq!(near.counted_as(), peer.counted_as());
+        }
+        assert!(!Peer::Local.at_loopback().is_near());
         assert!(size_of::<Peer>() <= 20);
     }
 }
