@@ -4,8 +4,8 @@
 //! never looks at it. Stricter than the RFC wherever two readers could disagree: one
 //! `Content-Length` of digits alone, `chunked` alone and by itself, CRLF only, no framing, routing
 //! or credential fields in trailers. In responses, where nobody can be asked to send another one, equal
-//! lengths, blanks behind a chunk size and blanks before the colon of a trailer are tolerated. The cursor's answers do not depend on how the
-//! input is cut.
+//! lengths, blanks behind a chunk size and blanks before the colon of a trailer are tolerated. The cursor's
+//! answers do not depend on how the input is cut.
 
 mod cursor;
 #[cfg(any(test, fuzzing))]
