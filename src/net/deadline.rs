@@ -1,13 +1,16 @@
 //! One coarse clock and one list of deadlines per worker.
 //!
 //! Moving a deadline is a store: no timer is armed per read. A single task wakes every [`TICK`] while
-//! any deadline is registered and wakes the connections whose time has come.
+//! any deadline is registered and wakes the connections whose time has come. While the machine is suspended the clock
+//! goes on and the deadlines stand still: what is idle gets older, and nobody is late.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::alarm::Alarm;
 
@@ -54,7 +57,8 @@ impl Tick {
 
 /// The worker's clock and its registered deadlines.
 pub struct Clock {
-    start: Instant,
+    /// In time since the machine was booted.
+    start: Duration,
     now: Cell<u32>,
     /// The tick up to which expired deadlines have been woken.
     turned: Cell<Tick>,
@@ -85,7 +89,7 @@ impl Clock {
     #[must_use]
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
-            start: Instant::now(),
+            start: since_boot(),
             now: Cell::new(0),
             turned: Cell::new(Tick(0)),
             rest: Cell::new(None),
@@ -99,6 +103,13 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Tick {
         Tick(self.now.get())
+    }
+
+    /// The current tick, also where the process or the machine has just begun to run again.
+    #[must_use]
+    pub fn look(&self) -> Tick {
+        self.refresh();
+        self.now()
     }
 
     /// A slot for one task's deadline, unset at first.
@@ -202,7 +213,8 @@ impl Clock {
     }
 
     fn refresh(&self) {
-        let ticks = self.start.elapsed().as_millis() / TICK.as_millis();
+        let passed = since_boot().saturating_sub(self.start);
+        let ticks = passed.as_millis() / TICK.as_millis();
         let now = u32::try_from(ticks).unwrap_or(u32::MAX - 1);
         self.postpone(stopped(self.now.replace(now), now));
     }
@@ -227,6 +239,17 @@ impl Clock {
             }
         }
     }
+}
+
+/// Time since the machine was booted, with that for which it was suspended: a connection or an answer is not younger
+/// because this side slept. No system call, like the other clocks.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let now = Duration::try_from(now).unwrap_or_default();
+    #[cfg(test)]
+    let now = now + SUSPENDED.get();
+    now
 }
 
 /// The ticks for which the worker did not run: while anything is registered, it looks at every tick.
@@ -331,6 +354,12 @@ impl Drop for Deadline {
 }
 
 #[cfg(test)]
+thread_local! {
+    /// For how long a test has had the machine suspended.
+    pub static SUSPENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -384,6 +413,17 @@ mod tests {
         assert!(!set.is_over() && !cleared.is_over());
         clock.now.set(36_000 + 11);
         assert!(set.is_over() && !cleared.is_over());
+    }
+
+    #[test]
+    fn a_suspended_machine_makes_nobody_late() {
+        let clock = Clock::new();
+        let deadline = clock.register();
+        deadline.set(Duration::from_secs(60));
+        let before = clock.now();
+        SUSPENDED.set(Duration::from_secs(3600));
+        assert!(clock.look() >= before.after(Duration::from_secs(3599)));
+        assert!(!deadline.is_over());
     }
 
     #[test]

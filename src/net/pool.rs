@@ -179,7 +179,8 @@ impl Pool {
         while !budget.is_spent()
             && let Some(mut upstream) = stack.pop()
         {
-            if upstream.is_expired(self.clock.now()) {
+            // What waits for a request may run first behind a suspension, which this connection did not survive.
+            if upstream.is_expired(self.clock.look()) {
                 budget.spend(Work::Look, 0);
                 continue;
             }

@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
-use std::time::{Duration, Instant};
 
 use crate::addresses::{Ages, Call, Name, Step};
 use crate::confine::{self, Rules};
 
-use super::deadline::{Clock, Deadline};
+use super::deadline::{Clock, Deadline, since_boot};
 use super::mailbox::Mailbox;
 
 /// An answer on its way to the worker that asked.
@@ -38,7 +37,6 @@ pub struct Found {
 /// A worker's view of all host names.
 pub struct Names {
     clock: Rc<Clock>,
-    start: Instant,
     entries: RefCell<HashMap<Box<str>, Entry>>,
     asker: Asker,
     post: Arc<Post>,
@@ -65,7 +63,6 @@ impl Names {
     ) -> Self {
         Self {
             clock,
-            start: Instant::now(),
             entries: RefCell::default(),
             asker,
             post: Arc::new(move |answer| mailbox.send(wrap(answer))),
@@ -74,7 +71,7 @@ impl Names {
 
     /// Asks for a host's addresses ahead of need, unless they are known and not old.
     pub fn prefetch(&self, host: &str, ages: Ages) {
-        let now = self.now();
+        let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(host.into()).or_default();
         if entry.name.is_due(now, ages) {
@@ -112,12 +109,12 @@ impl Names {
         random: u64,
     ) -> io::Result<Found> {
         let call = Call {
-            since: self.now(),
+            since: since_boot(),
             beyond,
         };
         let mut alarm = None;
         poll_fn(|cx| self.poll_lookup(host, ages, &call, &mut alarm, cx)).await?;
-        let now = self.now();
+        let now = since_boot();
         let entries = self.entries.borrow();
         let name = entries.get(host).map(|entry| &entry.name);
         Ok(name.map_or_else(none, |name| Found {
@@ -135,7 +132,7 @@ impl Names {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let now = self.now();
+            let now = since_boot();
             let mut entries = self.entries.borrow_mut();
             let entry = entries.entry(host.into()).or_default();
             let until = match entry.name.next(now, call, ages) {
@@ -175,7 +172,7 @@ impl Names {
 
     /// See [`Name::shun`].
     pub fn shun(&self, host: &str, address: IpAddr) -> bool {
-        let now = self.now();
+        let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(host);
         entry.is_some_and(|entry| entry.name.shun(address, now))
@@ -190,7 +187,7 @@ impl Names {
 
     /// Takes in an answer and wakes who waits for it.
     pub fn answered(&self, answer: Answer) {
-        let now = self.now();
+        let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(answer.host).or_default();
         match answer.addresses {
@@ -203,10 +200,6 @@ impl Names {
         for waker in entry.waiting.drain(..) {
             waker.wake();
         }
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
     }
 
     /// Has a host looked up. Look-ups are rare: one at a time per host, and only where connections are made.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
-use super::super::deadline::TICK;
+use super::super::deadline::{SUSPENDED, TICK};
 use super::super::driver::{Rung, block_on, choose};
 use super::super::socket::Socket;
 use super::*;
@@ -120,6 +120,18 @@ fn a_request_closes_a_few_that_have_ended() {
         let scratch = &mut *stage.scratch.borrow_mut();
         assert!(stage.pool.take(0, scratch).is_none());
         assert_eq!(stage.idle_count(), MANY - Budget::LOOKS);
+    });
+}
+
+/// Whatever kept the other end knows nothing of it any more, and nobody told this one.
+#[test]
+fn a_connection_ages_while_the_machine_is_suspended() {
+    on_both(async |stage| {
+        let _theirs = stage.fill(Duration::from_secs(60));
+        let scratch = &mut *stage.scratch.borrow_mut();
+        assert!(stage.pool.take(0, scratch).is_some());
+        SUSPENDED.set(SUSPENDED.get() + Duration::from_secs(61));
+        assert!(stage.pool.take(0, scratch).is_none());
     });
 }
 
