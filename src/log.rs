@@ -1,7 +1,8 @@
 //! Messages for people and their collectors on standard error, and the access log, one line each.
 //!
 //! Lines are made where something happens and written by a thread of their own, so that a slow reader never
-//! holds up a worker; when the queue is full, lines are dropped and counted.
+//! holds up a worker; when the queue is full, lines are dropped and counted. What anybody can cause, lines of requests
+//! that were not admitted, gets half of the room at most, so that it cannot push out those of others.
 
 mod line;
 mod outlet;
@@ -10,7 +11,7 @@ mod writer;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub struct Log {
     queue: SyncSender<Entry>,
     format: LogFormat,
     level: Level,
-    lost: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     /// A request to open the access log's file anew that the queue had no room for.
     reopen: Arc<AtomicBool>,
 }
@@ -40,9 +41,41 @@ pub enum Value<'a> {
     Number(u64),
 }
 
+/// Whose request a line of the access log is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// One that was admitted.
+    Admitted,
+    /// One that the gateway has answered by itself.
+    Anybody,
+}
+
+/// Lines that did not arrive, as far as that is known, and lines that wait.
+#[derive(Default)]
+struct Tally {
+    /// Dropped or not written.
+    lost: AtomicU64,
+    /// Those of them that were dropped to keep room for others.
+    shed: AtomicU64,
+    /// In the queue, of anybody's requests.
+    anybodys: AtomicUsize,
+}
+
+impl Tally {
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// One of anybody's goes, though there is room for others.
+    fn shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+        self.lose(1);
+    }
+}
+
 enum Entry {
     Message(String),
-    Access(String),
+    Access(String, Of),
     /// The access log's file may have been moved away.
     Reopen,
     /// Answered once everything before it is written.
@@ -55,6 +88,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 const FLUSH_POLL: Duration = Duration::from_millis(10);
 /// Lines that may wait to be written.
 const QUEUE_LINES: usize = 4096;
+/// Those of them that may be of anybody's requests.
+const ANYBODYS_LINES: usize = QUEUE_LINES / 2;
 
 impl Log {
     /// Opens the access log and starts the writing thread, confined by `rules`.
@@ -63,16 +98,16 @@ impl Log {
     /// When the file cannot be opened, or there is no thread to be had.
     pub fn start(config: &LogConfig, rules: Rules) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
-        let lost = Arc::new(AtomicU64::new(0));
+        let tally = Arc::new(Tally::default());
         let reopen = Arc::new(AtomicBool::new(false));
-        let writer = Writer::open(config, lost.clone(), reopen.clone(), rules.are_there())?;
+        let writer = Writer::open(config, tally.clone(), reopen.clone(), rules.are_there())?;
         let thread = std::thread::Builder::new().name("log".into());
         confine::spawn(thread, rules, move || writer.run(&entries))?;
         Ok(Self {
             queue,
             format: config.format,
             level: config.level,
-            lost,
+            tally,
             reopen,
         })
     }
@@ -100,8 +135,16 @@ impl Log {
     }
 
     /// Writes a line of the access log.
-    pub fn write(&self, line: Line) {
-        self.put(Entry::Access(line.end()));
+    pub fn write(&self, line: Line, of: Of) {
+        if of == Of::Anybody {
+            if self.tally.anybodys.load(Ordering::Relaxed) >= ANYBODYS_LINES {
+                return self.tally.shed();
+            }
+            self.tally.anybodys.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.put(Entry::Access(line.end(), of)) && of == Of::Anybody {
+            self.tally.anybodys.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Opens the access log's file anew. Never waits: the queue is full where nobody reads the log.
@@ -129,7 +172,14 @@ impl Log {
     /// Lines that were dropped or could not be written so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.tally.lost.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that were about requests which the gateway has answered by itself, and were dropped to keep
+    /// room for others.
+    #[must_use]
+    pub fn shed(&self) -> u64 {
+        self.tally.shed.load(Ordering::Relaxed)
     }
 
     fn message(&self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
@@ -139,9 +189,12 @@ impl Log {
         }
     }
 
-    fn put(&self, entry: Entry) {
-        if self.queue.try_send(entry).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Whether there is room for it; else it is lost.
+    fn put(&self, entry: Entry) -> bool {
+        let put = self.queue.try_send(entry).is_ok();
+        if !put {
+            self.tally.lose(1);
         }
+        put
     }
 }

@@ -1,16 +1,18 @@
 //! A descriptor that takes lines. Nobody waits for it: lines are held until it has room, up to
-//! [`HELD_BYTES`], and what it does not take is lost and counted.
+//! [`HELD_BYTES`], and what it does not take is lost and counted. Lines of anybody's requests are held up to
+//! [`ANYBODYS_BYTES`] only, so that there is room for others.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
+
+use super::Tally;
 
 /// Lines on their way to a descriptor.
 pub(super) struct Outlet {
@@ -32,6 +34,8 @@ enum Descriptor {
 
 /// Lines that wait for a reader.
 const HELD_BYTES: usize = 256 * 1024;
+/// With this much, no more of anybody's wait for one.
+const ANYBODYS_BYTES: usize = HELD_BYTES / 2;
 /// What a pipe, a socket or a terminal that has room takes without waiting.
 const PIPE_BYTES: usize = 4096;
 /// A buffer that held more once does not stay so large.
@@ -83,12 +87,36 @@ impl Outlet {
     ///
     /// # Errors
     /// When it is lost, and none was before it.
-    pub(super) fn push(&mut self, line: &[u8], lost: &AtomicU64) -> io::Result<()> {
-        if self.lines.len() + line.len() <= HELD_BYTES {
-            self.lines.extend_from_slice(line);
+    pub(super) fn push(&mut self, line: &[u8], tally: &Tally) -> io::Result<()> {
+        if self.hold(line, HELD_BYTES) {
             return Ok(());
         }
-        lost.fetch_add(1, Ordering::Relaxed);
+        tally.lose(1);
+        self.fail()
+    }
+
+    /// As [`push`](Self::push), but leaves room for others.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn push_anybodys(&mut self, line: &[u8], tally: &Tally) -> io::Result<()> {
+        if self.hold(line, ANYBODYS_BYTES) {
+            return Ok(());
+        }
+        tally.shed();
+        self.fail()
+    }
+
+    /// Whether it is held: not beyond this many bytes.
+    fn hold(&mut self, line: &[u8], bytes_max: usize) -> bool {
+        let held = self.lines.len() + line.len() <= bytes_max;
+        if held {
+            self.lines.extend_from_slice(line);
+        }
+        held
+    }
+
+    fn fail(&mut self) -> io::Result<()> {
         match std::mem::replace(&mut self.failing, true) {
             true => Ok(()),
             false => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it")),
@@ -99,7 +127,7 @@ impl Outlet {
     ///
     /// # Errors
     /// When it fails, and has not failed before; all that waited is lost and counted then.
-    pub(super) fn write(&mut self, lost: &AtomicU64) -> io::Result<()> {
+    pub(super) fn write(&mut self, tally: &Tally) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -116,7 +144,7 @@ impl Outlet {
         let (done, rest) = self.lines.split_at_checked(written).unwrap_or_default();
         if !rest.is_empty() {
             let count = rest.iter().filter(|byte| **byte == b'\n').count();
-            lost.fetch_add(count as u64, Ordering::Relaxed);
+            tally.lose(count as u64);
             self.torn = done.last().map_or(torn, |byte| *byte != b'\n');
         }
         self.lines.clear();
@@ -225,6 +253,8 @@ fn named(path: &Path, error: Errno) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     /// Takes this many bytes, then fails.
@@ -262,17 +292,17 @@ mod tests {
     fn what_a_reader_does_not_take_is_lost_and_what_comes_later_is_whole() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let mut outlet = Outlet::of(Descriptor::Own(writer.into()));
-        let lost = AtomicU64::new(0);
+        let tally = Tally::default();
         let line = [&[b'x'; 99][..], b"\n"].concat();
         let mut complaints = Vec::new();
         for _ in 0..10_000 {
-            complaints.extend(outlet.push(&line, &lost).err());
-            outlet.write(&lost).unwrap();
+            complaints.extend(outlet.push(&line, &tally).err());
+            outlet.write(&tally).unwrap();
         }
         // Said once.
         assert_eq!(complaints.len(), 1);
         assert!(outlet.is_failing() && outlet.is_waiting());
-        let lost_lines = lost.load(Ordering::Relaxed);
+        let lost_lines = tally.lost.load(Ordering::Relaxed);
         assert!((1..10_000).contains(&lost_lines));
         let (mut taken, mut room) = (Vec::new(), vec![0; 1 << 20]);
         let mut read = || {
@@ -282,12 +312,12 @@ mod tests {
         };
         while outlet.is_waiting() {
             read();
-            outlet.write(&lost).unwrap();
+            outlet.write(&tally).unwrap();
         }
         assert!(!outlet.is_failing());
         read();
-        outlet.push(b"later\n", &lost).unwrap();
-        outlet.write(&lost).unwrap();
+        outlet.push(b"later\n", &tally).unwrap();
+        outlet.write(&tally).unwrap();
         drop(outlet);
         while read() > 0 {}
         let kept = usize::try_from(10_000 - lost_lines).unwrap();
@@ -295,15 +325,36 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_anybody_leave_half_of_the_room_to_others() {
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let mut outlet = Outlet::of(Descriptor::Own(writer.into()));
+        let tally = Tally::default();
+        let figures = || {
+            let load = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
+            (load(&tally.lost), load(&tally.shed))
+        };
+        let line = [b'x'; 1024];
+        let complaints = (0..200).filter(|_| outlet.push_anybodys(&line, &tally).is_err());
+        assert_eq!(complaints.count(), 1, "said once");
+        assert_eq!(figures(), (200 - 128, 200 - 128));
+        for _ in 0..128 {
+            outlet.push(&line, &tally).unwrap();
+        }
+        assert_eq!(figures(), (200 - 128, 200 - 128), "none of others' is lost");
+        outlet.push(&line, &tally).unwrap();
+        assert_eq!(figures(), (200 - 127, 200 - 128));
+    }
+
+    #[test]
     fn an_error_loses_what_waits_and_is_said_once() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut outlet = Outlet::of(Descriptor::Own(full));
-        let lost = AtomicU64::new(0);
+        let tally = Tally::default();
         for (round, fails) in [(1, true), (2, false)] {
-            outlet.push(b"one\ntwo\n", &lost).unwrap();
-            assert_eq!(outlet.write(&lost).is_err(), fails);
+            outlet.push(b"one\ntwo\n", &tally).unwrap();
+            assert_eq!(outlet.write(&tally).is_err(), fails);
             assert!(outlet.is_failing() && !outlet.is_waiting());
-            assert_eq!(lost.load(Ordering::Relaxed), 2 * round);
+            assert_eq!(tally.lost.load(Ordering::Relaxed), 2 * round);
         }
     }
 }

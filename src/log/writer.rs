@@ -3,21 +3,21 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use crate::config::{Level, LogConfig, LogFile, LogFormat};
 
 use super::outlet::Outlet;
-use super::{Entry, Line, Value};
+use super::{Entry, Line, Of, Tally, Value};
 
 /// Where lines go, and those that are about to go there.
 pub(super) struct Writer {
     format: LogFormat,
-    /// Dropped or not written; `reported` of them are known to the reader.
-    lost: Arc<AtomicU64>,
-    reported: u64,
+    /// What was lost; `reported` of it is known to the reader.
+    tally: Arc<Tally>,
+    reported: Lost,
     /// The file is to be opened anew.
     reopen: Arc<AtomicBool>,
     /// Standard error.
@@ -25,6 +25,13 @@ pub(super) struct Writer {
     access: Access,
     /// Other folders are out of reach.
     is_confined: bool,
+}
+
+/// Lines that were lost, and those of them that were shed.
+#[derive(Clone, Copy, Default)]
+struct Lost {
+    lines: u64,
+    shed: u64,
 }
 
 enum Access {
@@ -44,7 +51,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 impl Writer {
     pub(super) fn open(
         config: &LogConfig,
-        lost: Arc<AtomicU64>,
+        tally: Arc<Tally>,
         reopen: Arc<AtomicBool>,
         is_confined: bool,
     ) -> io::Result<Self> {
@@ -55,8 +62,8 @@ impl Writer {
         };
         Ok(Self {
             format: config.format,
-            lost,
-            reported: 0,
+            tally,
+            reported: Lost::default(),
             reopen,
             messages: Outlet::stderr(),
             access,
@@ -105,11 +112,11 @@ impl Writer {
                 Entry::Message(line) => {
                     bytes += line.len();
                     // Nobody is left to be told where standard error fails.
-                    let _ = self.messages.push(line.as_bytes(), &self.lost);
+                    let _ = self.messages.push(line.as_bytes(), &self.tally);
                 }
-                Entry::Access(line) => {
+                Entry::Access(line, of) => {
                     bytes += line.len();
-                    self.take_access(line.as_bytes());
+                    self.take_access(line.as_bytes(), of);
                 }
                 Entry::Reopen => self.reopen(),
                 Entry::Flush(done) => {
@@ -125,12 +132,19 @@ impl Writer {
         }
     }
 
-    fn take_access(&mut self, line: &[u8]) {
+    fn take_access(&mut self, line: &[u8], of: Of) {
+        if of == Of::Anybody {
+            self.tally.anybodys.fetch_sub(1, Ordering::Relaxed);
+        }
         let outlet = match &mut self.access {
             Access::Messages => &mut self.messages,
             Access::Stdout(outlet) | Access::File(_, outlet) => outlet,
         };
-        if let Err(error) = outlet.push(line, &self.lost) {
+        let pushed = match of {
+            Of::Admitted => outlet.push(line, &self.tally),
+            Of::Anybody => outlet.push_anybodys(line, &self.tally),
+        };
+        if let Err(error) = pushed {
             self.say_failing(&error);
         }
     }
@@ -141,27 +155,32 @@ impl Writer {
 
     fn write(&mut self) {
         if let Access::Stdout(outlet) | Access::File(_, outlet) = &mut self.access
-            && let Err(error) = outlet.write(&self.lost)
+            && let Err(error) = outlet.write(&self.tally)
         {
             self.say_failing(&error);
         }
-        let _ = self.messages.write(&self.lost);
+        let _ = self.messages.write(&self.tally);
         self.tell_lost();
     }
 
     fn say_failing(&mut self, error: &io::Error) {
         let message = "cannot write the access log";
-        self.say(Level::Error, message, "error", Value::Text(error));
+        self.say(Level::Error, message, &[("error", Value::Text(error))]);
     }
 
     /// Says what was lost, once lines arrive again.
     fn tell_lost(&mut self) {
-        let lost = self.lost.load(Ordering::Relaxed);
+        let lost = Lost {
+            lines: self.tally.lost.load(Ordering::Relaxed),
+            shed: self.tally.shed.load(Ordering::Relaxed),
+        };
         let failing = self.access.outlet().is_some_and(Outlet::is_failing);
-        if lost > self.reported && !failing && !self.messages.is_failing() {
-            let count = lost - self.reported;
-            self.say(Level::Warn, "log lines lost", "count", Value::Number(count));
-            let _ = self.messages.write(&self.lost);
+        if lost.lines > self.reported.lines && !failing && !self.messages.is_failing() {
+            let count = Value::Number(lost.lines - self.reported.lines);
+            let shed = Value::Number(lost.shed - self.reported.shed);
+            let fields = [("count", count), ("of_own_answers", shed)];
+            self.say(Level::Warn, "log lines lost", &fields);
+            let _ = self.messages.write(&self.tally);
             if !self.messages.is_failing() {
                 self.reported = lost;
             }
@@ -179,7 +198,7 @@ impl Writer {
             Err(error) => {
                 let error = self.with_reach(error);
                 let message = "cannot open the access log again; it goes on where it was";
-                self.say(Level::Error, message, "error", Value::Text(&error));
+                self.say(Level::Error, message, &[("error", Value::Text(&error))]);
             }
         }
     }
@@ -194,9 +213,9 @@ impl Writer {
         }
     }
 
-    fn say(&mut self, level: Level, message: &str, name: &str, value: Value<'_>) {
-        let line = Line::of(self.format, level, message, &[(name, value)]);
-        let _ = self.messages.push(line.end().as_bytes(), &self.lost);
+    fn say(&mut self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
+        let line = Line::of(self.format, level, message, fields);
+        let _ = self.messages.push(line.end().as_bytes(), &self.tally);
     }
 }
 

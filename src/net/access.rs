@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::gateway::Gateway;
 use crate::http::head::{Field, Name, RequestHead};
 use crate::http::target;
-use crate::log::Log;
+use crate::log::{Log, Of};
 use crate::observe::counters::Finished;
 use crate::observe::times::Connecting;
 use crate::observe::{self, Ending, Method, Phase, Slots, Times};
@@ -72,6 +72,14 @@ impl Record {
         self.retries = 0;
         self.error = None;
         self.notes.clear();
+    }
+
+    /// Whoever asks for what is not passed on may do so as often as he likes.
+    fn of(&self) -> Of {
+        match self.slot {
+            0 => Of::Anybody,
+            _ => Of::Admitted,
+        }
     }
 
     /// What it is doing.
@@ -329,6 +337,6 @@ impl Record {
         for note in Note::OF_CLIENTS {
             self.notes.write(&mut line, note);
         }
-        log.write(line);
+        log.write(line, self.of());
     }
 }

@@ -36,6 +36,7 @@ impl Sources {
             expiries: &subjects.expiries,
             process: self.process.look(),
             log_lines_lost: self.log.lost(),
+            log_lines_shed: self.log.shed(),
         };
         scrape.text()
     }

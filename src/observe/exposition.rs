@@ -50,6 +50,8 @@ pub struct Scrape<'a> {
     pub process: Process,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
+    /// Those of them that made room for lines of admitted requests.
+    pub log_lines_shed: u64,
 }
 
 impl Scrape<'_> {
@@ -185,12 +187,6 @@ impl Scrape<'_> {
                 sum(|c| load(&c.panics)),
             ),
             (
-                "log_lines_lost_total",
-                "counter",
-                "Log lines that were dropped or could not be written.",
-                self.log_lines_lost,
-            ),
-            (
                 "upstream_warm_hits_total",
                 "counter",
                 "Requests that found a connection made ahead of them.",
@@ -219,11 +215,30 @@ impl Scrape<'_> {
             out.family(&name, kind, help);
             out.sample(&name, &[], value);
         }
+        self.log_lines(out);
         self.refusals(out);
         self.each_worker(out, "requests_in_flight", "Requests under way.", in_flight);
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
         self.errors(out);
+    }
+
+    fn log_lines(&self, out: &mut Exposition) {
+        for (name, help, value) in [
+            (
+                "sluicegate_log_lines_lost_total",
+                "Log lines that were dropped or could not be written.",
+                self.log_lines_lost,
+            ),
+            (
+                "sluicegate_log_lines_shed_total",
+                "Those of them about requests answered by the gateway itself that made room for others.",
+                self.log_lines_shed,
+            ),
+        ] {
+            out.family(name, "counter", help);
+            out.sample(name, &[], value);
+        }
     }
 
     fn refusals(&self, out: &mut Exposition) {
@@ -447,6 +462,7 @@ mod tests {
             expiries: &[],
             process: Process::default(),
             log_lines_lost: 3,
+            log_lines_shed: 2,
         }
         .text();
         for line in [
@@ -457,6 +473,7 @@ mod tests {
             "sluicegate_response_overhead_seconds_count{provider=\"two\"} 2",
             "sluicegate_worker_requests_in_flight{worker=\"1\"} 0",
             "sluicegate_log_lines_lost_total 3",
+            "sluicegate_log_lines_shed_total 2",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

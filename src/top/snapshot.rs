@@ -301,6 +301,7 @@ mod tests {
                 ..Process::default()
             },
             log_lines_lost: 3,
+            log_lines_shed: 0,
         };
         scrape.text()
     }
