@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod admission;
 pub mod auth;
+pub mod bytes;
 pub mod certificate;
 pub mod config;
 pub mod confine;

@@ -40,6 +40,7 @@ fn the_pure_layer_knows_no_socket_clock_file_or_runtime() {
         "addresses",
         "auth",
         "admission",
+        "bytes",
         "certificate",
         "config",
         "cors",

@@ -10,6 +10,7 @@ pub mod property;
 mod tests;
 
 use super::head::{Fields, HeadError, HeadScan, ResponseHead, Side, close_up, response};
+use crate::bytes::within;
 use crate::steps;
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
@@ -58,7 +59,7 @@ impl Answer {
     pub fn read(&mut self, buf: &[u8]) -> Result<Option<usize>, AnswerError> {
         let window = buf.get(..ANSWER_BYTES_MAX).unwrap_or(buf);
         loop {
-            let rest = window.get(self.interim..).unwrap_or_default();
+            let rest = within(window, self.interim..);
             let head = match response(&mut self.scan, rest, &mut self.fields) {
                 Err(HeadError::BadFieldName) => self.closed_up(rest).map(Some),
                 read => read,
@@ -83,10 +84,10 @@ impl Answer {
     #[cold]
     fn closed_up(&mut self, buf: &[u8]) -> Result<ResponseHead, HeadError> {
         let len = self.scan.find_end(buf, Side::Response)?.unwrap_or(0);
-        let mut head = buf.get(..len).unwrap_or_default().to_vec();
+        let mut head = within(buf, ..len).to_vec();
         steps::count(len);
         let start = close_up(&mut head).ok_or(HeadError::BadFieldName)?;
-        let closed_up = head.get(start..).unwrap_or_default();
+        let closed_up = within(&head, start..);
         let head = response(&mut HeadScan::default(), closed_up, &mut self.fields)?;
         let head = head.ok_or(HeadError::BadFieldName)?;
         Ok(ResponseHead { len, ..head })

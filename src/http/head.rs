@@ -25,6 +25,7 @@ pub use grammar::{is_token, list, list_has};
 pub(in crate::http) use names::Folded;
 pub use names::{Name, name};
 
+use crate::bytes::{within, within_mut};
 use crate::steps;
 
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
@@ -201,9 +202,9 @@ impl HeadScan {
     pub fn find_end(&mut self, buf: &[u8], side: Side) -> Result<Option<usize>, HeadError> {
         let window = window(buf);
         loop {
-            let line = window.get(self.line_start as usize..).unwrap_or_default();
+            let line = within(window, self.line_start as usize..);
             let known = (self.scanned - self.line_start) as usize;
-            let found = memchr2(b'\r', b'\n', line.get(known..).unwrap_or_default());
+            let found = memchr2(b'\r', b'\n', within(line, known..));
             let text_len = found.map_or(line.len(), |at| known + at);
             steps::count(1 + text_len - known.min(text_len));
             let (text, end) = line.split_at_checked(text_len).unwrap_or((line, &[]));
@@ -288,7 +289,7 @@ pub fn request(
         return Ok(Some(head));
     }
     match scan.find_end(buf, Side::Request)? {
-        Some(len) => read_request(buf.get(..len).unwrap_or_default(), fields),
+        Some(len) => read_request(within(buf, ..len), fields),
         None => Ok(None),
     }
 }
@@ -310,7 +311,7 @@ pub fn response(
         return Ok(Some(head));
     }
     match scan.find_end(buf, Side::Response)? {
-        Some(len) => read_response(buf.get(..len).unwrap_or_default(), fields),
+        Some(len) => read_response(within(buf, ..len), fields),
         None => Ok(None),
     }
 }
@@ -378,7 +379,7 @@ fn start_line(buf: &[u8], empty_lines_max: usize) -> (usize, &[u8]) {
         rest = after;
     }
     let len = memchr(b'\r', rest).unwrap_or(rest.len());
-    (buf.len() - rest.len(), rest.get(..len).unwrap_or_default())
+    (buf.len() - rest.len(), within(rest, ..len))
 }
 
 /// Fills `fields` from the field section, behind the CRLF at `start`; returns the length of the head, or `None`
@@ -444,7 +445,7 @@ fn read_many_fields(
 ) -> Result<Option<usize>, HeadError> {
     steps::count(section.len());
     let mut many = [EMPTY_HEADER; RESPONSE_FIELDS_MAX];
-    let allowed = many.get_mut(..fields_max).unwrap_or_default();
+    let allowed = within_mut(&mut many, ..fields_max);
     record(
         buf,
         section,

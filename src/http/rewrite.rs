@@ -12,6 +12,7 @@ use super::head::grammar::reads;
 use super::head::{
     Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, RequestHead, ResponseHead, Span, list,
 };
+use crate::bytes::within;
 use crate::steps;
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
@@ -123,7 +124,7 @@ fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
     names.sort_unstable_by(|(a, _), (b, _)| name_order(a, b));
     for option in std::iter::once(next).chain(options) {
         let less = |(name, _): &(&[u8], usize)| name_order(name, option).is_lt();
-        let at_least = names.get(names.partition_point(less)..).unwrap_or_default();
+        let at_least = within(&names, names.partition_point(less)..);
         for (name, index) in at_least {
             // Of one name all are in it or none.
             if name_order(name, option).is_ne() || named.contains(*index) {

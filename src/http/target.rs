@@ -7,6 +7,7 @@
 
 use memchr::{memchr, memchr2, memchr3};
 
+use crate::bytes::within;
 use crate::http::head::Span;
 use crate::steps;
 
@@ -56,7 +57,7 @@ pub fn parse(target: &[u8]) -> Result<Target, TargetError> {
         Some(b'/') => 0,
         _ => authority_end(target)?,
     };
-    let path_end = path_start + scan_path(target.get(path_start..).unwrap_or_default())?;
+    let path_end = path_start + scan_path(within(target, path_start..))?;
     // The path ends where the target does or at its first `?`.
     let query = match target.get(path_end + 1..) {
         Some(query) => {
@@ -162,7 +163,7 @@ fn scan_remarkable_path(bytes: &[u8]) -> Result<usize, TargetError> {
         }
     }
     if suspect {
-        check_segments(bytes.get(..len).unwrap_or_default())?;
+        check_segments(within(bytes, ..len))?;
     }
     Ok(len)
 }
@@ -246,9 +247,9 @@ fn authority_end(target: &[u8]) -> Result<usize, TargetError> {
         .find(written)
         .ok_or(TargetError::NotAPath)?
         .len();
-    let rest = target.get(start..).unwrap_or_default();
+    let rest = within(target, start..);
     let len = memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
-    if !is_host_and_port(rest.get(..len).unwrap_or_default()) {
+    if !is_host_and_port(within(rest, ..len)) {
         return Err(TargetError::NotAPath);
     }
     Ok(start + len)

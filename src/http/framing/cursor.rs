@@ -2,6 +2,7 @@
 //! section 7.1). Nothing is copied, decoded or allocated, whatever a peer sends.
 
 use super::{BodyLength, FramingError, LENGTH_MAX};
+use crate::bytes::{within, within_mut};
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
 use crate::http::head::{self, Folded, Name, Side};
 use crate::steps;
@@ -93,7 +94,7 @@ impl Cursor {
     ) -> Result<Advance, FramingError> {
         let mut taken = 0;
         loop {
-            let rest = input.get(taken..).unwrap_or_default();
+            let rest = within(input, taken..);
             taken += self.read_syntax(rest, side, overrides, blanks)?;
             match self.skip_content(input.len() - taken) {
                 0 => {
@@ -118,7 +119,7 @@ impl Cursor {
         let Advance { taken, done } =
             self.follow(buf, Side::Response, Overrides::Passed, &mut blanks)?;
         let kept = match blanks {
-            true => before.close_up(buf.get_mut(..taken).unwrap_or_default()),
+            true => before.close_up(within_mut(buf, ..taken)),
             false => taken,
         };
         Ok(Stripped { taken, kept, done })
@@ -158,7 +159,7 @@ impl Cursor {
     pub fn strip(&mut self, buf: &mut [u8]) -> Result<Stripped, FramingError> {
         let (mut taken, mut kept) = (0, 0);
         loop {
-            let rest = buf.get(taken..).unwrap_or_default();
+            let rest = within(buf, taken..);
             taken += self.read_syntax(rest, Side::Response, Overrides::Passed, &mut false)?;
             let skipped = self.skip_content(buf.len() - taken);
             if skipped == 0 {

@@ -4,6 +4,7 @@
 
 use super::grammar::is_token_byte;
 use super::{HeadScan, Side};
+use crate::bytes::within;
 use crate::steps;
 
 /// Takes the blanks between names and colons out of the response head at the front of `buf`, in place: what stands
@@ -33,7 +34,7 @@ pub fn close_up(buf: &mut [u8]) -> Option<usize> {
 /// behind its first token.
 fn blanks_at(line: &[u8]) -> (usize, usize) {
     let name = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
-    let rest = line.get(name..).unwrap_or_default();
+    let rest = within(line, name..);
     let blanks = rest.iter().take_while(|byte| b" \t".contains(byte)).count();
     match rest.get(blanks) {
         Some(b':') if name > 0 => (name, blanks),

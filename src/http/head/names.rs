@@ -1,6 +1,7 @@
 //! The field names that the gateway knows (RFC 9110, section 5.1); all others are only passed on.
 
 use super::grammar::reads;
+use crate::bytes::within;
 use crate::steps;
 
 /// Field names that mean something to the gateway; compared without regard to case.
@@ -169,7 +170,7 @@ impl Folded {
 
     /// What of it counts.
     pub(in crate::http) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        within(&self.bytes, ..usize::from(self.len))
     }
 }
 

@@ -13,6 +13,7 @@ use memchr::memchr;
 
 use super::fields::Fields;
 use super::{Field, Name, Side, Span, name, offset};
+use crate::bytes::within;
 use crate::steps;
 
 /// The lines of the last heads of one side.
@@ -205,7 +206,7 @@ fn may_be_credential(side: Side, field: &Field, line: &[u8]) -> bool {
     if side == Side::Response {
         return field.name == Name::SetCookie;
     }
-    let mut name = line.get(..usize::from(field.name_len)).unwrap_or_default();
+    let mut name = within(line, ..usize::from(field.name_len));
     while let [first, rest @ ..] = name {
         let telling: &[&[u8]] = match first.to_ascii_lowercase() {
             b'a' => &[b"auth"],
