@@ -3,6 +3,8 @@
 //! Used bytes are left where they are until they are half of all: so however many requests lie behind one another,
 //! each byte is moved a bounded number of times.
 
+use crate::bytes::within;
+
 /// See the module's documentation. Empty, it holds no memory; every open connection has one.
 #[derive(Debug, Default)]
 pub struct Carry(Option<Box<Kept>>);
@@ -18,7 +20,8 @@ impl Carry {
     /// What is left.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        let left = self.0.as_ref().and_then(|kept| kept.bytes.get(kept.used..));
+        let left = self.0.as_ref();
+        let left = left.map(|kept| within(&kept.bytes, kept.used..));
         left.unwrap_or_default()
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::admission::{self, Admission, Decision, Now, Request};
+use crate::bytes::within;
 use crate::config::Limits;
 use crate::error::{ErrorResponse, Fault, Scarce};
 use crate::gateway::Gateway;
@@ -316,7 +317,7 @@ impl Connection {
         };
         worker.spin.traffic();
         self.budget.spend(Work::Look, received);
-        let bytes = room.get(..received).unwrap_or_default();
+        let bytes = within(room, ..received);
         if !self.carry.is_empty() {
             self.carry.extend(bytes);
             return self.try_carried(scratch);
@@ -325,8 +326,8 @@ impl Connection {
             Ok(Some(head)) => {
                 let framed = framed(&head, &scratch.fields, bytes);
                 // What lies behind the message waits for its turn.
-                let behind = bytes.get(message_len(&head, &framed)..);
-                self.carry.extend(behind.unwrap_or_default());
+                let behind = within(bytes, message_len(&head, &framed)..);
+                self.carry.extend(behind);
                 Some(self.arrived(scratch, &head, framed))
             }
             Ok(None) => {
@@ -386,7 +387,7 @@ impl Connection {
             taken,
         } = framed;
         let content = HEADROOM + head.len..HEADROOM + head.len + taken;
-        let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
+        let message = within(&scratch.plain, HEADROOM..content.end);
         let request = Request {
             buf: message,
             head,
@@ -464,8 +465,7 @@ impl Connection {
     /// Answers a request whose head is whole and whose framing is not to be trusted, and ends the connection.
     #[cold]
     fn refuse_misframed(&mut self, fault: &Fault, head: &RequestHead, scratch: &Scratch) -> After {
-        let (fields, message) = (&scratch.fields, scratch.plain.get(HEADROOM..));
-        let message = message.unwrap_or_default();
+        let (fields, message) = (&scratch.fields, within(&scratch.plain, HEADROOM..));
         let id = request_id(&self.worker, fields, message);
         self.access.head(head, fields, message, &id);
         let asker = Asker {
@@ -589,7 +589,7 @@ type Framing = Result<Framed, FramingError>;
 fn framed(head: &RequestHead, fields: &Fields, bytes: &[u8]) -> Framing {
     let length = framing::request_body(head, fields, bytes)?;
     let mut cursor = Cursor::new(length);
-    let advance = cursor.advance(bytes.get(head.len..).unwrap_or_default(), Side::Request)?;
+    let advance = cursor.advance(within(bytes, head.len..), Side::Request)?;
     Ok(Framed {
         length,
         cursor,

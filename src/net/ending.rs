@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::bytes::within;
 use crate::http::framing::Cursor;
 use crate::http::head::Side;
 
@@ -165,12 +166,11 @@ impl Connection {
         match self.client.recv(room, &mut scratch.cipher) {
             Ok(Received::Pending) => Ok(0),
             Ok(Received::Data(n)) => {
-                let bytes = room.get(..n).unwrap_or_default();
+                let bytes = within(room, ..n);
                 let advance = cursor.advance(bytes, Side::Request).map_err(|_| ())?;
                 let records = self.client.take_records();
                 self.budget.spend_receive(Work::Piece, n, records);
-                let behind = bytes.get(advance.taken..);
-                self.carry.extend(behind.unwrap_or_default());
+                self.carry.extend(within(bytes, advance.taken..));
                 Ok(advance.taken)
             }
             Ok(Received::Eof) | Err(_) => Err(()),

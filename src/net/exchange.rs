@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 
 use crate::admission::Forward;
 use crate::auth::Lease;
+use crate::bytes::within;
 use crate::error::Fault;
 use crate::gateway::Gateway;
 use crate::http::framing::{Advance, Cursor, FramingError};
@@ -149,7 +150,7 @@ impl Exchange {
         let Some((provider, lines)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
-        let message = scratch.plain.get(HEADROOM..content.end).unwrap_or_default();
+        let message = within(&scratch.plain, HEADROOM..content.end);
         let idempotent = is_idempotent(head.method.of(message));
         let has_id = forward.carries_on(&scratch.fields, Name::XRequestId);
         let id = match has_id {
@@ -205,7 +206,7 @@ impl Exchange {
         let worker = connection.worker.clone();
         let counters = worker.counters();
         let pooled = worker.pool.take(self.provider, scratch);
-        let request = scratch.plain.get(request).unwrap_or_default();
+        let request = within(&scratch.plain, request);
         let Some(mut upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
             let habit = self.gateway.slots.habit(self.provider);
@@ -399,7 +400,7 @@ impl Exchange {
         connection
             .budget
             .spend_receive(Work::Piece, received, records);
-        let bytes = room.get(..received).unwrap_or_default();
+        let bytes = within(room, ..received);
         if tunnel {
             connection.access.received(received);
             // One that takes no more may have said its last words: they still go to the client.
@@ -427,16 +428,11 @@ impl Exchange {
         if limit.is_some_and(|limit| self.up.cursor.content_bytes() > limit) {
             return Flow::Over(self.abort_upload(connection, Fault::BodyTooLarge));
         }
-        let behind = bytes.get(taken..);
-        connection.carry.extend(behind.unwrap_or_default());
+        connection.carry.extend(within(bytes, taken..));
         self.response.expects_continue = false;
         connection.access.received(taken);
         // An upstream that takes no more may have answered already: its answer counts.
-        if upstream
-            .stream
-            .send(bytes.get(..taken).unwrap_or_default())
-            .is_err()
-        {
+        if upstream.stream.send(within(bytes, ..taken)).is_err() {
             self.up.refused = true;
         }
         connection.access.uploaded(self.up.cursor.is_done());

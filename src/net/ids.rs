@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use crate::bytes::within;
+
 /// The id that an exchange goes by in answers.
 #[derive(Clone, Debug)]
 pub enum RequestId {
@@ -55,7 +57,7 @@ impl IdLine {
     /// The line, or nothing.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        within(&self.bytes, ..self.len)
     }
 
     /// No line.
@@ -122,7 +124,7 @@ impl Supply {
             let _ = rustix::rand::getrandom(&mut self.bytes, rustix::rand::GetRandomFlags::empty());
             self.used = 0;
         }
-        let bits = self.bytes.get(self.used..).unwrap_or_default();
+        let bits = within(&self.bytes, self.used..);
         self.used += 16;
         bits.first_chunk().copied().unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! What a log line quotes of a request and its response, copied into one buffer and cut at a sane length: the
 //! messages themselves are gone when the line is written.
 
+use crate::bytes::within;
 use crate::log::Line;
 
 /// One quotation.
@@ -113,8 +114,7 @@ impl Notes {
     #[must_use]
     pub fn of(&self, note: Note) -> &[u8] {
         let span = self.spans.get(note as usize).copied().unwrap_or_default();
-        let value = self.bytes.get(usize::from(span.0)..usize::from(span.1));
-        value.unwrap_or_default()
+        within(&self.bytes, usize::from(span.0)..usize::from(span.1))
     }
 
     /// How long a line with all of them and a request's figures may get.

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 
+use crate::bytes::within_mut;
+
 use super::scratch::{BULK_BYTES_MAX, RECEIVE_BYTES_MAX};
 use super::socket::{Received, Socket};
 
@@ -48,7 +50,7 @@ impl PlainStream {
             false => RECEIVE_BYTES_MAX,
         };
         let room = out.len().min(most);
-        let received = self.socket.recv(out.get_mut(..room).unwrap_or_default())?;
+        let received = self.socket.recv(within_mut(out, ..room))?;
         if let Received::Data(n) = received {
             self.full = match n >= RECEIVE_BYTES_MAX {
                 true => self.full.saturating_add(1),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 
+use crate::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
 use crate::http::connect::{ANSWER_BYTES_MAX, Answer, AnswerError, request};
 
@@ -78,8 +79,7 @@ pub async fn tunnel(
         poll_fn(|cx| socket.poll_readable(cx)).await;
         let scratch = &mut *worker.scratch.borrow_mut();
         let taken = seen.len();
-        let room = scratch.cipher.get_mut(..ANSWER_BYTES_MAX - taken);
-        let room = room.unwrap_or_default();
+        let room = within_mut(&mut scratch.cipher, ..ANSWER_BYTES_MAX - taken);
         let peeked = match socket.peek_into(room).map_err(ProxyError::Connect)? {
             Received::Data(n) => n,
             Received::Pending => {
@@ -88,11 +88,11 @@ pub async fn tunnel(
             }
             Received::Eof => return Err(ProxyError::Closed),
         };
-        seen.extend_from_slice(room.get(..peeked).unwrap_or_default());
+        seen.extend_from_slice(within(room, ..peeked));
         let end = answer.read(&seen).map_err(ProxyError::Answer)?;
         // What belongs to the answer is taken away, and not a byte more.
         let len = end.map_or(peeked, |end| end.saturating_sub(taken));
-        let answered = room.get_mut(..len).unwrap_or_default();
+        let answered = within_mut(room, ..len);
         match socket.recv(answered).map_err(ProxyError::Connect)? {
             Received::Data(n) if n == len => {}
             _ => return Err(ProxyError::Closed),
@@ -106,7 +106,7 @@ pub async fn tunnel(
 async fn send(socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match socket.send(bytes)? {
-            Some(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Some(n) => bytes = within(bytes, n..),
             None => socket.writable().await,
         }
     }

@@ -1,5 +1,6 @@
 //! The response half of an exchange: interim and final heads, content, tunnels.
 
+use crate::bytes::{within, within_mut};
 use crate::cors;
 use crate::error::Fault;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
@@ -150,16 +151,11 @@ impl Exchange {
                         reset: self.response.ends_with_connection(),
                     });
                 };
-                let sent = connection
-                    .client
-                    .send(piece.get(..taken.kept).unwrap_or_default());
+                let sent = connection.client.send(within(piece, ..taken.kept));
                 self.content_sent(connection, sent.is_ok(), &taken, n)
             }
             State::Tunnel => {
-                let piece = scratch
-                    .plain
-                    .get(HEADROOM..HEADROOM + n)
-                    .unwrap_or_default();
+                let piece = within(&scratch.plain, HEADROOM..HEADROOM + n);
                 connection.access.sent(n);
                 match connection.client.send(piece) {
                     Ok(()) => Flow::Moved,
@@ -197,7 +193,7 @@ impl Exchange {
     ) -> Flow {
         let mut end = HEADROOM + n;
         if !self.response.carry.is_empty() {
-            let bytes = scratch.plain.get(HEADROOM..end).unwrap_or_default();
+            let bytes = within(&scratch.plain, HEADROOM..end);
             self.response.carry.extend_from_slice(bytes);
             match self
                 .response
@@ -223,7 +219,7 @@ impl Exchange {
     fn heads(&mut self, connection: &mut Connection, scratch: &mut Scratch, end: usize) -> Flow {
         let mut at = HEADROOM;
         loop {
-            let bytes = scratch.plain.get(at..end).unwrap_or_default();
+            let bytes = within(&scratch.plain, at..end);
             let scan = &mut self.response.scan;
             let head = match head::response(scan, bytes, &mut scratch.fields) {
                 Ok(Some(head)) => head,
@@ -233,7 +229,7 @@ impl Exchange {
                 }
                 Err(HeadError::BadFieldName) => {
                     self.response.scan = HeadScan::default();
-                    let bytes = scratch.plain.get_mut(at..end).unwrap_or_default();
+                    let bytes = within_mut(&mut scratch.plain, at..end);
                     let Some(start) = head::close_up(bytes) else {
                         return self.invalid(connection);
                     };
@@ -275,7 +271,7 @@ impl Exchange {
         if self.asker.http10 {
             return None;
         }
-        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let bytes = within(&scratch.plain, at..);
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
         remove_framing(scratch, &mut removed);
         let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &[]);
@@ -284,7 +280,7 @@ impl Exchange {
         };
         let sent = connection
             .client
-            .send(scratch.plain.get(start..at + head.len).unwrap_or_default());
+            .send(within(&scratch.plain, start..at + head.len));
         sent.is_err().then_some(Flow::Over(After::Drop))
     }
 
@@ -297,7 +293,7 @@ impl Exchange {
         at: usize,
         end: usize,
     ) -> Flow {
-        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let bytes = within(&scratch.plain, at..);
         // Only a websocket was asked for (RFC 9110, section 7.8).
         let names_it = |field: &Field| list_has(field.value.of(bytes), b"websocket");
         if !scratch.fields.named(Name::Upgrade).any(names_it) {
@@ -325,10 +321,7 @@ impl Exchange {
         connection.access.passed_on(false);
         connection.access.sent(end.saturating_sub(at + head.len));
         connection.client.fail();
-        match connection
-            .client
-            .send(scratch.plain.get(start..end).unwrap_or_default())
-        {
+        match connection.client.send(within(&scratch.plain, start..end)) {
             Ok(()) => Flow::Moved,
             Err(_) => Flow::Over(After::Drop),
         }
@@ -343,7 +336,7 @@ impl Exchange {
         at: usize,
         end: usize,
     ) -> Flow {
-        let bytes = scratch.plain.get(at..end).unwrap_or_default();
+        let bytes = within(&scratch.plain, at..end);
         let head_only = self.response.head_only;
         let Ok(length) = framing::response_body(head, &scratch.fields, bytes, head_only) else {
             return self.invalid(connection);
@@ -363,7 +356,7 @@ impl Exchange {
         let Ok(taken) = take(&mut cursor, self.response.strip, piece) else {
             return self.invalid(connection);
         };
-        let bytes = scratch.plain.get(at..end).unwrap_or_default();
+        let bytes = within(&scratch.plain, at..end);
         connection
             .access
             .response(head.status, &scratch.fields, bytes);
@@ -374,10 +367,7 @@ impl Exchange {
         let Some(start) = self.rewrite_answer(scratch, head, at, timing.as_ref()) else {
             return self.invalid(connection);
         };
-        let out = scratch
-            .plain
-            .get(start..content + taken.kept)
-            .unwrap_or_default();
+        let out = within(&scratch.plain, start..content + taken.kept);
         // Where the connection's end is the answer's, only an end that was meant may look like one: not that
         // of a process that is killed or a task that fails.
         if self.response.ends_with_connection() {
@@ -409,7 +399,7 @@ impl Exchange {
         at: usize,
         timing: Option<&TimingLine>,
     ) -> Option<usize> {
-        let bytes = scratch.plain.get(at..).unwrap_or_default();
+        let bytes = within(&scratch.plain, at..);
         let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
         let listed = framing::listed_length(&scratch.fields, bytes).filter(|_| head.status != 204);
         let length = listed.map(|length| format!("Content-Length: {length}\r\n"));

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use crate::bytes::within;
 use crate::log::Log;
 use crate::observe::{Counters, Expiry, Scrape, Slots};
 use crate::process;
@@ -31,7 +32,7 @@ impl Sources {
     #[must_use]
     pub fn text(&self, subjects: &Subjects) -> String {
         let scrape = Scrape {
-            workers: self.counters.get(..self.workers).unwrap_or_default(),
+            workers: within(&self.counters, ..self.workers),
             slots: &subjects.slots,
             expiries: &subjects.expiries,
             process: self.process.look(),

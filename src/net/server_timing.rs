@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use crate::bytes::within;
 use crate::observe::Times;
 
 /// A field line without an allocation.
@@ -50,7 +51,7 @@ impl TimingLine {
     /// The line.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        within(&self.bytes, ..self.len)
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 
 use rustls::HandshakeKind;
 
+use crate::bytes::{within, within_mut};
 use crate::tls::handshake::{Handshake, Role};
 use crate::tls::traffic::{Opened, Traffic};
 use crate::tls::{Fault, HEADER_BYTES, Header};
@@ -103,10 +104,10 @@ impl TlsStream {
             poll_fn(|cx| self.plain.socket.poll_readable(cx)).await;
             turns.for_handshake().await;
             let cipher = &mut *scratch.borrow_mut().cipher;
-            let room = cipher.get_mut(..RECEIVE_BYTES_MAX).unwrap_or_default();
+            let room = within_mut(cipher, ..RECEIVE_BYTES_MAX);
             match self.plain.socket.recv(room)? {
                 Received::Data(n) => {
-                    if let Some(rest) = self.shake(room.get(..n).unwrap_or_default())? {
+                    if let Some(rest) = self.shake(within(room, ..n))? {
                         // A server has no right to speak yet, but for tickets.
                         self.open_silence(&rest)?;
                     }
@@ -192,7 +193,7 @@ impl TlsStream {
             Received::Data(n) => n,
         };
         let filled = if self.is_handshaking() {
-            match self.shake(cipher.get(..n).unwrap_or_default())? {
+            match self.shake(within(cipher, ..n))? {
                 None => 0,
                 Some(rest) => self.open(&rest, out),
             }
@@ -200,7 +201,7 @@ impl TlsStream {
             if let Some(front) = cipher.get_mut(..held) {
                 front.copy_from_slice(&self.partial);
             }
-            self.open(cipher.get(..held + n).unwrap_or_default(), out)
+            self.open(within(cipher, ..held + n), out)
         };
         if filled > 0 {
             return Ok(Received::Data(filled));
@@ -242,7 +243,7 @@ impl TlsStream {
             fault,
         } = traffic.open(cipher, out);
         self.records += records;
-        let rest = cipher.get(consumed..).unwrap_or_default();
+        let rest = within(cipher, consumed..);
         if let Some(header) = Header::parse(cipher) {
             self.last_record = HEADER_BYTES + header.len;
         }
@@ -256,7 +257,7 @@ impl TlsStream {
             let room = &mut *self.room.borrow_mut();
             if let Ok(len) = traffic.seal_alert(alert, room) {
                 // The peer may be gone.
-                let _ = self.plain.send(room.get(..len).unwrap_or_default());
+                let _ = self.plain.send(within(room, ..len));
             }
         }
         self.fault = fault;
@@ -283,8 +284,8 @@ impl TlsStream {
         let room = &mut *self.room.borrow_mut();
         while !bytes.is_empty() {
             let (taken, sealed) = traffic.seal(bytes, room).map_err(invalid)?;
-            self.plain.send(room.get(..sealed).unwrap_or_default())?;
-            bytes = bytes.get(taken..).unwrap_or_default();
+            self.plain.send(within(room, ..sealed))?;
+            bytes = within(bytes, taken..);
         }
         Ok(())
     }
@@ -294,7 +295,7 @@ impl TlsStream {
         if let State::Traffic(traffic) = &mut self.state {
             let room = &mut *self.room.borrow_mut();
             if let Ok(len) = traffic.seal_close(room) {
-                let _ = self.plain.send(room.get(..len).unwrap_or_default());
+                let _ = self.plain.send(within(room, ..len));
             }
         }
     }
@@ -328,7 +329,7 @@ impl TlsStream {
     /// As [`is_quiet`](Self::is_quiet), with one receive of what the longest record may have; see
     /// [`Stream::listen`](super::stream::Stream::listen).
     pub fn listen(&mut self, cipher: &mut [u8]) -> Silence {
-        let room = cipher.get_mut(..RECORD_BYTES_MAX).unwrap_or_default();
+        let room = within_mut(cipher, ..RECORD_BYTES_MAX);
         let heard = self.receive_silence(room);
         if heard == Silence::More {
             // The next one tells whether a part of a record, or the end, was all that came behind.
@@ -345,7 +346,7 @@ impl TlsStream {
         match self.plain.socket.recv(cipher) {
             Ok(Received::Pending) if self.partial.is_empty() => Silence::Kept,
             Ok(Received::Data(n)) => {
-                let received = cipher.get(..n).unwrap_or_default();
+                let received = within(cipher, ..n);
                 self.partial.extend_from_slice(received);
                 let whole = std::mem::take(&mut self.partial);
                 match self.open_silence(&whole) {

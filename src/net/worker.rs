@@ -22,6 +22,7 @@ use rustls::server::UnbufferedServerConnection;
 
 use crate::admission::Admission;
 use crate::auth::Keys;
+use crate::bytes::within;
 use crate::config::{Config, Provider, value};
 use crate::date::imf_fixdate;
 use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
@@ -544,7 +545,7 @@ impl Worker {
 
     /// Serves a client that was accepted here, or hands it on to a worker with fewer.
     pub(super) fn place(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
-        let workers = self.counters.get(..self.workers).unwrap_or_default();
+        let workers = within(&self.counters, ..self.workers);
         let peers = self.peers.get().filter(|_| !self.draining.get());
         let other = balance::better(self.index, workers.iter().map(balance::load));
         let mailbox = other.and_then(|other| peers?.get(other));
