@@ -6,6 +6,8 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ExtractedSecrets, HandshakeKind};
 
+use crate::bytes::{within, within_mut};
+
 use super::traffic::{Kernel, Traffic};
 use super::{Fault, HEADER_BYTES, Header, content};
 
@@ -92,7 +94,7 @@ impl Handshake {
             } else {
                 self.incoming.len()
             };
-            let shown = self.incoming.get_mut(..end).unwrap_or_default();
+            let shown = within_mut(&mut self.incoming, ..end);
             let (discard, step) = match &mut self.role {
                 Role::Client(connection) => step(connection.process_tls_records(shown), out),
                 Role::Server(connection) => step(connection.process_tls_records(shown), out),
@@ -105,7 +107,7 @@ impl Handshake {
                 Step::Failed(fault) => return Err(fault),
                 Step::Blocked if !self.is_handshaking() => return Ok(true),
                 Step::Blocked => {
-                    let rest = self.incoming.get(self.seen..).unwrap_or_default();
+                    let rest = within(&self.incoming, self.seen..);
                     // An empty record is no part of a handshake. As rejected early data it would cost nothing of what
                     // rustls skips of that, and rustls tries to open all that it has skipped again each time.
                     match Header::end_of_record(rest) {
@@ -227,7 +229,7 @@ fn encode(
     let mut room = 0;
     loop {
         out.resize(begin + room, 0);
-        match message(out.get_mut(begin..).unwrap_or_default()) {
+        match message(within_mut(out, begin..)) {
             Ok(len) => {
                 out.truncate(begin + len);
                 return Step::Again;

@@ -5,6 +5,8 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafe
 use aws_lc_rs::aead::{Nonce, UnboundKey};
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion, SupportedCipherSuite};
 
+use crate::bytes::within;
+
 use super::{Fault, HEADER_BYTES, Header, content};
 
 /// Most plaintext bytes in a record.
@@ -129,7 +131,7 @@ impl Protection {
     /// the record has bytes.
     pub fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<(u8, usize), Fault> {
         let header = Header::parse(record).ok_or(Fault::Malformed)?;
-        let body = record.get(HEADER_BYTES..).unwrap_or_default();
+        let body = within(record, HEADER_BYTES..);
         if let Some(fault) = self.refuses(header) {
             return Err(fault);
         }

@@ -6,6 +6,8 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{ExtractedSecrets, ProtocolVersion, SupportedCipherSuite};
 
+use crate::bytes::{within, within_mut};
+
 use super::protection::{OVERHEAD_BYTES_MAX, PLAIN_BYTES_MAX, Protection};
 use super::{Fault, Header, content};
 
@@ -97,14 +99,14 @@ impl Traffic {
     pub fn open(&mut self, cipher: &[u8], out: &mut [u8]) -> Opened {
         let (mut consumed, mut filled, mut records, mut fault) = (0, 0, 0, None);
         while !self.closed {
-            let rest = cipher.get(consumed..).unwrap_or_default();
+            let rest = within(cipher, consumed..);
             let Some(end) = Header::end_of_record(rest) else {
                 // A record that can never be whole is not waited for.
                 fault = Header::parse(rest).and_then(|header| self.opening.refuses(header));
                 break;
             };
-            let record = rest.get(..end).unwrap_or_default();
-            let room = out.get_mut(filled..).unwrap_or_default();
+            let record = within(rest, ..end);
+            let room = within_mut(out, filled..);
             match self.open_record(record, room) {
                 Ok(n) => filled += n,
                 Err(why) => {
@@ -131,7 +133,7 @@ impl Traffic {
             content::APPLICATION_DATA if len > 0 => self.silence = 0,
             _ => self.weigh(u32::try_from(record.len()).unwrap_or(u32::MAX))?,
         }
-        let plain = out.get(..len).unwrap_or_default();
+        let plain = within(out, ..len);
         match kind {
             content::APPLICATION_DATA if whole => Ok(len),
             content::ALERT if whole => self.alert(plain).map(|()| 0),
@@ -252,12 +254,10 @@ impl Traffic {
             sealed = self.update_key(out)?;
         }
         while taken < plain.len() {
-            let room = out.get_mut(sealed..).unwrap_or_default();
+            let room = within_mut(out, sealed..);
             let most = room.len().saturating_sub(OVERHEAD_BYTES_MAX);
-            let rest = plain.get(taken..).unwrap_or_default();
-            let piece = rest
-                .get(..rest.len().min(most).min(PLAIN_BYTES_MAX))
-                .unwrap_or_default();
+            let rest = within(plain, taken..);
+            let piece = within(rest, ..rest.len().min(most).min(PLAIN_BYTES_MAX));
             // A short last record is not made for want of room; the next call makes a long one.
             if piece.is_empty() || (taken > 0 && piece.len() == most && most < rest.len()) {
                 break;
