@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{Gateway, PATIENCE, Rig, Setup, Upstream, Wire, get, ok};
+use crate::support::{Gateway, PATIENCE, Rig, Setup, Upstream, Wire, plain_exchange};
 
 /// The time until the kernel asks whether the other end is there, in hundredths of a second; `None` is never. For the
 /// connection from `near` to `far`, once nothing is under way on it.
@@ -45,12 +45,7 @@ fn asked_in(near: SocketAddr, far: SocketAddr) -> Option<u32> {
 
 /// For a client's connection and for one to the provider.
 fn legs(gateway: &Gateway, upstream: &Upstream) -> [Option<u32>; 2] {
-    let mut client = gateway.connect();
-    client.send(get("/p/openai/models"));
-    let mut peer = upstream.accept();
-    peer.request();
-    peer.send(ok("fine"));
-    assert_eq!(client.response().text(), "fine");
+    let (client, peer) = plain_exchange(gateway, upstream);
     let ends = |wire: &Wire| {
         let (ours, theirs) = (wire.socket().local_addr(), wire.socket().peer_addr());
         (theirs.unwrap(), ours.unwrap())

@@ -7,8 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
 
+use crate::support::keys::{status, until};
 use crate::support::metrics::wait_metrics;
-use crate::support::{Gateway, PATIENCE, Setup, Upstream, Wire, get, ok};
+use crate::support::{Gateway, PATIENCE, Setup, Upstream, get, ok};
 
 /// A gateway with the keys file that a first `key new` made, and that key.
 fn with_a_key(configure: impl FnOnce(Setup) -> Setup) -> (Gateway, String) {
@@ -24,24 +25,6 @@ fn key(setup: &Setup, args: &[&str]) -> String {
     let output = setup.command(&args).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn with_key(key: &str) -> String {
-    format!("GET /p/nobody/x HTTP/1.1\r\nHost: g\r\nx-api-key: {key}\r\n\r\n")
-}
-
-/// The status for a key: 400 where it is valid, since there is no such provider.
-fn status(client: &mut Wire, key: &str) -> u16 {
-    client.send(with_key(key));
-    client.response().status()
-}
-
-#[track_caller]
-fn until(client: &mut Wire, key: &str, wanted: u16) {
-    let begin = Instant::now();
-    while status(client, key) != wanted {
-        assert!(begin.elapsed() < PATIENCE, "not {wanted}");
-    }
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
+use crate::support::keys::{status, until};
 use crate::support::tls::pki;
-use crate::support::{Gateway, KEY, PATIENCE, Setup, Wire};
+use crate::support::{Gateway, KEY, PATIENCE, Setup};
 
 // SHA-256 of "key-a".
 const A: &str = "f10f781241e2246678b6b45c857069208152a53863e47fac33f607ab405006f4";
@@ -28,24 +29,6 @@ fn bare() -> Setup {
 
 fn write(gateway: &Gateway, file: &str, content: &str) {
     fs::write(gateway.setup().dir().join(file), content).unwrap();
-}
-
-/// The status for a key, or none: 400 where the gateway lets it in, since there is no such provider.
-fn status(client: &mut Wire, key: &str) -> u16 {
-    let line = match key {
-        "" => String::new(),
-        key => format!("x-api-key: {key}\r\n"),
-    };
-    client.send(format!("GET /p/nobody/x HTTP/1.1\r\nHost: g\r\n{line}\r\n"));
-    client.response().status()
-}
-
-#[track_caller]
-fn until(client: &mut Wire, key: &str, wanted: u16) {
-    let begin = Instant::now();
-    while status(client, key) != wanted {
-        assert!(begin.elapsed() < PATIENCE, "not {wanted}");
-    }
 }
 
 /// Asks for a reload, which is refused; nothing changes.

@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 
 use crate::support::tls::pki;
-use crate::support::{End, Gateway, Rig, Setup, Sides, Upstream, Wire, get, ok, request};
+use crate::support::{
+    End, Gateway, Rig, Setup, Sides, Upstream, Wire, drained_answer, get, ok, request,
+};
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
@@ -96,13 +98,7 @@ fn what_is_in_flight_goes_on_and_its_response_says_close() {
         source.send(format!("{:x}\r\n{event}\r\n", event.len()));
         streaming.expect_chunks(event);
     }
-    peer.send(ok("in flight"));
-    let got = client.response();
-    assert_eq!(
-        (got.text().as_str(), got.value("connection")),
-        ("in flight", Some("close"))
-    );
-    assert_eq!(client.expect_end(), End::Clean);
+    drained_answer(&mut client, &mut peer);
     source.send("0\r\n\r\n");
     assert_eq!(streaming.chunk().unwrap(), b"");
     streaming.trailers().unwrap();
@@ -319,8 +315,7 @@ fn a_reload_while_draining_does_not_undo_the_drain() {
     rig.gateway.signal(Signal::TERM);
     wait_refused(&rig.gateway);
     rig.gateway.signal(Signal::HUP);
-    peer.send(ok("in flight"));
-    assert_eq!(client.response().value("connection"), Some("close"));
+    drained_answer(&mut client, &mut peer);
     assert_eq!(rig.gateway.wait_exit(), Some(0));
 }
 

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 
 use crate::support::metrics::wait_metrics;
 use crate::support::tls::{pki, server_config};
-use crate::support::{Gateway, Setup, Upstream, Wire, get, ok, post, response};
+use crate::support::{Gateway, Setup, Upstream, Wire, get, ok, plain_exchange, post, response};
 
 const TWO: &str = "127.0.0.2 localhost\n";
 const THREE: &str = "127.0.0.3 localhost\n";
@@ -46,12 +46,7 @@ fn answers_last(peer: &mut Wire, client: &mut Wire) {
 /// Changes the hosts behind an exchange, and lets so much time pass that an answer from before is more than a second
 /// old: an idle connection is closed after two.
 fn pass_time(gateway: &Gateway, upstream: &Upstream, hosts: &str) {
-    let mut client = gateway.connect();
-    client.send(get("/p/openai/models"));
-    let mut peer = upstream.accept();
-    peer.request();
-    peer.send(ok("fine"));
-    assert_eq!(client.response().text(), "fine");
+    let (_client, mut peer) = plain_exchange(gateway, upstream);
     gateway.hosts(hosts);
     peer.wait_for_close();
 }

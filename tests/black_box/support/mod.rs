@@ -1,6 +1,7 @@
 //! The harness: the program, raw clients, scripted upstreams, certificates.
 
 pub(crate) mod gateway;
+pub(crate) mod keys;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod ports;
@@ -13,7 +14,7 @@ pub(crate) mod wire;
 
 pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
-pub(crate) use rig::{ALL_SIDES, Rig, Sides};
+pub(crate) use rig::{ALL_SIDES, Rig, Sides, drained_answer, plain_exchange};
 pub(crate) use upstream::{Scripted, Upstream};
 pub(crate) use wire::{End, PATIENCE, Wire};
 

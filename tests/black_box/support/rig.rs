@@ -8,7 +8,8 @@ use super::gateway::{Gateway, Setup};
 use super::message::Message;
 use super::tls::{self, pki};
 use super::upstream::Upstream;
-use super::wire::Wire;
+use super::wire::{End, Wire};
+use super::{get, ok};
 
 /// Which side speaks TLS.
 #[derive(Clone, Copy, Debug)]
@@ -139,4 +140,28 @@ impl Rig {
         let message = peer.request();
         (client, peer, message)
     }
+}
+
+/// A client whose request was answered, and the provider's side of the connection that is idle now.
+#[track_caller]
+pub(crate) fn plain_exchange(gateway: &Gateway, upstream: &Upstream) -> (Wire, Wire) {
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut peer = upstream.accept();
+    peer.request();
+    peer.send(ok("fine"));
+    assert_eq!(client.response().text(), "fine");
+    (client, peer)
+}
+
+/// Answers what was under way when the drain began: the client gets all of it, and the connection's end.
+#[track_caller]
+pub(crate) fn drained_answer(client: &mut Wire, peer: &mut Wire) {
+    peer.send(ok("in flight"));
+    let got = client.response();
+    assert_eq!(
+        (got.text().as_str(), got.value("connection")),
+        ("in flight", Some("close"))
+    );
+    assert_eq!(client.expect_end(), End::Clean);
 }
