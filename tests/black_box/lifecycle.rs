@@ -1,13 +1,12 @@
 //! Signals: drain, end at once, reload; and that one exhausted connection does not end the process.
 
 use std::fs;
-use std::net::TcpStream;
 
 use rustix::process::Signal;
 
 use crate::support::tls::pki;
 use crate::support::{
-    End, Gateway, Rig, Setup, Sides, Upstream, Wire, drained_answer, get, ok, request,
+    End, Gateway, Rig, Setup, Sides, Upstream, Wire, drained_answer, get, ok, request, wait_refused,
 };
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
@@ -22,14 +21,6 @@ fn wait_health(client: &mut Wire, status: u16) {
             assert_eq!(got.text(), format!("{{\"status\":\"{word}\"}}"));
             return;
         }
-    }
-}
-
-/// Connects until nobody listens any more.
-fn wait_refused(gateway: &Gateway) {
-    while let Ok(socket) = TcpStream::connect(gateway.addr()) {
-        // One that was still accepted, or sits in a queue that is about to go away.
-        drop(socket);
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a reload puts in force, and how a drain goes on and ends.
 
 use std::fs;
-use std::net::TcpStream;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{End, Gateway, KEY, PATIENCE, Scripted, Setup, Upstream, Wire, get, ok, post};
+use crate::support::{
+    End, Gateway, KEY, PATIENCE, Scripted, Setup, Upstream, Wire, get, ok, post, wait_refused,
+};
 
 const MODELS: &str = "/p/anthropic/v1/models";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -34,14 +35,6 @@ fn reload(gateway: &Gateway, said: &str) {
     gateway.wait_log(|line| line.contains(said));
 }
 
-/// Waits until nobody listens there any more.
-fn until_refused(gateway: &Gateway) {
-    let begin = Instant::now();
-    while TcpStream::connect_timeout(&gateway.addr(), PATIENCE).is_ok() {
-        assert!(begin.elapsed() < PATIENCE, "it still listens");
-    }
-}
-
 #[test]
 fn the_last_answer_on_a_connection_says_close() {
     let upstream = Upstream::listen();
@@ -53,7 +46,7 @@ fn the_last_answer_on_a_connection_says_close() {
     let mut peer = upstream.accept();
     peer.request();
     gateway.signal(Signal::TERM);
-    until_refused(&gateway);
+    wait_refused(&gateway);
     idle.send(get(MODELS));
     let mut second = upstream.accept();
     second.request();

@@ -9,7 +9,9 @@ use std::time::Instant;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, kill_process};
 
-use crate::support::{Gateway, PATIENCE, Rig, Setup, Upstream, Wire, drained_answer, get, ok};
+use crate::support::{
+    Gateway, PATIENCE, Rig, Setup, Upstream, Wire, drained_answer, get, ok, wait_refused,
+};
 
 #[test]
 fn sigquit_drains_as_sigterm_does() {
@@ -17,6 +19,7 @@ fn sigquit_drains_as_sigterm_does() {
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
     rig.gateway.signal(Signal::QUIT);
     rig.gateway.wait_log(|line| line.contains("draining"));
+    wait_refused(&rig.gateway);
     drained_answer(&mut client, &mut peer);
     assert_eq!(rig.gateway.wait_exit(), Some(0));
 }

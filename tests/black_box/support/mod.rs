@@ -14,7 +14,7 @@ pub(crate) mod wire;
 
 pub(crate) use gateway::{Gateway, KEY, Setup};
 pub(crate) use message::{Framing, Head, Message};
-pub(crate) use rig::{ALL_SIDES, Rig, Sides, drained_answer, plain_exchange};
+pub(crate) use rig::{ALL_SIDES, Rig, Sides, drained_answer, plain_exchange, wait_refused};
 pub(crate) use upstream::{Scripted, Upstream};
 pub(crate) use wire::{End, PATIENCE, Wire};
 

@@ -1,6 +1,8 @@
 //! The usual arrangement: one gateway between clients and a provider that the test plays.
 
+use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ClientConfig;
 
@@ -8,7 +10,7 @@ use super::gateway::{Gateway, Setup};
 use super::message::Message;
 use super::tls::{self, pki};
 use super::upstream::Upstream;
-use super::wire::{End, Wire};
+use super::wire::{End, PATIENCE, Wire};
 use super::{get, ok};
 
 /// Which side speaks TLS.
@@ -164,4 +166,13 @@ pub(crate) fn drained_answer(client: &mut Wire, peer: &mut Wire) {
         ("in flight", Some("close"))
     );
     assert_eq!(client.expect_end(), End::Clean);
+}
+
+/// Waits until nobody listens any more: each worker knows then that the process ends.
+#[track_caller]
+pub(crate) fn wait_refused(gateway: &Gateway) {
+    let begin = Instant::now();
+    while TcpStream::connect_timeout(&gateway.addr(), PATIENCE).is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it still listens");
+    }
 }
