@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::target::{self, Target};
-use crate::route::ProviderKind;
+use crate::route::{ProviderKind, UnknownKind};
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::{self, File, Scalar};
@@ -278,17 +278,30 @@ impl Resolver<'_> {
 
     fn passthrough(&self, file: &File) -> Result<Passthrough, ConfigError> {
         let table = &file.passthrough;
-        let kinds = match (
+        let (kinds, unknown) = match (
             self.env.located("ENABLED_PASSTHROUGH_PROVIDERS"),
             &table.providers,
         ) {
             (Some((text, from)), _) => {
-                let named = value::list(text).map(str::to_owned).collect();
-                kinds(&from, "ENABLED_PASSTHROUGH_PROVIDERS", named)?
+                let (kinds, unknown) = kinds(&value::list(text).collect::<Vec<_>>());
+                (
+                    kinds,
+                    unknown.map(|said| (from, "ENABLED_PASSTHROUGH_PROVIDERS", said)),
+                )
             }
-            (None, Some(named)) => kinds(self.from, "passthrough.providers", named.clone())?,
-            (None, None) => ProviderKind::ALL.to_vec(),
+            (None, Some(named)) => {
+                let (kinds, unknown) = kinds(&named.iter().map(String::as_str).collect::<Vec<_>>());
+                let from = self.from.to_owned();
+                (
+                    kinds,
+                    unknown.map(|said| (from, "passthrough.providers", said)),
+                )
+            }
+            (None, None) => (ProviderKind::ALL.to_vec(), None),
         };
+        if let Some((from, key, said)) = unknown {
+            self.env.warn(ConfigError::new(&from, key, said));
+        }
         Ok(Passthrough {
             enabled: self.switch(
                 "ENABLE_PASSTHROUGH_ROUTES",
@@ -456,11 +469,12 @@ fn origins<'t>(
     key: &str,
     texts: impl Iterator<Item = &'t str>,
 ) -> Result<Vec<Origin>, ConfigError> {
-    let parse = |text: &str| {
+    // By its place, for it may be a secret that a lost quote has put there.
+    let parse = |(text, number): (&str, usize)| {
         text.parse()
-            .map_err(|expected| ConfigError::new(from, key, format!("{text:?}: {expected}")))
+            .map_err(|expected| ConfigError::new(from, key, format!("entry {number}: {expected}")))
     };
-    texts.map(parse).collect()
+    texts.zip(1..).map(parse).collect()
 }
 
 /// A mount prefix without a slash at its end; empty for `/`.
@@ -518,12 +532,26 @@ fn positive_duration(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-fn kinds(from: &str, key: &str, named: Vec<String>) -> Result<Vec<ProviderKind>, ConfigError> {
-    let parse = |name: String| {
-        name.parse()
-            .map_err(|expected| ConfigError::new(from, key, format!("{name:?}: {expected}")))
-    };
-    named.into_iter().map(parse).collect()
+/// Those of the listed types that are known, and what is to be said of the others. A list may be another program's, who
+/// knows more of them.
+fn kinds(named: &[&str]) -> (Vec<ProviderKind>, Option<String>) {
+    let known = named.iter().filter_map(|name| name.parse().ok());
+    let unknown = { named.iter().zip(1..) }.filter_map(|(name, number)| {
+        let expected = name.parse::<ProviderKind>().err()?;
+        // What does not look like a type's name may be a secret.
+        let is_name = name.len() <= 16 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let shown = match is_name && !name.is_empty() {
+            true => (*name).to_owned(),
+            false => format!("entry {number}"),
+        };
+        Some((shown, expected))
+    });
+    let (shown, expected): (Vec<String>, Vec<UnknownKind>) = unknown.unzip();
+    let said = expected.first().map(|expected| {
+        let shown = shown.join(", ");
+        format!("{shown}: {expected}; there is no route to it")
+    });
+    (known.collect(), said)
 }
 
 pub(super) fn listen_addresses<'t>(

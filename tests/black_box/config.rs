@@ -75,7 +75,6 @@ fn a_bad_value_in_the_file_is_named_with_its_file_and_key() {
         ("[timeouts]\nconnect = [1]\n", "connect"),
         ("[timeouts]\nconnect = \"1h30\"\n", "connect"),
         ("[limits]\nbody = \"10X\"\n", "body"),
-        ("[passthrough]\nproviders = [\"openia\"]\n", "providers"),
         ("[passthrough]\nenabled = \"perhaps\"\n", "enabled"),
         (
             "[metrics]\nenabled = true\nendpoint = \"/p/metrics\"\n",
@@ -125,7 +124,6 @@ fn a_bad_value_in_the_environment_is_named_with_its_variable() {
         ("BODY_SIZE_LIMIT", "ten"),
         ("ENABLE_PASSTHROUGH_ROUTES", "perhaps"),
         ("ALLOW_PASSTHROUGH_V1_ALIAS", "2"),
-        ("ENABLED_PASSTHROUGH_PROVIDERS", "openai,openia"),
         ("METRICS_ENABLED", "perhaps"),
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "loud"),
@@ -474,4 +472,46 @@ fn version_and_help_are_printed() {
         );
     }
     assert_eq!(Setup::bare().arg("--nonsense").run().code, Some(2));
+}
+
+/// As GoModel knows them.
+const ITS_TYPES: &str =
+    "openai, anthropic,openrouter,zai,vllm,deepseek,kilo,sglang,llamacpp,llmd,chutes";
+
+#[test]
+fn a_listed_type_that_is_not_known_is_warned_of() {
+    let others =
+        "kilo, sglang, llamacpp, llmd, chutes: unknown provider type, expected one of openai, ";
+    let upstream = Scripted::echo();
+    let by_variable = |types| {
+        let setup = Setup::new().base(&format!("{}/v1", upstream.url()));
+        setup.env("ENABLED_PASSTHROUGH_PROVIDERS", types)
+    };
+    let gateway = by_variable(ITS_TYPES).start();
+    gateway.wait_log(|line| {
+        let parts = ["\"warn\"", "ENABLED_PASSTHROUGH_PROVIDERS", others];
+        parts.iter().all(|part| line.contains(part))
+    });
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    assert_eq!(client.response().status(), 200);
+    let checked = by_variable(ITS_TYPES).arg("check").run();
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stderr.contains(others), "{checked:?}");
+    // Only what is listed and known is served.
+    let gateway = by_variable("kilo,anthropic").start();
+    let mut client = gateway.connect();
+    for (path, status) in [
+        ("/p/anthropic/models", 200),
+        ("/p/openai/models", 400),
+        ("/p/kilo/models", 400),
+    ] {
+        client.send(get(path));
+        assert_eq!(client.response().status(), status, "{path}");
+    }
+    let listed = "[passthrough]\nproviders = [\"openia\", \"openai\", \"Sk5-Marker-0\"]\n";
+    let checked = Setup::new().toml(listed).arg("check").run();
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let said = "passthrough.providers: openia, entry 3: unknown provider type";
+    assert!(checked.stderr.contains(said), "{checked:?}");
 }

@@ -76,11 +76,6 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
             &["ALLOW_PASSTHROUGH_V1_ALIAS", "expected true"],
         ),
         (
-            "ENABLED_PASSTHROUGH_PROVIDERS",
-            "openai,gemini",
-            &["ENABLED_PASSTHROUGH_PROVIDERS", "expected one of"],
-        ),
-        (
             "BODY_SIZE_LIMIT",
             "10X",
             &["BODY_SIZE_LIMIT", "expected a size"],
@@ -204,10 +199,6 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         (
             "[server]\nserver_timing = \"often\"\n",
             &["server.server_timing", "expected"],
-        ),
-        (
-            "[passthrough]\nproviders = [\"gemini\"]\n",
-            &["passthrough.providers", "expected one of"],
         ),
         (
             "[auth]\nmaster_key = \"${NOT_SET}\"\n",
