@@ -211,6 +211,11 @@ fn expand<'e>(
     variable: &impl Fn(&str, &str) -> Option<&'e str>,
 ) -> Result<(), ConfigError> {
     match value {
+        // Whatever is said of it could repeat the lines that lost quotes have made a part of it.
+        toml::Value::String(text) if text.contains('\n') => {
+            let message = "expected a string of one line; quotes may be missing";
+            Err(ConfigError::new(path, key, message))
+        }
         toml::Value::String(text) if text.contains("${") => {
             *text = expanded(text, &|name| variable(key, name))
                 .map_err(|message| ConfigError::new(path, key, message))?;

@@ -106,6 +106,11 @@ impl<'a> Env<'a> {
         for set in dotenv::parse(&content, of_environment) {
             let from = Place::Dotenv(set.line);
             let variable = match set.value {
+                // Whatever is said of such a value could repeat the lines that a lost quote has made a part of it.
+                Ok(value) if value.trim_ascii().contains(&b'\n') => Variable {
+                    value: Err("expected a value of one line; a quote may be missing"),
+                    from,
+                },
                 Ok(value) => Variable::new(&value, from),
                 Err(expected) => Variable {
                     value: Err(expected),

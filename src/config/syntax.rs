@@ -76,10 +76,21 @@ fn header(line: &str) -> Option<&str> {
     (is_plain(name) && (behind.is_empty() || behind.starts_with('#'))).then_some(name)
 }
 
+/// Whether these are names as tables and keys have them; a lost quote may have put a secret in their place.
 fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    !name.is_empty() && name.bytes().all(plain)
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    let is_name = |part: &str| {
+        let digits = part.bytes().filter(u8::is_ascii_digit).count();
+        (1..=NAME_BYTES_MAX).contains(&part.len())
+            && part.bytes().all(plain)
+            && digits <= DIGITS_MAX
+    };
+    name.split('.').all(is_name)
 }
+
+/// Those of our own are no longer and have no more digits; keys are and have.
+const NAME_BYTES_MAX: usize = 24;
+const DIGITS_MAX: usize = 2;
 
 fn line_end(content: &str, at: usize) -> usize {
     let behind = content.get(at..).unwrap_or_default();
@@ -109,6 +120,13 @@ fn other_format(content: &str) -> Option<&'static str> {
 fn without_value(message: &str) -> String {
     if message.starts_with("string values must be quoted") {
         return "expected a value; strings are in quotes".to_owned();
+    }
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        return match rest.rsplit_once("`, expected ") {
+            Some((name, _)) if is_plain(name) => message.to_owned(),
+            Some((_, expected)) => format!("unknown field, expected {expected}"),
+            None => "unknown field".to_owned(),
+        };
     }
     if !message.starts_with("invalid ") {
         return message.to_owned();
@@ -208,7 +226,22 @@ mod tests {
                 "f line 2: server.log: ",
                 "strings are in quotes",
             ),
+            (
+                "[auth]\nkeys_fiel = 1",
+                "f line 2: auth.keys_fiel: ",
+                "unknown field `keys_fiel`, expected one of",
+            ),
             // What cannot be a name may be a value.
+            (
+                "[auth]\n0a1b2c3d4e5f = 1",
+                "f line 2: ",
+                "unknown field, expected one of",
+            ),
+            (
+                "[auth]\n\"s3`c` r\" = 1",
+                "f line 2: ",
+                "unknown field, expected one of",
+            ),
             (
                 "[auth]\nmaster_key = [\n\"s3cret\", 1]",
                 "f line 2: auth.master_key: ",

@@ -113,16 +113,20 @@ fn a_wrong_value_of_ours_names_file_line_and_key() {
             ".env line 1: OPENAI_API_KEY: expected UTF-8 text",
         ),
         (
+            b"\nSLUICEGATE_KEYS_FILE='/a\nOPENAI_API_KEY=sk-marker\nA='b'\n",
+            ".env line 2: SLUICEGATE_KEYS_FILE: expected a value of one line; a quote",
+        ),
+        (
             b"OPENAI_API_KEY=sk marker",
             ".env line 1: OPENAI_API_KEY: expected a key",
         ),
         (
-            b"ENABLED_PASSTHROUGH_PROVIDERS=x",
-            ".env line 1: ENABLED_PASSTHROUGH_PROVIDERS: \"x\": unknown",
+            b"ENABLED_PASSTHROUGH_PROVIDERS=\"openai,\nOPENAI_API_KEY=sk-marker\nA=\"b\"\n",
+            ".env line 1: ENABLED_PASSTHROUGH_PROVIDERS: expected a value of one line; a quote",
         ),
         (
             b"\nSLUICEGATE_CORS_ORIGINS=*",
-            ".env line 2: SLUICEGATE_CORS_ORIGINS: \"*\": expected",
+            ".env line 2: SLUICEGATE_CORS_ORIGINS: entry 1: expected",
         ),
         (
             b"SLUICEGATE_TLS_CERT=cert.pem",
