@@ -273,8 +273,36 @@ fn is_removed(request: &Request, field: &Field) -> bool {
     hop.contains(&name)
         || CREDENTIAL_NAMES.contains(&name)
         || name.starts_with("x-forwarded-")
+        || is_disguised(name)
         || request.head.nominated().iter().any(|n| n == name)
         || (request.provider == 1 && name == "x-team")
+}
+
+/// A name that is, with one hyphen for every run of marks, one that no request carries on or that frames it.
+fn is_disguised(name: &str) -> bool {
+    let mut folded = String::new();
+    for sign in name.chars() {
+        match sign.is_ascii_alphanumeric() {
+            true => folded.push(sign),
+            false if folded.ends_with('-') => {}
+            false => folded.push('-'),
+        }
+    }
+    let others = [
+        "content-length",
+        "transfer-encoding",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "x-sluicegate-loop",
+        "x-gomodel-user-path",
+        "sec-websocket-protocol",
+    ];
+    folded != name
+        && (CREDENTIAL_NAMES.contains(&&*folded)
+            || others.contains(&&*folded)
+            || folded.starts_with("x-forwarded-"))
 }
 
 /// Reads what every provider has received as whole requests, the last one perhaps broken off. `None`: the
