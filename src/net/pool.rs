@@ -229,11 +229,27 @@ impl Pool {
         }
     }
 
-    /// Closes what leads to these addresses, now and whenever it comes to be idle, until the next call.
+    /// Has the keeper close what leads to these addresses, and closes it whenever it comes to be idle, until the next
+    /// call. No request gets it any more.
     pub fn leave(&self, left: Vec<(usize, IpAddr)>) {
         *self.left.borrow_mut() = left;
+        let (now, mut any) = (self.clock.now(), false);
         for (provider, stack) in self.idle.borrow_mut().iter_mut().enumerate() {
-            stack.retain(|upstream| !self.has_left(provider, upstream));
+            for upstream in stack {
+                if self.has_left(provider, upstream) {
+                    upstream.idle_until = Some(now);
+                    any = true;
+                }
+            }
+        }
+        if any {
+            self.wake_keeper();
+        }
+    }
+
+    fn wake_keeper(&self) {
+        if let Some(keeper) = &*self.keeper.borrow() {
+            keeper.wake_by_ref();
         }
     }
 

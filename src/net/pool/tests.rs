@@ -1,6 +1,7 @@
 //! What the keeper closes in a turn, and what a request does, where many idle connections end at once.
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 
 use super::super::deadline::{SUSPENDED, TICK};
@@ -54,7 +55,8 @@ impl Stage {
             ours.set_nonblocking(true).unwrap();
             let stream = Stream::plain(Socket::from_fd(ours.into()).unwrap());
             let seat = self.pool.seat(index % 2, None).unwrap();
-            let upstream = Upstream::fresh(stream, index % 2, seat, habit.clone());
+            let mut upstream = Upstream::fresh(stream, index % 2, seat, habit.clone());
+            upstream.address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
             let scratch = &mut *self.scratch.borrow_mut();
             self.pool.put(upstream, limit, scratch);
             theirs
@@ -109,6 +111,23 @@ fn many_that_expire_at_once_are_closed_in_turns() {
         stage.empty().await;
         assert_eq!(stage.retired.get(), MANY);
         assert!(!stage.pool.expire(stage.pool.clock.now()));
+    });
+}
+
+#[test]
+fn many_that_lead_where_a_name_was_are_closed_in_turns() {
+    on_both(async |stage| {
+        let _theirs = stage.fill(Duration::from_secs(60));
+        let left = |provider| (provider, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        stage.pool.leave(vec![left(0), left(1)]);
+        assert_eq!(stage.idle_count(), MANY);
+        assert!(
+            stage
+                .pool
+                .take(0, &mut stage.scratch.borrow_mut())
+                .is_none()
+        );
+        stage.empty().await;
     });
 }
 
