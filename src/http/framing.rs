@@ -133,12 +133,10 @@ pub fn persists(version: Version, fields: &Fields, buf: &[u8]) -> bool {
             persists = true;
             continue;
         }
-        for option in head::list(value) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            persists |= option.eq_ignore_ascii_case(b"keep-alive");
+        if head::list_has(value, b"close") {
+            return false;
         }
+        persists |= head::list_has(value, b"keep-alive");
     }
     persists
 }

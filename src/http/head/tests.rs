@@ -530,6 +530,15 @@ fn heads(start: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
+    fn a_list_has_what_one_of_its_elements_is(value in "[ ,\tcCkloseab-]{0,24}( ?,\t?[cC]lose ?)?[a ,]{0,3}") {
+        let elements = || list(value.as_bytes());
+        for token in [&b"close"[..], b"c", b"ab"] {
+            let is_there = elements().any(|element| element.eq_ignore_ascii_case(token));
+            prop_assert_eq!(list_has(value.as_bytes(), token), is_there);
+        }
+    }
+
+    #[test]
     fn properties_hold_for_requests(
         input in heads(&[
             "GET / HTTP/1.1", "POST /p/a?b=c HTTP/1.1", "GET * HTTP/1.0", "\r\n\r\nGET / HTTP/1.1",
