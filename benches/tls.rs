@@ -109,8 +109,8 @@ async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Fail
         }
         io::Result::Ok(far)
     });
-    let turns = Turns::new()?;
-    monoio::spawn(turns.clone().run());
+    let (turns, bell) = Turns::new()?;
+    monoio::spawn(turns.clone().run(bell));
     near.handshake(&scratch, &turns).await?;
     let mut near = Stream::Tls(Box::new(near));
     let message = vec![0; size];

@@ -93,6 +93,15 @@ pub(super) enum Step {
     After(After),
 }
 
+/// What a look for a request led to.
+enum Look {
+    /// It is not whole yet.
+    Nothing,
+    /// It is whole, kept, and to wait for its turn.
+    Large,
+    Found(Step),
+}
+
 /// What a connection without a request waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaited {
@@ -184,15 +193,23 @@ impl Connection {
         let gateway = self.worker.gateway();
         let timeouts = &gateway.config.timeouts;
         self.deadline.limit(None);
-        let mut awaited = None;
+        let (mut awaited, mut has_waited) = (None, false);
         loop {
             if self.client.is_handshaking() && self.client.is_readable() {
                 self.worker.turns.for_handshake().await;
             }
-            if let Some(step) = self.try_request() {
-                return step;
+            if !has_waited && self.worker.turns.is_full() && self.has_input() {
+                self.worker.turns.for_head().await;
             }
-            self.rest_if_spent().await;
+            match self.try_request(has_waited) {
+                Look::Found(step) => return step,
+                Look::Large => {
+                    self.worker.turns.for_large_head().await;
+                    has_waited = true;
+                    continue;
+                }
+                Look::Nothing => self.rest_if_spent().await,
+            }
             // Set once for each: a head has to be whole in time, however slowly its bytes come.
             let now_awaited = self.awaits();
             if awaited != Some(now_awaited) {
@@ -287,19 +304,28 @@ impl Connection {
         }
     }
 
-    /// One turn: looks at what is kept, receives once, decides if the head is whole.
-    fn try_request(&mut self) -> Option<Step> {
+    /// Whether there may be something to look at, kept or with the kernel.
+    fn has_input(&self) -> bool {
+        !self.carry.is_empty() || self.client.is_readable()
+    }
+
+    /// One turn: looks at what is kept, receives once, decides if the head is whole. One that `has_waited` is not to
+    /// wait again.
+    fn try_request(&mut self, has_waited: bool) -> Look {
         let worker = self.worker.clone();
         let scratch = &mut *worker.scratch.borrow_mut();
-        if !self.carry.is_empty()
-            && let Some(step) = self.try_carried(scratch)
-        {
-            return Some(step);
+        if !self.carry.is_empty() {
+            match self.try_carried(scratch, has_waited) {
+                Look::Nothing => {}
+                look => return look,
+            }
         }
         if !self.client.is_readable() {
-            return None;
+            return Look::Nothing;
         }
-        let room = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)?;
+        let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
+            return Look::Nothing;
+        };
         let received = self.client.recv(room, &mut scratch.cipher);
         let records = self.client.take_records();
         self.budget.spend_receive(Work::Look, 0, records);
@@ -308,52 +334,76 @@ impl Connection {
         }
         let received = match received {
             Ok(Received::Data(n)) => n,
-            Ok(Received::Pending) => return None,
+            Ok(Received::Pending) => return Look::Nothing,
             // A plain client that has ended needs no more than the close.
             Ok(Received::Eof) if self.client.is_tls() => {
-                return Some(Step::After(After::Close { linger: false }));
+                return Look::Found(Step::After(After::Close { linger: false }));
             }
-            Ok(Received::Eof) | Err(_) => return Some(Step::After(After::Drop)),
+            Ok(Received::Eof) | Err(_) => return Look::Found(Step::After(After::Drop)),
         };
         worker.spin.traffic();
         self.budget.spend(Work::Look, received);
         let bytes = within(room, ..received);
         if !self.carry.is_empty() {
-            self.carry.extend(bytes);
-            return self.try_carried(scratch);
+            self.keep(bytes);
+            return self.try_carried(scratch, has_waited);
         }
         match head::request(&mut self.scan, bytes, &mut scratch.fields) {
+            Ok(Some(head)) if self.waits(&head, has_waited) => {
+                self.scan = HeadScan::default();
+                self.keep(bytes);
+                Look::Large
+            }
             Ok(Some(head)) => {
                 let framed = framed(&head, &scratch.fields, bytes);
                 // What lies behind the message waits for its turn.
                 let behind = within(bytes, message_len(&head, &framed)..);
                 self.carry.extend(behind);
-                Some(self.arrived(scratch, &head, framed))
+                Look::Found(self.arrived(scratch, &head, framed))
             }
             Ok(None) => {
-                self.carry.extend(bytes);
-                None
+                self.keep(bytes);
+                Look::Nothing
             }
-            Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
+            Err(error) => Look::Found(Step::After(self.refuse_unframed(error.into()))),
         }
+    }
+
+    /// Keeps what may be part of a head.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.worker.turns.kept(bytes.len());
+        self.carry.extend(bytes);
     }
 
     /// Looks for a whole head in the kept bytes, and moves what has come of its message into the scratch buffer if
     /// there is one.
-    fn try_carried(&mut self, scratch: &mut Scratch) -> Option<Step> {
+    fn try_carried(&mut self, scratch: &mut Scratch, has_waited: bool) -> Look {
         let carried = self.carry.bytes();
         match head::request(&mut self.scan, carried, &mut scratch.fields) {
+            Ok(Some(head)) if self.waits(&head, has_waited) => {
+                self.scan = HeadScan::default();
+                Look::Large
+            }
             Ok(Some(head)) => {
                 let framed = framed(&head, &scratch.fields, carried);
-                let message = carried.get(..message_len(&head, &framed))?;
-                let room = scratch.plain.get_mut(HEADROOM..HEADROOM + message.len())?;
+                let end = HEADROOM + message_len(&head, &framed);
+                let message = carried.get(..end - HEADROOM);
+                let Some((message, room)) = message.zip(scratch.plain.get_mut(HEADROOM..end))
+                else {
+                    return Look::Nothing;
+                };
                 room.copy_from_slice(message);
                 self.carry.consume(room.len());
-                Some(self.arrived(scratch, &head, framed))
+                Look::Found(self.arrived(scratch, &head, framed))
             }
-            Ok(None) => None,
-            Err(error) => Some(Step::After(self.refuse_unframed(error.into()))),
+            Ok(None) => Look::Nothing,
+            Err(error) => Look::Found(Step::After(self.refuse_unframed(error.into()))),
         }
+    }
+
+    /// Whether a head has to wait for its turn. Then it is looked for again, from its start.
+    fn waits(&self, head: &RequestHead, has_waited: bool) -> bool {
+        !has_waited && self.worker.turns.is_full_for(head.len)
     }
 
     /// A request whose head, and the content that has come of it, lie in the scratch buffer.
@@ -364,6 +414,7 @@ impl Connection {
         self.begins(false);
         let cost = head.len.saturating_mul(HEAD_BYTE);
         self.budget.spend(Work::Piece, cost);
+        self.worker.turns.decided(head.len);
         let gateway = self.worker.gateway();
         self.access = Access::begin(&self.worker, &gateway);
         match framed {

@@ -8,16 +8,23 @@
 //! Only [`RESTED_MAX`] of them go on in one turn, in the order in which they came, so that a turn does not get
 //! longer the more of them there are. Steps of handshakes, which cost a hundred times what others do, have a queue
 //! of their own: [`HANDSHAKES_MAX`] are taken in one turn.
+//!
+//! Thousands of requests that arrive at the same moment would make one long turn though no connection has spent its
+//! budget. So what the heads of a turn cost comes out of a [`Purse`] besides, and where that is empty further ones
+//! wait for later turns, in order. Large heads have one of their own: whoever sends many of those is in nobody's
+//! way but his own. What is under way, a stream's event for instance, asks neither. A purse knows of a new turn only
+//! when the bell has rung, which it does while half is left: once in some dozens of requests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::unix::net;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use rustix::event::{EventfdFlags, eventfd};
+use monoio::io::AsyncWriteRent;
+use monoio::net::UnixStream;
 
 use super::socket::Socket;
 
@@ -32,6 +39,20 @@ const BUDGET: u32 = 256 * 1024;
 
 /// A TLS record in bytes: as much takes as long.
 const RECORD: usize = 256;
+
+/// What the heads of one turn may cost together, as far as they are not large: about a millisecond.
+const PURSE: u32 = 16 * BUDGET;
+/// The same for large ones: some of the largest and most laborious.
+const PURSE_LARGE: u32 = 8 * BUDGET;
+/// A byte of a head against one that is only moved: it may have to be decoded, compared and hashed.
+const HEAD_BYTE: usize = 16;
+/// The same for one that is kept until its head is whole.
+const KEPT_BYTE: usize = 4;
+/// A head above it is a large one, in bytes: clients' own have one or two thousand.
+const HEAD_LARGE: usize = 4 * 1024;
+
+/// Of those who wait for a purse, so many begin a turn.
+const FIRST: u64 = 4;
 
 /// What is taken off a [`Budget`] however few bytes are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +109,10 @@ impl Budget {
 pub struct Turns {
     rested: Queue,
     handshakes: Queue,
-    /// The task that rings, while nobody waits.
+    heads: Purse,
+    large_heads: Purse,
+    /// The task that rings, while there is no reason to.
     ringer: RefCell<Option<Waker>>,
-    bell: OwnedFd,
 }
 
 /// Those who wait, in the order in which they came.
@@ -134,20 +156,68 @@ impl Queue {
     }
 }
 
+/// What work of one kind may cost in a turn.
+struct Purse {
+    left: Cell<u32>,
+    full: u32,
+    /// Those who wait for a turn that can pay for them.
+    queue: Queue,
+}
+
+impl Purse {
+    fn new(full: u32) -> Self {
+        Self {
+            left: Cell::new(full),
+            full,
+            queue: Queue::default(),
+        }
+    }
+
+    /// Whether the next one has to wait.
+    fn is_full(&self) -> bool {
+        self.left.get() == 0 || !self.queue.is_empty()
+    }
+
+    fn is_low(&self) -> bool {
+        self.left.get() < self.full / 2
+    }
+
+    /// Takes out what some work cost.
+    fn take(&self, work: Work, bytes: usize) {
+        let mut left = Budget(self.left.get());
+        left.spend(work, bytes);
+        self.left.set(left.0);
+    }
+
+    /// One that has waited goes on, and what it costs will have been taken before the next one does.
+    fn passed(&self) {
+        if self.left.get() > 0 {
+            self.queue.admit(1);
+        }
+    }
+
+    /// A new turn. Each that passes lets another one pass; some of these may have given up.
+    fn begin(&self) {
+        self.left.set(self.full);
+        self.queue.admit(FIRST);
+    }
+}
+
 impl Turns {
-    /// The first turn.
+    /// The first turn, and what [`run`](Self::run) needs.
     ///
     /// # Errors
-    /// When there is no descriptor left.
-    pub fn new() -> io::Result<Rc<Self>> {
+    /// When there is no descriptor left, or the runtime cannot watch the bell.
+    pub fn new() -> io::Result<(Rc<Self>, Bell)> {
         let turns = Self {
             rested: Queue::default(),
             handshakes: Queue::default(),
+            heads: Purse::new(PURSE),
+            large_heads: Purse::new(PURSE_LARGE),
             ringer: RefCell::default(),
-            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         };
         turns.handshakes.open(HANDSHAKES_MAX);
-        Ok(Rc::new(turns))
+        Ok((Rc::new(turns), Bell::new()?))
     }
 
     /// Waits until everything that is ready has run and the driver has been asked for more.
@@ -164,6 +234,60 @@ impl Turns {
     /// As [`next`](Self::next).
     pub async fn for_handshake(&self) {
         self.wait(&self.handshakes).await;
+    }
+
+    /// Whether what may be a head has to wait [`for_head`](Self::for_head) before it is received.
+    pub fn is_full(&self) -> bool {
+        self.heads.is_full()
+    }
+
+    /// Waits until a head may be received.
+    ///
+    /// # Cancel safety
+    /// As [`next`](Self::next); who comes behind passes at the next turn at the latest.
+    pub async fn for_head(&self) {
+        self.wait(&self.heads.queue).await;
+        self.heads.passed();
+    }
+
+    /// Whether a head of so many bytes has to wait [`for_large_head`](Self::for_large_head) before it is decided on.
+    pub fn is_full_for(&self, bytes: usize) -> bool {
+        bytes > HEAD_LARGE && self.large_heads.is_full()
+    }
+
+    /// Waits until a large head may be decided on.
+    ///
+    /// # Cancel safety
+    /// As [`for_head`](Self::for_head).
+    pub async fn for_large_head(&self) {
+        self.wait(&self.large_heads.queue).await;
+        self.large_heads.passed();
+    }
+
+    /// A head is not whole yet, and so many bytes more of it are kept.
+    pub fn kept(&self, bytes: usize) {
+        self.heads.take(Work::Look, bytes.saturating_mul(KEPT_BYTE));
+        self.ring_if_low();
+    }
+
+    /// A head of so many bytes has been decided on.
+    pub fn decided(&self, bytes: usize) {
+        let purse = match bytes > HEAD_LARGE {
+            true => &self.large_heads,
+            false => &self.heads,
+        };
+        purse.take(Work::Piece, bytes.saturating_mul(HEAD_BYTE));
+        self.ring_if_low();
+    }
+
+    fn ring_if_low(&self) {
+        if self.is_low() {
+            self.ring();
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.heads.is_low() || self.large_heads.is_low()
     }
 
     async fn wait(&self, queue: &Queue) {
@@ -187,49 +311,78 @@ impl Turns {
         }
     }
 
-    /// Takes turn after turn while anybody waits, for ever. The worker spawns it once.
-    ///
-    /// # Errors
-    /// When the runtime cannot watch the bell.
+    /// Takes turn after turn while anybody waits or the purse is low, for ever. The worker spawns it once.
     ///
     /// # Cancel safety
     /// Dropped, those who wait never run again.
-    pub async fn run(self: Rc<Self>) -> io::Result<()> {
-        let mut heard = Socket::from_fd(self.bell.try_clone()?)?;
+    pub async fn run(self: Rc<Self>, mut bell: Bell) {
         loop {
             poll_fn(|cx| {
-                if !self.rested.is_empty() || !self.handshakes.is_empty() {
+                if self.is_awaited() {
                     return Poll::Ready(());
                 }
                 self.ringer.replace(Some(cx.waker().clone()));
                 Poll::Pending
             })
             .await;
-            self.pass(&mut heard).await;
+            // One that cannot be rung is a turn that began early.
+            let _ = bell.ring().await;
             self.begin();
         }
     }
 
-    /// Rings, and waits until the driver has heard it. The wait is armed before the bell rings: on epoll nothing
-    /// else keeps the runtime from finding it rung without asking the driver.
-    async fn pass(&self, heard: &mut Socket) {
-        heard.rest();
-        let mut rung = false;
-        poll_fn(|cx| {
-            let ready = heard.poll_readable(cx);
-            if !std::mem::replace(&mut rung, true) {
-                let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-            }
-            ready
-        })
-        .await;
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    fn is_awaited(&self) -> bool {
+        let queues = [
+            &self.rested,
+            &self.handshakes,
+            &self.heads.queue,
+            &self.large_heads.queue,
+        ];
+        self.is_low() || queues.iter().any(|queue| !queue.is_empty())
     }
 
     fn begin(&self) {
         self.rested.admit(RESTED_MAX);
+        self.heads.begin();
+        self.large_heads.begin();
         let left = self.handshakes.admit(HANDSHAKES_MAX);
         self.handshakes.open(left);
+    }
+}
+
+/// What only the driver hears.
+pub struct Bell {
+    heard: Socket,
+    pull: UnixStream,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let (heard, pull) = net::UnixStream::pair()?;
+        heard.set_nonblocking(true)?;
+        pull.set_nonblocking(true)?;
+        Ok(Self {
+            heard: Socket::from_fd(heard.into())?,
+            pull: UnixStream::from_std(pull)?,
+        })
+    }
+
+    /// Rings, and waits until the driver has heard it.
+    ///
+    /// The wait is armed before the bell is pulled, and the runtime pulls it: a wait that finds it rung is over when
+    /// it is handed in. The runtime does that, without asking for what else is ready, whenever tasks woke others; on
+    /// a ring with deferred work (`DEFER_TASKRUN`) none of the other waits would end then, however often.
+    async fn ring(&mut self) -> io::Result<()> {
+        self.heard.rest();
+        poll_fn(|cx| {
+            let _ = self.heard.poll_readable(cx);
+            Poll::Ready(())
+        })
+        .await;
+        self.pull.write(&b"."[..]).await.0?;
+        poll_fn(|cx| self.heard.poll_readable(cx)).await;
+        self.heard.recv(&mut [0; 8])?;
+        Ok(())
     }
 }
 
@@ -243,8 +396,8 @@ mod tests {
         let best = choose(Driver::Auto, false).unwrap().0;
         for rung in [best, Rung::Epoll] {
             block_on(rung, async {
-                let turns = Turns::new().unwrap();
-                monoio::spawn(turns.clone().run());
+                let (turns, bell) = Turns::new().unwrap();
+                monoio::spawn(turns.clone().run(bell));
                 play(&turns).await;
             })
             .unwrap();
@@ -254,29 +407,39 @@ mod tests {
     /// A task that always has something to do, and one that waits for the driver.
     #[test]
     fn the_driver_is_asked_in_between() {
-        on_both(async |turns| {
-            let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-            near.set_nonblocking(true).unwrap();
-            let mut near = Socket::from_fd(near.into()).unwrap();
-            near.rest();
-            let reader = monoio::spawn(async move {
-                poll_fn(|cx| near.poll_readable(cx)).await;
-            });
-            turns.next().await;
-            rustix::io::write(&far, b"x").unwrap();
-            let seen = Rc::new(Cell::new(false));
-            let sees = seen.clone();
-            monoio::spawn(async move {
-                reader.await;
-                sees.set(true);
-            });
-            let mut count = 0;
-            while !seen.get() {
-                turns.next().await;
-                count += 1;
-                assert!(count < 4, "the driver was not asked");
-            }
+        on_both(async |turns| asked_in_between(turns, 0).await);
+    }
+
+    /// The runtime hands in new waits without asking for what is ready while tasks make others ready.
+    #[test]
+    fn the_driver_is_asked_whatever_tasks_wake() {
+        on_both(async |turns| asked_in_between(turns, 40).await);
+    }
+
+    async fn asked_in_between(turns: &Rc<Turns>, woken: usize) {
+        let (near, far) = net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near = Socket::from_fd(near.into()).unwrap();
+        near.rest();
+        let seen = Rc::new(Cell::new(false));
+        let sees = seen.clone();
+        monoio::spawn(async move {
+            poll_fn(|cx| near.poll_readable(cx)).await;
+            sees.set(true);
         });
+        for _ in 0..3 {
+            turns.next().await;
+        }
+        rustix::io::write(&far, b"x").unwrap();
+        let mut count = 0;
+        while !seen.get() {
+            turns.next().await;
+            for _ in 0..woken {
+                monoio::spawn(async {});
+            }
+            count += 1;
+            assert!(count < 4, "the driver was not asked");
+        }
     }
 
     #[test]
@@ -326,6 +489,57 @@ mod tests {
                 before = now;
             }
             assert!(done.borrow().is_sorted());
+        });
+    }
+
+    const LARGEST: usize = 64 * 1024;
+
+    /// As a connection does with a head that has come.
+    async fn decide(turns: &Turns, bytes: usize) {
+        if turns.is_full() {
+            turns.for_head().await;
+        }
+        if turns.is_full_for(bytes) {
+            turns.for_large_head().await;
+        }
+        turns.decided(bytes);
+    }
+
+    fn decide_many(turns: &Rc<Turns>, bytes: usize) -> Rc<Cell<usize>> {
+        let count = Rc::new(Cell::new(0));
+        for _ in 0..1000 {
+            let (turns, count) = (turns.clone(), count.clone());
+            monoio::spawn(async move {
+                decide(&turns, bytes).await;
+                count.set(count.get() + 1);
+            });
+        }
+        count
+    }
+
+    #[test]
+    fn heads_at_once_take_turns() {
+        for (bytes, most) in [(LARGEST, 8), (1000, 80)] {
+            on_both(async |turns| {
+                let count = decide_many(turns, bytes);
+                let mut before = 0;
+                while count.get() < 1000 {
+                    turns.next().await;
+                    let now = count.get();
+                    assert!(now - before <= 2 * most, "{before} {now}");
+                    before = now;
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn large_heads_are_in_nobodys_way() {
+        on_both(async |turns| {
+            let large = decide_many(turns, LARGEST);
+            turns.next().await;
+            decide(turns, 1000).await;
+            assert!(large.get() < 100, "{}", large.get());
         });
     }
 

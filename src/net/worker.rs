@@ -226,6 +226,7 @@ pub async fn run(mut start: Start) -> io::Result<()> {
 pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<Message>)> {
     let clock = Clock::new();
     let tls = start.settings.tls.clone();
+    let (turns, bell) = Turns::new()?;
     let worker = Rc::new(Worker {
         scratch: Rc::default(),
         seal_room: seal_room(),
@@ -245,7 +246,7 @@ pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<
         records: Records::default(),
         warm: Warm::default(),
         spin: Spin::new(start.settings.config.server.spin),
-        turns: Turns::new()?,
+        turns,
         names_due: Cell::default(),
         gateway: RefCell::new(prepare(&start.settings)),
         tls: RefCell::new(tls),
@@ -271,7 +272,7 @@ pub(super) fn open(start: Start, doors: Doors) -> io::Result<(Rc<Worker>, Inbox<
     worker.prefetch();
     let upkeep = worker.clone();
     let each = move |now| upkeep.look_after_upstreams(now);
-    monoio::spawn(worker.turns.clone().run());
+    monoio::spawn(worker.turns.clone().run(bell));
     monoio::spawn(worker.spin.clone().run());
     monoio::spawn(worker.spin.clone().give_back());
     monoio::spawn(worker.clock.clone().sweep(Alarm::new()?, each));

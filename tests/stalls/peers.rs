@@ -37,7 +37,7 @@ fn without_log(_: &Provider) -> String {
     "[log]\naccess = false\n".to_owned()
 }
 
-pub(crate) const PEERS: [Scene; 11] = [
+pub(crate) const PEERS: [Scene; 13] = [
     scene("pipeline", |gateway, over| pipeline(gateway, over, 1)),
     scene("pipelines", |gateway, over| pipeline(gateway, over, 12)),
     scene("sipped", |gateway, over| {
@@ -71,6 +71,15 @@ pub(crate) const PEERS: [Scene; 11] = [
     scene("options", |gateway, over| {
         keep(2, over, || Flood::new(gateway, b"", &many_options()));
     }),
+    scene("at once", |gateway, over| {
+        at_once(gateway, over, &many_options());
+    }),
+    scene("unknown at once", |gateway, over| {
+        let head = String::from_utf8(many_options())
+            .unwrap()
+            .replace(KEY, "nobody's");
+        at_once(gateway, over, head.as_bytes());
+    }),
     tls("records", tiny_records),
     tls("hellos", hellos),
 ];
@@ -101,6 +110,28 @@ fn many_options() -> Vec<u8> {
     head.push_str("\r\n");
     assert!(head.len() > 60_000 && head.len() <= 65_536);
     head.into_bytes()
+}
+
+/// Many clients that each send the last byte of a head when all the others do.
+fn at_once(gateway: &Gateway, over: &AtomicBool, head: &[u8]) {
+    let (last, most) = head.split_last().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&gateway.addr(), PATIENCE).unwrap();
+    let mut sockets: Vec<TcpStream> = (0..600).map(connect).collect();
+    let mut count = 0;
+    while !over.load(Ordering::SeqCst) {
+        for socket in &mut sockets {
+            socket.write_all(most).unwrap();
+        }
+        for socket in &mut sockets {
+            socket.write_all(&[*last]).unwrap();
+        }
+        for socket in &mut sockets {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert!(socket.read(&mut [0; 16 * 1024]).unwrap() > 0);
+            count += 1;
+        }
+    }
+    println!("({count} heads at once)");
 }
 
 fn client() -> Arc<ClientConfig> {

@@ -26,8 +26,9 @@ fn on_both(play: impl AsyncFn(Stage)) {
     for rung in [best, Rung::Epoll] {
         block_on(rung, async {
             let pool = Rc::new(Pool::new(Clock::new()));
-            let (turns, scratch) = (Turns::new().unwrap(), Rc::default());
-            monoio::spawn(turns.clone().run());
+            let (turns, bell) = Turns::new().unwrap();
+            let scratch = Rc::default();
+            monoio::spawn(turns.clone().run(bell));
             let retired: Rc<Cell<usize>> = Rc::default();
             let counts = retired.clone();
             let retires = move || counts.set(counts.get() + 1);
