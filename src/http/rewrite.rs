@@ -122,7 +122,11 @@ fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
         .map(|(index, field)| (field.name_of(buf), index))
         .collect();
     names.sort_unstable_by(|(a, _), (b, _)| name_order(a, b));
+    let shapes = names.iter().fold(0, |all, (name, _)| all | shape(name));
     for option in std::iter::once(next).chain(options) {
+        if shapes & shape(option) == 0 {
+            continue;
+        }
         let less = |(name, _): &(&[u8], usize)| name_order(name, option).is_lt();
         let at_least = within(&names, names.partition_point(less)..);
         for (name, index) in at_least {
@@ -134,6 +138,12 @@ fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
         }
     }
     named
+}
+
+/// A bit by a name's length and first letter, in any case: few of many names have one of another's.
+fn shape(name: &[u8]) -> u128 {
+    let first = name.first().map_or(0, |byte| usize::from(byte & 0x1f));
+    1 << ((name.len() * 31 + first) % 128)
 }
 
 /// Any order in which names that differ in case only are equal.
