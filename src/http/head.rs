@@ -30,6 +30,8 @@ use crate::steps;
 
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most heads are shorter, in bytes: clients' and providers' own have one to three thousand.
+pub const HEAD_USUAL: usize = 4 * 1024;
 /// Most field lines in a request head.
 pub const REQUEST_FIELDS_MAX: usize = 100;
 /// Most field lines in a response head.
@@ -284,7 +286,7 @@ pub fn request(
     fields: &mut Fields,
 ) -> Result<Option<RequestHead>, HeadError> {
     if scan.is_fresh()
-        && let Ok(Some(head)) = read_request(window(buf), fields)
+        && let Ok(Some(head)) = read_request(first_look(buf), fields)
     {
         return Ok(Some(head));
     }
@@ -306,7 +308,7 @@ pub fn response(
     fields: &mut Fields,
 ) -> Result<Option<ResponseHead>, HeadError> {
     if scan.is_fresh()
-        && let Ok(Some(head)) = read_response(window(buf), fields)
+        && let Ok(Some(head)) = read_response(first_look(buf), fields)
     {
         return Ok(Some(head));
     }
@@ -332,6 +334,12 @@ pub fn parse_request(buf: &[u8], fields: &mut Fields) -> Result<Option<RequestHe
 /// As [`response`].
 pub fn parse_response(buf: &[u8], fields: &mut Fields) -> Result<Option<ResponseHead>, HeadError> {
     response(&mut HeadScan::default(), buf, fields)
+}
+
+/// The part of a buffer in which a head is read without having looked for its end: nearly every one ends there, and
+/// of one that does not, no more than this is read in vain.
+fn first_look(buf: &[u8]) -> &[u8] {
+    buf.get(..HEAD_USUAL).unwrap_or(buf)
 }
 
 /// The part of a buffer that may hold a head.

@@ -26,6 +26,8 @@ use std::task::{Poll, Waker};
 use monoio::io::AsyncWriteRent;
 use monoio::net::UnixStream;
 
+use crate::http::head::HEAD_USUAL;
+
 use super::socket::Socket;
 
 /// Tasks in one turn that have rested: about a millisecond of bulk.
@@ -48,8 +50,6 @@ const PURSE_LARGE: u32 = 8 * BUDGET;
 const HEAD_BYTE: usize = 16;
 /// The same for one that is kept until its head is whole.
 const KEPT_BYTE: usize = 4;
-/// A head above it is a large one, in bytes: clients' own have one or two thousand.
-const HEAD_LARGE: usize = 4 * 1024;
 
 /// Of those who wait for a purse, so many begin a turn.
 const FIRST: u64 = 4;
@@ -252,7 +252,7 @@ impl Turns {
 
     /// Whether a head of so many bytes has to wait [`for_large_head`](Self::for_large_head) before it is decided on.
     pub fn is_full_for(&self, bytes: usize) -> bool {
-        bytes > HEAD_LARGE && self.large_heads.is_full()
+        bytes > HEAD_USUAL && self.large_heads.is_full()
     }
 
     /// Waits until a large head may be decided on.
@@ -272,7 +272,7 @@ impl Turns {
 
     /// A head of so many bytes has been decided on.
     pub fn decided(&self, bytes: usize) {
-        let purse = match bytes > HEAD_LARGE {
+        let purse = match bytes > HEAD_USUAL {
             true => &self.large_heads,
             false => &self.heads,
         };
