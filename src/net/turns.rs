@@ -10,7 +10,7 @@
 //! of their own: [`HANDSHAKES_MAX`] are taken in one turn.
 //!
 //! Thousands of requests that arrive at the same moment would make one long turn though no connection has spent its
-//! budget. So what the heads of a turn cost comes out of a [`Purse`] besides, and where that is empty further ones
+//! budget. So what the heads of a turn cost comes out of a purse besides, and where that is empty further ones
 //! wait for later turns, in order. Large heads have one of their own: whoever sends many of those is in nobody's
 //! way but his own. What is under way, a stream's event for instance, asks neither. A purse knows of a new turn only
 //! when the bell has rung, which it does while half is left: once in some dozens of requests.
