@@ -4,7 +4,7 @@
 //! for an event, and every wait has a bound that only ever fails a test. `SLUICEGATE_TEST_DRIVER` picks the
 //! event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move, `SLUICEGATE_TEST_BIN` another
 //! binary than the one that was built with the tests, `SLUICEGATE_TEST_GOES` how often a side leaves for the
-//! figures of `faults::notice`. With AddressSanitizer, leaks included:
+//! figures of `relay::faults::notice`. With AddressSanitizer, leaks included:
 //!
 //! ```text
 //! RUSTFLAGS=-Zsanitizer=address cargo +nightly build --locked --bin sluicegate \
@@ -12,7 +12,7 @@
 //! SLUICEGATE_TEST_BIN=$PWD/target/asan/x86_64-unknown-linux-gnu/debug/sluicegate cargo test --test black_box
 //! ```
 //!
-//! The tests that bound resident memory (two in `bulk`, one in `corners`) fail with that binary.
+//! The tests that bound resident memory (two in `relay::bulk`, one in `http::corners`) fail with that binary.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,78 +29,113 @@
 
 mod support;
 
-mod auth;
-mod balance;
-mod bulk;
-mod certificates;
-mod config;
-mod confinement;
-mod corners;
-mod cors;
-mod counterpart;
-mod disconnects;
-mod dotenv;
-mod egress_identity;
-mod egress_proxy;
-mod egress_refusals;
-mod egress_unix;
-mod endpoint_policy;
-mod errors;
-mod faults;
-mod framing;
-mod handshakes;
-mod heads;
-mod in_force;
-mod interim;
-mod keep_alive;
-mod keepalive;
-mod keys_changes;
-mod keys_command;
-mod keys_file;
-mod keys_limits;
-mod last_key;
-mod leaving;
-mod lifecycle;
-mod log_files;
-mod log_unread;
-mod loops;
-mod manual;
-mod misconfiguration;
-mod mutations;
-mod names;
-mod observe;
-mod observe_contrib;
-mod observe_log;
-mod observe_metrics;
-mod observe_streams;
-mod observe_timing;
-mod open_start;
-mod origins;
-mod outputs;
-mod overload;
-mod per_address;
-mod persistence;
-mod pool;
-mod pool_tls;
-mod providers;
-mod reload;
-mod reload_tls;
-mod responses;
-mod routes;
-mod sequence;
-mod settings;
-mod signals;
-mod smuggling;
-mod startable;
-mod streaming;
-mod succession;
-mod suspended;
-mod timeouts;
-mod tls;
-mod tolerance;
-mod top;
-mod truncation;
-mod tunnels;
-mod upgrade;
-mod uploads;
-mod warm;
+/// Messages on the wire, both ways.
+mod http {
+    mod corners;
+    mod counterpart;
+    mod framing;
+    mod heads;
+    mod interim;
+    mod mutations;
+    mod persistence;
+    mod responses;
+    mod sequence;
+    mod smuggling;
+    mod tolerance;
+}
+
+/// Managed keys and their file.
+mod keys {
+    mod changes;
+    mod command;
+    mod file;
+    mod last;
+    mod limits;
+}
+
+/// Connections of clients: accepted, dealt out, limited.
+mod listeners {
+    mod balance;
+    mod handshakes;
+    mod overload;
+    mod per_address;
+    mod tcp_keepalive;
+    mod tls;
+}
+
+/// What an operator sees.
+mod observe {
+    mod contrib;
+    mod log;
+    mod log_files;
+    mod log_unread;
+    mod metrics;
+    mod requests;
+    mod streams;
+    mod timing;
+    mod top;
+}
+
+/// Who may ask for what.
+mod policy {
+    mod auth;
+    mod cors;
+    mod endpoint_policy;
+    mod loops;
+    mod open_start;
+    mod origins;
+    mod routes;
+}
+
+/// The process: its life, its signals, its commands.
+mod process {
+    mod confinement;
+    mod lifecycle;
+    mod manual;
+    mod outputs;
+    mod signals;
+    mod succession;
+}
+
+/// Bodies, tunnels and ends: what one side does and the other sees.
+mod relay {
+    mod bulk;
+    mod disconnects;
+    mod errors;
+    mod faults;
+    mod leaving;
+    mod streaming;
+    mod suspended;
+    mod timeouts;
+    mod truncation;
+    mod tunnels;
+    mod upgrade;
+    mod uploads;
+}
+
+/// Configuration: read, refused, in force, changed.
+mod settings {
+    mod certificates;
+    mod dotenv;
+    mod in_force;
+    mod known;
+    mod misconfiguration;
+    mod providers;
+    mod reload;
+    mod reload_tls;
+    mod sources;
+    mod startable;
+}
+
+/// Connections to providers.
+mod upstream {
+    mod identity;
+    mod keep_alive;
+    mod names;
+    mod pool;
+    mod pool_tls;
+    mod proxy;
+    mod refusals;
+    mod unix;
+    mod warm;
+}

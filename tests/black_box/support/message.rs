@@ -42,6 +42,16 @@ pub(crate) struct Broken {
 }
 
 impl Head {
+    /// The lines but those with these names.
+    pub(crate) fn without(&self, names: &[&str]) -> Vec<String> {
+        let is_named = |line: &&String| {
+            let (name, _) = line.split_once(':').unwrap();
+            names.iter().any(|n| name.eq_ignore_ascii_case(n))
+        };
+        let others = self.lines.iter().filter(|line| !is_named(line));
+        others.cloned().collect()
+    }
+
     /// Reads a head that ends in an empty line.
     pub(crate) fn parse(raw: Vec<u8>) -> Self {
         let text: String = raw.iter().map(|byte| char::from(*byte)).collect();

@@ -6,6 +6,13 @@ use std::time::Instant;
 use super::gateway::Gateway;
 use super::wire::{PATIENCE, Wire};
 
+/// The address of the listener for metrics.
+pub(crate) fn metrics_addr(gateway: &Gateway) -> SocketAddr {
+    let line = gateway.wait_log(|line| line.contains("serving metrics"));
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    line["addr"].as_str().unwrap().parse().unwrap()
+}
+
 /// One scrape.
 pub(crate) struct Metrics(pub(crate) String);
 

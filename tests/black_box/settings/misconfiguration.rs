@@ -1,6 +1,6 @@
 //! Configuration that cannot be used: what is said about it, and that nothing starts.
 
-use crate::settings::bare;
+use crate::settings::known::bare;
 use crate::support::Setup;
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::observe_metrics::metrics_addr;
+use crate::support::metrics::metrics_addr;
 use crate::support::{Gateway, KEY, PATIENCE, Rig, Setup, Wire, get, ok, request};
 
 const ASK: &str = "GET /streams HTTP/1.1\r\nHost: g\r\n\r\n";

@@ -103,7 +103,7 @@ fn the_reference_is_a_file_that_can_be_used() {
 
 #[test]
 fn the_packaged_configuration_starts_and_lets_nobody_in() {
-    let packaged = include_str!("../../contrib/debian/sluicegate.toml");
+    let packaged = include_str!("../../../contrib/debian/sluicegate.toml");
     let toml = packaged.replace("/etc/sluicegate/keys.toml", "keys.toml");
     assert_ne!(toml, packaged);
     let setup = Setup::new().without("GOMODEL_MASTER_KEY");

@@ -2,25 +2,17 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::metrics::{Metrics, wait_metrics, wait_metrics_at};
+use crate::support::metrics::{Metrics, metrics_addr, wait_metrics, wait_metrics_at};
 use crate::support::tls::{self, pki};
-use crate::support::{Gateway, Rig, Setup, Sides, Upstream, get, ok, post, request, response};
+use crate::support::{Rig, Setup, Sides, Upstream, get, ok, post, request, response};
 
 fn rig() -> Rig {
     Rig::with(|setup| setup.env("METRICS_ENABLED", "true"))
-}
-
-/// The address of the listener for metrics.
-pub(crate) fn metrics_addr(gateway: &Gateway) -> SocketAddr {
-    let line = gateway.wait_log(|line| line.contains("serving metrics"));
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    line["addr"].as_str().unwrap().parse().unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
-use crate::observe_metrics::metrics_addr;
+use crate::support::metrics::metrics_addr;
 use crate::support::{KEY, PATIENCE, Rig, Scripted, Setup, get, ok, post};
 
 fn rig() -> Rig {

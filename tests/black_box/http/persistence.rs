@@ -1,6 +1,6 @@
 //! Which connection goes on after an answer: HTTP/1.0 clients, and requests that do not wait for their turn.
 
-use crate::framing::{CHUNKED, CHUNKED_CONTENT, chunked_request};
+use crate::http::framing::{CHUNKED, CHUNKED_CONTENT, chunked_request};
 use crate::support::{End, Framing, Rig, get, get_1_0, ok, request};
 
 #[test]

@@ -1,6 +1,5 @@
 //! What each provider is told beside what the client said: its credential, its defaults, its own headers.
 
-use crate::heads::without;
 use crate::support::{KEY, Rig, Setup, Upstream, get, ok, request};
 
 #[test]
@@ -124,7 +123,9 @@ fn credential_client_leaves_the_clients_own_in_place() {
          X-Api-Key: own-key\r\nX-Sluicegate-Key: {KEY}\r\n\r\n"
     );
     let (_, _, seen) = rig.exchange(&text);
-    let kept: Vec<_> = without(&seen.head, &["host", "anthropic-version", "x-request-id"]);
+    let kept: Vec<_> = seen
+        .head
+        .without(&["host", "anthropic-version", "x-request-id"]);
     assert_eq!(
         kept,
         ["Authorization: Bearer own-token", "X-Api-Key: own-key"]

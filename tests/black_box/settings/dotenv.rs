@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::settings::bare;
+use crate::settings::known::bare;
 use crate::support::{Setup, Upstream, get, ok};
 
 /// Lines of other programs, each of which stopped the start once.

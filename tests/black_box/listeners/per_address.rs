@@ -7,7 +7,7 @@ use std::time::Instant;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::Signal;
 
-use crate::observe_metrics::metrics_addr;
+use crate::support::metrics::metrics_addr;
 use crate::support::metrics::{Metrics, wait_metrics_at};
 use crate::support::{End, Gateway, KEY, Message, PATIENCE, Rig, Setup, Sides, Wire, get, ok};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::settings::bare;
+use crate::settings::known::bare;
 use crate::support::tls::pki;
 use crate::support::{Setup, get, ok};
 
