@@ -29,7 +29,7 @@ pub fn request_holds(input: &[u8]) {
     };
     let removed = request_removals(input, &fields, |_, _| false);
     removes(input, &fields, &removed, |name| {
-        REQUEST_REMOVED.contains(&name) || name.starts_with("x-forwarded-")
+        REQUEST_REMOVED.contains(&name) || name.starts_with("x-forwarded-") || is_disguised(name)
     });
     let (mut buf, at) = placed(input);
     let rest = Span {
@@ -171,6 +171,30 @@ const REQUEST_REMOVED: [&str; 16] = [
     "api-key",
     "x-goog-api-key",
 ];
+
+/// Beside the removed ones, what a request frames its content by, asks a key with or is known again by.
+const REQUEST_RESERVED: [&str; 4] = [
+    "content-length",
+    "transfer-encoding",
+    "sec-websocket-protocol",
+    "x-sluicegate-loop",
+];
+
+/// A name that is one of those, or of the removed ones, but for its marks and their number.
+fn is_disguised(name: &str) -> bool {
+    let mut folded = String::new();
+    for sign in name.chars() {
+        match sign.is_ascii_alphanumeric() {
+            true => folded.push(sign),
+            false if folded.ends_with('-') => {}
+            false => folded.push('-'),
+        }
+    }
+    folded != name
+        && (REQUEST_REMOVED.contains(&&*folded)
+            || REQUEST_RESERVED.contains(&&*folded)
+            || folded.starts_with("x-forwarded-"))
+}
 
 const RESPONSE_REMOVED: [&str; 6] = [
     "connection",
