@@ -1,5 +1,6 @@
 //! One request head against one configuration: what it asks for, and all that is needed to send it on.
-//! Pure. The order of the checks is the contract's: framing, route, key, provider and endpoint, size.
+//! Pure. The order of the checks is the contract's: framing, route, page, key and what it may, its rate, provider and
+//! endpoint, size: what is refused behind a key's rate has been counted by it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The I/O shell: moves bytes between sockets, decides nothing about HTTP.
+//! The I/O shell: moves bytes between sockets, and [`exchange`] and [`response`] know what HTTP asks of them meanwhile.
 //!
 //! In the order in which a byte meets them: [`worker`] accepts, [`connection`] reads heads, [`exchange`]
 //! relays one request and its [`response`] over an upstream connection taken from the [`pool`]. Below

@@ -1,6 +1,7 @@
 //! The record of the request under way on a connection: its points in time, and what its log line will say.
 //!
-//! Where neither metrics nor an access log are wanted there is no record, and no clock is read.
+//! Where neither metrics nor an access log nor `server.server_timing` are wanted there is no record, and no clock is
+//! read for one.
 
 use std::time::{Duration, Instant};
 

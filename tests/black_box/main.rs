@@ -1,10 +1,10 @@
 //! The program as it is seen from outside: the real binary between raw clients and scripted upstreams.
 //!
-//! Each module states one side of the contract as raw bytes in and out. Nothing here sleeps: every step waits
-//! for an event, and every wait has a bound that only ever fails a test. `SLUICEGATE_TEST_DRIVER` picks the
-//! event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move, `SLUICEGATE_TEST_BIN` another
-//! binary than the one that was built with the tests, `SLUICEGATE_TEST_GOES` how often a side leaves for the
-//! figures of `relay::faults::notice`. With AddressSanitizer, leaks included:
+//! Each module states one side of the contract as raw bytes in and out. Every step waits for an event, and every
+//! wait has a bound that only ever fails a test; what sleeps is where time itself, or its absence, is what is tested.
+//! `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move,
+//! `SLUICEGATE_TEST_BIN` another binary than the one that was built with the tests, `SLUICEGATE_TEST_GOES` how often a
+//! side leaves for the figures of `relay::faults::notice`. With AddressSanitizer, leaks included:
 //!
 //! ```text
 //! RUSTFLAGS=-Zsanitizer=address cargo +nightly build --locked --bin sluicegate \
