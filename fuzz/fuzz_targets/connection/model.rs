@@ -278,7 +278,8 @@ fn is_removed(request: &Request, field: &Field) -> bool {
         || (request.provider == 1 && name == "x-team")
 }
 
-/// A name that is, with one hyphen for every run of marks, one that no request carries on or that frames it.
+/// A name that is, with one hyphen for every run of marks, one under which a client says who it is or where it comes
+/// from.
 fn is_disguised(name: &str) -> bool {
     let mut folded = String::new();
     for sign in name.chars() {
@@ -289,11 +290,6 @@ fn is_disguised(name: &str) -> bool {
         }
     }
     let others = [
-        "content-length",
-        "transfer-encoding",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
         "proxy-authorization",
         "x-sluicegate-loop",
         "x-gomodel-user-path",

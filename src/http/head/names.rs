@@ -65,7 +65,7 @@ pub enum Name {
     /// A name with which a client asks some servers for another method or path than those of the request line, with
     /// any marks for its hyphens.
     Override,
-    /// A name that a client's request may not carry on, with other marks for its hyphens.
+    /// A name under which a client says who it is or where it comes from, with other marks for its hyphens.
     Disguised,
 }
 
@@ -115,12 +115,7 @@ fn disguised(bytes: &[u8]) -> Name {
     let folded = { bytes.iter() }.fold(Folded::default(), |name, byte| name.with(*byte));
     match exactly(folded.bytes()) {
         Name::Override => Name::Override,
-        Name::ContentLength
-        | Name::TransferEncoding
-        | Name::KeepAlive
-        | Name::ProxyConnection
-        | Name::ProxyAuthenticate
-        | Name::ProxyAuthorization
+        Name::ProxyAuthorization
         | Name::XForwarded
         | Name::XApiKey
         | Name::ApiKey
@@ -130,8 +125,13 @@ fn disguised(bytes: &[u8]) -> Name {
         | Name::XGomodelUserPath
         | Name::SecWebsocketProtocol => Name::Disguised,
         Name::Other
+        | Name::ContentLength
+        | Name::TransferEncoding
         | Name::Host
         | Name::Connection
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::ProxyAuthenticate
         | Name::Te
         | Name::Trailer
         | Name::Upgrade

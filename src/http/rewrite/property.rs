@@ -172,15 +172,19 @@ const REQUEST_REMOVED: [&str; 16] = [
     "x-goog-api-key",
 ];
 
-/// Beside the removed ones, what a request frames its content by, asks a key with or is known again by.
-const REQUEST_RESERVED: [&str; 4] = [
-    "content-length",
-    "transfer-encoding",
-    "sec-websocket-protocol",
+/// Names under which a client says who it is or where it comes from, beside `X-Forwarded-*`.
+const DISGUISABLE: [&str; 8] = [
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-sluicegate-key",
     "x-sluicegate-loop",
+    "x-gomodel-user-path",
+    "sec-websocket-protocol",
 ];
 
-/// A name that is one of those, or of the removed ones, but for its marks and their number.
+/// A name that is one of those but for its marks and their number.
 fn is_disguised(name: &str) -> bool {
     let mut folded = String::new();
     for sign in name.chars() {
@@ -190,10 +194,7 @@ fn is_disguised(name: &str) -> bool {
             false => folded.push('-'),
         }
     }
-    folded != name
-        && (REQUEST_REMOVED.contains(&&*folded)
-            || REQUEST_RESERVED.contains(&&*folded)
-            || folded.starts_with("x-forwarded-"))
+    folded != name && (DISGUISABLE.contains(&&*folded) || folded.starts_with("x-forwarded-"))
 }
 
 const RESPONSE_REMOVED: [&str; 6] = [

@@ -77,8 +77,8 @@ fn names_are_known_with_other_marks_for_their_hyphens() {
         ("X-Forwarded_Host", Name::Disguised),
         ("Proxy.Authorization", Name::Disguised),
         ("Sec__WebSocket__Protocol", Name::Disguised),
-        ("Content_Length", Name::Disguised),
-        ("transfer_encoding", Name::Disguised),
+        ("Content_Length", Name::Other),
+        ("transfer_encoding", Name::Other),
         ("X_Request_ID", Name::Other),
         ("Set_Cookie", Name::Other),
         ("_X-Api-Key", Name::Other),
@@ -149,7 +149,16 @@ fn naive_name(bytes: &[u8]) -> Name {
         }
     }
     match exact_name(&folded) {
-        None | Some(Name::XRequestId | Name::SetCookie) => Name::Other,
+        None
+        | Some(
+            Name::XRequestId
+            | Name::SetCookie
+            | Name::ContentLength
+            | Name::TransferEncoding
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::ProxyAuthenticate,
+        ) => Name::Other,
         Some(Name::Override) => Name::Override,
         Some(_) => Name::Disguised,
     }
