@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::auth::{Asked, Lease, Spellings, key_of_protocol};
+use crate::bytes::within;
 use crate::cors::{self, foreign};
 use crate::error::Fault;
 use crate::gateway::{Gateway, Lines};
@@ -280,7 +281,7 @@ impl Forward<'_> {
     /// A trailer would put another method or path in the place of those that were judged.
     pub fn check_trailers(&self, request: Request<'_>) -> Result<(), Fault> {
         if self.is_judged && request.length == BodyLength::Chunked {
-            let content = request.buf.get(request.head.len..).unwrap_or_default();
+            let content = within(request.buf, request.head.len..);
             Cursor::new(request.length).advance_judged(content)?;
         }
         Ok(())

@@ -37,23 +37,23 @@ fn is_elsewhere(site: &[u8]) -> bool {
 pub fn is_rebound(fields: &Fields, buf: &[u8], origins: &[Origin]) -> bool {
     let mut hosts = fields.named(Name::Host);
     hosts.any(|field| {
-        let host = without_port(field.value.of(buf)).to_ascii_lowercase();
+        let Ok(authority) = std::str::from_utf8(field.value.of(buf)) else {
+            return true;
+        };
+        let host = host_and_port(authority).0.to_ascii_lowercase();
         let is_listed = |origin: &Origin| {
             let authority = origin
                 .as_str()
                 .split_once("://")
                 .map_or("", |(_, rest)| rest);
-            *without_port(authority.as_bytes()) == *host
+            host_and_port(authority).0 == host
         };
         !is_own(&host) && !origins.iter().any(is_listed)
     })
 }
 
 /// A host in small letters that can only be this machine, or one that is not on the internet.
-fn is_own(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else {
-        return false;
-    };
+fn is_own(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let address = host
         .strip_prefix('[')
@@ -69,12 +69,12 @@ fn is_own(host: &[u8]) -> bool {
     }
 }
 
-/// An authority's host.
-fn without_port(authority: &[u8]) -> &[u8] {
-    match authority.iter().rposition(|byte| *byte == b':') {
+/// An authority's two parts.
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
         // A colon within brackets is the address's own.
-        Some(at) if !authority.ends_with(b"]") => authority.get(..at).unwrap_or_default(),
-        _ => authority,
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
     }
 }
 
@@ -88,11 +88,7 @@ fn is_loopback(origin: &[u8]) -> bool {
     let Some(authority) = authority else {
         return false;
     };
-    let (host, port) = match authority.rsplit_once(':') {
-        // A colon within brackets is the address's own.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
+    let (host, port) = host_and_port(authority);
     let is_port = |port: &str| {
         (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
     };

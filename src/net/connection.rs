@@ -204,6 +204,8 @@ impl Connection {
             match self.try_request(has_waited) {
                 Look::Found(step) => return step,
                 Look::Large => {
+                    // Then it is looked for from its start.
+                    self.scan = HeadScan::default();
                     self.worker.turns.for_large_head().await;
                     has_waited = true;
                     continue;
@@ -350,7 +352,6 @@ impl Connection {
         }
         match head::request(&mut self.scan, bytes, &mut scratch.fields) {
             Ok(Some(head)) if self.waits(&head, has_waited) => {
-                self.scan = HeadScan::default();
                 self.keep(bytes);
                 Look::Large
             }
@@ -380,16 +381,12 @@ impl Connection {
     fn try_carried(&mut self, scratch: &mut Scratch, has_waited: bool) -> Look {
         let carried = self.carry.bytes();
         match head::request(&mut self.scan, carried, &mut scratch.fields) {
-            Ok(Some(head)) if self.waits(&head, has_waited) => {
-                self.scan = HeadScan::default();
-                Look::Large
-            }
+            Ok(Some(head)) if self.waits(&head, has_waited) => Look::Large,
             Ok(Some(head)) => {
                 let framed = framed(&head, &scratch.fields, carried);
-                let end = HEADROOM + message_len(&head, &framed);
-                let message = carried.get(..end - HEADROOM);
-                let Some((message, room)) = message.zip(scratch.plain.get_mut(HEADROOM..end))
-                else {
+                let message = within(carried, ..message_len(&head, &framed));
+                let room = HEADROOM..HEADROOM + message.len();
+                let Some(room) = scratch.plain.get_mut(room) else {
                     return Look::Nothing;
                 };
                 room.copy_from_slice(message);
@@ -401,7 +398,7 @@ impl Connection {
         }
     }
 
-    /// Whether a head has to wait for its turn. Then it is looked for again, from its start.
+    /// Whether a head has to wait for its turn.
     fn waits(&self, head: &RequestHead, has_waited: bool) -> bool {
         !has_waited && self.worker.turns.is_full_for(head.len)
     }

@@ -139,3 +139,12 @@ pub fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
     Ok(runtime.block_on(future))
 }
+
+/// Plays on the best event loop of this machine, and on epoll.
+#[cfg(test)]
+pub(super) fn on_both(play: impl AsyncFn()) {
+    let best = choose(Driver::Auto, false).unwrap().0;
+    for rung in [best, Rung::Epoll] {
+        block_on(rung, play()).unwrap();
+    }
+}

@@ -283,13 +283,9 @@ impl Pool {
     /// Has the keeper close what has been idle for too long; whether there is still something idle. Runs at every tick.
     pub fn expire(&self, now: Tick) -> bool {
         let idle = self.idle.borrow();
-        if idle
-            .iter()
-            .flatten()
-            .any(|upstream| upstream.is_expired(now))
-            && let Some(keeper) = &*self.keeper.borrow()
-        {
-            keeper.wake_by_ref();
+        let mut all = idle.iter().flatten();
+        if all.any(|upstream| upstream.is_expired(now)) {
+            self.wake_keeper();
         }
         idle.iter().any(|stack| !stack.is_empty())
     }

@@ -388,20 +388,15 @@ impl Bell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::driver::{Rung, block_on, choose};
+    use super::super::driver;
     use super::*;
-    use crate::config::Driver;
 
     fn on_both(play: impl AsyncFn(&Rc<Turns>)) {
-        let best = choose(Driver::Auto, false).unwrap().0;
-        for rung in [best, Rung::Epoll] {
-            block_on(rung, async {
-                let (turns, bell) = Turns::new().unwrap();
-                monoio::spawn(turns.clone().run(bell));
-                play(&turns).await;
-            })
-            .unwrap();
-        }
+        driver::on_both(async || {
+            let (turns, bell) = Turns::new().unwrap();
+            monoio::spawn(turns.clone().run(bell));
+            play(&turns).await;
+        });
     }
 
     /// A task that always has something to do, and one that waits for the driver.

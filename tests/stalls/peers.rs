@@ -115,7 +115,11 @@ fn many_options() -> Vec<u8> {
 /// Many clients that each send the last byte of a head when all the others do.
 fn at_once(gateway: &Gateway, over: &AtomicBool, head: &[u8]) {
     let (last, most) = head.split_last().unwrap();
-    let connect = |_| TcpStream::connect_timeout(&gateway.addr(), PATIENCE).unwrap();
+    let connect = |_| {
+        let socket = TcpStream::connect_timeout(&gateway.addr(), PATIENCE).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
     // A debug build takes ten times as long for each.
     let count = if cfg!(debug_assertions) { 100 } else { 600 };
     let mut sockets: Vec<TcpStream> = (0..count).map(connect).collect();
@@ -128,7 +132,6 @@ fn at_once(gateway: &Gateway, over: &AtomicBool, head: &[u8]) {
             socket.write_all(&[*last]).unwrap();
         }
         for socket in &mut sockets {
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
             assert!(socket.read(&mut [0; 16 * 1024]).unwrap() > 0);
             count += 1;
         }

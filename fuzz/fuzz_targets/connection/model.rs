@@ -3,6 +3,7 @@
 //! Where the messages are not clearly valid the model is unsure and checks less; it never guesses.
 
 use memchr::memmem;
+use sluicegate::http::rewrite::property::is_disguised;
 
 use crate::message::{self, Content, Field, Found, Framing, Head, Sender};
 use crate::play::{End, Record, Side, Upstream};
@@ -276,29 +277,6 @@ fn is_removed(request: &Request, field: &Field) -> bool {
         || is_disguised(name)
         || request.head.nominated().iter().any(|n| n == name)
         || (request.provider == 1 && name == "x-team")
-}
-
-/// A name that is, with one hyphen for every run of marks, one under which a client says who it is or where it comes
-/// from.
-fn is_disguised(name: &str) -> bool {
-    let mut folded = String::new();
-    for sign in name.chars() {
-        match sign.is_ascii_alphanumeric() {
-            true => folded.push(sign),
-            false if folded.ends_with('-') => {}
-            false => folded.push('-'),
-        }
-    }
-    let others = [
-        "proxy-authorization",
-        "x-sluicegate-loop",
-        "x-gomodel-user-path",
-        "sec-websocket-protocol",
-    ];
-    folded != name
-        && (CREDENTIAL_NAMES.contains(&&*folded)
-            || others.contains(&&*folded)
-            || folded.starts_with("x-forwarded-"))
 }
 
 /// Reads what every provider has received as whole requests, the last one perhaps broken off. `None`: the

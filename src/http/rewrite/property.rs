@@ -185,7 +185,8 @@ const DISGUISABLE: [&str; 8] = [
 ];
 
 /// A name that is one of those but for its marks and their number.
-fn is_disguised(name: &str) -> bool {
+#[must_use]
+pub fn is_disguised(name: &str) -> bool {
     let mut folded = String::new();
     for sign in name.chars() {
         match sign.is_ascii_alphanumeric() {

@@ -5,10 +5,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 
 use super::super::deadline::{SUSPENDED, TICK};
-use super::super::driver::{Rung, block_on, choose};
+use super::super::driver;
 use super::super::socket::Socket;
 use super::*;
-use crate::config::Driver;
 use crate::observe::habits::Habits;
 
 /// More than one turn's share.
@@ -22,29 +21,25 @@ struct Stage {
 }
 
 fn on_both(play: impl AsyncFn(Stage)) {
-    let best = choose(Driver::Auto, false).unwrap().0;
-    for rung in [best, Rung::Epoll] {
-        block_on(rung, async {
-            let pool = Rc::new(Pool::new(Clock::new()));
-            let (turns, bell) = Turns::new().unwrap();
-            let scratch = Rc::default();
-            monoio::spawn(turns.clone().run(bell));
-            let retired: Rc<Cell<usize>> = Rc::default();
-            let counts = retired.clone();
-            let retires = move || counts.set(counts.get() + 1);
-            let keeper = pool.clone();
-            monoio::spawn(keeper.keep(Rc::clone(&scratch), turns.clone(), retires));
-            turns.next().await;
-            let stage = Stage {
-                pool,
-                turns,
-                scratch,
-                retired,
-            };
-            play(stage).await;
-        })
-        .unwrap();
-    }
+    driver::on_both(async || {
+        let pool = Rc::new(Pool::new(Clock::new()));
+        let (turns, bell) = Turns::new().unwrap();
+        let scratch = Rc::default();
+        monoio::spawn(turns.clone().run(bell));
+        let retired: Rc<Cell<usize>> = Rc::default();
+        let counts = retired.clone();
+        let retires = move || counts.set(counts.get() + 1);
+        let keeper = pool.clone();
+        monoio::spawn(keeper.keep(Rc::clone(&scratch), turns.clone(), retires));
+        turns.next().await;
+        let stage = Stage {
+            pool,
+            turns,
+            scratch,
+            retired,
+        };
+        play(stage).await;
+    });
 }
 
 impl Stage {
@@ -101,11 +96,10 @@ fn many_that_end_or_speak_at_once_are_closed_in_turns() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test may wait for a tick")]
 fn many_that_expire_at_once_are_closed_in_turns() {
     on_both(async |stage| {
         let _theirs = stage.fill(Duration::ZERO);
-        std::thread::sleep(2 * TICK);
+        SUSPENDED.set(SUSPENDED.get() + 2 * TICK);
         // Which looks at the time.
         let _deadline = stage.pool.clock.register();
         assert!(stage.pool.expire(stage.pool.clock.now()));
