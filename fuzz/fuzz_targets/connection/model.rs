@@ -275,6 +275,10 @@ fn is_removed(request: &Request, field: &Field) -> bool {
         || CREDENTIAL_NAMES.contains(&name)
         || name.starts_with("x-forwarded-")
         || is_disguised(name)
+        // Of HTTP/1.0 it is to be ignored (RFC 9110, section 10.1.1).
+        || (request.http10
+            && name == "expect"
+            && field.value.eq_ignore_ascii_case("100-continue"))
         || request.head.nominated().iter().any(|n| n == name)
         || (request.provider == 1 && name == "x-team")
 }
