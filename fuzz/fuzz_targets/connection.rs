@@ -5,12 +5,14 @@
 
 #![no_main]
 
-#[path = "connection/message.rs"]
-mod message;
-#[path = "connection/model.rs"]
+#[path = "connection/model/mod.rs"]
 mod model;
+#[path = "connection/peer.rs"]
+mod peer;
 #[path = "connection/play.rs"]
 mod play;
+#[path = "connection/record.rs"]
+mod record;
 #[path = "connection/script.rs"]
 mod script;
 

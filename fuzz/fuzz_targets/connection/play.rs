@@ -2,75 +2,18 @@
 
 use std::os::unix::net::UnixStream;
 
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use sluicegate::net::harness::{Dial, Session};
 
+use crate::peer::Peer;
+use crate::record::{Record, Upstream};
 use crate::script::{Script, Step};
-
-/// How a peer's view of a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Fin,
-    Reset,
-    /// A FIN, later a reset: the gateway may have met the one or the other.
-    FinOrReset,
-}
-
-/// One connection as the peer of the gateway sees it.
-#[derive(Default)]
-pub struct Side {
-    stream: Option<UnixStream>,
-    /// Bytes that the kernel took.
-    pub sent: Vec<u8>,
-    /// Bytes that the gateway sent, those included that the peer has not read yet.
-    pub received: Vec<u8>,
-    /// How many of them it has read.
-    read: usize,
-    /// How the gateway ended it.
-    pub end: Option<End>,
-    /// How it ended its own direction.
-    pub left: Option<End>,
-    /// The kernel takes no more of it.
-    broken: bool,
-    stalled: bool,
-}
-
-impl std::fmt::Debug for Side {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Side")
-            .field("sent", &String::from_utf8_lossy(&self.sent))
-            .field("received", &String::from_utf8_lossy(&self.received))
-            .field("end", &self.end)
-            .field("left", &self.left)
-            .finish()
-    }
-}
-
-/// A connection to a provider.
-#[derive(Debug)]
-pub struct Upstream {
-    pub provider: usize,
-    pub side: Side,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub struct Record {
-    pub client: Side,
-    pub upstreams: Vec<Upstream>,
-    /// A connection to a provider was refused.
-    pub refused: bool,
-    /// The gateway had closed the client's connection before the client did, or that and why it had not.
-    pub closed: bool,
-    /// With a reset.
-    pub reset: bool,
-}
 
 struct Player<'a> {
     session: &'a mut Session,
-    record: Record,
+    client: Peer,
+    upstreams: Vec<(usize, Peer)>,
+    /// A connection to a provider was refused.
+    refused: bool,
     dials: Vec<Dial>,
     small: bool,
     holds: bool,
@@ -92,26 +35,15 @@ const FILLER_RUNS_MAX: usize = 256 * 1024 / FILLER_RUN;
 /// Most pieces of a text that is sent bit by bit.
 const PIECES_MAX: usize = 24;
 
-/// What an ordinary socket can hold without anybody having to wait.
-const ROOMY_BYTES_MAX: usize = 16 * 1024;
-
-/// More than a socket can hold.
-const LOOK_BYTES_MAX: usize = 1 << 20;
-
 /// Plays the script, then lets everything still to come come, then closes everything.
 pub async fn play(script: &Script, session: &mut Session) -> Record {
     let small = script.0.iter().any(|step| matches!(step, Step::Small));
     let (client, served) = session.serve(small).expect("a descriptor");
-    let record = Record {
-        client: Side::new(client),
-        upstreams: Vec::new(),
-        refused: false,
-        closed: false,
-        reset: false,
-    };
     let mut player = Player {
         session,
-        record,
+        client: Peer::new(client),
+        upstreams: Vec::new(),
+        refused: false,
         dials: Vec::new(),
         small,
         holds: false,
@@ -128,21 +60,19 @@ pub async fn play(script: &Script, session: &mut Session) -> Record {
         }
     }
     player.settle().await;
-    let left = player.record.client.left.is_some();
-    let stalled = |upstream: &Upstream| upstream.side.stalled;
-    if left && !player.record.upstreams.iter().any(stalled) {
+    let left = player.client.side.left.is_some();
+    if left && !player.upstreams.iter().any(|(_, peer)| peer.stalled) {
         assert!(served.is_done(), "the client has left and is still served");
     }
     player.finish().await;
-    player.record.closed = served.is_done();
-    player.record.reset = served.is_reset();
-    if served.is_done() {
+    let (closed, reset) = (served.is_done(), served.is_reset());
+    if closed {
         player.session.settle().await;
     }
     // It has not left of its own accord: this is the script's end.
-    let left = player.record.client.left;
-    player.record.client.close();
-    player.record.client.left = left;
+    let left = player.client.side.left;
+    player.client.close();
+    player.client.side.left = left;
     player.settle().await;
     assert!(
         served.is_done(),
@@ -151,12 +81,24 @@ pub async fn play(script: &Script, session: &mut Session) -> Record {
     drop(served);
     player.session.empty_pool();
     player.settle().await;
-    for upstream in &player.record.upstreams {
-        let side = &upstream.side;
-        let over = side.end.is_some() || side.stream.is_none();
-        assert!(over, "a connection to a provider is left over");
+    let over = |(_, peer): &(usize, Peer)| peer.is_over();
+    assert!(
+        player.upstreams.iter().all(over),
+        "a connection to a provider is left over"
+    );
+    let upstreams = player.upstreams.into_iter();
+    Record {
+        client: player.client.side,
+        upstreams: upstreams
+            .map(|(provider, peer)| Upstream {
+                provider,
+                side: peer.side,
+            })
+            .collect(),
+        refused: player.refused,
+        closed,
+        reset,
     }
-    player.record
 }
 
 impl Player<'_> {
@@ -179,9 +121,9 @@ impl Player<'_> {
                 }
             }
             Step::Settle => self.settle().await,
-            Step::Reads(reads) => self.with(turn, |side| side.stalled = !reads),
-            Step::Fin => self.with(turn, Side::fin),
-            Step::Close => self.with(turn, Side::close),
+            Step::Reads(reads) => self.with(turn, |peer| peer.stalled = !reads),
+            Step::Fin => self.with(turn, Peer::fin),
+            Step::Close => self.with(turn, Peer::close),
             Step::HoldDials => self.holds = true,
             Step::AnswerDial(accept) => {
                 self.settle().await;
@@ -198,11 +140,11 @@ impl Player<'_> {
         }
     }
 
-    fn with(&mut self, turn: usize, act: impl FnOnce(&mut Side)) {
-        let count = self.record.upstreams.len();
+    fn with(&mut self, turn: usize, act: impl FnOnce(&mut Peer)) {
+        let count = self.upstreams.len();
         match turn {
-            CLIENT => act(&mut self.record.client),
-            _ if count > 0 => act(&mut self.record.upstreams[self.current % count].side),
+            CLIENT => act(&mut self.client),
+            _ if count > 0 => act(&mut self.upstreams[self.current % count].1),
             _ => {}
         }
     }
@@ -219,16 +161,13 @@ impl Player<'_> {
 
     fn send(&mut self, turn: usize, most: usize) {
         let mut outbox = std::mem::take(&mut self.outbox[turn]);
-        self.with(turn, |side| side.send(&mut outbox, most));
+        self.with(turn, |peer| peer.send(&mut outbox, most));
         self.outbox[turn] = outbox;
     }
 
     fn add(&mut self, provider: usize, stream: UnixStream) {
-        self.current = self.record.upstreams.len();
-        self.record.upstreams.push(Upstream {
-            provider,
-            side: Side::new(stream),
-        });
+        self.current = self.upstreams.len();
+        self.upstreams.push((provider, Peer::new(stream)));
     }
 
     fn answer_dial(&mut self, accept: bool) {
@@ -238,7 +177,7 @@ impl Player<'_> {
         }
         let dial = self.dials.remove(0);
         if !accept {
-            self.record.refused = true;
+            self.refused = true;
             return dial.refuse();
         }
         let provider = usize::from(dial.port) - 1;
@@ -250,11 +189,11 @@ impl Player<'_> {
     async fn settle(&mut self) {
         loop {
             self.session.settle().await;
-            let mut moved = self.record.client.receive(self.small);
-            for (index, upstream) in self.record.upstreams.iter_mut().enumerate() {
-                let before = upstream.side.received.len();
-                moved |= upstream.side.receive(self.small);
-                if upstream.side.received.len() > before {
+            let mut moved = self.client.receive(self.small);
+            for (index, (_, peer)) in self.upstreams.iter_mut().enumerate() {
+                let before = peer.side.received.len();
+                moved |= peer.receive(self.small);
+                if peer.side.received.len() > before {
                     self.current = index;
                 }
             }
@@ -272,9 +211,9 @@ impl Player<'_> {
     /// Everybody reads, accepts and sends what is still to be sent.
     async fn finish(&mut self) {
         self.holds = false;
-        self.record.client.stalled = false;
-        for upstream in &mut self.record.upstreams {
-            upstream.side.stalled = false;
+        self.client.stalled = false;
+        for (_, peer) in &mut self.upstreams {
+            peer.stalled = false;
         }
         loop {
             let left = self.outbox.each_ref().map(Vec::len);
@@ -283,82 +222,6 @@ impl Player<'_> {
             self.settle().await;
             if left == self.outbox.each_ref().map(Vec::len) {
                 return;
-            }
-        }
-    }
-}
-
-impl Side {
-    fn new(stream: UnixStream) -> Self {
-        Self {
-            stream: Some(stream),
-            ..Self::default()
-        }
-    }
-
-    fn send(&mut self, outbox: &mut Vec<u8>, most: usize) {
-        let count = most.min(outbox.len());
-        let Some(stream) = self.stream.as_ref().filter(|_| !self.broken) else {
-            outbox.clear();
-            return;
-        };
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match rustix::net::send(stream, &outbox[..count], flags) {
-            Ok(taken) => self.sent.extend(outbox.drain(..taken)),
-            Err(Errno::AGAIN) => {}
-            Err(_) => {
-                self.broken = true;
-                outbox.clear();
-            }
-        }
-    }
-
-    /// Receives what is there, or only looks at it; whether that may have made room for more.
-    fn receive(&mut self, small: bool) -> bool {
-        let Some(stream) = &self.stream else {
-            return false;
-        };
-        self.received.truncate(self.read);
-        if self.stalled {
-            self.received.reserve(LOOK_BYTES_MAX);
-            let _ = rustix::net::recv(stream, spare_capacity(&mut self.received), RecvFlags::PEEK);
-            return false;
-        }
-        let before = self.received.len();
-        while self.end.is_none() {
-            self.received.reserve(2048);
-            let spare = spare_capacity(&mut self.received);
-            match rustix::net::recv(stream, spare, RecvFlags::empty()) {
-                Ok((0, _)) => self.end = Some(End::Fin),
-                Ok(_) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => self.end = Some(End::Reset),
-            }
-        }
-        self.read = self.received.len();
-        let received = self.read - before;
-        received > if small { 0 } else { ROOMY_BYTES_MAX }
-    }
-
-    fn fin(&mut self) {
-        if let Some(stream) = &self.stream {
-            let _ = rustix::net::shutdown(stream, Shutdown::Write);
-            self.left.get_or_insert(End::Fin);
-            self.broken = true;
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            let unread = matches!(
-                rustix::net::recv(&stream, &mut [0; 1], RecvFlags::PEEK),
-                Ok((1, _))
-            );
-            match (unread, self.left) {
-                (true, None) => self.left = Some(End::Reset),
-                (true, Some(_)) => self.left = Some(End::FinOrReset),
-                (false, None) => self.left = Some(End::Fin),
-                (false, Some(_)) => {}
             }
         }
     }

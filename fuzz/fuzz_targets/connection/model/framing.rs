@@ -1,43 +1,11 @@
-//! Messages read the slow way: only what is clearly valid is understood, about everything else the reader
-//! is unsure. Shares no code with the gateway.
+//! How content ends, in requests and in responses, and what of it arrives.
 
 use memchr::memmem;
 
-/// What was found at the front of some bytes.
-#[derive(Debug)]
-pub enum Found<T> {
-    Whole(T),
-    /// So far so good; more is needed.
-    Part,
-    Unsure,
-}
-
-/// Who has sent a message: of providers a little more is tolerated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    Client,
-    Provider,
-    Gateway,
-}
-
-/// A start line and field lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub start: String,
-    pub fields: Vec<Field>,
-    /// Bytes, blank line included.
-    pub len: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// In lower case.
-    pub name: String,
-    /// Without the blanks around it.
-    pub value: String,
-    /// As it was written, without blanks before the colon.
-    pub line: String,
-}
+use super::answers::Clear;
+use super::fields::Match;
+use super::message::{Found, Head, Sender, field};
+use super::requests::Request;
 
 /// How content ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,79 +26,7 @@ pub struct Content {
     pub state: Found<()>,
 }
 
-/// Reads a head, strictly: visible characters only, names of letters, digits and hyphens.
-pub fn head(bytes: &[u8], sender: Sender) -> Found<Head> {
-    let end = memmem::find(bytes, b"\r\n\r\n");
-    let text = &bytes[..end.unwrap_or(bytes.len())];
-    if text.len() > 60_000 {
-        return Found::Unsure;
-    }
-    let clear = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-    let Some(text) = text
-        .iter()
-        .all(clear)
-        .then(|| String::from_utf8_lossy(text))
-    else {
-        return Found::Unsure;
-    };
-    let Some(end) = end else {
-        return Found::Part;
-    };
-    let mut lines = text.split("\r\n");
-    let start = lines.next().unwrap_or_default().to_owned();
-    let fields: Option<Vec<Field>> = lines.map(|line| field(line, sender)).collect();
-    match fields {
-        Some(fields) if fields.len() <= 90 && !start.contains(['\r', '\n', '\t']) => {
-            Found::Whole(Head {
-                start,
-                fields,
-                len: end + 4,
-            })
-        }
-        _ => Found::Unsure,
-    }
-}
-
-fn field(line: &str, sender: Sender) -> Option<Field> {
-    let (mut name, value) = line.split_once(':')?;
-    if sender == Sender::Provider {
-        name = name.trim_end_matches([' ', '\t']);
-    }
-    let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    (!name.is_empty() && name.chars().all(letters) && !value.contains(['\r', '\n'])).then(|| {
-        Field {
-            name: name.to_ascii_lowercase(),
-            value: value.trim_matches([' ', '\t']).to_owned(),
-            line: format!("{name}:{value}\r\n"),
-        }
-    })
-}
-
 impl Head {
-    pub fn all(&self, name: &str) -> Vec<&str> {
-        let named = self.fields.iter().filter(|field| field.name == name);
-        named.map(|field| &*field.value).collect()
-    }
-
-    pub fn has(&self, name: &str) -> bool {
-        !self.all(name).is_empty()
-    }
-
-    /// The elements of a list field, in lower case.
-    pub fn list(&self, name: &str) -> Vec<String> {
-        let values = self.all(name).join(",");
-        let elements = values.split(',').map(|e| e.trim_matches([' ', '\t']));
-        elements.map(str::to_ascii_lowercase).collect()
-    }
-
-    /// Names that `Connection` makes hop-by-hop.
-    pub fn nominated(&self) -> Vec<String> {
-        let mut names = self.list("connection");
-        let never = ["close", "keep-alive", "content-length", "transfer-encoding"];
-        names.retain(|name| !never.contains(&&**name));
-        names
-    }
-
     /// The one length that a provider's list of equal ones stands for.
     pub fn listed_length(&self) -> Option<&str> {
         match &*self.all("content-length") {
@@ -161,12 +57,29 @@ impl Head {
             _ => None,
         }
     }
+}
 
-    /// Whether its sender keeps the connection open.
-    pub fn persists(&self, http10: bool) -> bool {
-        let options = self.list("connection");
-        let has = |wanted: &str| options.iter().any(|option| option == wanted);
-        !has("close") && (!http10 || has("keep-alive"))
+pub fn response_framing(
+    head: &Head,
+    code: u16,
+    http10: bool,
+    request: &Request,
+) -> Option<Framing> {
+    let framing = head.framing(Framing::Close, Sender::Provider)?;
+    match code {
+        101 => Some(Framing::Close),
+        204 if framing != Framing::Close => None,
+        204 | 304 => Some(Framing::None),
+        _ if framing == Framing::Chunked && http10 => None,
+        _ if request.method == "HEAD" => Some(Framing::None),
+        _ => Some(framing),
+    }
+}
+
+impl Request {
+    /// The chunked coding is taken off for it.
+    pub fn strips(&self, clear: &Clear) -> bool {
+        self.http10 && clear.framing == Framing::Chunked
     }
 }
 
@@ -262,5 +175,30 @@ fn line(bytes: &[u8], at: usize) -> Found<(String, usize)> {
     match end {
         Some(end) => Found::Whole((String::from_utf8_lossy(text).into_owned(), at + end + 2)),
         None => Found::Part,
+    }
+}
+
+/// Compares the bytes behind a head with content, `len` bytes being the head's.
+pub fn same_content(got: &[u8], len: usize, content: &Content) -> Match {
+    let raw = &content.raw;
+    let common = got.len().min(raw.len());
+    if got[..common] != raw[..common] {
+        return Match::No("the content differs".to_owned());
+    }
+    match content.state {
+        Found::Whole(()) if got.len() >= raw.len() => Match::Full(len + raw.len()),
+        Found::Part if got.len() > raw.len() => Match::No("more content than sent".to_owned()),
+        _ => Match::Prefix,
+    }
+}
+
+/// Content without its chunked coding; it ends with the connection.
+pub fn stripped(got: &[u8], len: usize, content: &Content) -> Match {
+    match content.plain.starts_with(got) {
+        true if matches!(content.state, Found::Whole(())) && got.len() == content.plain.len() => {
+            Match::Full(len + got.len())
+        }
+        true => Match::Prefix,
+        false => Match::No("the content differs".to_owned()),
     }
 }
