@@ -3,10 +3,10 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use sluicegate::auth::{Asked, AuthError, Keys, sha256};
 use sluicegate::config::keys::{ManagedKey, Rate};
+use sluicegate::config::rules::Rules;
 use sluicegate::http::head::{Fields, HeadScan, request};
-use sluicegate::policy::Rules;
+use sluicegate::policy::auth::{Asked, AuthError, Keys, sha256};
 
 /// As long as the keys that `sluicegate key new` makes.
 fn secret(n: usize) -> String {

@@ -6,12 +6,12 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use sluicegate::admission::{Admission, Now, Request, admit};
-use sluicegate::auth::Keys;
 use sluicegate::config::{self, Sources};
-use sluicegate::gateway::Gateway;
 use sluicegate::http::framing;
 use sluicegate::http::head::{Fields, HeadScan, request};
+use sluicegate::policy::admission::{Admission, Now, Request, admit};
+use sluicegate::policy::auth::Keys;
+use sluicegate::policy::gateway::Gateway;
 
 const INPUTS: [(&str, &[u8]); 2] = [
     (

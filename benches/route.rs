@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use sluicegate::http::target;
-use sluicegate::route::{ProviderKind, Route, RouteEntry, Settings, Table, Upstream};
+use sluicegate::policy::route::{ProviderKind, Route, RouteEntry, Settings, Table, Upstream};
 
 const INPUTS: [(&str, &str); 3] = [
     ("openai_chat", "/p/openai/v1/chat/completions"),

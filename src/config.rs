@@ -17,6 +17,7 @@ mod origin;
 pub mod property;
 mod provider;
 mod resolve;
+pub mod rules;
 mod secret;
 mod source;
 mod syntax;
@@ -35,9 +36,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::addresses::Ages;
-use crate::policy::Rules;
-use crate::route::ProviderKind;
+use crate::config::rules::Rules;
+use crate::net::addresses::Ages;
+use crate::policy::route::ProviderKind;
 
 pub use egress::{ClientIdentity, Proxy};
 pub use origin::{ORIGIN_BYTES_MAX, Origin};

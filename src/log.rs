@@ -16,7 +16,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{Level, LogConfig, LogFormat};
-use crate::confine::{self, Rules};
+use crate::system::confine::{self, Rules};
 
 pub use line::Line;
 use writer::Writer;

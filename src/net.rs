@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod addresses;
 pub mod alarm;
 pub mod asker;
 pub mod balance;

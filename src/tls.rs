@@ -6,6 +6,7 @@
 //! keys, [`traffic`] takes those over and leaves to rustls what it derives from its secrets (key updates, session
 //! tickets), and [`protection`] is the AEAD of one direction.
 
+pub mod certificate;
 pub mod handshake;
 pub mod protection;
 pub mod traffic;

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::auth::{Keys, property};
+use sluicegate::policy::auth::{Keys, property};
 
 static KEYS: LazyLock<Keys> = LazyLock::new(property::keys);
 

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::policy::property;
+use sluicegate::config::rules::property;
 
 fuzz_target!(|input: &[u8]| {
     let chosen = input.iter().fold(input.len(), |sum, byte| {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sluicegate::http::target;
-use sluicegate::route::{self, ProviderKind, RouteEntry, Settings, Table};
+use sluicegate::policy::route::{self, ProviderKind, RouteEntry, Settings, Table};
 
 /// One table a switch that matters: mounted at the root or below, with the alias and without.
 static TABLES: LazyLock<[Table; 3]> = LazyLock::new(|| {

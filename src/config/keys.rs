@@ -6,7 +6,7 @@ use std::fmt;
 use super::ConfigError;
 use super::syntax::syntax;
 use super::value;
-use crate::policy::Rules;
+use crate::config::rules::Rules;
 
 /// One managed key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,8 +194,8 @@ impl Entry {
 /// Seconds since 1970.
 fn instant(written: &toml::Value) -> Option<u64> {
     match written {
-        toml::Value::String(text) => crate::date::parse_rfc3339(text),
-        toml::Value::Datetime(time) => crate::date::parse_rfc3339(&time.to_string()),
+        toml::Value::String(text) => crate::base::date::parse_rfc3339(text),
+        toml::Value::Datetime(time) => crate::base::date::parse_rfc3339(&time.to_string()),
         _ => None,
     }
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gateway::may_configure;
-use crate::policy::Rules;
-use crate::route::ProviderKind;
+use crate::config::rules::Rules;
+use crate::policy::gateway::may_configure;
+use crate::policy::route::ProviderKind;
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::ProviderTable;

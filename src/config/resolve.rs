@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::target::{self, Target};
-use crate::route::{ProviderKind, UnknownKind};
+use crate::policy::route::{ProviderKind, UnknownKind};
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::{self, File, Scalar};

@@ -10,8 +10,8 @@ pub mod property;
 mod tests;
 
 use super::head::{Fields, HeadError, HeadScan, ResponseHead, Side, close_up, response};
-use crate::bytes::within;
-use crate::steps;
+use crate::base::bytes::within;
+use crate::base::steps;
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;

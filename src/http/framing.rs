@@ -20,7 +20,7 @@ pub use cursor::{
 
 use super::head::grammar::{elements, reads, transfer_coding};
 use super::head::{self, Fields, Name, RequestHead, ResponseHead, Side, Version};
-use crate::steps;
+use crate::base::steps;
 
 /// Greatest length of a message's content, in bytes: 2^63 - 1, as far as everybody's counters go.
 pub const LENGTH_MAX: u64 = u64::MAX >> 1;

@@ -25,8 +25,8 @@ pub use grammar::{is_token, list, list_has};
 pub(in crate::http) use names::Folded;
 pub use names::{Name, name};
 
-use crate::bytes::{within, within_mut};
-use crate::steps;
+use crate::base::bytes::{within, within_mut};
+use crate::base::steps;
 
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -12,8 +12,8 @@ use super::head::grammar::reads;
 use super::head::{
     Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, RequestHead, ResponseHead, Span, list,
 };
-use crate::bytes::within;
-use crate::steps;
+use crate::base::bytes::within;
+use crate::base::steps;
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,9 @@
 
 use memchr::{memchr, memchr2, memchr3};
 
-use crate::bytes::within;
+use crate::base::bytes::within;
+use crate::base::steps;
 use crate::http::head::Span;
-use crate::steps;
 
 /// Where path and query lie in the request target's own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::base::date::rfc3339;
 use crate::config::{Level, LogFormat};
-use crate::date::rfc3339;
 
 use super::Value;
 

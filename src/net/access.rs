@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::gateway::Gateway;
 use crate::http::head::{Field, Name, RequestHead};
 use crate::http::target;
 use crate::log::{Log, Of};
 use crate::observe::counters::Finished;
 use crate::observe::times::Connecting;
 use crate::observe::{self, Ending, Method, Phase, Slots, Times};
+use crate::policy::gateway::Gateway;
 
 use super::ids::RequestId;
 use super::note::{Note, Notes};

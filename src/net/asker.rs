@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission;
-use crate::cors;
-use crate::error::Persistence;
 use crate::http::framing;
 use crate::http::head::{Fields, Name, RequestHead, Version};
+use crate::policy::admission;
+use crate::policy::cors;
+use crate::policy::error::Persistence;
 
 use super::ids::RequestId;
 use super::worker::Worker;

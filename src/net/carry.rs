@@ -3,7 +3,7 @@
 //! Used bytes are left where they are until they are half of all: so however many requests lie behind one another,
 //! each byte is moved a bounded number of times.
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 
 /// See the module's documentation. Empty, it holds no memory; every open connection has one.
 #[derive(Debug, Default)]

@@ -10,9 +10,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 
 use crate::config::{BaseUrl, Host, Provider, Proxy};
-use crate::error::{Fault, Scarce};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
+use crate::policy::error::{Fault, Scarce};
 use crate::tls;
 use crate::tls::handshake::Role;
 

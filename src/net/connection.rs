@@ -5,15 +5,15 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::admission::{self, Admission, Decision, Now, Request};
-use crate::bytes::within;
+use crate::base::bytes::within;
 use crate::config::Limits;
-use crate::error::{ErrorResponse, Fault, Scarce};
-use crate::gateway::Gateway;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead, Side};
 use crate::observe::Ending;
 use crate::observe::counters::{down, up};
+use crate::policy::admission::{self, Admission, Decision, Now, Request};
+use crate::policy::error::{ErrorResponse, Fault, Scarce};
+use crate::policy::gateway::Gateway;
 
 use super::access::Access;
 use super::asker::{Asker, request_id};

@@ -1,4 +1,4 @@
-//! Where this process itself listens, as far as it matters for [`crate::loops`].
+//! Where this process itself listens, as far as it matters for [`crate::policy::loops`].
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{SocketAddrAny, getsockname};
 
 use crate::config::{BaseUrl, Host};
-use crate::loops;
+use crate::policy::loops;
 
 /// Ports and paths that a provider's base URL may name.
 #[derive(Default)]

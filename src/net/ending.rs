@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 use crate::http::framing::Cursor;
 use crate::http::head::Side;
 

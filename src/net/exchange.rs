@@ -13,14 +13,14 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::admission::Forward;
-use crate::auth::Lease;
-use crate::bytes::within;
-use crate::error::Fault;
-use crate::gateway::Gateway;
+use crate::base::bytes::within;
 use crate::http::framing::{Advance, Cursor, FramingError};
 use crate::http::head::{HeadError, Name, RequestHead, Side};
 use crate::observe::{self, Ending, Phase};
+use crate::policy::admission::Forward;
+use crate::policy::auth::Lease;
+use crate::policy::error::Fault;
+use crate::policy::gateway::Gateway;
 
 use super::asker::Asker;
 use super::connection::{After, Connection};

@@ -17,11 +17,11 @@ use monoio::{LegacyDriver, Runtime, RuntimeBuilder};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::sockopt;
 
-use crate::auth::Keys;
 use crate::config::Config;
-use crate::confine::Rules;
 use crate::log::Log;
 use crate::observe::{Counters, Slots};
+use crate::policy::auth::Keys;
+use crate::system::confine::Rules;
 
 use super::balance::Peers;
 use super::connection;

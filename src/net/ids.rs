@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 
 /// The id that an exchange goes by in answers.
 #[derive(Clone, Debug)]

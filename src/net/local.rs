@@ -1,8 +1,8 @@
 //! Answers that need no provider: health, metrics, `OPTIONS *`, preflights.
 
-use crate::admission::Admission;
-use crate::date::imf_fixdate;
-use crate::error::Persistence;
+use crate::base::date::imf_fixdate;
+use crate::policy::admission::Admission;
+use crate::policy::error::Persistence;
 
 use super::asker::Asker;
 

@@ -1,7 +1,7 @@
 //! What a log line quotes of a request and its response, copied into one buffer and cut at a sane length: the
 //! messages themselves are gone when the line is written.
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 use crate::log::Line;
 
 /// One quotation.

@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use crate::admission::Admission;
 use crate::http::framing::Cursor;
 use crate::observe::streams::{self, UnderWay};
+use crate::policy::admission::Admission;
 
 use super::asker::Asker;
 use super::connection::{After, Connection};

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use crate::bytes::within_mut;
+use crate::base::bytes::within_mut;
 
 use super::scratch::{BULK_BYTES_MAX, RECEIVE_BYTES_MAX};
 use super::socket::{Received, Socket};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 
-use crate::bytes::{within, within_mut};
+use crate::base::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
 use crate::http::connect::{ANSWER_BYTES_MAX, Answer, AnswerError, request};
 

@@ -14,8 +14,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
 
-use crate::addresses::{Ages, Call, Name, Step};
-use crate::confine::{self, Rules};
+use crate::net::addresses::{Ages, Call, Name, Step};
+use crate::system::confine::{self, Rules};
 
 use super::deadline::{Clock, Deadline, since_boot};
 use super::mailbox::Mailbox;

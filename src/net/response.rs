@@ -1,8 +1,6 @@
 //! The response half of an exchange: interim and final heads, content, tunnels.
 
-use crate::bytes::{within, within_mut};
-use crate::cors;
-use crate::error::Fault;
+use crate::base::bytes::{within, within_mut};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
 use crate::http::head::{
     self, Field, FieldSet, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
@@ -10,6 +8,8 @@ use crate::http::head::{
 use crate::http::keep_alive::KeepAlive;
 use crate::http::rewrite;
 use crate::observe::Ending;
+use crate::policy::cors;
+use crate::policy::error::Fault;
 
 use super::connection::{After, Connection};
 use super::exchange::{Exchange, Flow};

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 use crate::log::Log;
 use crate::observe::{Counters, Expiry, Scrape, Slots};
-use crate::process;
+use crate::system::process;
 
 /// What a text is written from; what it is about comes with the question.
 #[derive(Clone)]

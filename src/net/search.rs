@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::addresses::{Ages, STAGGER, is_silent};
 use crate::config::{Host, Tcp};
+use crate::net::addresses::{Ages, STAGGER, is_silent};
 use crate::observe;
 
 use super::connect::ConnectError;

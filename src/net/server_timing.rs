@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 use crate::observe::Times;
 
 /// A field line without an allocation.

@@ -7,7 +7,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::error::Fault;
+use crate::policy::error::Fault;
 
 use super::connection::Connection;
 use super::exchange::{Exchange, Flow, Wake};

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 
 use rustls::HandshakeKind;
 
-use crate::bytes::{within, within_mut};
+use crate::base::bytes::{within, within_mut};
 use crate::tls::handshake::{Handshake, Role};
 use crate::tls::traffic::{Opened, Traffic};
 use crate::tls::{Fault, HEADER_BYTES, Header};

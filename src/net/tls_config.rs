@@ -17,10 +17,10 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::certificate::Validity;
 use crate::config::{CaFile, ClientIdentity, Config, Trust};
-use crate::gateway::Terms;
 use crate::observe::Expiry;
+use crate::policy::gateway::Terms;
+use crate::tls::certificate::Validity;
 
 use roots::Roots;
 pub use server::Door;

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::auth::AuthError;
-use crate::error::{Fault, Scarce};
 use crate::http::framing::Cursor;
 use crate::observe;
-use crate::visitors::{Seat, Visitors};
+use crate::policy::auth::AuthError;
+use crate::policy::error::{Fault, Scarce};
+use crate::policy::visitors::{Seat, Visitors};
 
 use super::asker::Asker;
 use super::connection::{After, Connection, Step};

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::gateway::Gateway;
 use crate::observe::habits::Habit;
+use crate::policy::gateway::Gateway;
 
 use super::connect::{ConnectError, Connected, connect};
 use super::deadline::Tick;

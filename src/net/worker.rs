@@ -20,19 +20,19 @@ use rustix::net::{SendFlags, Shutdown};
 use rustls::ClientConfig;
 use rustls::server::UnbufferedServerConnection;
 
-use crate::admission::Admission;
-use crate::auth::Keys;
-use crate::bytes::within;
+use crate::base::bytes::within;
+use crate::base::date::imf_fixdate;
 use crate::config::{Config, Provider, value};
-use crate::date::imf_fixdate;
-use crate::error::{ErrorResponse, Fault, Persistence, Scarce};
-use crate::gateway::Gateway;
 use crate::log::{Log, Value};
 use crate::observe::counters::{Refused, down, up};
 use crate::observe::streams::UnderWay;
 use crate::observe::{self, Counters, Slots};
+use crate::policy::admission::Admission;
+use crate::policy::auth::Keys;
+use crate::policy::error::{ErrorResponse, Fault, Persistence, Scarce};
+use crate::policy::gateway::Gateway;
+use crate::policy::visitors::Visitors;
 use crate::tls::handshake::Role;
-use crate::visitors::Visitors;
 
 use super::accept::accept;
 use super::alarm::Alarm;

@@ -85,7 +85,11 @@ impl Scrape<'_> {
 
     fn build_and_process(&self, out: &mut Exposition) {
         out.family("sluicegate_build_info", "gauge", "The version that runs.");
-        out.sample("sluicegate_build_info", &[("version", crate::VERSION)], 1);
+        out.sample(
+            "sluicegate_build_info",
+            &[("version", crate::base::VERSION)],
+            1,
+        );
         let p = &self.process;
         let int = |n: Option<u64>| n.map(|n| n.to_string());
         let float = |n: Option<f64>| n.map(|n| n.to_string());

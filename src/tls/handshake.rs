@@ -6,7 +6,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ExtractedSecrets, HandshakeKind};
 
-use crate::bytes::{within, within_mut};
+use crate::base::bytes::{within, within_mut};
 
 use super::traffic::{Kernel, Traffic};
 use super::{Fault, HEADER_BYTES, Header, content};

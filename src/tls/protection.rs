@@ -5,7 +5,7 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafe
 use aws_lc_rs::aead::{Nonce, UnboundKey};
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion, SupportedCipherSuite};
 
-use crate::bytes::within;
+use crate::base::bytes::within;
 
 use super::{Fault, HEADER_BYTES, Header, content};
 

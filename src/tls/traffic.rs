@@ -6,7 +6,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{ExtractedSecrets, ProtocolVersion, SupportedCipherSuite};
 
-use crate::bytes::{within, within_mut};
+use crate::base::bytes::{within, within_mut};
 
 use super::protection::{OVERHEAD_BYTES_MAX, PLAIN_BYTES_MAX, Protection};
 use super::{Fault, Header, content};

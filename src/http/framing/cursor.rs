@@ -2,10 +2,10 @@
 //! section 7.1). Nothing is copied, decoded or allocated, whatever a peer sends.
 
 use super::{BodyLength, FramingError, LENGTH_MAX};
-use crate::bytes::{within, within_mut};
+use crate::base::bytes::{within, within_mut};
+use crate::base::steps;
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
 use crate::http::head::{self, Folded, Name, Side};
-use crate::steps;
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
 pub const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;

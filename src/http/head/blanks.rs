@@ -4,8 +4,8 @@
 
 use super::grammar::is_token_byte;
 use super::{HeadScan, Side};
-use crate::bytes::within;
-use crate::steps;
+use crate::base::bytes::within;
+use crate::base::steps;
 
 /// Takes the blanks between names and colons out of the response head at the front of `buf`, in place: what stands
 /// before them moves right, the head's end and all behind it stay. Returns where the head now begins; `None` where

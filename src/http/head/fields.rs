@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use super::seen::Seen;
 use super::{Field, Name, Side, name};
-use crate::steps;
+use crate::base::steps;
 
 /// The field lines of a head in their order; as a slice, all of them.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use memchr::{memchr, memchr2_iter};
 
-use crate::steps;
+use crate::base::steps;
 
 use super::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
 

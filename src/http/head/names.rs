@@ -1,8 +1,8 @@
 //! The field names that the gateway knows (RFC 9110, section 5.1); all others are only passed on.
 
 use super::grammar::reads;
-use crate::bytes::within;
-use crate::steps;
+use crate::base::bytes::within;
+use crate::base::steps;
 
 /// Field names that mean something to the gateway; compared without regard to case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use memchr::memchr;
 
 use super::fields::Fields;
 use super::{Field, Name, Side, Span, name, offset};
-use crate::bytes::within;
-use crate::steps;
+use crate::base::bytes::within;
+use crate::base::steps;
 
 /// The lines of the last heads of one side.
 #[derive(Clone)]

@@ -4,13 +4,13 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::error::{Fault, Scarce};
-use crate::gateway::Gateway;
 use crate::net::connect::{ConnectError, Connected, replaced};
 use crate::net::connection::{After, Connection};
 use crate::net::deadline::TICK;
 use crate::net::pool::Upstream;
 use crate::net::warm;
+use crate::policy::error::{Fault, Scarce};
+use crate::policy::gateway::Gateway;
 
 use super::Exchange;
 

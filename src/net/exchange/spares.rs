@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::gateway::Gateway;
 use crate::net::response::Response;
+use crate::policy::gateway::Gateway;
 
 use super::Exchange;
 

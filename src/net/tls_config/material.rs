@@ -6,8 +6,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::certificate::pem::{ENCRYPTED, instead_of_certificates, instead_of_key, is_encrypted};
-use crate::certificate::{KeyForm, key_kind};
+use crate::tls::certificate::pem::{
+    ENCRYPTED, instead_of_certificates, instead_of_key, is_encrypted,
+};
+use crate::tls::certificate::{KeyForm, key_kind};
 
 use super::at;
 

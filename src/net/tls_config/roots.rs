@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, load_native_certs};
 
 use crate::config::{CaFile, CertVariables};
-use crate::read;
+use crate::system::read;
 
 use super::{Digest, at, digest};
 

@@ -123,7 +123,7 @@ fn build(
 }
 
 fn read(setting: &str, path: &Path, what: &str) -> Result<Vec<u8>, String> {
-    crate::read::pem(path).map_err(|error| {
+    crate::system::read::pem(path).map_err(|error| {
         let expected = format!("expected {what} in PEM: {error}");
         at(setting, path, expected)
     })

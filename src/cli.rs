@@ -1,0 +1,186 @@
+//! The command line: what a person starts from a shell, and the exit codes that come of it.
+
+pub mod demo;
+pub mod key;
+pub mod key_file;
+pub mod manual;
+pub mod output;
+pub mod top;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::config::{self, Config, Sources};
+use crate::net::tls_config;
+use crate::net::worker::unix_seconds;
+use crate::process::handover::Predecessor;
+use crate::process::listen::{self, Listener};
+use crate::process::preflight;
+use crate::process::server::{Loaded, Server, StartError};
+use crate::process::watch;
+use crate::system::process;
+use crate::system::read;
+use crate::system::signals;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use self::key::KeyArguments;
+use self::output::{fail, print, tell};
+use self::top::TopArguments;
+
+/// A fast passthrough gateway in front of LLM provider APIs.
+#[derive(Parser)]
+#[command(name = "sluicegate", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// Configuration file (TOML); else $SLUICEGATE_CONFIG, ./sluicegate.toml, /etc/sluicegate/sluicegate.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Load the configuration and print what is in force, secrets redacted
+    Check {
+        /// Print every setting instead, with its default and its variable, as a file to start from
+        #[arg(long)]
+        reference: bool,
+    },
+    /// Show a streamed exchange between built-in mock providers and the gateway, then keep serving
+    Demo {
+        /// Exit after the exchange
+        #[arg(long)]
+        once: bool,
+    },
+    /// Make, list and end managed keys
+    Key(KeyArguments),
+    /// Print the script that completes command lines in a shell
+    #[command(hide = true)]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+    /// Show what a running gateway is doing: rates, times, requests under way
+    Top(TopArguments),
+}
+
+/// Exit code for a command line that cannot be understood.
+const BAD_USAGE: u8 = 2;
+/// Exit code for a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Err(error) = signals::outlive_file_limit() {
+        return fail(&format!("signals: {error}"), ExitCode::FAILURE);
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return answer(&error),
+    };
+    match arguments.command {
+        None => serve(arguments.config),
+        Some(Command::Check { reference: true }) => print(config::REFERENCE.as_bytes()),
+        Some(Command::Check { reference: false }) => check(arguments.config.as_deref()),
+        Some(Command::Demo { once }) => demo(once),
+        Some(Command::Key(key)) => key::run(key, || load_config(arguments.config.as_deref())),
+        Some(Command::Completions { shell }) => {
+            print(&manual::completions(Arguments::command(), shell))
+        }
+        Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
+        Some(Command::Top(top)) => top::run(&top, || load_config(arguments.config.as_deref())),
+    }
+}
+
+/// Help and version, or what is wrong with the command line.
+fn answer(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return print(text.as_bytes());
+    }
+    // Whoever closed standard error does not want to know.
+    let _ = io::stderr().write_all(text.as_bytes());
+    BAD_USAGE.into()
+}
+
+fn serve(file: Option<PathBuf>) -> ExitCode {
+    // Before there is a key in memory.
+    process::set_dumpable(false);
+    let (predecessor, inherited) = match inherit() {
+        Ok(inherited) => inherited,
+        Err(message) => return fail(&message, ExitCode::FAILURE),
+    };
+    match Server::start(Arc::new(move || load(file.as_deref())), inherited) {
+        Ok(server) => {
+            if let Some(predecessor) = predecessor {
+                predecessor.ready();
+            }
+            server.run()
+        }
+        Err(StartError::Configuration(message)) => fail(&message, BAD_CONFIGURATION.into()),
+        Err(StartError::System(message)) => fail(&message, ExitCode::FAILURE),
+    }
+}
+
+/// Listening sockets from a predecessor or a service manager.
+fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
+    let met = Predecessor::meet().map_err(|error| format!("cannot take over: {error}"))?;
+    let passed = listen::from_service_manager()?;
+    Ok(match met {
+        Some((predecessor, listeners)) => (Some(predecessor), listeners),
+        None => (None, passed),
+    })
+}
+
+/// Reads environment and files.
+fn load(file: Option<&Path>) -> Result<Loaded, String> {
+    let config = load_config(file)?;
+    let keys = config.auth.keys_file.as_deref();
+    let keys = keys.map(watch::read_keys).transpose()?;
+    Ok((config, keys))
+}
+
+fn load_config(file: Option<&Path>) -> Result<Config, String> {
+    let sources = Sources {
+        // A name that is not UTF-8 cannot be one of ours; a value that is not has to be complained of.
+        env: std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
+            .collect(),
+        read: &read::settings,
+        read_pem: &read::pem,
+        file: file.map(Into::into),
+        terminal: io::stderr().is_terminal(),
+    };
+    config::load(&sources).map_err(|error| error.to_string())
+}
+
+fn check(file: Option<&Path>) -> ExitCode {
+    let checked = load(file).and_then(|(config, _)| {
+        let tls = tls_config::load(&config, None)?;
+        preflight::check(&config)?;
+        Ok((tls, config))
+    });
+    match checked {
+        Ok((tls, config)) => {
+            for warning in &config.warnings {
+                tell(&format!("warning: {warning}"));
+            }
+            for warning in tls.warnings(unix_seconds()) {
+                tell(&format!("warning: {warning}"));
+            }
+            print(config.describe().as_bytes())
+        }
+        Err(message) => fail(&message, BAD_CONFIGURATION.into()),
+    }
+}
+
+fn demo(once: bool) -> ExitCode {
+    demo::run(once).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
+}

@@ -1,0 +1,117 @@
+//! `sluicegate key list` and `show`: entries for people and for scripts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::keys::ManagedKey;
+use crate::config::rules::Rules;
+use crate::process::watch;
+
+use super::{find, instant, now, print};
+
+pub(super) fn list(path: &Path, as_json: bool) -> Result<(), String> {
+    let (entries, now) = (watch::read_keys(path)?, now());
+    if as_json {
+        let all: Vec<_> = entries.iter().map(|key| as_value(key, now)).collect();
+        return print(&format!("{:#}\n", serde_json::Value::from(all)));
+    }
+    let mut rows = vec![
+        [
+            "ID",
+            "NAME",
+            "STATE",
+            "EXPIRES",
+            "PROVIDERS",
+            "RATE",
+            "STREAMS",
+            "ALLOW",
+        ]
+        .map(str::to_owned),
+    ];
+    rows.extend(entries.iter().map(|key| row(key, now)));
+    print(&table(&rows))
+}
+
+pub(super) fn show(path: &Path, id: &str, as_json: bool) -> Result<(), String> {
+    let (entries, now) = (watch::read_keys(path)?, now());
+    let key = find(&entries, id, path)?;
+    if as_json {
+        return print(&format!("{:#}\n", as_value(key, now)));
+    }
+    let names = [
+        "id",
+        "name",
+        "state",
+        "expires",
+        "providers",
+        "rate",
+        "streams",
+        "allow",
+    ];
+    let mut text = String::new();
+    for (name, value) in names.iter().zip(row(key, now)) {
+        let _ = writeln!(text, "{name:<10} {value}");
+    }
+    print(&text)
+}
+
+/// In a word.
+pub(super) fn state(key: &ManagedKey, now: u64) -> &'static str {
+    match key.expires {
+        _ if key.disabled => "revoked",
+        Some(expires) if expires <= now => "expired",
+        _ => "active",
+    }
+}
+
+fn row(key: &ManagedKey, now: u64) -> [String; 8] {
+    let all = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let rules = |rules: &Rules| rules.texts().collect::<Vec<_>>().join(", ");
+    [
+        key.id.clone(),
+        all(key.name.clone()),
+        state(key, now).to_owned(),
+        all(key.expires.map(instant)),
+        all(key.providers.as_ref().map(|names| names.join(","))),
+        all(key.rate.map(|rate| rate.to_string())),
+        all(key.streams.map(|streams| streams.to_string())),
+        all(key.allow.as_ref().map(rules)),
+    ]
+    // Names written by hand may hold anything, and a terminal obeys some of it.
+    .map(|text| text.replace(char::is_control, "?"))
+}
+
+fn as_value(key: &ManagedKey, now: u64) -> serde_json::Value {
+    json!({
+        "id": key.id,
+        "name": key.name,
+        "state": state(key, now),
+        "expires": key.expires.map(instant),
+        "providers": key.providers,
+        "rate": key.rate.map(|rate| rate.to_string()),
+        "streams": key.streams,
+        "allow": key.allow.as_ref().map(|rules| rules.texts().collect::<Vec<_>>()),
+    })
+}
+
+/// Columns as wide as they have to be, two blanks between them.
+fn table(rows: &[[String; 8]]) -> String {
+    let mut widths = [0; 8];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! `sluicegate top`: what a running gateway is doing, live on a terminal, as a table or as JSON.
+//!
+//! It is a client of the gateway's metrics and of its list of requests under way, in a process of its own; the
+//! gateway does no more for it than for any other scraper. There is no library for terminals in it: the page is
+//! plain text ([`page`](self)), and a Linux terminal needs five escape sequences and `termios`.
+
+mod address;
+mod fetch;
+mod figures;
+mod live;
+mod page;
+mod scrape;
+mod snapshot;
+mod terminal;
+mod text;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use crate::cli::output::fail;
+use crate::config::{Config, value};
+
+use address::Address;
+use fetch::FetchError;
+use figures::{Figures, History, Streams};
+use page::View;
+use snapshot::Snapshot;
+
+/// `sluicegate top …`
+#[derive(Args)]
+pub struct TopArguments {
+    /// The gateway's metrics: http://host:port, http://host:port/path or unix:/path; else as configured
+    #[arg(long)]
+    url: Option<String>,
+    /// How often to look: 500ms, 2s, 1m
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    interval: Duration,
+    /// Print one table and exit; so does a top that has no terminal
+    #[arg(long)]
+    once: bool,
+    /// Print JSON, one object a line and look; with --once one
+    #[arg(long)]
+    json: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = value::duration(text)?;
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(3600);
+    match bounds.contains(&interval) {
+        true => Ok(interval),
+        false => Err("expected 100ms to 1h".to_owned()),
+    }
+}
+
+/// Live figures are of this long: those of one second jump about, and have few times to take a quantile of.
+const WINDOW: f64 = 10.0;
+
+/// Runs it; `config` loads the configuration, where no address is given.
+pub fn run(arguments: &TopArguments, config: impl FnOnce() -> Result<Config, String>) -> ExitCode {
+    let address = match &arguments.url {
+        Some(url) => Address::parse(url).map_err(|expected| format!("--url {url}: {expected}")),
+        None => config().and_then(|config| Address::configured(&config)),
+    };
+    let address = match address {
+        Ok(address) => address,
+        Err(message) => return fail(&message, ExitCode::from(2)),
+    };
+    let ended = if arguments.json {
+        json(&address, arguments)
+    } else if arguments.once || !terminal::is_there() {
+        once(&address, arguments.interval)
+    } else {
+        live::run(&address, arguments.interval)
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Output(error)) => fail(&error.to_string(), ExitCode::FAILURE),
+        Err(Failure::Gateway(message)) => fail(&message, ExitCode::FAILURE),
+    }
+}
+
+/// Why it ended.
+enum Failure {
+    /// Nothing can be shown any more.
+    Output(io::Error),
+    /// There is nothing to show.
+    Gateway(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// One look at a gateway.
+struct Look {
+    at: Instant,
+    snapshot: Snapshot,
+    streams: Option<Streams>,
+}
+
+/// Looks at a gateway again and again.
+struct Looks {
+    address: Address,
+    began: Instant,
+    history: History,
+}
+
+impl Looks {
+    fn new(address: &Address, window: f64) -> Self {
+        Self {
+            address: address.clone(),
+            began: Instant::now(),
+            history: History::new(window),
+        }
+    }
+
+    fn figures(&mut self, look: Look) -> Figures {
+        let at = look.at.duration_since(self.began).as_secs_f64();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time = time.map_or(0.0, |time| time.as_millis() as f64 / 1000.0);
+        let mut figures = self.history.take(look.snapshot, at, time);
+        figures.streams = look.streams;
+        figures
+    }
+
+    fn next(&mut self) -> Result<Figures, String> {
+        let look = look(&self.address)?;
+        Ok(self.figures(look))
+    }
+}
+
+fn look(address: &Address) -> Result<Look, String> {
+    let trouble = |error: FetchError| format!("{error} ({address})");
+    let text = fetch::metrics(address).map_err(trouble)?;
+    let at = Instant::now();
+    let other = || trouble(FetchError::Unusable("these are no metrics of a sluicegate"));
+    let snapshot = Snapshot::read(&text).ok_or_else(other)?;
+    let streams = fetch::streams(address).and_then(|text| Streams::read(&text));
+    Ok(Look {
+        at,
+        snapshot,
+        streams,
+    })
+}
+
+fn once(address: &Address, interval: Duration) -> Result<(), Failure> {
+    let figures = compared(&mut Looks::new(address, 0.0), interval)?;
+    let view = View {
+        address: address.to_string(),
+        figures: Some(figures),
+        ..View::default()
+    };
+    let columns = match io::stdout().is_terminal() {
+        true => terminal::Terminal::size().0,
+        false => usize::MAX,
+    };
+    let mut out = String::new();
+    for line in view.all(columns) {
+        out.push_str(&line.text);
+        out.push('\n');
+    }
+    Ok(io::stdout().write_all(out.as_bytes())?)
+}
+
+fn json(address: &Address, arguments: &TopArguments) -> Result<(), Failure> {
+    let mut looks = Looks::new(address, 0.0);
+    let mut figures = compared(&mut looks, arguments.interval)?;
+    loop {
+        let line = serde_json::to_string(&figures).map_err(io::Error::other)? + "\n";
+        let mut out = io::stdout().lock();
+        out.write_all(line.as_bytes())?;
+        out.flush()?;
+        drop(out);
+        if arguments.once {
+            return Ok(());
+        }
+        pause(arguments.interval);
+        figures = looks.next().map_err(Failure::Gateway)?;
+    }
+}
+
+/// The figures of two looks.
+fn compared(looks: &mut Looks, interval: Duration) -> Result<Figures, Failure> {
+    looks.next().map_err(Failure::Gateway)?;
+    pause(interval);
+    looks.next().map_err(Failure::Gateway)
+}
+
+fn pause(interval: Duration) {
+    // Held to the end, so that waiting is all that receiving comes to.
+    let (_held, never) = channel::<()>();
+    is_over(&never, interval);
+}
+
+/// Waits that long; whether the other end has gone meanwhile.
+fn is_over(stop: &Receiver<()>, wait: Duration) -> bool {
+    !matches!(stop.recv_timeout(wait), Err(RecvTimeoutError::Timeout))
+}

@@ -1,0 +1,562 @@
+//! The process: listeners, workers, signals, reload, hand-over and drain.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+
+use crate::config::{Config, Listen};
+use crate::log::{Log, Value};
+use crate::net::balance::Peers;
+use crate::net::driver::{self, Rung};
+use crate::net::mailbox::{Mailbox, mailbox};
+use crate::net::resolve::Asker;
+use crate::net::scrape::{Scribe, Sources};
+use crate::net::tls_config::TlsConfigs;
+use crate::net::worker::{self, Message, Settings, Start, unix_seconds};
+use crate::observe::{Counters, Slots};
+use crate::policy::auth::Keys;
+use crate::policy::visitors::Visitors;
+use crate::process::handover::{self, Handle, Successor};
+use crate::process::listen::{self, Listener};
+use crate::process::watch::{self, Entries, Seen, Watch};
+use crate::system::confine::{self, Confinement, Rules};
+use crate::system::descriptors;
+use crate::system::notify;
+use crate::system::process;
+use crate::system::signals::{self, Request};
+
+mod drain;
+mod reload;
+
+use drain::Leaving;
+use reload::{Read, Reading, settings};
+
+/// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
+pub type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
+/// A configuration and the entries of its keys file, if it names one.
+pub type Loaded = (Config, Option<Entries>);
+
+/// Why the process could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Configuration, certificates: exit code 2.
+    Configuration(String),
+    /// The system refused something, a port for instance: exit code 1.
+    System(String),
+}
+
+/// A running gateway.
+pub struct Server {
+    workers: Vec<Mailbox<Message>>,
+    counters: Arc<[Counters]>,
+    /// Writes the metrics.
+    scribe: Scribe,
+    /// Where it listens. Kept to be handed over; the workers accept from clones.
+    listeners: Arc<[Listener]>,
+    log: Log,
+    load: Load,
+    /// Whether a reload is under way.
+    reading: Reading,
+    /// In force; a reload replaces it.
+    config: Arc<Config>,
+    /// In force; what is counted for a key goes on with the next ones.
+    keys: Arc<Keys>,
+    /// In force; what stays the same in the next ones keeps its sessions.
+    tls: TlsConfigs,
+    /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
+    retired: Vec<Arc<Keys>>,
+    watch: Watch,
+    /// Where providers are counted, those of earlier configurations included.
+    slots: Slots,
+    /// Started, and not known to accept.
+    successor: Option<Handle>,
+    /// What is known of clients' addresses, whatever the configuration.
+    visitors: Arc<Visitors>,
+    /// Where a hand-over reports.
+    events: Sender<Event>,
+    arrived: Receiver<Event>,
+}
+
+/// What the main thread waits for.
+enum Event {
+    Asked(Request),
+    /// A successor accepts, or never will.
+    Succession(io::Result<Successor>),
+    /// What a reload wanted to know.
+    Read(Result<Box<Read>, String>),
+    /// All workers have it.
+    InForce(Change),
+}
+
+/// What workers are told anew while they run.
+#[derive(Clone, Copy)]
+enum Change {
+    Configuration,
+    /// So many gateway keys.
+    Keys(usize),
+}
+
+/// Goes with a change to every worker; the last one to be done with it says so.
+struct Applied {
+    change: Change,
+    events: Sender<Event>,
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        // Nobody waits for it any more when the process ends.
+        let _ = self.events.send(Event::InForce(self.change));
+    }
+}
+
+/// What every worker is started with.
+struct Common {
+    /// Of those that serve clients.
+    count: usize,
+    rung: Rung,
+    settings: Settings,
+    peers: Peers,
+    asker: Asker,
+    rules: Rules,
+}
+
+impl Server {
+    /// Loads the configuration, listens, on sockets that were `inherited` where they fit, and starts the
+    /// workers.
+    ///
+    /// # Errors
+    /// Nothing is left running then.
+    pub fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
+        // Watched before anyone can know that it runs: so none of them kills it in between.
+        let (events, arrived) = channel();
+        let asked = events.clone();
+        let starting = signals::watch(move |request| asked.send(Event::Asked(request)).is_ok());
+        let starting = starting.map_err(|error| system("signals", &error))?;
+        descriptors::raise();
+        let slots = Slots::default();
+        let read = Read::with(&load, None).and_then(|read| settings(read, None, &slots));
+        let (settings, watch) = read.map_err(StartError::Configuration)?;
+        let watch = watch.unwrap_or_else(|_| Watch::new(None, None));
+        let config = settings.config.clone();
+        check_listeners(&config, &inherited)?;
+        if config.server.dumpable {
+            process::set_dumpable(true);
+        }
+        let confinement = Confinement::prepare(config.server.landlock, &config.log.file);
+        let confinement = confinement.map_err(StartError::System)?;
+        let log = Log::start(&config.log, confinement.log).map_err(|e| system("log", &e))?;
+        let asker = Asker::start(confinement.names).map_err(|e| system("names", &e))?;
+        let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
+            .map_err(|e| system("driver", &e))?;
+        let count = workers(&config);
+        say_start(&log, &settings, (&rung, &why), (count, &confinement.state));
+        let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
+        let all = count + usize::from(!config.metrics.listen.is_empty());
+        let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
+        let scribe = Scribe::new(Sources {
+            counters: counters.clone(),
+            workers: count,
+            process: Arc::default(),
+            log: log.clone(),
+        });
+        let mut server = Self {
+            workers: Vec::new(),
+            counters,
+            scribe,
+            listeners: listeners.into(),
+            log,
+            load,
+            reading: Reading::No,
+            config,
+            keys: settings.keys.clone(),
+            tls: settings.tls.clone(),
+            retired: Vec::new(),
+            watch,
+            slots: settings.slots.clone(),
+            successor: None,
+            visitors: Arc::default(),
+            events,
+            arrived,
+        };
+        server.keep_alive();
+        let common = Common {
+            count,
+            rung,
+            settings,
+            peers: Peers::default(),
+            asker,
+            rules: confinement.workers,
+        };
+        for index in 0..all {
+            let started = server.start_worker(index, &common);
+            started.map_err(|error| system("worker", &error))?;
+        }
+        // Set once, here.
+        let _ = common
+            .peers
+            .set(server.workers.iter().take(count).cloned().collect());
+        starting.over();
+        server.say_where();
+        Ok(server)
+    }
+
+    /// Whoever waits for these lines may connect.
+    fn say_where(&self) {
+        for listener in self.listeners.iter() {
+            let addr = Value::Text(&listener.address);
+            let message = match listener.metrics {
+                true => "serving metrics",
+                false => "listening",
+            };
+            self.log.info(message, &[("addr", addr)]);
+        }
+    }
+
+    /// Whoever opened the listening sockets, the kernel looks after what is accepted from them.
+    fn keep_alive(&self) {
+        for listener in self.listeners.iter() {
+            if let Err(error) = listener.keep_alive(&self.config.tcp) {
+                let addr = ("addr", Value::Text(&listener.address));
+                let error = ("error", Value::Text(&error));
+                self.log.warn("TCP keepalive cannot be set", &[addr, error]);
+            }
+        }
+    }
+
+    /// The addresses that it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = &Listen> {
+        let clients = self.listeners.iter().filter(|listener| !listener.metrics);
+        clients.map(|listener| &listener.address)
+    }
+
+    /// Starts one of the `count` workers that serve clients, or the one beyond them that serves metrics, so that
+    /// an answer of many lines holds no stream up.
+    fn start_worker(&mut self, index: usize, common: &Common) -> io::Result<()> {
+        let mut listeners: Vec<OwnedFd> = Vec::new();
+        let (count, rung) = (common.count, common.rung);
+        let metrics = index >= count;
+        for listener in self.listeners.iter().filter(|it| it.metrics == metrics) {
+            listeners.extend(match metrics {
+                true => listener.of_worker(0, 1)?,
+                false => listener.of_worker(index, count)?,
+            });
+        }
+        let (mailbox, inbox) = mailbox()?;
+        let start = Start {
+            listeners,
+            mailbox: mailbox.clone(),
+            inbox,
+            settings: common.settings.clone(),
+            index,
+            counters: self.counters.clone(),
+            workers: count,
+            peers: common.peers.clone(),
+            visitors: self.visitors.clone(),
+            asker: common.asker.clone(),
+            log: self.log.clone(),
+            scribe: self.scribe.clone(),
+        };
+        let log = self.log.clone();
+        let thread = std::thread::Builder::new().name(match metrics {
+            true => "metrics".into(),
+            false => format!("worker-{index}"),
+        });
+        confine::spawn(thread, common.rules.clone(), move || {
+            let _loud = Loud(log.clone());
+            match driver::block_on(rung, worker::run(start)) {
+                Ok(Err(error)) | Err(error) => {
+                    log.error("a worker failed", &[("error", Value::Text(&error))])
+                }
+                Ok(Ok(())) => {}
+            }
+        })?;
+        self.workers.push(mailbox);
+        Ok(())
+    }
+
+    /// Handles signals until one ends the process: SIGTERM, SIGINT and SIGQUIT drain, a second one ends at once,
+    /// SIGHUP reloads, SIGUSR1 opens the log file anew, SIGUSR2 starts a successor and drains once that accepts, which is
+    /// no signal to end.
+    #[must_use]
+    pub fn run(mut self) -> ExitCode {
+        notify::ready();
+        while let Ok(event) = self.next_event() {
+            let mut leaving = match event {
+                Event::Asked(Request::Reload) => {
+                    self.reload();
+                    continue;
+                }
+                Event::Asked(Request::Reopen) => {
+                    self.log.reopen();
+                    continue;
+                }
+                Event::Asked(Request::Succeed) => {
+                    self.succeed();
+                    continue;
+                }
+                Event::Read(read) => {
+                    self.has_read(read);
+                    continue;
+                }
+                Event::InForce(change) => {
+                    self.in_force(change);
+                    continue;
+                }
+                Event::Asked(Request::End) => Leaving::ForGood,
+                Event::Succession(Ok(successor)) => {
+                    self.successor = None;
+                    self.announce(&successor);
+                    Leaving::Succeeded
+                }
+                Event::Succession(Err(error)) => {
+                    self.successor = None;
+                    self.succession_failed(&error);
+                    continue;
+                }
+            };
+            let code = self.drain(&mut leaving);
+            self.log.flush();
+            return code;
+        }
+        ExitCode::FAILURE
+    }
+
+    /// Starts a successor, unless there is one; an event says what became of it.
+    fn succeed(&mut self) {
+        if self.successor.is_some() {
+            return;
+        }
+        if !handover::is_possible() {
+            self.log.error(
+                "SIGUSR2 as process 1 would end the container: replace the container instead",
+                &[],
+            );
+            return;
+        }
+        match self.start_successor() {
+            Ok(handle) => {
+                let fields = [("successor", Value::Number(handle.pid().into()))];
+                self.log.info("handing over", &fields);
+                self.successor = Some(handle);
+            }
+            Err(error) => self.succession_failed(&error),
+        }
+    }
+
+    fn start_successor(&self) -> io::Result<Handle> {
+        let mut successor = Successor::start()?;
+        let handle = successor.handle();
+        let (events, listeners) = (self.events.clone(), self.listeners.clone());
+        let (load, config, keys) = (self.load.clone(), self.config.clone(), self.keys.clone());
+        std::thread::Builder::new()
+            .name("hand-over".into())
+            .spawn(move || {
+                let allowed = || may_succeed(&load, &config, &keys).map_err(io::Error::other);
+                let handed = successor.hand_over(&listeners, allowed);
+                let _ = events.send(Event::Succession(handed.map(|()| successor)));
+            })?;
+        Ok(handle)
+    }
+
+    fn succession_failed(&self, error: &io::Error) {
+        self.log.error(
+            "the successor did not start; this process goes on",
+            &[("error", Value::Text(error))],
+        );
+    }
+
+    fn announce(&self, successor: &Successor) {
+        notify::succeeded_by(successor.pid());
+        let pid = Value::Number(successor.pid().into());
+        self.log
+            .info("the successor accepts", &[("successor", pid)]);
+    }
+
+    /// Waits for an event, looking at the keys file meanwhile.
+    fn next_event(&mut self) -> Result<Event, RecvTimeoutError> {
+        // The sender is kept here, so there is always a next event.
+        while let Some(path) = self.config.auth.keys_file.clone() {
+            match self.arrived.recv_timeout(watch::LOOK_EVERY) {
+                Err(RecvTimeoutError::Timeout) => {
+                    self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+                    // What a reload has read is older than what would be seen now.
+                    if self.reading == Reading::No {
+                        self.look_at_keys(&path);
+                    }
+                }
+                event => return event,
+            }
+        }
+        Ok(self.arrived.recv()?)
+    }
+
+    fn look_at_keys(&mut self, path: &Path) {
+        match self.watch.look(path) {
+            None => {}
+            Some(Seen::Keys(entries)) => {
+                let master = self.config.auth.master_key.as_ref();
+                let keys = Keys::new(master, Some(&entries), Some(&self.keys));
+                if let Err(error) = check_last_key(&keys, &self.keys, &self.config) {
+                    self.watch.refused();
+                    return self.say_keys_stay(&error);
+                }
+                self.put_in_force(Arc::new(keys));
+                let applied = self.applied(Change::Keys(entries.len()));
+                self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
+            }
+            Some(Seen::Broken(error)) => self.say_keys_stay(&error),
+            Some(Seen::Unfinished(why)) => self.say_unfinished(&why),
+        }
+    }
+
+    fn say_unfinished(&self, why: &str) {
+        self.log.warn(
+            "the keys file seems to be written just now; the old keys stay",
+            &[("why", Value::Text(&why))],
+        );
+    }
+
+    fn say_keys_stay(&self, error: &str) {
+        self.log.error(
+            "the new keys file is broken; the old keys stay",
+            &[("error", Value::Text(&error))],
+        );
+    }
+
+    fn applied(&self, change: Change) -> Arc<Applied> {
+        let events = self.events.clone();
+        Arc::new(Applied { change, events })
+    }
+
+    fn in_force(&self, change: Change) {
+        match change {
+            Change::Configuration => {
+                self.log.info("configuration reloaded", &[]);
+                notify::ready();
+            }
+            Change::Keys(count) => {
+                let count = Value::Number(count as u64);
+                self.log.info("keys reloaded", &[("keys", count)]);
+            }
+        }
+    }
+
+    fn put_in_force(&mut self, keys: Arc<Keys>) {
+        self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+        self.retired.push(std::mem::replace(&mut self.keys, keys));
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for worker in &self.workers {
+            worker.send(message());
+        }
+    }
+}
+
+/// Says what is in force and can hardly be meant so.
+fn warn_of_settings(log: &Log, settings: &Settings) {
+    for warning in settings.tls.warnings(unix_seconds()) {
+        let fields = [("certificate", Value::Text(&warning))];
+        log.warn("a certificate needs care", &fields);
+    }
+    for warning in &settings.config.warnings {
+        let fields = [("setting", Value::Text(warning))];
+        log.warn("a setting can hardly be meant so", &fields);
+    }
+}
+
+/// Whether a successor may have the sockets: it does not know that there was a key. What cannot be read here it says
+/// itself, and may be a setting that only its version has. May wait, as reading does.
+fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), String> {
+    let Ok((config, entries)) = load() else {
+        return Ok(());
+    };
+    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
+    check_last_key(&keys, keys_before, &config)?;
+    Ok(config.may_follow(before)?)
+}
+
+/// Whether these keys may come after those in force.
+fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), String> {
+    let allowed = config.auth.open.then_some(Ok(()));
+    let checked = allowed.unwrap_or_else(|| keys.may_follow(before, unix_seconds()));
+    checked.map_err(|why| format!("auth: {why}"))
+}
+
+fn say_start(log: &Log, settings: &Settings, driver: (&Rung, &String), started: (usize, &String)) {
+    let config = &settings.config;
+    log.info(
+        "starting",
+        &[
+            ("driver", Value::Text(driver.0)),
+            ("why", Value::Text(driver.1)),
+            ("workers", Value::Text(&started.0)),
+            ("landlock", Value::Text(started.1)),
+            ("version", Value::Text(&crate::base::VERSION)),
+        ],
+    );
+    warn_of_settings(log, settings);
+    if config.auth.is_open() && config.auth.open {
+        log.warn(
+            "no gateway key is configured, as auth.open says: anyone who reaches this gateway uses its providers",
+            &[],
+        );
+    }
+    if config.providers.is_empty() {
+        log.warn("no provider is configured", &[]);
+    }
+}
+
+/// Told from a port that another program holds; what a service manager has opened stands in for all of them.
+fn check_listeners(config: &Config, inherited: &[Listener]) -> Result<(), StartError> {
+    let activated = inherited.iter().any(|listener| listener.asked.is_none());
+    let conflict = config.listen_conflict.as_ref().filter(|_| !activated);
+    conflict.map_or(Ok(()), |error| {
+        Err(StartError::Configuration(error.to_string()))
+    })
+}
+
+/// Those that serve clients, and those that serve metrics.
+fn listeners(
+    config: &Config,
+    inherited: Vec<Listener>,
+    workers: usize,
+) -> Result<Vec<Listener>, String> {
+    let (for_metrics, inherited) = inherited.into_iter().partition(|it| it.metrics);
+    let mut listeners = listen::open(&config.server.listen, inherited, workers)?;
+    let metrics = listen::open_metrics(&config.metrics.listen, for_metrics)?;
+    listeners.extend(metrics);
+    Ok(listeners)
+}
+
+fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
+    StartError::System(format!("{what}: {error}"))
+}
+
+fn workers(config: &Config) -> usize {
+    config.server.workers.map_or_else(usable_cores, Into::into)
+}
+
+/// Cores that this process may run on: the affinity mask and the cgroup's quota count.
+fn usable_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Ends the process when a worker ends, which none should: half a gateway is worse than none.
+struct Loud(Log);
+
+/// Exit code for a defect of our own, as in `sysexits.h`.
+const EXIT_SOFTWARE: i32 = 70;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        self.0
+            .error("a worker has ended; the process goes with it", &[]);
+        self.0.flush();
+        std::process::exit(EXIT_SOFTWARE);
+    }
+}
