@@ -3,10 +3,10 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use sluicegate::config::keys::{ManagedKey, Rate};
-use sluicegate::config::rules::Rules;
-use sluicegate::http::head::{Fields, HeadScan, request};
-use sluicegate::policy::auth::{Asked, AuthError, Keys, sha256};
+use sluicegate::door::http::{Fields, HeadScan, request};
+use sluicegate::door::policy::Rules;
+use sluicegate::door::policy::{Asked, AuthError, Keys, sha256};
+use sluicegate::door::policy::{ManagedKey, Rate};
 
 /// As long as the keys that `sluicegate key new` makes.
 fn secret(n: usize) -> String {

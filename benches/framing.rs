@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use sluicegate::http::framing::{BodyLength, Cursor, request_body};
-use sluicegate::http::head::{Fields, Side, parse_request};
+use sluicegate::door::http::{BodyLength, Cursor, request_body};
+use sluicegate::door::http::{Fields, Side, parse_request};
 
 /// About seventy events of one chunk each, as the provider sends them.
 const STREAM: &[u8] = include_bytes!("../tests/corpus/chunked/accept/anthropic_stream");

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use sluicegate::http::head::{
+use sluicegate::door::http::{
     Fields, HeadError, HeadScan, RESPONSE_FIELDS_MAX, Side, parse_request, parse_response,
 };
 

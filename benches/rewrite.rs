@@ -6,12 +6,12 @@ use std::io;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use sluicegate::config::{self, Sources};
-use sluicegate::http::framing;
-use sluicegate::http::head::{Fields, HeadScan, request};
-use sluicegate::policy::admission::{Admission, Now, Request, admit};
-use sluicegate::policy::auth::Keys;
-use sluicegate::policy::gateway::Gateway;
+use sluicegate::door::http as framing;
+use sluicegate::door::http::{Fields, HeadScan, request};
+use sluicegate::door::policy::Gateway;
+use sluicegate::door::policy::Keys;
+use sluicegate::door::policy::{self as config, Sources};
+use sluicegate::door::policy::{Admission, Now, Request, admit};
 
 const INPUTS: [(&str, &[u8]); 2] = [
     (

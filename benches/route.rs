@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use sluicegate::http::target;
-use sluicegate::policy::route::{ProviderKind, Route, RouteEntry, Settings, Table, Upstream};
+use sluicegate::door::http as target;
+use sluicegate::door::policy::{ProviderKind, Route, RouteEntry, Settings, Table, Upstream};
 
 const INPUTS: [(&str, &str); 3] = [
     ("openai_chat", "/p/openai/v1/chat/completions"),
@@ -24,7 +24,7 @@ fn table() -> Table {
 }
 
 fn upstream<'t>(table: &'t Table, target: &[u8]) -> Option<Upstream<'t>> {
-    let parsed = target::parse(target).ok()?;
+    let parsed = target::parse_target(target).ok()?;
     match table.route(b"POST", target, parsed) {
         Route::Provider(passthrough) => table.resolve(target, passthrough).ok(),
         _ => None,

@@ -19,12 +19,12 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sluicegate::net::scratch::{Scratch, seal_room};
-use sluicegate::net::socket::{Received, Socket};
-use sluicegate::net::stream::Stream;
-use sluicegate::net::tls::TlsStream;
-use sluicegate::net::turns::Turns;
-use sluicegate::tls::handshake::{Handshake, Role};
+use sluicegate::door::tls::Stream;
+use sluicegate::door::tls::TlsStream;
+use sluicegate::door::tls::Turns;
+use sluicegate::door::tls::{Handshake, Role};
+use sluicegate::door::tls::{Received, Socket};
+use sluicegate::door::tls::{Scratch, seal_room};
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -1,11 +1,11 @@
 //! The command line: what a person starts from a shell, and the exit codes that come of it.
 
-pub mod demo;
-pub mod key;
-pub mod key_file;
-pub mod manual;
-pub mod output;
-pub mod top;
+pub(crate) mod demo;
+pub(crate) mod key;
+pub(crate) mod key_file;
+pub(crate) mod manual;
+pub(crate) mod output;
+pub(crate) mod top;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};

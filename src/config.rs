@@ -9,7 +9,7 @@ mod describe;
 mod dotenv;
 mod egress;
 mod file;
-pub mod keys;
+pub(crate) mod keys;
 mod listeners;
 mod origin;
 #[cfg(any(test, fuzzing))]
@@ -17,7 +17,7 @@ mod origin;
 pub mod property;
 mod provider;
 mod resolve;
-pub mod rules;
+pub(crate) mod rules;
 mod secret;
 mod source;
 mod syntax;
@@ -26,7 +26,7 @@ mod tcp;
 mod tests;
 mod trust;
 mod url;
-pub mod value;
+pub(crate) mod value;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -40,16 +40,16 @@ use crate::config::rules::Rules;
 use crate::net::addresses::Ages;
 use crate::policy::route::ProviderKind;
 
-pub use egress::{ClientIdentity, Proxy};
-pub use origin::{ORIGIN_BYTES_MAX, Origin};
-pub use provider::HEAD_ADDED_BYTES_MAX;
+pub(crate) use egress::{ClientIdentity, Proxy};
+pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
+pub(crate) use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;
-pub use secret::Secret;
+pub(crate) use secret::Secret;
 pub use source::Sources;
-pub use trust::{CaFile, CertVariables, Trust};
+pub(crate) use trust::{CaFile, CertVariables, Trust};
 
 /// A file with every setting, its default and its variable: what operators start from.
-pub const REFERENCE: &str = include_str!("../contrib/sluicegate.toml");
+pub(crate) const REFERENCE: &str = include_str!("../contrib/sluicegate.toml");
 
 /// Everything that was configured.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 //! [`framing`] (which bytes belong to a message), [`rewrite`] (the outgoing head, in place), [`connect`]
 //! (what a proxy is asked and answers), [`keep_alive`] (how long a server says that its connection stays).
 
-pub mod connect;
-pub mod framing;
-pub mod head;
-pub mod keep_alive;
-pub mod rewrite;
-pub mod target;
+pub(crate) mod connect;
+pub(crate) mod framing;
+pub(crate) mod head;
+pub(crate) mod keep_alive;
+pub(crate) mod rewrite;
+pub(crate) mod target;

@@ -5,15 +5,18 @@
 //! sees; [`policy`] decides what shall happen to a request; all of these are pure. [`system`] asks the kernel,
 //! [`log`] writes lines, [`net`] moves the bytes, [`process`] is what runs it, [`cli`] what a person starts.
 
-pub mod base;
-pub mod cli;
-pub mod config;
+mod base;
+mod cli;
+mod config;
+pub mod door;
 pub mod guide;
-pub mod http;
-pub mod log;
-pub mod net;
-pub mod observe;
-pub mod policy;
-pub mod process;
-pub mod system;
-pub mod tls;
+mod http;
+mod log;
+mod net;
+mod observe;
+mod policy;
+mod process;
+mod system;
+mod tls;
+
+pub use cli::main;

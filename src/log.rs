@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use crate::config::{Level, LogConfig, LogFormat};
 use crate::system::confine::{self, Rules};
 
-pub use line::Line;
+pub(crate) use line::Line;
 use writer::Writer;
 
 /// A handle; clones write to the same place.
 #[derive(Clone)]
-pub struct Log {
+pub(crate) struct Log {
     queue: SyncSender<Entry>,
     format: LogFormat,
     level: Level,
@@ -34,7 +34,7 @@ pub struct Log {
 
 /// A field's value.
 #[derive(Clone, Copy)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// Anything that can be written.
     Text(&'a dyn Display),
     /// A figure.
@@ -43,7 +43,7 @@ pub enum Value<'a> {
 
 /// Whose request a line of the access log is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
+pub(crate) enum Of {
     /// One that was admitted.
     Admitted,
     /// One that the gateway has answered by itself.
@@ -96,7 +96,7 @@ impl Log {
     ///
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
-    pub fn start(config: &LogConfig, rules: Rules) -> io::Result<Self> {
+    pub(crate) fn start(config: &LogConfig, rules: Rules) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
         let tally = Arc::new(Tally::default());
         let reopen = Arc::new(AtomicBool::new(false));
@@ -113,29 +113,29 @@ impl Log {
     }
 
     /// Something that an operator has to act upon.
-    pub fn error(&self, message: &str, fields: &[(&str, Value<'_>)]) {
+    pub(crate) fn error(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.message(Level::Error, message, fields);
     }
 
     /// Something that may need looking at.
-    pub fn warn(&self, message: &str, fields: &[(&str, Value<'_>)]) {
+    pub(crate) fn warn(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.message(Level::Warn, message, fields);
     }
 
     /// Something worth knowing.
-    pub fn info(&self, message: &str, fields: &[(&str, Value<'_>)]) {
+    pub(crate) fn info(&self, message: &str, fields: &[(&str, Value<'_>)]) {
         self.message(Level::Info, message, fields);
     }
 
     /// A line of the access log, to be filled and given to [`write`](Self::write); its fields are expected to
     /// take this many bytes.
     #[must_use]
-    pub fn request(&self, bytes: usize) -> Line {
+    pub(crate) fn request(&self, bytes: usize) -> Line {
         Line::begin(self.format, Level::Info, "request", bytes)
     }
 
     /// Writes a line of the access log.
-    pub fn write(&self, line: Line, of: Of) {
+    pub(crate) fn write(&self, line: Line, of: Of) {
         if of == Of::Anybody {
             if self.tally.anybodys.load(Ordering::Relaxed) >= ANYBODYS_LINES {
                 return self.tally.shed();
@@ -148,14 +148,14 @@ impl Log {
     }
 
     /// Opens the access log's file anew. Never waits: the queue is full where nobody reads the log.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         if self.queue.try_send(Entry::Reopen).is_err() {
             self.reopen.store(true, Ordering::Relaxed);
         }
     }
 
     /// Waits until everything logged so far is written, but not for ever: nobody may be reading it.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let until = Instant::now() + FLUSH_MAX;
         let (done, wait) = sync_channel(1);
         let mut entry = Entry::Flush(done);
@@ -171,14 +171,14 @@ impl Log {
 
     /// Lines that were dropped or could not be written so far.
     #[must_use]
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.tally.lost.load(Ordering::Relaxed)
     }
 
     /// Those of them that were about requests which the gateway has answered by itself, and were dropped to keep
     /// room for others.
     #[must_use]
-    pub fn shed(&self) -> u64 {
+    pub(crate) fn shed(&self) -> u64 {
         self.tally.shed.load(Ordering::Relaxed)
     }
 

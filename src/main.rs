@@ -1,7 +1,7 @@
-//! The `sluicegate` program; see `cli`.
+//! The `sluicegate` program; see `cli` in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sluicegate::cli::main()
+    sluicegate::main()
 }

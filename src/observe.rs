@@ -1,24 +1,24 @@
 //! What operators see of the traffic: counters and histograms of each worker, what the times of a request say,
 //! and the Prometheus text. Pure: points in time come in as arguments.
 
-pub mod counters;
-pub mod exposition;
+pub(crate) mod counters;
+pub(crate) mod exposition;
 mod families;
-pub mod habits;
-pub mod histogram;
-pub mod slots;
-pub mod streams;
+pub(crate) mod habits;
+pub(crate) mod histogram;
+pub(crate) mod slots;
+pub(crate) mod streams;
 mod text;
-pub mod times;
+pub(crate) mod times;
 
-pub use counters::{Counters, ProviderCounters, Timing, add};
-pub use exposition::{Expiry, Process, Scrape};
-pub use slots::Slots;
-pub use times::Times;
+pub(crate) use counters::{Counters, ProviderCounters, Timing, add};
+pub(crate) use exposition::{Expiry, Process, Scrape};
+pub(crate) use slots::Slots;
+pub(crate) use times::Times;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// The answer is whole.
     Complete,
     /// The gateway answered with an error of its own.
@@ -43,7 +43,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Complete,
         Self::Error,
         Self::ClientGone,
@@ -58,7 +58,7 @@ impl Ending {
 
     /// The word in log lines and labels.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Error => "error",
@@ -75,14 +75,14 @@ impl Ending {
 
     /// Whether the client saw an answer that broke off.
     #[must_use]
-    pub fn is_broken(self) -> bool {
+    pub(crate) fn is_broken(self) -> bool {
         !matches!(self, Self::Complete | Self::Error | Self::ClientGone)
     }
 }
 
 /// What a request was doing when its client left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// A connection to the provider was being made.
     Connect,
     /// The request's content was on its way.
@@ -98,7 +98,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Connect,
         Self::Upload,
         Self::Wait,
@@ -108,7 +108,7 @@ impl Phase {
 
     /// The word in log lines and labels.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Upload => "upload",
@@ -121,7 +121,7 @@ impl Phase {
 
 /// A request's method as a label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Method {
+pub(crate) enum Method {
     /// `GET`
     Get,
     /// `HEAD`
@@ -143,7 +143,7 @@ pub enum Method {
 
 impl Method {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Get,
         Self::Head,
         Self::Post,
@@ -156,14 +156,14 @@ impl Method {
 
     /// The class of a method token.
     #[must_use]
-    pub fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         let named = |method: &Self| method.as_str().as_bytes() == token;
         Self::ALL.into_iter().find(named).unwrap_or_default()
     }
 
     /// The label.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",

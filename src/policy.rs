@@ -4,13 +4,13 @@
 //! where it goes ([`route`]), whether it has been here before ([`loops`]). [`gateway`] is a configuration made ready
 //! for that, [`error`] the table of what is said when it goes nowhere.
 
-pub mod admission;
-pub mod auth;
-pub mod cors;
-pub mod error;
-pub mod gateway;
+pub(crate) mod admission;
+pub(crate) mod auth;
+pub(crate) mod cors;
+pub(crate) mod error;
+pub(crate) mod gateway;
 #[cfg(test)]
 mod linear;
-pub mod loops;
-pub mod route;
-pub mod visitors;
+pub(crate) mod loops;
+pub(crate) mod route;
+pub(crate) mod visitors;

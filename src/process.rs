@@ -1,7 +1,7 @@
 //! The process around the workers: from the listening sockets to the last answer of a drain.
 
-pub mod handover;
-pub mod listen;
-pub mod preflight;
-pub mod server;
-pub mod watch;
+pub(crate) mod handover;
+pub(crate) mod listen;
+pub(crate) mod preflight;
+pub(crate) mod server;
+pub(crate) mod watch;

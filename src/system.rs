@@ -1,8 +1,8 @@
 //! What the operating system is asked for besides sockets: files, limits, signals, confinement.
 
-pub mod confine;
-pub mod descriptors;
-pub mod notify;
-pub mod process;
-pub mod read;
-pub mod signals;
+pub(crate) mod confine;
+pub(crate) mod descriptors;
+pub(crate) mod notify;
+pub(crate) mod process;
+pub(crate) mod read;
+pub(crate) mod signals;

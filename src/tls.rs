@@ -6,10 +6,10 @@
 //! keys, [`traffic`] takes those over and leaves to rustls what it derives from its secrets (key updates, session
 //! tickets), and [`protection`] is the AEAD of one direction.
 
-pub mod certificate;
-pub mod handshake;
-pub mod protection;
-pub mod traffic;
+pub(crate) mod certificate;
+pub(crate) mod handshake;
+pub(crate) mod protection;
+pub(crate) mod traffic;
 
 #[cfg(any(test, fuzzing))]
 pub mod property;
@@ -106,11 +106,11 @@ impl From<rustls::Error> for Fault {
 }
 
 /// Bytes of a record's header.
-pub const HEADER_BYTES: usize = 5;
+pub(crate) const HEADER_BYTES: usize = 5;
 
 /// The header of a record: its outer type and how many bytes follow (RFC 8446, section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// The outer content type.
     pub content: u8,
     /// Bytes behind the header.
@@ -120,7 +120,7 @@ pub struct Header {
 impl Header {
     /// Reads a header from the start of `bytes`; `None` while it is not whole.
     #[must_use]
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
         let [content, _, _, high, low] = *header;
         Some(Self {
@@ -131,18 +131,18 @@ impl Header {
 
     /// Where the record ends that begins `bytes`, if it is whole.
     #[must_use]
-    pub fn end_of_record(bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn end_of_record(bytes: &[u8]) -> Option<usize> {
         let end = HEADER_BYTES + Self::parse(bytes)?.len;
         (end <= bytes.len()).then_some(end)
     }
 }
 
 /// Content types (RFC 8446, section 5.1).
-pub mod content {
+pub(crate) mod content {
     /// Alerts.
-    pub const ALERT: u8 = 21;
+    pub(crate) const ALERT: u8 = 21;
     /// Handshake messages.
-    pub const HANDSHAKE: u8 = 22;
+    pub(crate) const HANDSHAKE: u8 = 22;
     /// What the peers have to say to each other.
-    pub const APPLICATION_DATA: u8 = 23;
+    pub(crate) const APPLICATION_DATA: u8 = 23;
 }

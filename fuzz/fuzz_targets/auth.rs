@@ -7,7 +7,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::policy::auth::{Keys, property};
+use sluicegate::door::fuzzing::auth as property;
+use sluicegate::door::policy::Keys;
 
 static KEYS: LazyLock<Keys> = LazyLock::new(property::keys);
 

@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::config::property;
+use sluicegate::door::fuzzing::config as property;
 
 fuzz_target!(|bytes: &[u8]| property::holds(bytes));

@@ -19,8 +19,8 @@ mod script;
 use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::config::property::load_from;
-use sluicegate::net::harness::Harness;
+use sluicegate::door::fuzzing::config::load_from;
+use sluicegate::door::fuzzing::harness::Harness;
 
 use script::Script;
 

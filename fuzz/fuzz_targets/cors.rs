@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::policy::cors::{Cors, property};
+use sluicegate::door::fuzzing::{Cors, cors as property};
 
 static CORS: LazyLock<Cors> = LazyLock::new(property::cors);
 

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::http::framing::property;
+use sluicegate::door::fuzzing::framing as property;
 
 fuzz_target!(|input: &[u8]| {
     let Some(&first) = input.first() else { return };

@@ -5,6 +5,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::process::handover::property;
+use sluicegate::door::fuzzing::handover as property;
 
 fuzz_target!(|input: &[u8]| property::holds(input));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::cli::key_file::property;
+use sluicegate::door::fuzzing::keys_file as property;
 
 /// In memory, where there is such a place.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::config::rules::property;
+use sluicegate::door::fuzzing::rules as property;
 
 fuzz_target!(|input: &[u8]| {
     let chosen = input.iter().fold(input.len(), |sum, byte| {

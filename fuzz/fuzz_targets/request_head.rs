@@ -5,7 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::http::head::{Side, property};
+use sluicegate::door::fuzzing::head as property;
+use sluicegate::door::http::Side;
 
 fuzz_target!(|input: &[u8]| {
     // A few cuts and one change, chosen by the input: the property tests try them all.
@@ -16,5 +17,5 @@ fuzz_target!(|input: &[u8]| {
     property::hold(Side::Request, input, step);
     property::holds_at_cut(Side::Request, input, chosen % (input.len() + 1));
     property::holds_though_seen_once(Side::Request, input, chosen);
-    sluicegate::http::framing::property::decision_holds(input);
+    sluicegate::door::fuzzing::framing::decision_holds(input);
 });

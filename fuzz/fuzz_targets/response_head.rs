@@ -5,8 +5,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::http::connect;
-use sluicegate::http::head::{Side, property};
+use sluicegate::door::fuzzing::connect;
+use sluicegate::door::fuzzing::head as property;
+use sluicegate::door::http::Side;
 
 fuzz_target!(|input: &[u8]| {
     // A few cuts and one change, chosen by the input: the property tests try them all.
@@ -17,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     property::hold(Side::Response, input, step);
     property::holds_at_cut(Side::Response, input, chosen % (input.len() + 1));
     property::holds_though_seen_once(Side::Response, input, chosen);
-    connect::property::holds(input, step);
+    connect::holds(input, step);
     property::closes_up(input);
-    sluicegate::http::framing::property::decision_holds(input);
+    sluicegate::door::fuzzing::framing::decision_holds(input);
 });

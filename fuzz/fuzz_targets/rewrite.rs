@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::http::rewrite::property::{request_holds, response_holds};
+use sluicegate::door::fuzzing::rewrite::{request_holds, response_holds};
 
 fuzz_target!(|input: &[u8]| {
     request_holds(input);

@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use sluicegate::http::target;
-use sluicegate::policy::route::{self, ProviderKind, RouteEntry, Settings, Table};
+use sluicegate::door::fuzzing::{route, target};
+use sluicegate::door::policy::{ProviderKind, RouteEntry, Settings, Table};
 
 /// One table a switch that matters: mounted at the root or below, with the alias and without.
 static TABLES: LazyLock<[Table; 3]> = LazyLock::new(|| {
@@ -38,10 +38,10 @@ fn entries() -> Vec<RouteEntry> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    target::property::holds(bytes);
+    target::holds(bytes);
     for table in &*TABLES {
         for method in [&b"GET"[..], b"POST", b"OPTIONS"] {
-            route::property::holds(table, method, bytes);
+            route::holds(table, method, bytes);
         }
     }
 });

@@ -1,6 +1,6 @@
 //! TLS under attack: hostile bytes in both handshakes, and anything that a peer with the keys can seal.
 //!
-//! A model foretells what comes of sealed records, see `sluicegate::tls::property`.
+//! A model foretells what comes of sealed records, see `sluicegate::door::fuzzing::tls`.
 
 #![no_main]
 
@@ -15,8 +15,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sluicegate::tls::handshake::{Handshake, Role};
-use sluicegate::tls::property::{Duel, Record, established};
+use sluicegate::door::tls::{Handshake, Role};
+use sluicegate::door::fuzzing::tls::{Duel, Record, established};
 
 #[derive(Arbitrary, Debug)]
 enum Attack {

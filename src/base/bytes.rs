@@ -9,7 +9,7 @@ use std::slice::SliceIndex;
 #[track_caller]
 #[must_use]
 #[inline]
-pub fn within<T, R>(buf: &[T], range: R) -> &[T]
+pub(crate) fn within<T, R>(buf: &[T], range: R) -> &[T]
 where
     R: SliceIndex<[T], Output = [T]>,
 {
@@ -22,7 +22,7 @@ where
 #[track_caller]
 #[must_use]
 #[inline]
-pub fn within_mut<T, R>(buf: &mut [T], range: R) -> &mut [T]
+pub(crate) fn within_mut<T, R>(buf: &mut [T], range: R) -> &mut [T]
 where
     R: SliceIndex<[T], Output = [T]>,
 {

@@ -29,7 +29,7 @@ impl fmt::Display for Rfc3339 {
 
 /// `Mon, 23 Nov 2026 01:02:03 GMT` (RFC 9110, section 5.6.7) from seconds since 1970.
 #[must_use]
-pub fn imf_fixdate(seconds: u64) -> String {
+pub(crate) fn imf_fixdate(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / DAY);
     let (hour, minute, second) = clock(seconds);
     // 1970 began on a Thursday.

@@ -42,7 +42,7 @@ macro_rules! say {
 ///
 /// # Errors
 /// Whatever keeps it from showing the exchange.
-pub fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
     show(once).or_else(|error| match error.downcast_ref::<OutputError>() {
         Some(output) if output.is_closed() => Ok(ExitCode::SUCCESS),
         _ => Err(error),

@@ -23,7 +23,7 @@ use crate::policy::auth::sha256;
 
 /// `sluicegate key …`
 #[derive(Args)]
-pub struct KeyArguments {
+pub(crate) struct KeyArguments {
     #[command(subcommand)]
     command: KeyCommand,
     /// Keys file; else the configured one ($SLUICEGATE_KEYS_FILE, auth.keys_file)
@@ -105,7 +105,10 @@ impl From<String> for Failure {
 }
 
 /// Runs a command; `config` loads the configuration, where it is needed to find the keys file.
-pub fn run(arguments: KeyArguments, config: impl FnOnce() -> Result<Config, String>) -> ExitCode {
+pub(crate) fn run(
+    arguments: KeyArguments,
+    config: impl FnOnce() -> Result<Config, String>,
+) -> ExitCode {
     match perform(arguments, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(message)) => {

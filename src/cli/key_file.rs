@@ -19,7 +19,7 @@ use lock::{LOCK_TIME, Lock};
 use place::Place;
 
 /// A keys file that nobody else changes through this module while this exists.
-pub struct KeyFile {
+pub(crate) struct KeyFile {
     /// Where it is, without links.
     path: PathBuf,
     /// For messages.
@@ -35,7 +35,7 @@ pub struct KeyFile {
 
 /// A new entry as it is to be written.
 #[derive(Default)]
-pub struct NewEntry {
+pub(crate) struct NewEntry {
     /// Public name in logs.
     pub id: String,
     /// For people.
@@ -56,7 +56,7 @@ pub struct NewEntry {
 
 /// Whether a file that is not there is a fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// It is made.
     Create,
     /// Nothing can be done.
@@ -68,7 +68,11 @@ impl KeyFile {
     ///
     /// # Errors
     /// Names the file, and what in it cannot be used: what is broken is not rewritten.
-    pub fn open(path: &Path, missing: Missing, waiting: impl FnOnce()) -> Result<Self, String> {
+    pub(crate) fn open(
+        path: &Path,
+        missing: Missing,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, String> {
         let shown = path.display().to_string();
         let failed = |error: io::Error| format!("{shown}: {error}");
         // The file that a link leads to is the one to replace.
@@ -108,7 +112,7 @@ impl KeyFile {
 
     /// Whether there was no such file before.
     #[must_use]
-    pub fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.found.is_none()
     }
 
@@ -116,7 +120,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// When the file does not hold its entries as `[[key]]` tables.
-    pub fn append(&mut self, entry: NewEntry) -> Result<(), String> {
+    pub(crate) fn append(&mut self, entry: NewEntry) -> Result<(), String> {
         let mut table = Table::new();
         table.insert("id", value(entry.id));
         table.insert("name", value(entry.name));
@@ -154,7 +158,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// When there is no such entry.
-    pub fn disable(&mut self, id: &str) -> Result<(), String> {
+    pub(crate) fn disable(&mut self, id: &str) -> Result<(), String> {
         set(self.entry(id)?, "disabled", true);
         Ok(())
     }
@@ -163,7 +167,12 @@ impl KeyFile {
     ///
     /// # Errors
     /// When there is no such entry.
-    pub fn replace(&mut self, id: &str, sha256: &str, expires: Option<&str>) -> Result<(), String> {
+    pub(crate) fn replace(
+        &mut self,
+        id: &str,
+        sha256: &str,
+        expires: Option<&str>,
+    ) -> Result<(), String> {
         let entry = self.entry(id)?;
         set(entry, "sha256", sha256);
         if let Some(expires) = expires {
@@ -176,7 +185,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// When it would not.
-    pub fn read(&self) -> Result<Vec<ManagedKey>, String> {
+    pub(crate) fn read(&self) -> Result<Vec<ManagedKey>, String> {
         keys::parse(&self.document.to_string(), &self.shown).map_err(|error| error.to_string())
     }
 
@@ -184,7 +193,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// The file is as it was then, or the message says otherwise.
-    pub fn write(self) -> Result<(), String> {
+    pub(crate) fn write(self) -> Result<(), String> {
         self.write_by(|from, to| fs::rename(from, to))
     }
 

@@ -10,7 +10,7 @@ use crate::config::REFERENCE;
 
 /// A script that completes the words of `command` in a shell.
 #[must_use]
-pub fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
+pub(crate) fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
@@ -19,7 +19,7 @@ pub fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
 
 /// The page `sluicegate(1)`, in the man macros of roff.
 #[must_use]
-pub fn page(mut command: Command) -> String {
+pub(crate) fn page(mut command: Command) -> String {
     command.build();
     let mut out = String::new();
     let (name, version) = (command.get_name(), crate::base::VERSION);

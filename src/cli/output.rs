@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 /// Standard output does not take what is written to it.
 #[derive(Debug)]
-pub struct OutputError(io::Error);
+pub(crate) struct OutputError(io::Error);
 
 impl OutputError {
     /// Whoever reads has seen enough.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
@@ -30,7 +30,7 @@ impl Error for OutputError {}
 ///
 /// # Errors
 /// The system's.
-pub fn write(text: &[u8]) -> Result<(), OutputError> {
+pub(crate) fn write(text: &[u8]) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text).and_then(|()| out.flush());
     written.map_err(OutputError)
@@ -38,7 +38,7 @@ pub fn write(text: &[u8]) -> Result<(), OutputError> {
 
 /// Prints what a command was asked for, and is its exit code.
 #[must_use]
-pub fn print(text: &[u8]) -> ExitCode {
+pub(crate) fn print(text: &[u8]) -> ExitCode {
     match write(text) {
         Err(error) if !error.is_closed() => fail(&error.to_string(), ExitCode::FAILURE),
         Ok(()) | Err(_) => ExitCode::SUCCESS,
@@ -46,13 +46,13 @@ pub fn print(text: &[u8]) -> ExitCode {
 }
 
 /// Says on standard error why a command failed, and is its exit code.
-pub fn fail(message: &str, code: ExitCode) -> ExitCode {
+pub(crate) fn fail(message: &str, code: ExitCode) -> ExitCode {
     tell(message);
     code
 }
 
 /// Says something on standard error.
-pub fn tell(message: &str) {
+pub(crate) fn tell(message: &str) {
     // Whoever closed it does not want to know.
     let _ = writeln!(io::stderr(), "sluicegate: {message}");
 }

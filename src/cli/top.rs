@@ -32,7 +32,7 @@ use snapshot::Snapshot;
 
 /// `sluicegate top …`
 #[derive(Args)]
-pub struct TopArguments {
+pub(crate) struct TopArguments {
     /// The gateway's metrics: http://host:port, http://host:port/path or unix:/path; else as configured
     #[arg(long)]
     url: Option<String>,
@@ -60,7 +60,10 @@ fn interval(text: &str) -> Result<Duration, String> {
 const WINDOW: f64 = 10.0;
 
 /// Runs it; `config` loads the configuration, where no address is given.
-pub fn run(arguments: &TopArguments, config: impl FnOnce() -> Result<Config, String>) -> ExitCode {
+pub(crate) fn run(
+    arguments: &TopArguments,
+    config: impl FnOnce() -> Result<Config, String>,
+) -> ExitCode {
     let address = match &arguments.url {
         Some(url) => Address::parse(url).map_err(|expected| format!("--url {url}: {expected}")),
         None => config().and_then(|config| Address::configured(&config)),

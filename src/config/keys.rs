@@ -47,7 +47,7 @@ enum Window {
 }
 
 /// Most requests a second, minute or hour.
-pub const RATE_MAX: u32 = 1_000_000;
+pub(crate) const RATE_MAX: u32 = 1_000_000;
 
 impl Rate {
     /// Reads `60/m`.
@@ -125,7 +125,7 @@ struct Entry {
 ///
 /// # Errors
 /// Names the file and the entry.
-pub fn parse(content: &str, path: &str) -> Result<Vec<ManagedKey>, ConfigError> {
+pub(crate) fn parse(content: &str, path: &str) -> Result<Vec<ManagedKey>, ConfigError> {
     let file: File = toml::from_str(content).map_err(|error| syntax(path, content, &error))?;
     let mut keys = Vec::with_capacity(file.key.len());
     let (mut ids, mut digests) = (BTreeSet::new(), BTreeSet::new());
@@ -202,14 +202,14 @@ fn instant(written: &toml::Value) -> Option<u64> {
 
 /// Whether an id may go into logs as it is; `master` stands there for the master key.
 #[must_use]
-pub fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     let taken = id == "master" || id.starts_with(KEY_PREFIX);
     !id.is_empty() && id.len() <= 64 && !taken && id.bytes().all(plain)
 }
 
 /// What every managed key that is made here begins with.
-pub const KEY_PREFIX: &str = "sk_sg_";
+pub(crate) const KEY_PREFIX: &str = "sk_sg_";
 
 fn digest(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];

@@ -25,7 +25,7 @@ impl fmt::Display for Origin {
 }
 
 /// Longest serialisation, in bytes: it has to fit in front of a response's head.
-pub const ORIGIN_BYTES_MAX: usize = 512;
+pub(crate) const ORIGIN_BYTES_MAX: usize = 512;
 
 impl FromStr for Origin {
     type Err = &'static str;

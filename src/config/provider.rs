@@ -529,7 +529,7 @@ fn line_bytes(name: &str, value: &str) -> usize {
 }
 
 /// Most bytes that a provider's settings may make a head longer by: they have to fit the room in front of it.
-pub const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
+pub(crate) const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
 
 /// Most bytes of configured headers, and of any one value or path.
 pub(super) const HEADER_BYTES_MAX: usize = 4096;

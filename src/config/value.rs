@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What was expected.
-pub fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str =
         "expected whole seconds or a duration such as \"30s\", \"10m\" or \"1h30m\"";
     if let Some(seconds) = number(text) {
@@ -49,7 +49,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 ///
 /// # Errors
 /// What was expected.
-pub fn size(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
     const EXPECTED: &str = "expected a size such as \"500K\", \"10M\" or \"1G\"";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at_checked(digits).ok_or(EXPECTED)?;
@@ -69,7 +69,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 ///
 /// # Errors
 /// What was expected.
-pub fn switch(text: &str) -> Result<bool, &'static str> {
+pub(crate) fn switch(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
@@ -79,7 +79,7 @@ pub fn switch(text: &str) -> Result<bool, &'static str> {
 
 /// Decimal digits only: no sign, no blanks.
 #[must_use]
-pub fn number(text: &str) -> Option<u64> {
+pub(crate) fn number(text: &str) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
@@ -91,7 +91,7 @@ pub fn number(text: &str) -> Option<u64> {
 
 /// What a percent-encoded text stands for; `None` where a `%` is not followed by two hexadecimal digits.
 #[must_use]
-pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -111,7 +111,7 @@ pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Values of a comma-separated list, trimmed, empty ones left out.
-pub fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())

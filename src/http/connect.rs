@@ -14,11 +14,11 @@ use crate::base::bytes::within;
 use crate::base::steps;
 
 /// Longest answer, in bytes, interim responses and the last blank line included.
-pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// The request for a tunnel to `authority`, host and port; `basic` is user and password in base64.
 #[must_use]
-pub fn request(authority: &str, basic: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn request(authority: &str, basic: Option<&[u8]>) -> Vec<u8> {
     let mut out = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
     if let Some(basic) = basic {
         out.extend_from_slice(b"Proxy-Authorization: Basic ");
@@ -31,7 +31,7 @@ pub fn request(authority: &str, basic: Option<&[u8]>) -> Vec<u8> {
 
 /// Why there is no tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerError {
+pub(crate) enum AnswerError {
     /// The proxy refused, with this status.
     Refused(u16),
     /// The answer is no HTTP/1.1 response.
@@ -42,7 +42,7 @@ pub enum AnswerError {
 
 /// Reads an answer as it comes.
 #[derive(Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Bytes of interim responses.
     interim: usize,
     scan: HeadScan,
@@ -56,7 +56,7 @@ impl Answer {
     ///
     /// # Errors
     /// As early as the bytes show it; the connection is of no use then.
-    pub fn read(&mut self, buf: &[u8]) -> Result<Option<usize>, AnswerError> {
+    pub(crate) fn read(&mut self, buf: &[u8]) -> Result<Option<usize>, AnswerError> {
         let window = buf.get(..ANSWER_BYTES_MAX).unwrap_or(buf);
         loop {
             let rest = within(window, self.interim..);

@@ -14,16 +14,17 @@ pub mod property;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{
-    Advance, CHUNK_LINE_BYTES_MAX, Cursor, Stripped, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
-};
+pub use cursor::Cursor;
+pub(crate) use cursor::{Advance, Stripped};
+#[cfg(any(test, fuzzing))]
+use cursor::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 
 use super::head::grammar::{elements, reads, transfer_coding};
 use super::head::{self, Fields, Name, RequestHead, ResponseHead, Side, Version};
 use crate::base::steps;
 
 /// Greatest length of a message's content, in bytes: 2^63 - 1, as far as everybody's counters go.
-pub const LENGTH_MAX: u64 = u64::MAX >> 1;
+pub(crate) const LENGTH_MAX: u64 = u64::MAX >> 1;
 
 /// How the end of a message's content is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,7 @@ pub fn request_body(
 /// # Errors
 ///
 /// Any length that another reader might understand differently.
-pub fn response_body(
+pub(crate) fn response_body(
     head: &ResponseHead,
     fields: &Fields,
     buf: &[u8],
@@ -113,7 +114,7 @@ pub fn response_body(
 /// The length that is to be written in the place of a list of equal ones, where a `Content-Length` line of a
 /// well-framed response holds such a list (RFC 9110, section 8.6).
 #[must_use]
-pub fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
+pub(crate) fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
     let mut values = fields
         .named(Name::ContentLength)
         .map(|field| field.value.of(buf));
@@ -124,7 +125,7 @@ pub fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
 /// Whether the sender of this head keeps the connection open after the message (RFC 9112,
 /// section 9.3).
 #[must_use]
-pub fn persists(version: Version, fields: &Fields, buf: &[u8]) -> bool {
+pub(crate) fn persists(version: Version, fields: &Fields, buf: &[u8]) -> bool {
     let mut persists = version == Version::Http11;
     for field in fields.named(Name::Connection) {
         let value = field.value.of(buf);

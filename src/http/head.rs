@@ -18,30 +18,32 @@ mod tests;
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 use memchr::{memchr, memchr2};
 
-pub use blanks::close_up;
-pub use fields::{FieldSet, Fields};
+pub(crate) use blanks::close_up;
+pub(crate) use fields::FieldSet;
+pub use fields::Fields;
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
-pub use grammar::{is_token, list, list_has};
+pub(crate) use grammar::{is_token, list, list_has};
 pub(in crate::http) use names::Folded;
-pub use names::{Name, name};
+pub(crate) use names::Name;
+pub(crate) use names::name;
 
 use crate::base::bytes::{within, within_mut};
 use crate::base::steps;
 
 /// Longest head, in bytes, blank line included; a longer one is [`HeadError::TooLong`].
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most heads are shorter, in bytes: clients' and providers' own have one to three thousand.
-pub const HEAD_USUAL: usize = 4 * 1024;
+pub(crate) const HEAD_USUAL: usize = 4 * 1024;
 /// Most field lines in a request head.
-pub const REQUEST_FIELDS_MAX: usize = 100;
+pub(crate) const REQUEST_FIELDS_MAX: usize = 100;
 /// Most field lines in a response head.
 pub const RESPONSE_FIELDS_MAX: usize = 200;
 /// Longest request target, in bytes.
-pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Longest method that is passed on, in bytes; IANA's registry ends at 17.
-pub const METHOD_BYTES_MAX: usize = 32;
+pub(crate) const METHOD_BYTES_MAX: usize = 32;
 /// Most empty lines skipped before a request line (RFC 9112, section 2.2).
-pub const EMPTY_LINES_MAX: usize = 4;
+pub(crate) const EMPTY_LINES_MAX: usize = 4;
 
 /// A range of bytes in the buffer that a head was parsed from, counted from the head's first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -302,7 +304,7 @@ pub fn request(
 ///
 /// [`HeadError::BadFieldName`] comes of a whole head only, and [`close_up`] may make that one fit.
 /// Whatever makes the head unfit, as early as the bytes show it; the connection is then unusable.
-pub fn response(
+pub(crate) fn response(
     scan: &mut HeadScan,
     buf: &[u8],
     fields: &mut Fields,

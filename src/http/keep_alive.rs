@@ -9,7 +9,7 @@ use super::head::{Fields, Name, list};
 
 /// What a message's fields say; without a word of it a connection stays for as long as anybody likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeepAlive {
+pub(crate) struct KeepAlive {
     /// Seconds of silence until the server closes; what is more than 18 hours is that.
     timeout: Option<NonZeroU16>,
     /// Requests that it serves on a connection; a timeout of nothing is one.
@@ -22,20 +22,20 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 impl KeepAlive {
     /// The connection ends with this message, whatever its fields say.
-    pub const CLOSE: Self = Self {
+    pub(crate) const CLOSE: Self = Self {
         timeout: None,
         max: Some(NonZeroU16::MIN),
     };
 
     /// Whether it may stay at all.
     #[must_use]
-    pub fn persists(self) -> bool {
+    pub(crate) fn persists(self) -> bool {
         self.max != Self::CLOSE.max
     }
 
     /// Reads all lines; of what is said twice the smaller value counts.
     #[must_use]
-    pub fn read(fields: &Fields, buf: &[u8]) -> Self {
+    pub(crate) fn read(fields: &Fields, buf: &[u8]) -> Self {
         let mut said = Self::default();
         for field in fields.named(Name::KeepAlive) {
             for parameter in list(field.value.of(buf)) {
@@ -69,7 +69,7 @@ impl KeepAlive {
     /// How long a connection is kept idle that would otherwise be kept for `limit`, once it has `served` so many
     /// requests; `None` is not at all. With a timeout of one second, half of it.
     #[must_use]
-    pub fn idle(self, limit: Duration, served: u32) -> Option<Duration> {
+    pub(crate) fn idle(self, limit: Duration, served: u32) -> Option<Duration> {
         if self.max.is_some_and(|max| served >= u32::from(max.get())) {
             return None;
         }

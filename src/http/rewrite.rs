@@ -17,7 +17,7 @@ use crate::base::steps;
 
 /// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
 #[derive(Clone, Copy, Debug)]
-pub struct NewTarget<'a> {
+pub(crate) struct NewTarget<'a> {
     /// The base URL's path, without a slash at its end.
     pub prefix: &'a [u8],
     /// Where endpoint and query begin in the buffer; they go on to the target's end.
@@ -29,7 +29,7 @@ pub struct NewTarget<'a> {
 ///
 /// Framing fields stay even when `Connection` names them: dropping one would change where the message ends.
 #[must_use]
-pub fn request_removals(
+pub(crate) fn request_removals(
     buf: &[u8],
     fields: &Fields,
     keep: impl Fn(usize, &Field) -> bool,
@@ -66,7 +66,7 @@ pub fn request_removals(
 /// The field lines that a response never carries on: hop-by-hop ones and cookies. `tunnel` keeps `Upgrade`
 /// and its `Connection` for a 101.
 #[must_use]
-pub fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> FieldSet {
+pub(crate) fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> FieldSet {
     let mut removed = if tunnel {
         FieldSet::default()
     } else {
@@ -167,7 +167,7 @@ fn names_none(option: &[u8]) -> bool {
 /// Rewrites the request head at `at` in `buf`; spans count from `at`. `lines` are complete field lines.
 /// Returns where the new head begins, or `None` when the headroom is too small for it.
 #[must_use]
-pub fn request(
+pub(crate) fn request(
     buf: &mut [u8],
     at: usize,
     head: &RequestHead,
@@ -197,7 +197,7 @@ pub fn request(
 /// Rewrites the response head at `at` in `buf`, as [`request`] does: the status line keeps code and reason
 /// and gets our own version.
 #[must_use]
-pub fn response(
+pub(crate) fn response(
     buf: &mut [u8],
     at: usize,
     head: &ResponseHead,

@@ -75,7 +75,7 @@ pub fn parse(target: &[u8]) -> Result<Target, TargetError> {
 /// What may be shown to people of any `target`, fit or not: its path, without what may hold a credential in a
 /// query, a fragment or an authority. Of what has no path, and of `*`, a `-`.
 #[must_use]
-pub fn shown(target: &[u8]) -> &[u8] {
+pub(crate) fn shown(target: &[u8]) -> &[u8] {
     match target.first() {
         Some(b'/') => before_query(target),
         _ => shown_unusual(target),

@@ -10,7 +10,7 @@ use crate::config::{Level, LogFormat};
 use super::Value;
 
 /// A line under way: one allocation, if it gets no longer than was expected.
-pub struct Line {
+pub(crate) struct Line {
     out: String,
     format: LogFormat,
 }
@@ -21,7 +21,7 @@ const BEGIN_BYTES: usize = 96;
 impl Line {
     /// A line with the current time, whose fields are expected to take this many `bytes`.
     #[must_use]
-    pub fn begin(format: LogFormat, level: Level, message: &str, bytes: usize) -> Self {
+    pub(crate) fn begin(format: LogFormat, level: Level, message: &str, bytes: usize) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -41,7 +41,7 @@ impl Line {
 
     /// A whole message.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         format: LogFormat,
         level: Level,
         message: &str,
@@ -58,7 +58,7 @@ impl Line {
     }
 
     /// Adds a field; what is not UTF-8 in it is replaced.
-    pub fn text(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn text(&mut self, name: &str, value: &[u8]) {
         self.name(name);
         let json = self.format == LogFormat::Json;
         let bare = |b: &u8| b.is_ascii_graphic() && !b"\"\\=".contains(b);
@@ -83,13 +83,13 @@ impl Line {
     }
 
     /// Adds a figure.
-    pub fn number(&mut self, name: &str, value: u64) {
+    pub(crate) fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         let _ = write!(self.out, "{value}");
     }
 
     /// Adds what is its own best text, such as an address.
-    pub fn word(&mut self, name: &str, value: fmt::Arguments<'_>) {
+    pub(crate) fn word(&mut self, name: &str, value: fmt::Arguments<'_>) {
         self.name(name);
         let quote = if self.format == LogFormat::Json {
             "\""
@@ -101,7 +101,7 @@ impl Line {
 
     /// The whole line, its end included.
     #[must_use]
-    pub fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         if self.format == LogFormat::Json {
             self.out.push('}');
         }

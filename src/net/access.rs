@@ -21,10 +21,10 @@ use super::worker::Worker;
 
 /// The record, where there is one.
 #[derive(Default)]
-pub struct Access(Option<Shared>);
+pub(crate) struct Access(Option<Shared>);
 
 /// See the module's documentation.
-pub struct Record {
+pub(crate) struct Record {
     pub(super) began: Instant,
     pub(super) times: Times,
     /// Where it is counted.
@@ -98,7 +98,7 @@ impl Record {
 impl Access {
     /// Begins a record, if one is wanted.
     #[must_use]
-    pub fn begin(worker: &Worker, gateway: &Gateway) -> Self {
+    pub(crate) fn begin(worker: &Worker, gateway: &Gateway) -> Self {
         let config = &gateway.config;
         let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
         let timed = config.server.server_timing;
@@ -111,7 +111,13 @@ impl Access {
     }
 
     /// The request's head is known. Method, path and ids are copied, never query, fragment or authority.
-    pub fn head(&mut self, head: &RequestHead, fields: &[Field], buf: &[u8], id: &RequestId) {
+    pub(crate) fn head(
+        &mut self,
+        head: &RequestHead,
+        fields: &[Field],
+        buf: &[u8],
+        id: &RequestId,
+    ) {
         let Some(record) = &mut self.0 else {
             return;
         };
@@ -134,7 +140,7 @@ impl Access {
     }
 
     /// It came with the gateway key of this id.
-    pub fn by(&mut self, key: Option<&str>) {
+    pub(crate) fn by(&mut self, key: Option<&str>) {
         let Some(id) = key else { return };
         self.note(|record, _| {
             if record.logged || record.place.is_some() {
@@ -144,27 +150,27 @@ impl Access {
     }
 
     /// Content came from the client, as framed.
-    pub fn received(&mut self, bytes: usize) {
+    pub(crate) fn received(&mut self, bytes: usize) {
         self.note(|record, _| record.figures.received += bytes as u64);
     }
 
     /// Content went to the client, as framed.
-    pub fn sent(&mut self, bytes: usize) {
+    pub(crate) fn sent(&mut self, bytes: usize) {
         self.note(|record, _| record.figures.sent += bytes as u64);
     }
 
     /// The answer has this status.
-    pub fn answered(&mut self, status: u16) {
+    pub(crate) fn answered(&mut self, status: u16) {
         self.note(|record, _| record.figures.status = status);
     }
 
     /// Why it ends as it does.
-    pub fn ends(&mut self, ending: Ending) {
+    pub(crate) fn ends(&mut self, ending: Ending) {
         self.note(|record, _| record.ending = Some(ending));
     }
 
     /// The response's head is known.
-    pub fn response(&mut self, status: u16, fields: &[Field], buf: &[u8]) {
+    pub(crate) fn response(&mut self, status: u16, fields: &[Field], buf: &[u8]) {
         let is_id = |field: &&Field| {
             field.name == Name::XRequestId
                 || (field.name == Name::Other
@@ -182,17 +188,17 @@ impl Access {
     }
 
     /// It goes to the provider that is counted in this slot.
-    pub fn routed(&mut self, slot: usize) {
+    pub(crate) fn routed(&mut self, slot: usize) {
         self.note(|record, _| record.slot = slot);
     }
 
     /// A connection was made for it.
-    pub fn connected(&mut self, connecting: Connecting) {
+    pub(crate) fn connected(&mut self, connecting: Connecting) {
         self.note(|record, _| record.times.connected(connecting));
     }
 
     /// It was sent, or its first part, and is `whole` or not.
-    pub fn request_sent(&mut self, whole: bool) {
+    pub(crate) fn request_sent(&mut self, whole: bool) {
         self.note(|record, now| {
             record.times.sent(now());
             record.uploading = !whole;
@@ -200,7 +206,7 @@ impl Access {
     }
 
     /// More of its content was sent, up to its end or not.
-    pub fn uploaded(&mut self, whole: bool) {
+    pub(crate) fn uploaded(&mut self, whole: bool) {
         self.note(|record, now| {
             record.times.uploaded(now());
             record.uploading = !whole;
@@ -208,22 +214,22 @@ impl Access {
     }
 
     /// It is sent once more.
-    pub fn retried(&mut self) {
+    pub(crate) fn retried(&mut self) {
         self.note(|record, _| record.retries += 1);
     }
 
     /// A part of a response head has arrived.
-    pub fn head_arrived(&mut self) {
+    pub(crate) fn head_arrived(&mut self) {
         self.note(|record, now| record.times.head(now()));
     }
 
     /// The response's head was sent on, or a piece of its content.
-    pub fn passed_on(&mut self, content: bool) {
+    pub(crate) fn passed_on(&mut self, content: bool) {
         self.note(|record, now| record.times.passed_on(now(), content));
     }
 
     /// The client has left in this phase, or before the request was sent.
-    pub fn left(&mut self, phase: Phase) {
+    pub(crate) fn left(&mut self, phase: Phase) {
         self.note(|record, _| {
             record.figures.phase = match record.times.request_overhead() {
                 Some(_) => phase,
@@ -233,19 +239,19 @@ impl Access {
     }
 
     /// It was answered with an error of the gateway's own.
-    pub fn failed(&mut self, status: u16, code: &'static str) {
+    pub(crate) fn failed(&mut self, status: u16, code: &'static str) {
         self.answered(status);
         self.ends(Ending::Error);
         self.note(|record, _| record.error = Some(code));
     }
 
     /// The client has not taken all of its answer yet: the request's end is still to come.
-    pub fn lingers(&mut self) {
+    pub(crate) fn lingers(&mut self) {
         self.note(|record, _| record.notes.lingers = true);
     }
 
     /// What `line` makes of what is known of its times, and of how long ago it began.
-    pub fn timed<T>(&self, line: impl FnOnce(&Times, Duration) -> T) -> Option<T> {
+    pub(crate) fn timed<T>(&self, line: impl FnOnce(&Times, Duration) -> T) -> Option<T> {
         let record = self.0.as_ref()?.borrow();
         Some(line(&record.times, record.began.elapsed()))
     }
@@ -260,7 +266,7 @@ impl Access {
 
     /// Counts the request and writes its line. `usual` is how it ends as far as the connection knows; where
     /// the client did not take the answer's end, the answer is not `delivered`.
-    pub fn end(&mut self, worker: &Worker, peer: Peer, usual: Ending, delivered: bool) {
+    pub(crate) fn end(&mut self, worker: &Worker, peer: Peer, usual: Ending, delivered: bool) {
         let Some(shared) = self.0.take() else { return };
         let record = shared.borrow();
         let ending = match record.ending.unwrap_or(usual) {

@@ -31,19 +31,19 @@ impl Ages {
 }
 
 /// How long a new answer is waited for while the old one would do.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two questions because of connections that failed.
-pub const SPACING: Duration = Duration::from_millis(100);
+pub(crate) const SPACING: Duration = Duration::from_millis(100);
 /// How long an address that did not answer is tried last.
-pub const SHUNNED: Duration = Duration::from_secs(60);
+pub(crate) const SHUNNED: Duration = Duration::from_secs(60);
 /// How long an address is given at least before another is tried beside it (RFC 8305, section 5).
-pub const STAGGER: Duration = Duration::from_millis(200);
+pub(crate) const STAGGER: Duration = Duration::from_millis(200);
 /// Most addresses of a name that are kept.
-pub const ADDRESSES_MAX: usize = 64;
+pub(crate) const ADDRESSES_MAX: usize = 64;
 
 /// One host name.
 #[derive(Debug, Default)]
-pub struct Name {
+pub(crate) struct Name {
     /// In the resolver's order; never more than [`ADDRESSES_MAX`].
     addresses: Vec<IpAddr>,
     /// When they were asked for: an answer is as old as its question.
@@ -67,7 +67,7 @@ pub struct Name {
 
 /// Somebody who needs addresses.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// Since when.
     pub since: Duration,
     /// The answer that led nowhere: a later one is wanted.
@@ -76,7 +76,7 @@ pub struct Call {
 
 /// What a call is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The addresses can be used.
     Use,
     /// Ask the resolver, then look again.
@@ -89,7 +89,7 @@ pub enum Step {
 
 impl Name {
     /// What a call is to do now. [`Step::Ask`] counts as asked.
-    pub fn next(&mut self, now: Duration, call: &Call, ages: Ages) -> Step {
+    pub(crate) fn next(&mut self, now: Duration, call: &Call, ages: Ages) -> Step {
         let younger = |most| { self.known }.is_some_and(|at| now.saturating_sub(at) < most);
         // The answer to a question of this call's own is as good as there is.
         let own = self.known.is_some_and(|at| at >= call.since);
@@ -123,7 +123,7 @@ impl Name {
     }
 
     /// Whether a question ahead of need is due; it counts as asked.
-    pub fn is_due(&mut self, now: Duration, ages: Ages) -> bool {
+    pub(crate) fn is_due(&mut self, now: Duration, ages: Ages) -> bool {
         let old = { self.known }.is_none_or(|at| now.saturating_sub(at) >= ages.fresh);
         let due = old && !self.pending;
         if due {
@@ -138,7 +138,7 @@ impl Name {
     }
 
     /// The question is answered.
-    pub fn answered(&mut self, found: &[IpAddr]) {
+    pub(crate) fn answered(&mut self, found: &[IpAddr]) {
         self.addresses.clear();
         for address in found.iter().take(ADDRESSES_MAX) {
             if !self.addresses.contains(address) {
@@ -165,31 +165,31 @@ impl Name {
 
     /// Addresses that the name has left: no answer has named them for so long that one would not be used any more. Name
     /// servers of many addresses give some at a time, so that one answer without an address says little.
-    pub fn left(&self, ages: Ages) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn left(&self, ages: Ages) -> impl Iterator<Item = IpAddr> {
         let known = self.known.unwrap_or_default();
         let left = move |(_, at): &&(IpAddr, Duration)| known.saturating_sub(*at) > ages.most;
         self.named.iter().filter(left).map(|(address, _)| *address)
     }
 
     /// The question has no answer.
-    pub fn unanswered(&mut self, now: Duration) {
+    pub(crate) fn unanswered(&mut self, now: Duration) {
         self.pending = false;
         self.failed = Some(now);
     }
 
     /// Which answer is known.
     #[must_use]
-    pub fn answer(&self) -> u32 {
+    pub(crate) fn answer(&self) -> u32 {
         self.answer
     }
 
     /// Nothing that this answer says could be connected to.
-    pub fn doubt(&mut self, answer: u32) {
+    pub(crate) fn doubt(&mut self, answer: u32) {
         self.doubted |= self.answer == answer;
     }
 
     /// This address did not answer, or not as it should, where others may; whether that is news.
-    pub fn shun(&mut self, address: IpAddr, now: Duration) -> bool {
+    pub(crate) fn shun(&mut self, address: IpAddr, now: Duration) -> bool {
         self.shunned.retain(|(_, until)| *until > now);
         let before = self.shunned.len();
         self.trust(address);
@@ -202,14 +202,14 @@ impl Name {
     }
 
     /// This address has answered.
-    pub fn trust(&mut self, address: IpAddr) {
+    pub(crate) fn trust(&mut self, address: IpAddr) {
         self.shunned.retain(|(shunned, _)| *shunned != address);
     }
 
     /// All addresses, in the order in which they are to be tried: from a random one on, the families in turns and the
     /// resolver's first choice among them first (RFC 8305, section 4), the shunned ones behind all others.
     #[must_use]
-    pub fn order(&self, now: Duration, random: u64) -> Vec<IpAddr> {
+    pub(crate) fn order(&self, now: Duration, random: u64) -> Vec<IpAddr> {
         let is_shunned = |address: &&IpAddr| {
             let found = |(shunned, until): &(IpAddr, Duration)| shunned == *address && *until > now;
             self.shunned.iter().any(found)
@@ -242,6 +242,6 @@ fn rotate(list: &mut [IpAddr], random: u64) {
 /// Whether an address that has not answered for so long is to be shunned, now that another has answered within
 /// `winner`, or nobody has: it had the time that others are given, and the time that the other took.
 #[must_use]
-pub fn is_silent(waited: Duration, winner: Option<Duration>) -> bool {
+pub(crate) fn is_silent(waited: Duration, winner: Option<Duration>) -> bool {
     waited >= STAGGER && winner.is_none_or(|took| waited > took)
 }

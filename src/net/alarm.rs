@@ -15,14 +15,14 @@ use rustix::time::{
 use super::socket::Socket;
 
 /// See the module's documentation.
-pub struct Alarm(Socket);
+pub(crate) struct Alarm(Socket);
 
 impl Alarm {
     /// One that is not set.
     ///
     /// # Errors
     /// When there is no descriptor left, or the runtime cannot watch it.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Self(Socket::from_fd(timer)?))
@@ -32,7 +32,7 @@ impl Alarm {
     ///
     /// # Cancel safety
     /// Nothing is lost; the next wait sets the timer anew.
-    pub async fn sleep(&mut self, wait: Duration) {
+    pub(crate) async fn sleep(&mut self, wait: Duration) {
         let spec = Itimerspec {
             it_interval: Timespec::default(),
             it_value: Timespec {

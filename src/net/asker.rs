@@ -14,7 +14,7 @@ use super::worker::Worker;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub(crate) struct Asker {
     /// Goes into the answer.
     pub id: RequestId,
     /// A HEAD request: the answer has no content.
@@ -32,7 +32,7 @@ pub struct Asker {
 impl Asker {
     /// What this request says of it.
     #[must_use]
-    pub fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
+    pub(crate) fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
         Self {
             id,
             head_only: head.method.of(buf) == b"HEAD",
@@ -45,13 +45,13 @@ impl Asker {
 
     /// The field lines for a browser, where there are any.
     #[must_use]
-    pub fn cors(&self) -> &[u8] {
+    pub(crate) fn cors(&self) -> &[u8] {
         self.cors.as_ref().map_or(&[], |lines| lines.answer())
     }
 
     /// What the answer says of the connection.
     #[must_use]
-    pub fn persistence(&self, idle: Duration) -> Persistence {
+    pub(crate) fn persistence(&self, idle: Duration) -> Persistence {
         match self.persists {
             true => Persistence::KeepAlive {
                 timeout_secs: idle.as_secs().saturating_sub(1),
@@ -63,7 +63,7 @@ impl Asker {
 
 /// The client's own id where it may be echoed, else a new one.
 #[must_use]
-pub fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
+pub(crate) fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
     let sent = fields.named(Name::XRequestId).next();
     sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
         .unwrap_or_else(|| worker.ids.next())

@@ -16,17 +16,17 @@ const LEAD_MIN: usize = 3;
 const LEAD_SHARE: usize = 8;
 
 /// The workers among which clients are dealt out, known once all of them are started.
-pub type Peers = Arc<OnceLock<Vec<Mailbox<Message>>>>;
+pub(crate) type Peers = Arc<OnceLock<Vec<Mailbox<Message>>>>;
 
 /// How many clients a worker has, those counted that are on their way to it.
 #[must_use]
-pub fn load(counters: &Counters) -> usize {
+pub(crate) fn load(counters: &Counters) -> usize {
     counters.open.load(Ordering::Relaxed) + counters.coming.load(Ordering::Acquire)
 }
 
 /// The worker that should have the next client instead of `own`.
 #[must_use]
-pub fn better(own: usize, loads: impl Iterator<Item = usize> + Clone) -> Option<usize> {
+pub(crate) fn better(own: usize, loads: impl Iterator<Item = usize> + Clone) -> Option<usize> {
     let mine = loads.clone().nth(own)?;
     let (index, least) = loads.enumerate().min_by_key(|(_, load)| *load)?;
     let lead = mine.checked_sub(least)?;
@@ -34,12 +34,12 @@ pub fn better(own: usize, loads: impl Iterator<Item = usize> + Clone) -> Option<
 }
 
 /// Counts a client as on its way, from another worker's thread.
-pub fn comes(coming: &AtomicUsize) {
+pub(crate) fn comes(coming: &AtomicUsize) {
     coming.fetch_add(1, Ordering::AcqRel);
 }
 
 /// It has arrived.
-pub fn came(coming: &AtomicUsize) {
+pub(crate) fn came(coming: &AtomicUsize) {
     coming.fetch_sub(1, Ordering::AcqRel);
 }
 

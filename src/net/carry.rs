@@ -7,7 +7,7 @@ use crate::base::bytes::within;
 
 /// See the module's documentation. Empty, it holds no memory; every open connection has one.
 #[derive(Debug, Default)]
-pub struct Carry(Option<Box<Kept>>);
+pub(crate) struct Carry(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -19,7 +19,7 @@ struct Kept {
 impl Carry {
     /// What is left.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         let left = self.0.as_ref();
         let left = left.map(|kept| within(&kept.bytes, kept.used..));
         left.unwrap_or_default()
@@ -27,18 +27,18 @@ impl Carry {
 
     /// How much is left.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes().len()
     }
 
     /// Whether nothing is left.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// Adds a copy of what came behind.
-    pub fn extend(&mut self, bytes: &[u8]) {
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -51,7 +51,7 @@ impl Carry {
     }
 
     /// The first `count` bytes are used.
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         if let Some(kept) = &mut self.0 {
             kept.used = kept.used.saturating_add(count);
             if kept.used >= kept.bytes.len() {
@@ -61,7 +61,7 @@ impl Carry {
     }
 
     /// Gives everything up.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 }

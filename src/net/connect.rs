@@ -25,7 +25,7 @@ use super::worker::Worker;
 
 /// Why there is no connection: the step that failed and what was said.
 #[derive(Debug)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// The name has no address.
     Resolve(io::Error),
     /// No address accepted.
@@ -48,7 +48,7 @@ impl ConnectError {
 
     /// What the client is told of it.
     #[must_use]
-    pub fn fault(self, provider: &str) -> Fault {
+    pub(crate) fn fault(self, provider: &str) -> Fault {
         match self {
             Self::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
             Self::Resolve(error) => Fault::upstream_resolve(provider, &error),
@@ -61,12 +61,12 @@ impl ConnectError {
 
 /// What the client is told where a reload has sent its provider elsewhere.
 #[must_use]
-pub fn replaced(provider: &str) -> Fault {
+pub(crate) fn replaced(provider: &str) -> Fault {
     Fault::upstream_connect(provider, &"its configuration was replaced meanwhile")
 }
 
 /// A connection that was made, and what it took.
-pub struct Connected {
+pub(crate) struct Connected {
     /// Ready for a request.
     pub stream: Stream,
     /// What the host's name stood for, if it was reached by one.
@@ -87,7 +87,7 @@ impl Connected {
     }
 
     /// Counts it.
-    pub fn count(&self, counters: &ProviderCounters) {
+    pub(crate) fn count(&self, counters: &ProviderCounters) {
         observe::add(&counters.connects, 1);
         counters.observe(Timing::Connect, self.took.connect);
         if let Some(time) = self.took.tls {
@@ -108,7 +108,7 @@ impl Connected {
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub async fn connect(worker: &Worker, index: usize) -> Result<Connected, ConnectError> {
+pub(crate) async fn connect(worker: &Worker, index: usize) -> Result<Connected, ConnectError> {
     // Both before the first wait: a reload may change what is in force.
     let (gateway, tls) = (worker.gateway(), worker.client_tls(index));
     let (provider, _) = gateway.provider(index).ok_or_else(unknown)?;

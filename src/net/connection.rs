@@ -30,7 +30,7 @@ use super::visit::{Delayed, Visit};
 use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 
 /// A client's connection between and during exchanges.
-pub struct Connection {
+pub(crate) struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Stream,
     /// Received and not yet used. Empty while idle, but for empty lines.
@@ -62,7 +62,7 @@ pub struct Connection {
 
 /// How a connection goes on after a request.
 #[derive(Debug)]
-pub enum After {
+pub(crate) enum After {
     /// The next request may come.
     Persist,
     /// As `Persist`, once the rest of this request's unwanted content has been read.
@@ -124,7 +124,7 @@ const CARRY_BYTES_MAX: usize = HEAD_BYTES_MAX;
 ///
 /// # Cancel safety
 /// Dropped, the connection and its exchange are closed.
-pub fn serve(
+pub(crate) fn serve(
     worker: Rc<Worker>,
     client: Stream,
     surplus: bool,

@@ -16,7 +16,7 @@ use super::alarm::Alarm;
 
 /// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
 /// many expire at once.
-pub const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
+pub(crate) const TICK: Duration = Duration::from_nanos(TICK_NANOS as u64);
 const TICK_NANOS: u32 = 100_000_000;
 const TICKS_PER_SECOND: u64 = 10;
 
@@ -29,14 +29,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// A point in time, in ticks since the worker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(u32);
+pub(crate) struct Tick(u32);
 
 impl Tick {
     const NEVER: Self = Self(u32::MAX);
 
     /// This much later, rounded up, and one tick more since the current one has begun already.
     #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
+    pub(crate) fn after(self, wait: Duration) -> Self {
         self.plus(Self::in_ticks(wait))
     }
 
@@ -56,7 +56,7 @@ impl Tick {
 }
 
 /// The worker's clock and its registered deadlines.
-pub struct Clock {
+pub(crate) struct Clock {
     /// In time since the machine was booted.
     start: Duration,
     now: Cell<u32>,
@@ -87,7 +87,7 @@ struct Slot {
 impl Clock {
     /// A clock that starts now.
     #[must_use]
-    pub fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             start: since_boot(),
             now: Cell::new(0),
@@ -101,20 +101,20 @@ impl Clock {
 
     /// The current tick, at most one tick behind while anything is registered.
     #[must_use]
-    pub fn now(&self) -> Tick {
+    pub(crate) fn now(&self) -> Tick {
         Tick(self.now.get())
     }
 
     /// The current tick, also where the process or the machine has just begun to run again.
     #[must_use]
-    pub fn look(&self) -> Tick {
+    pub(crate) fn look(&self) -> Tick {
         self.refresh();
         self.now()
     }
 
     /// A slot for one task's deadline, unset at first.
     #[must_use]
-    pub fn register(self: &Rc<Self>) -> Deadline {
+    pub(crate) fn register(self: &Rc<Self>) -> Deadline {
         self.refresh();
         let mut slots = self.slots.borrow_mut();
         let slot = Slot {
@@ -146,7 +146,7 @@ impl Clock {
     ///
     /// # Cancel safety
     /// Dropped, no deadline fires any more.
-    pub async fn sweep(self: Rc<Self>, mut alarm: Alarm, each: impl Fn(Tick) -> bool) {
+    pub(crate) async fn sweep(self: Rc<Self>, mut alarm: Alarm, each: impl Fn(Tick) -> bool) {
         loop {
             poll_fn(|cx| self.poll_any(cx)).await;
             alarm.sleep(TICK).await;
@@ -175,14 +175,14 @@ impl Clock {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn sleep(self: &Rc<Self>, wait: Duration) {
+    pub(crate) async fn sleep(self: &Rc<Self>, wait: Duration) {
         let deadline = self.register();
         deadline.set(wait);
         poll_fn(|cx| deadline.poll(cx)).await;
     }
 
     /// Wakes every task that waits with a deadline, so that it looks around.
-    pub fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         for slot in &mut self.slots.borrow_mut().entries {
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
@@ -244,7 +244,7 @@ impl Clock {
 /// Time since the machine was booted, with that for which it was suspended: a connection or an answer is not younger
 /// because this side slept. No system call, like the other clocks.
 #[must_use]
-pub fn since_boot() -> Duration {
+pub(crate) fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     let now = Duration::try_from(now).unwrap_or_default();
     #[cfg(test)]
@@ -262,7 +262,7 @@ fn stopped(before: u32, now: u32) -> u32 {
 }
 
 /// One task's deadline; the slot is given back on drop.
-pub struct Deadline {
+pub(crate) struct Deadline {
     clock: Rc<Clock>,
     index: usize,
     /// What it was last set to, in ticks from then.
@@ -273,28 +273,28 @@ pub struct Deadline {
 
 impl Deadline {
     /// Moves the deadline to `wait` from now.
-    pub fn set(&self, wait: Duration) {
+    pub(crate) fn set(&self, wait: Duration) {
         self.wait.set(Tick::in_ticks(wait));
         self.renew();
     }
 
     /// Moves the deadline as the last [`set`](Self::set) did, but from now.
-    pub fn renew(&self) {
+    pub(crate) fn renew(&self) {
         self.store(self.clock.now().plus(self.wait.get()).min(self.limit));
     }
 
     /// No deadline but the limit.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.store(self.limit);
     }
 
     /// Caps every later [`set`](Self::set): the hard ceiling on a whole exchange. `None` lifts it.
-    pub fn limit(&mut self, wait: Option<Duration>) {
+    pub(crate) fn limit(&mut self, wait: Option<Duration>) {
         self.limit = wait.map_or(Tick::NEVER, |wait| self.clock.now().after(wait));
     }
 
     /// Ready once the deadline has passed; else the sweeper wakes the caller when it has.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
             if slot.at <= self.clock.now() {
                 return Poll::Ready(());
@@ -313,7 +313,11 @@ impl Deadline {
     /// As [`poll`](Self::poll), but nobody is late for what is there: this may be noticed long after its time, by a
     /// process that was stopped, and what was waited for has come before. So the first time since it was set `look`
     /// says whether it has, which is the result.
-    pub fn poll_late(&self, cx: &mut Context<'_>, look: impl FnOnce() -> bool) -> Poll<bool> {
+    pub(crate) fn poll_late(
+        &self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce() -> bool,
+    ) -> Poll<bool> {
         std::task::ready!(self.poll(cx));
         let mut slots = self.clock.slots.borrow_mut();
         let slot = slots.entries.get_mut(self.index);
@@ -324,7 +328,7 @@ impl Deadline {
 
     /// Whether it has passed, for a task that has something else to do than wait for that.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let slots = self.clock.slots.borrow();
         let slot = slots.entries.get(self.index);
         slot.is_some_and(|slot| slot.at <= self.clock.now())

@@ -12,7 +12,7 @@ use crate::policy::loops;
 
 /// Ports and paths that a provider's base URL may name.
 #[derive(Default)]
-pub struct Doors {
+pub(crate) struct Doors {
     ports: Vec<u16>,
     paths: Vec<PathBuf>,
 }
@@ -22,7 +22,7 @@ impl Doors {
     ///
     /// # Errors
     /// When one of them is no listening socket.
-    pub fn of(listeners: &[OwnedFd]) -> io::Result<Self> {
+    pub(crate) fn of(listeners: &[OwnedFd]) -> io::Result<Self> {
         let mut doors = Self::default();
         for listener in listeners {
             doors.add(&getsockname(listener)?);
@@ -44,7 +44,7 @@ impl Doors {
     /// The field line that marks a request on its way to `base`, where it may come back or `has_id`, an
     /// `X-Request-ID` of its own, and so may have come round already; else nothing.
     #[must_use]
-    pub fn mark(&self, base: &BaseUrl, has_id: bool) -> &'static [u8] {
+    pub(crate) fn mark(&self, base: &BaseUrl, has_id: bool) -> &'static [u8] {
         match has_id || self.may_be(base) {
             true => loops::line(),
             false => b"",

@@ -13,7 +13,7 @@ use crate::config::Driver;
 
 /// One kind of event loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
+pub(crate) enum Rung {
     /// io_uring with this many submission entries.
     Ring {
         /// Size of the submission queue; the completion queue has twice that.
@@ -27,7 +27,7 @@ pub enum Rung {
 
 /// When the kernel does its part of a completion: it is cheaper the fewer occasions it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// `DEFER_TASKRUN`: only when the worker waits, which one that spins does not. A tenth less CPU under load than
     /// with `AtSystemCalls`; kernel 6.1.
     AtWaits,
@@ -55,7 +55,7 @@ const fn ring(entries: u32, work: Work) -> Rung {
 ///
 /// # Errors
 /// When `io_uring` is demanded and does not work.
-pub fn choose(wish: Driver, spins: bool) -> io::Result<(Rung, String)> {
+pub(crate) fn choose(wish: Driver, spins: bool) -> io::Result<(Rung, String)> {
     if wish == Driver::Epoll {
         return Ok((Rung::Epoll, "configured".into()));
     }
@@ -119,7 +119,7 @@ fn builder(work: Work) -> io_uring::Builder {
 ///
 /// # Errors
 /// When not even epoll is to be had.
-pub fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
+pub(crate) fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output> {
     let start = RINGS
         .iter()
         .position(|ring| *ring == rung)

@@ -32,10 +32,10 @@ use super::socket::Received;
 use super::turns::Work;
 use super::warm::Warm;
 
-pub use spares::Spares;
+pub(crate) use spares::Spares;
 
 /// An admitted request that lies in the scratch buffer.
-pub struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     /// Where it goes and what is changed.
     pub forward: Forward<'a>,
     /// Its head, at [`HEADROOM`].
@@ -49,7 +49,7 @@ pub struct Opening<'a> {
 }
 
 /// See the module's documentation.
-pub struct Exchange {
+pub(crate) struct Exchange {
     pub(super) gateway: Rc<Gateway>,
     provider: usize,
     upstream: Option<Box<Upstream>>,
@@ -133,7 +133,7 @@ impl Exchange {
     ///
     /// # Errors
     /// How the connection goes on when there is no exchange.
-    pub fn open(
+    pub(crate) fn open(
         connection: &mut Connection,
         scratch: &mut Scratch,
         gateway: &Rc<Gateway>,
@@ -251,7 +251,7 @@ impl Exchange {
     ///
     /// # Cancel safety
     /// Dropped, the upstream connection is closed.
-    pub async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
+    pub(crate) async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
         let after = self.drive(connection).await;
         if let After::Drop = after {
             connection.access.left(self.phase());

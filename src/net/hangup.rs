@@ -17,7 +17,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use super::socket::Socket;
 
 /// A worker's watch for hang-ups.
-pub struct Hangups {
+pub(crate) struct Hangups {
     epoll: OwnedFd,
     slots: RefCell<Slots>,
 }
@@ -43,7 +43,7 @@ impl Hangups {
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub fn new() -> io::Result<Rc<Self>> {
+    pub(crate) fn new() -> io::Result<Rc<Self>> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Rc::new(Self {
             epoll,
@@ -58,7 +58,7 @@ impl Hangups {
     ///
     /// # Cancel safety
     /// Dropped, hang-ups are noticed no more.
-    pub async fn run(self: Rc<Self>) -> io::Result<()> {
+    pub(crate) async fn run(self: Rc<Self>) -> io::Result<()> {
         let mut watch = Socket::from_fd(self.epoll.try_clone()?)?;
         let mut events = Vec::with_capacity(64);
         loop {
@@ -120,7 +120,7 @@ fn data(index: usize, generation: u32) -> EventData {
 }
 
 /// One connection's registration, made when it is first needed and kept until the connection ends.
-pub struct Hangup {
+pub(crate) struct Hangup {
     hangups: Rc<Hangups>,
     index: Option<usize>,
 }
@@ -128,7 +128,7 @@ pub struct Hangup {
 impl Hangup {
     /// Not registered yet.
     #[must_use]
-    pub fn new(hangups: Rc<Hangups>) -> Self {
+    pub(crate) fn new(hangups: Rc<Hangups>) -> Self {
         Self {
             hangups,
             index: None,
@@ -139,7 +139,7 @@ impl Hangup {
     ///
     /// # Cancel safety
     /// Nothing is lost: the event is remembered.
-    pub fn poll(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
         if self.index.is_none() {
             // Without a registration the deadlines still end the wait.
             self.index = self.hangups.add(fd).ok();
@@ -165,7 +165,7 @@ impl Hangup {
     ///
     /// # Cancel safety
     /// Nothing is lost: the event is remembered.
-    pub fn poll_reset(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reset(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll(fd, cx));
         let mut slots = self.hangups.slots.borrow_mut();
         let Some((index, slot)) = self

@@ -6,7 +6,7 @@ use crate::base::bytes::within;
 
 /// The id that an exchange goes by in answers.
 #[derive(Clone, Debug)]
-pub enum RequestId {
+pub(crate) enum RequestId {
     /// Made here.
     Ours([u8; 32]),
     /// The client's `X-Request-ID`.
@@ -16,7 +16,7 @@ pub enum RequestId {
 impl RequestId {
     /// The id's characters.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Ours(id) => id,
             Self::Theirs(id) => id,
@@ -25,7 +25,7 @@ impl RequestId {
 
     /// The complete `X-Request-ID` line.
     #[must_use]
-    pub fn line(&self) -> IdLine {
+    pub(crate) fn line(&self) -> IdLine {
         let mut line = IdLine {
             bytes: [0; LINE_BYTES_MAX],
             len: 0,
@@ -41,14 +41,14 @@ impl RequestId {
 
     /// The client's id, if it may be echoed: 1 to 200 visible ASCII bytes.
     #[must_use]
-    pub fn theirs(value: &[u8]) -> Option<Self> {
+    pub(crate) fn theirs(value: &[u8]) -> Option<Self> {
         let visible = value.iter().all(u8::is_ascii_graphic);
         (visible && (1..=ID_BYTES_MAX).contains(&value.len())).then(|| Self::Theirs(value.into()))
     }
 }
 
 /// A field line without an allocation.
-pub struct IdLine {
+pub(crate) struct IdLine {
     bytes: [u8; LINE_BYTES_MAX],
     len: usize,
 }
@@ -56,13 +56,13 @@ pub struct IdLine {
 impl IdLine {
     /// The line, or nothing.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         within(&self.bytes, ..self.len)
     }
 
     /// No line.
     #[must_use]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             bytes: [0; LINE_BYTES_MAX],
             len: 0,
@@ -77,7 +77,7 @@ const LINE_BYTES_MAX: usize = ID_BYTES_MAX + 16;
 
 /// A worker's supply of random bits; one system call fills it for many requests.
 #[derive(Default)]
-pub struct Ids(RefCell<Supply>);
+pub(crate) struct Ids(RefCell<Supply>);
 
 struct Supply {
     bytes: [u8; 1024],
@@ -96,7 +96,7 @@ impl Default for Supply {
 impl Ids {
     /// A new id.
     #[must_use]
-    pub fn next(&self) -> RequestId {
+    pub(crate) fn next(&self) -> RequestId {
         let bits = self.0.borrow_mut().take();
         let mut id = [b'0'; 32];
         for (pair, byte) in id.chunks_exact_mut(2).zip(bits) {
@@ -110,7 +110,7 @@ impl Ids {
 
     /// Some of the same bits, for where any number will do.
     #[must_use]
-    pub fn random(&self) -> u64 {
+    pub(crate) fn random(&self) -> u64 {
         let bits = u128::from_ne_bytes(self.0.borrow_mut().take());
         u64::try_from(bits >> 64).unwrap_or_default()
     }

@@ -15,7 +15,7 @@ use crate::config::Tcp;
 ///
 /// # Errors
 /// What the kernel says, for a socket that is not TCP for instance.
-pub fn set(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
+pub(crate) fn set(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
     let socket = socket.as_fd();
     if tcp.keepalive.is_none() {
         sockopt::set_socket_keepalive(socket, false)?;
@@ -30,7 +30,7 @@ pub fn set(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`set`].
-pub fn set_new(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
+pub(crate) fn set_new(socket: impl AsFd, tcp: &Tcp) -> io::Result<()> {
     let socket = socket.as_fd();
     if let Some(keepalive) = tcp.keepalive {
         sockopt::set_tcp_keepidle(socket, keepalive.idle)?;

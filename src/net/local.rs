@@ -10,7 +10,7 @@ const JSON: Option<&str> = Some("application/json");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A whole response.
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// Status code and reason.
     pub status: &'a str,
     /// `None` without content.
@@ -24,7 +24,7 @@ pub struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// The answer to what needs no provider; what does never comes here.
     #[must_use]
-    pub fn to(what: &'a Admission<'_>, healthy: bool, metrics: &'a str) -> Self {
+    pub(crate) fn to(what: &'a Admission<'_>, healthy: bool, metrics: &'a str) -> Self {
         let (status, content_type, body): (_, _, &[u8]) = match what {
             Admission::Health if healthy => ("200 OK", JSON, b"{\"status\":\"ok\"}"),
             Admission::Health => {
@@ -51,7 +51,7 @@ impl<'a> Answer<'a> {
 
     /// Status line, fields and, unless a HEAD asked, the content. `now` is in seconds since 1970.
     #[must_use]
-    pub fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {
+    pub(crate) fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         for part in ["HTTP/1.1 ", self.status, "\r\nDate: "] {
             out.extend_from_slice(part.as_bytes());

@@ -17,7 +17,7 @@ use super::turns::Turns;
 const MESSAGES_MAX: usize = 32;
 
 /// The sending side; clones reach the same worker.
-pub struct Mailbox<T> {
+pub(crate) struct Mailbox<T> {
     queue: Sender<T>,
     bell: Arc<OwnedFd>,
 }
@@ -33,7 +33,7 @@ impl<T> Clone for Mailbox<T> {
 
 impl<T> Mailbox<T> {
     /// Queues a message and wakes the worker. A worker that has ended does not get it.
-    pub fn send(&self, message: T) {
+    pub(crate) fn send(&self, message: T) {
         if self.queue.send(message).is_ok() {
             // The counter cannot overflow in practice, and a full one has woken the worker already.
             let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
@@ -42,7 +42,7 @@ impl<T> Mailbox<T> {
 }
 
 /// The worker's side before its runtime runs.
-pub struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     queue: Receiver<T>,
     bell: Arc<OwnedFd>,
 }
@@ -51,7 +51,7 @@ pub struct Inbox<T> {
 ///
 /// # Errors
 /// When there is no descriptor left for the eventfd.
-pub fn mailbox<T>() -> io::Result<(Mailbox<T>, Inbox<T>)> {
+pub(crate) fn mailbox<T>() -> io::Result<(Mailbox<T>, Inbox<T>)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     let (sender, queue) = channel();
     Ok((
@@ -71,7 +71,7 @@ impl<T> Inbox<T> {
     ///
     /// # Cancel safety
     /// Messages not handed over stay queued.
-    pub async fn run(self, turns: &Turns, mut each: impl FnMut(T)) -> io::Result<()> {
+    pub(crate) async fn run(self, turns: &Turns, mut each: impl FnMut(T)) -> io::Result<()> {
         let mut watch = Socket::from_fd(self.bell.try_clone()?)?;
         loop {
             watch.rest();

@@ -6,7 +6,7 @@ use crate::log::Line;
 
 /// One quotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// The gateway's, or the client's that it took over.
     RequestId,
     /// The provider's.
@@ -29,11 +29,12 @@ const NOTES: usize = Note::ClientRequestId as usize + 1;
 
 impl Note {
     /// Those that clients send about themselves, as fields of their own.
-    pub const OF_CLIENTS: [Self; 3] = [Self::RetryCount, Self::SessionId, Self::ClientRequestId];
+    pub(crate) const OF_CLIENTS: [Self; 3] =
+        [Self::RetryCount, Self::SessionId, Self::ClientRequestId];
 
     /// The note that a request's field is.
     #[must_use]
-    pub fn of_request(name: &[u8]) -> Option<Self> {
+    pub(crate) fn of_request(name: &[u8]) -> Option<Self> {
         // The length tells most fields at once.
         let (lower, note): (&[u8], Self) = match name.len() {
             23 => (b"x-stainless-retry-count", Self::RetryCount),
@@ -73,7 +74,7 @@ const CUT: &[u8] = "…".as_bytes();
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Notes {
+pub(crate) struct Notes {
     bytes: Vec<u8>,
     /// Where each begins and ends; what was never put has no length.
     spans: [(u16, u16); NOTES],
@@ -83,7 +84,7 @@ pub struct Notes {
 
 impl Notes {
     /// Keeps a value; the first one counts.
-    pub fn put(&mut self, note: Note, value: &[u8]) {
+    pub(crate) fn put(&mut self, note: Note, value: &[u8]) {
         let begin = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
         let Some(span) = self
             .spans
@@ -103,7 +104,7 @@ impl Notes {
     }
 
     /// Adds a value to a line, if there is one.
-    pub fn write(&self, line: &mut Line, note: Note) {
+    pub(crate) fn write(&self, line: &mut Line, note: Note) {
         let value = self.of(note);
         if !value.is_empty() {
             line.text(note.name(), value);
@@ -112,21 +113,21 @@ impl Notes {
 
     /// A value, empty where there is none.
     #[must_use]
-    pub fn of(&self, note: Note) -> &[u8] {
+    pub(crate) fn of(&self, note: Note) -> &[u8] {
         let span = self.spans.get(note as usize).copied().unwrap_or_default();
         within(&self.bytes, usize::from(span.0)..usize::from(span.1))
     }
 
     /// How long a line with all of them and a request's figures may get.
     #[must_use]
-    pub fn line_bytes(&self) -> usize {
+    pub(crate) fn line_bytes(&self) -> usize {
         /// Names, figures and what else a line has.
         const REST: usize = 640;
         REST + self.bytes.len() + self.bytes.len() / 8
     }
 
     /// Forgets everything but the buffer.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(BYTES_KEPT);
         self.spans = Default::default();

@@ -9,7 +9,7 @@ use crate::policy::visitors::Address;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// IPv4 address and port.
     V4([u8; 4], u16),
     /// IPv6 address and port.
@@ -25,7 +25,7 @@ pub enum Peer {
 impl Peer {
     /// The same, at a listener on a loopback address.
     #[must_use]
-    pub fn at_loopback(self) -> Self {
+    pub(crate) fn at_loopback(self) -> Self {
         match self {
             Self::V4(ip, port) if Ipv4Addr::from(ip).is_loopback() => Self::Near4(ip, port),
             Self::V6(ip, port) if Ipv6Addr::from(ip).is_loopback() => Self::Near6(port),
@@ -35,13 +35,13 @@ impl Peer {
 
     /// Whether both are on this machine and of no other's.
     #[must_use]
-    pub fn is_near(&self) -> bool {
+    pub(crate) fn is_near(&self) -> bool {
         matches!(self, Self::Near4(..) | Self::Near6(_))
     }
 
     /// Whom a limit per address counts it with; nobody where it has none.
     #[must_use]
-    pub fn counted_as(&self) -> Option<Address> {
+    pub(crate) fn counted_as(&self) -> Option<Address> {
         match *self {
             Self::V4(ip, _) | Self::Near4(ip, _) => Some(Address::v4(ip)),
             Self::V6(ip, _) => Some(Address::v6(ip)),

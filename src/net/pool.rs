@@ -27,7 +27,7 @@ const IDLE_MAX: usize = 1024;
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// A connection to a provider, established.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// The bytes.
     pub stream: Stream,
     /// Which provider it leads to.
@@ -50,7 +50,7 @@ pub struct Upstream {
 }
 
 /// A place among a provider's connections, taken before connecting and given back on drop.
-pub struct Seat(Rc<Cell<usize>>);
+pub(crate) struct Seat(Rc<Cell<usize>>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -61,7 +61,7 @@ impl Drop for Seat {
 impl Upstream {
     /// A connection that has carried nothing yet.
     #[must_use]
-    pub fn fresh(stream: Stream, provider: usize, seat: Seat, habit: Habit) -> Box<Self> {
+    pub(crate) fn fresh(stream: Stream, provider: usize, seat: Seat, habit: Habit) -> Box<Self> {
         Box::new(Self {
             stream,
             provider,
@@ -77,7 +77,7 @@ impl Upstream {
     }
 
     /// Whether no request went out on it before; one has now.
-    pub fn first_use(&mut self) -> bool {
+    pub(crate) fn first_use(&mut self) -> bool {
         let first = self.served == 0;
         self.served = self.served.saturating_add(1);
         first
@@ -97,12 +97,12 @@ impl Upstream {
 
     /// Requests that went out on it.
     #[must_use]
-    pub fn served(&self) -> u32 {
+    pub(crate) fn served(&self) -> u32 {
         self.served
     }
 
     /// Ends our direction in order, behind what was sent; under TLS as far as the kernel takes it at once.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.finished = true;
         self.stream.close_notify();
         self.stream.shutdown();
@@ -123,7 +123,7 @@ impl Drop for Upstream {
 type Stack = Vec<Box<Upstream>>;
 
 /// See the module's documentation.
-pub struct Pool {
+pub(crate) struct Pool {
     clock: Rc<Clock>,
     idle: RefCell<Vec<Stack>>,
     /// Addresses that providers' names have left: nothing that leads there is kept. Mostly there are none.
@@ -136,7 +136,7 @@ pub struct Pool {
 impl Pool {
     /// An empty pool.
     #[must_use]
-    pub fn new(clock: Rc<Clock>) -> Self {
+    pub(crate) fn new(clock: Rc<Clock>) -> Self {
         Self {
             clock,
             idle: RefCell::default(),
@@ -147,7 +147,7 @@ impl Pool {
     }
 
     /// A place for one more connection to `provider`; `None` when it has `limit` already.
-    pub fn seat(&self, provider: usize, limit: Option<NonZeroUsize>) -> Option<Seat> {
+    pub(crate) fn seat(&self, provider: usize, limit: Option<NonZeroUsize>) -> Option<Seat> {
         let mut open = self.open.borrow_mut();
         if open.len() <= provider {
             open.resize_with(provider + 1, Rc::default);
@@ -161,7 +161,7 @@ impl Pool {
     }
 
     /// Closes the oldest idle connection of whichever provider has most: descriptors have run out.
-    pub fn shed(&self) {
+    pub(crate) fn shed(&self) {
         let mut idle = self.idle.borrow_mut();
         if let Some(stack) = idle.iter_mut().max_by_key(|stack| stack.len())
             && !stack.is_empty()
@@ -172,7 +172,7 @@ impl Pool {
 
     /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed. Who
     /// finds many of them does better with a new one, and leaves the rest to the keeper.
-    pub fn take(&self, provider: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
+    pub(crate) fn take(&self, provider: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(provider)?;
         let mut budget = Budget::default();
@@ -199,7 +199,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, for `limit` at most.
-    pub fn put(&self, mut upstream: Box<Upstream>, limit: Duration, scratch: &mut Scratch) {
+    pub(crate) fn put(&self, mut upstream: Box<Upstream>, limit: Duration, scratch: &mut Scratch) {
         let Some(keeper) = self.keeper.borrow().clone() else {
             return;
         };
@@ -231,7 +231,7 @@ impl Pool {
 
     /// Has the keeper close what leads to these addresses, and closes it whenever it comes to be idle, until the next
     /// call. No request gets it any more.
-    pub fn leave(&self, left: Vec<(usize, IpAddr)>) {
+    pub(crate) fn leave(&self, left: Vec<(usize, IpAddr)>) {
         *self.left.borrow_mut() = left;
         let (now, mut any) = (self.clock.now(), false);
         for (provider, stack) in self.idle.borrow_mut().iter_mut().enumerate() {
@@ -259,7 +259,7 @@ impl Pool {
     }
 
     /// Closes the connections to `provider` that have not carried a request.
-    pub fn drop_unused(&self, provider: usize) {
+    pub(crate) fn drop_unused(&self, provider: usize) {
         if let Some(stack) = self.idle.borrow_mut().get_mut(provider) {
             stack.retain(|upstream| upstream.served > 0);
         }
@@ -267,13 +267,13 @@ impl Pool {
 
     /// Idle connections to `provider`.
     #[must_use]
-    pub fn idle_count(&self, provider: usize) -> usize {
+    pub(crate) fn idle_count(&self, provider: usize) -> usize {
         self.idle.borrow().get(provider).map_or(0, Vec::len)
     }
 
     /// Connections to `provider`, idle, busy and in the making.
     #[must_use]
-    pub fn open_count(&self, provider: usize) -> usize {
+    pub(crate) fn open_count(&self, provider: usize) -> usize {
         self.open
             .borrow()
             .get(provider)
@@ -281,7 +281,7 @@ impl Pool {
     }
 
     /// Has the keeper close what has been idle for too long; whether there is still something idle. Runs at every tick.
-    pub fn expire(&self, now: Tick) -> bool {
+    pub(crate) fn expire(&self, now: Tick) -> bool {
         let idle = self.idle.borrow();
         let mut all = idle.iter().flatten();
         if all.any(|upstream| upstream.is_expired(now)) {
@@ -291,7 +291,7 @@ impl Pool {
     }
 
     /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
-    pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
+    pub(crate) fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
         // Known again by the next look.
         self.left.take();
         let mut idle = moved(self.idle.take(), &new_index);
@@ -310,7 +310,7 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropped, the pool keeps nothing any more.
-    pub async fn keep(
+    pub(crate) async fn keep(
         self: Rc<Self>,
         scratch: Rc<RefCell<Scratch>>,
         turns: Rc<Turns>,

@@ -13,7 +13,7 @@ use super::worker::Worker;
 
 /// Why there is no tunnel; nothing in it is the proxy's own text.
 #[derive(Debug)]
-pub enum ProxyError {
+pub(crate) enum ProxyError {
     /// Its name has no address.
     Resolve(io::Error),
     /// It does not accept, or breaks off.
@@ -27,7 +27,7 @@ pub enum ProxyError {
 impl ProxyError {
     /// Whether another try can help: what a proxy refuses, only an operator changes.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Answer(AnswerError::Refused(status)) => matches!(status, 408 | 429 | 500..),
             Self::Answer(AnswerError::Malformed(_) | AnswerError::TooLong) => false,
@@ -62,7 +62,7 @@ impl fmt::Display for ProxyError {
 ///
 /// # Cancel safety
 /// Dropped, the connection to the proxy is closed.
-pub async fn tunnel(
+pub(crate) async fn tunnel(
     worker: &Worker,
     socket: &mut Socket,
     proxy: &Proxy,

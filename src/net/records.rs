@@ -15,13 +15,13 @@ use super::access::Record;
 use super::note::Note;
 
 /// A record, held by its connection and by the list.
-pub type Shared = Rc<RefCell<Record>>;
+pub(crate) type Shared = Rc<RefCell<Record>>;
 /// A record's place in the list.
-pub type Place = u32;
+pub(crate) type Place = u32;
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Records {
+pub(crate) struct Records {
     spare: RefCell<Vec<Shared>>,
     list: RefCell<List>,
 }
@@ -33,7 +33,7 @@ const SHOWN_MAX: usize = 250;
 
 impl Records {
     /// A record of a request that begins, `listed` among those under way or not.
-    pub fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> Shared {
+    pub(crate) fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> Shared {
         let spare = self.spare.borrow_mut().pop();
         let shared = spare.unwrap_or_else(|| Rc::new(RefCell::new(Record::new())));
         let mut record = shared.borrow_mut();
@@ -48,7 +48,7 @@ impl Records {
     }
 
     /// The request has ended.
-    pub fn end(&self, shared: Shared) {
+    pub(crate) fn end(&self, shared: Shared) {
         let mut record = shared.borrow_mut();
         if let Some(place) = record.place.take() {
             self.list.borrow_mut().leave(place);
@@ -62,7 +62,7 @@ impl Records {
     }
 
     /// The oldest requests under way, and how many there are.
-    pub fn look(&self) -> UnderWay {
+    pub(crate) fn look(&self) -> UnderWay {
         let mut list = self.list.borrow_mut();
         let now = Instant::now();
         let mut seen = UnderWay::with_room(list.len.min(SHOWN_MAX));

@@ -21,13 +21,13 @@ use super::deadline::{Clock, Deadline, since_boot};
 use super::mailbox::Mailbox;
 
 /// An answer on its way to the worker that asked.
-pub struct Answer {
+pub(crate) struct Answer {
     host: Box<str>,
     addresses: io::Result<Vec<IpAddr>>,
 }
 
 /// Where a host is to be tried, in this order.
-pub struct Found {
+pub(crate) struct Found {
     /// Never none, unless the system says so.
     pub addresses: Vec<IpAddr>,
     /// Which answer it is, see [`Call::beyond`].
@@ -35,7 +35,7 @@ pub struct Found {
 }
 
 /// A worker's view of all host names.
-pub struct Names {
+pub(crate) struct Names {
     clock: Rc<Clock>,
     entries: RefCell<HashMap<Box<str>, Entry>>,
     asker: Asker,
@@ -55,7 +55,7 @@ struct Entry {
 impl Names {
     /// No names yet; answers come back through `mailbox` as messages made by `wrap`.
     #[must_use]
-    pub fn new<T: Send + 'static>(
+    pub(crate) fn new<T: Send + 'static>(
         clock: Rc<Clock>,
         mailbox: Mailbox<T>,
         wrap: fn(Answer) -> T,
@@ -70,7 +70,7 @@ impl Names {
     }
 
     /// Asks for a host's addresses ahead of need, unless they are known and not old.
-    pub fn prefetch(&self, host: &str, ages: Ages) {
+    pub(crate) fn prefetch(&self, host: &str, ages: Ages) {
         let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(host.into()).or_default();
@@ -81,14 +81,14 @@ impl Names {
 
     /// See [`Name::left`].
     #[must_use]
-    pub fn left(&self, host: &str, ages: Ages) -> Vec<IpAddr> {
+    pub(crate) fn left(&self, host: &str, ages: Ages) -> Vec<IpAddr> {
         let entries = self.entries.borrow();
         let name = entries.get(host).map(|entry| &entry.name);
         name.map_or_else(Vec::new, |name| name.left(ages).collect())
     }
 
     /// Forgets the hosts that nobody needs any more.
-    pub fn retain(&self, is_needed: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, is_needed: impl Fn(&str) -> bool) {
         let mut entries = self.entries.borrow_mut();
         entries.retain(|host, entry| !entry.waiting.is_empty() || is_needed(host));
     }
@@ -101,7 +101,7 @@ impl Names {
     ///
     /// # Cancel safety
     /// Nothing is lost: the answer is kept for the next caller.
-    pub async fn lookup(
+    pub(crate) async fn lookup(
         &self,
         host: &str,
         ages: Ages,
@@ -164,14 +164,14 @@ impl Names {
     }
 
     /// Nothing that this answer says could be connected to.
-    pub fn doubt(&self, host: &str, answer: u32) {
+    pub(crate) fn doubt(&self, host: &str, answer: u32) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(host) {
             entry.name.doubt(answer);
         }
     }
 
     /// See [`Name::shun`].
-    pub fn shun(&self, host: &str, address: IpAddr) -> bool {
+    pub(crate) fn shun(&self, host: &str, address: IpAddr) -> bool {
         let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(host);
@@ -179,14 +179,14 @@ impl Names {
     }
 
     /// See [`Name::trust`].
-    pub fn trust(&self, host: &str, address: IpAddr) {
+    pub(crate) fn trust(&self, host: &str, address: IpAddr) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(host) {
             entry.name.trust(address);
         }
     }
 
     /// Takes in an answer and wakes who waits for it.
-    pub fn answered(&self, answer: Answer) {
+    pub(crate) fn answered(&self, answer: Answer) {
         let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(answer.host).or_default();
@@ -254,7 +254,7 @@ impl Question {
 
 /// Has names looked up; clones ask the same thread.
 #[derive(Clone)]
-pub struct Asker(Sender<Question>);
+pub(crate) struct Asker(Sender<Question>);
 
 impl Asker {
     /// Starts a thread that starts the threads, all of them confined by `rules`: a worker whose providers have
@@ -262,7 +262,7 @@ impl Asker {
     ///
     /// # Errors
     /// When there is no thread to be had, or it cannot be confined.
-    pub fn start(rules: Rules) -> io::Result<Self> {
+    pub(crate) fn start(rules: Rules) -> io::Result<Self> {
         let (asker, questions) = channel::<Question>();
         confine::spawn(thread("names"), rules, move || {
             for question in questions {

@@ -21,7 +21,7 @@ use super::socket::Received;
 use super::turns::Work;
 
 /// Where the response stands.
-pub struct Response {
+pub(crate) struct Response {
     state: State,
     /// Part of a head that is not whole yet.
     carry: Vec<u8>,

@@ -16,7 +16,7 @@ use crate::system::process;
 
 /// What a text is written from; what it is about comes with the question.
 #[derive(Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Those of the workers that serve clients.
     pub counters: Arc<[Counters]>,
     /// How many of them do.
@@ -30,7 +30,7 @@ pub struct Sources {
 impl Sources {
     /// Writes it, here and now.
     #[must_use]
-    pub fn text(&self, subjects: &Subjects) -> String {
+    pub(crate) fn text(&self, subjects: &Subjects) -> String {
         let scrape = Scrape {
             workers: within(&self.counters, ..self.workers),
             slots: &subjects.slots,
@@ -44,7 +44,7 @@ impl Sources {
 }
 
 /// What a text is about, as it is now.
-pub struct Subjects {
+pub(crate) struct Subjects {
     /// Names of the providers.
     pub slots: Slots,
     /// When certificates end.
@@ -61,7 +61,7 @@ type Post = Box<dyn FnOnce(Arc<str>) + Send>;
 
 /// Who writes; clones ask the same thread, which starts when it is asked first.
 #[derive(Clone)]
-pub struct Scribe {
+pub(crate) struct Scribe {
     sources: Sources,
     /// Empty where the thread could not be started.
     queue: Arc<OnceLock<Option<Sender<Question>>>>,
@@ -70,7 +70,7 @@ pub struct Scribe {
 impl Scribe {
     /// One for the whole process.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
         Self {
             sources,
             queue: Arc::default(),
@@ -110,7 +110,7 @@ fn write(sources: &Sources, questions: &Receiver<Question>) {
 
 /// The texts that a worker's connections wait for.
 #[derive(Default)]
-pub struct Scrapes {
+pub(crate) struct Scrapes {
     waiting: RefCell<Vec<Waiting>>,
     asked: Cell<u64>,
 }
@@ -124,7 +124,7 @@ struct Waiting {
 impl Scrapes {
     /// Asks for one; `wrap` sends it back to where [`arrived`](Self::arrived) is told of it.
     #[must_use]
-    pub fn ask(
+    pub(crate) fn ask(
         self: &Rc<Self>,
         scribe: &Scribe,
         subjects: Subjects,
@@ -148,7 +148,7 @@ impl Scrapes {
     }
 
     /// A text has come.
-    pub fn arrived(&self, ticket: u64, text: Arc<str>) {
+    pub(crate) fn arrived(&self, ticket: u64, text: Arc<str>) {
         let mut waiting = self.waiting.borrow_mut();
         if let Some(entry) = waiting.iter_mut().find(|it| it.ticket == ticket) {
             entry.text = Some(text);
@@ -160,14 +160,14 @@ impl Scrapes {
 }
 
 /// A text that was asked for; nobody waits for it any more when this is dropped.
-pub struct Awaited {
+pub(crate) struct Awaited {
     scrapes: Rc<Scrapes>,
     ticket: u64,
 }
 
 impl Awaited {
     /// Ready with the text.
-    pub fn poll(&self, cx: &Context<'_>) -> Poll<Arc<str>> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Arc<str>> {
         let mut waiting = self.scrapes.waiting.borrow_mut();
         let Some(entry) = waiting.iter_mut().find(|it| it.ticket == self.ticket) else {
             return Poll::Pending;

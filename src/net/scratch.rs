@@ -11,21 +11,21 @@ use crate::config::{HEAD_ADDED_BYTES_MAX, ORIGIN_BYTES_MAX};
 use crate::http::head::{Fields, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
 /// Most bytes received at once, but for bulk.
-pub const RECEIVE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes received at once where much comes and leaves as fast (without TLS): a quarter of the system calls took
 /// 15 to 30 % off what a byte of bulk costs.
-pub const BULK_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const BULK_BYTES_MAX: usize = 256 * 1024;
 /// Room in front of a received head, into which the rewritten one grows; configuration is refused when
 /// what it adds to a head could need more.
-pub const HEADROOM: usize = 16 * 1024;
+pub(crate) const HEADROOM: usize = 16 * 1024;
 /// The rest is for what does not depend on the configuration: request id, upgrade, transfer coding.
 const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
 /// What a response gains is less: request id, timing, persistence, and what a browser is told.
 const _: () = assert!(ORIGIN_BYTES_MAX + 1024 <= HEADROOM);
 /// No TLS record is longer.
-pub const RECORD_BYTES_MAX: usize = 19 * 1024;
+pub(crate) const RECORD_BYTES_MAX: usize = 19 * 1024;
 /// One receive, and the rest of a TLS record that it completed.
-pub const ONE_RECEIVE: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
+pub(crate) const ONE_RECEIVE: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
 
 /// One receive of bulk, or kept head bytes and one receive.
 const CAPACITY: usize = HEADROOM + BULK_BYTES_MAX;
@@ -55,7 +55,7 @@ impl Scratch {
 
 /// Where a worker seals TLS records before they are sent, borrowed only within one call. It is beside [`Scratch`]
 /// because what is sealed mostly stands there.
-pub type SealRoom = Rc<RefCell<Box<[u8]>>>;
+pub(crate) type SealRoom = Rc<RefCell<Box<[u8]>>>;
 
 /// Allocates it, once per worker.
 #[must_use]

@@ -28,7 +28,7 @@ use super::worker::Worker;
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
-pub struct Search<'a> {
+pub(crate) struct Search<'a> {
     worker: &'a Worker,
     host: &'a Host,
     port: u16,
@@ -73,7 +73,7 @@ enum Event {
 impl<'a> Search<'a> {
     /// Nothing is done yet.
     #[must_use]
-    pub fn new(worker: &'a Worker, host: &'a Host, port: u16) -> Self {
+    pub(crate) fn new(worker: &'a Worker, host: &'a Host, port: u16) -> Self {
         let gateway = worker.gateway();
         Self {
             worker,
@@ -102,7 +102,7 @@ impl<'a> Search<'a> {
     ///
     /// # Cancel safety
     /// A dropped search closes its sockets. The next one asks for the name before it uses the answer.
-    pub async fn socket(&mut self) -> Result<Socket, ConnectError> {
+    pub(crate) async fn socket(&mut self) -> Result<Socket, ConnectError> {
         match self.host {
             Host::Unix(path) => {
                 let reached = reach_unix(&self.worker.clock, path).await;
@@ -126,7 +126,7 @@ impl<'a> Search<'a> {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn goes_on(&mut self) -> bool {
+    pub(crate) async fn goes_on(&mut self) -> bool {
         self.left.clear();
         self.attempts.clear();
         if let Some((address, _)) = self.reached.take()
@@ -138,7 +138,7 @@ impl<'a> Search<'a> {
     }
 
     /// The connection that was made is one to whom it was meant for; the address that the name stood for.
-    pub fn ends(mut self) -> Option<IpAddr> {
+    pub(crate) fn ends(mut self) -> Option<IpAddr> {
         self.found = true;
         let (address, _) = self.reached?;
         matches!(self.host, Host::Name(_)).then_some(address)

@@ -8,7 +8,7 @@ use crate::base::bytes::within;
 use crate::observe::Times;
 
 /// A field line without an allocation.
-pub struct TimingLine {
+pub(crate) struct TimingLine {
     bytes: [u8; LINE_BYTES_MAX],
     len: usize,
 }
@@ -19,7 +19,7 @@ const LINE_BYTES_MAX: usize = 160;
 impl TimingLine {
     /// The line of a request that began `age` ago.
     #[must_use]
-    pub fn new(times: &Times, age: Duration) -> Self {
+    pub(crate) fn new(times: &Times, age: Duration) -> Self {
         let connecting = times.connecting().unwrap_or_default();
         let connect = connecting.connect + connecting.tls.unwrap_or_default();
         let provider = times.to_head().unwrap_or_default();
@@ -50,7 +50,7 @@ impl TimingLine {
 
     /// The line.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         within(&self.bytes, ..self.len)
     }
 }

@@ -280,7 +280,7 @@ impl Socket {
 
 /// Whether an error says that the process or the system is out of descriptors or memory.
 #[must_use]
-pub fn is_scarce(error: &io::Error) -> bool {
+pub(crate) fn is_scarce(error: &io::Error) -> bool {
     const SCARCE: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| SCARCE.contains(&errno))
 }

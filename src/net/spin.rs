@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// See the module's documentation.
-pub struct Spin {
+pub(crate) struct Spin {
     window: Duration,
     /// There was traffic since the last look.
     traffic: Cell<bool>,
@@ -27,7 +27,7 @@ pub struct Spin {
 impl Spin {
     /// Polls for this long after traffic; zero is not at all.
     #[must_use]
-    pub fn new(window: Duration) -> Rc<Self> {
+    pub(crate) fn new(window: Duration) -> Rc<Self> {
         Rc::new(Self {
             window,
             traffic: Cell::new(false),
@@ -38,7 +38,7 @@ impl Spin {
     }
 
     /// Something was received or sent.
-    pub fn traffic(&self) {
+    pub(crate) fn traffic(&self) {
         if self.window.is_zero() {
             return;
         }
@@ -53,7 +53,7 @@ impl Spin {
     ///
     /// # Cancel safety
     /// Dropped, the worker sleeps at once again.
-    pub async fn run(self: Rc<Self>) {
+    pub(crate) async fn run(self: Rc<Self>) {
         let mut until = Instant::now();
         poll_fn(|cx| -> Poll<()> {
             let now = Instant::now();
@@ -77,7 +77,7 @@ impl Spin {
     ///
     /// # Cancel safety
     /// As there.
-    pub async fn give_back(self: Rc<Self>) {
+    pub(crate) async fn give_back(self: Rc<Self>) {
         poll_fn(|cx| -> Poll<()> {
             self.returning.replace(Some(cx.waker().clone()));
             if let Some(waker) = self.spinning.take() {

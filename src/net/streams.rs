@@ -16,7 +16,7 @@ use super::mailbox::Mailbox;
 use super::worker::Message;
 
 /// Who is asked, and by whom.
-pub struct Asking {
+pub(crate) struct Asking {
     workers: Peers,
     mine: Mailbox<Message>,
     round: RefCell<Weak<Round>>,
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Asking {
     /// Of these workers; their answers come back through `mine`.
     #[must_use]
-    pub fn new(workers: Peers, mine: Mailbox<Message>) -> Self {
+    pub(crate) fn new(workers: Peers, mine: Mailbox<Message>) -> Self {
         Self {
             workers,
             mine,
@@ -53,7 +53,11 @@ impl Asking {
     ///
     /// # Cancel safety
     /// Dropped, answers still to come are thrown away.
-    pub async fn ask<T>(&self, clock: &Rc<Clock>, text: impl FnOnce(&[UnderWay], usize) -> T) -> T {
+    pub(crate) async fn ask<T>(
+        &self,
+        clock: &Rc<Clock>,
+        text: impl FnOnce(&[UnderWay], usize) -> T,
+    ) -> T {
         let round = self.round();
         let deadline = clock.register();
         deadline.set(PATIENCE);
@@ -94,7 +98,7 @@ impl Asking {
     }
 
     /// A worker has answered; an answer that nobody waits for any more is dropped.
-    pub fn answered(&self, number: u64, answer: UnderWay) {
+    pub(crate) fn answered(&self, number: u64, answer: UnderWay) {
         let round = self.round.borrow().upgrade();
         let Some(round) = round.filter(|round| round.number == number) else {
             return;

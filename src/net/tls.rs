@@ -361,7 +361,7 @@ impl TlsStream {
 
 /// Whether another handshake can help after one that failed with this. What the kernel says comes and goes.
 #[must_use]
-pub fn may_pass(error: &io::Error) -> bool {
+pub(crate) fn may_pass(error: &io::Error) -> bool {
     let fault = error.get_ref().map(|inner| inner.downcast_ref::<Fault>());
     match fault {
         Some(fault) => fault.is_some_and(Fault::may_pass),

@@ -23,12 +23,12 @@ use crate::policy::gateway::Terms;
 use crate::tls::certificate::Validity;
 
 use roots::Roots;
-pub use server::Door;
+pub(crate) use server::Door;
 use server::Side;
 
 /// What a worker needs for TLS on both sides.
 #[derive(Clone)]
-pub struct TlsConfigs {
+pub(crate) struct TlsConfigs {
     server: Option<Arc<Side>>,
     /// Towards providers, in their order. Those on the same terms share one, and its session cache; no session is
     /// resumed under another name than it was made for.
@@ -44,7 +44,7 @@ struct Client {
 }
 
 /// A certificate that is ours, or whose owners we let in or trust.
-pub struct Dated {
+pub(crate) struct Dated {
     setting: String,
     path: PathBuf,
     validity: Validity,
@@ -58,13 +58,13 @@ type Digest = [u8; 32];
 impl TlsConfigs {
     /// Towards clients, if TLS is configured.
     #[must_use]
-    pub fn server(&self) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn server(&self) -> Option<Arc<ServerConfig>> {
         self.server.as_ref().map(|side| side.config.clone())
     }
 
     /// What a client had to show to be let in.
     #[must_use]
-    pub fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> Door {
         self.server
             .as_ref()
             .map_or(Door::Plain, |side| side.door.clone())
@@ -72,14 +72,14 @@ impl TlsConfigs {
 
     /// Towards the provider with this index, if it speaks TLS.
     #[must_use]
-    pub fn client(&self, provider: usize) -> Option<Arc<ClientConfig>> {
+    pub(crate) fn client(&self, provider: usize) -> Option<Arc<ClientConfig>> {
         let client = self.clients.get(provider)?.as_ref()?;
         Some(client.config.clone())
     }
 
     /// What connections to each provider depend on.
     #[must_use]
-    pub fn terms(&self) -> Arc<[Terms]> {
+    pub(crate) fn terms(&self) -> Arc<[Terms]> {
         let clients = self.clients.iter();
         clients
             .map(|client| client.as_ref().map(|client| client.digest))
@@ -88,7 +88,7 @@ impl TlsConfigs {
 
     /// What an operator should know of the certificates at this time, in seconds since 1970.
     #[must_use]
-    pub fn warnings(&self, now: u64) -> Vec<String> {
+    pub(crate) fn warnings(&self, now: u64) -> Vec<String> {
         let each = self.dated.iter().filter_map(|dated| {
             let warning = dated.validity.warning(now)?;
             Some(at(&dated.setting, &dated.path, warning))
@@ -102,7 +102,7 @@ impl TlsConfigs {
 
     /// When the certificates end that are shown to others.
     #[must_use]
-    pub fn expiries(&self) -> Arc<[Expiry]> {
+    pub(crate) fn expiries(&self) -> Arc<[Expiry]> {
         let shown = self.dated.iter().filter_map(|dated| {
             Some(Expiry {
                 provider: dated.shown.clone()?,
@@ -117,7 +117,7 @@ impl TlsConfigs {
 ///
 /// # Errors
 /// A message that names the setting, the file and what is wrong with it.
-pub fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsConfigs, String> {
+pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsConfigs, String> {
     let mut loader = Loader {
         before,
         roots: Vec::new(),

@@ -31,9 +31,9 @@ use crate::http::head::HEAD_USUAL;
 use super::socket::Socket;
 
 /// Tasks in one turn that have rested: about a millisecond of bulk.
-pub const RESTED_MAX: u64 = 16;
+pub(crate) const RESTED_MAX: u64 = 16;
 /// Steps of handshakes in one turn: some milliseconds at most.
-pub const HANDSHAKES_MAX: u64 = 4;
+pub(crate) const HANDSHAKES_MAX: u64 = 4;
 
 /// What a task may do before it lets others run, in bytes moved or what takes as long: some tens of microseconds,
 /// or one piece of bulk.
@@ -57,7 +57,7 @@ const FIRST: u64 = 4;
 /// What is taken off a [`Budget`] however few bytes are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Work {
+pub(crate) enum Work {
     /// A look at what can be moved.
     Look = 16 * 1024,
     /// A message, or a piece of one.
@@ -66,7 +66,7 @@ pub enum Work {
 
 /// What a task may still do; see the module's documentation.
 #[derive(Debug)]
-pub struct Budget(u32);
+pub(crate) struct Budget(u32);
 
 impl Default for Budget {
     fn default() -> Self {
@@ -76,13 +76,13 @@ impl Default for Budget {
 
 impl Budget {
     /// Takes off what some work and `bytes` moved by it cost.
-    pub fn spend(&mut self, work: Work, bytes: usize) {
+    pub(crate) fn spend(&mut self, work: Work, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.0 = self.0.saturating_sub(bytes.max(work as u32));
     }
 
     /// Takes off what a receive costs that brought `bytes` in so many TLS records, which cost more than their bytes do.
-    pub fn spend_receive(&mut self, work: Work, bytes: usize, records: usize) {
+    pub(crate) fn spend_receive(&mut self, work: Work, bytes: usize, records: usize) {
         self.spend(work, bytes);
         if records > 0 {
             self.spend(Work::Look, records.saturating_mul(RECORD));
@@ -91,16 +91,16 @@ impl Budget {
 
     /// How many looks there are in one.
     #[cfg(test)]
-    pub const LOOKS: usize = BUDGET as usize / Work::Look as usize;
+    pub(crate) const LOOKS: usize = BUDGET as usize / Work::Look as usize;
 
     /// Whether it is another task's turn.
     #[must_use]
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.0 == 0
     }
 
     /// The task has waited: others ran.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.0 = BUDGET;
     }
 }

@@ -19,7 +19,7 @@ use super::worker::{Worker, monotonic_nanos};
 
 /// A client connection's places among those of its address; to be [given back](Self::end).
 #[derive(Debug, Default)]
-pub struct Visit {
+pub(crate) struct Visit {
     connection: Option<Seat>,
     handshake: Option<Seat>,
 }
@@ -29,7 +29,7 @@ impl Visit {
     ///
     /// # Errors
     /// What its address has too many of; nothing is counted then.
-    pub fn begin(worker: &Worker, peer: Peer, tls: bool) -> Result<Self, Scarce> {
+    pub(crate) fn begin(worker: &Worker, peer: Peer, tls: bool) -> Result<Self, Scarce> {
         let mut visit = Self::default();
         let Some(address) = peer.counted_as().filter(|_| !worker.is_operator()) else {
             return Ok(visit);
@@ -52,19 +52,19 @@ impl Visit {
 
     /// Whether the handshake counts.
     #[must_use]
-    pub fn is_shaking(&self) -> bool {
+    pub(crate) fn is_shaking(&self) -> bool {
         self.handshake.is_some()
     }
 
     /// The handshake is over.
-    pub fn shaken(&mut self, visitors: &Visitors) {
+    pub(crate) fn shaken(&mut self, visitors: &Visitors) {
         if let Some(seat) = self.handshake.take() {
             visitors.handshakes().leave(seat);
         }
     }
 
     /// The connection is over.
-    pub fn end(&mut self, visitors: &Visitors) {
+    pub(crate) fn end(&mut self, visitors: &Visitors) {
         self.shaken(visitors);
         if let Some(seat) = self.connection.take() {
             visitors.connections().leave(seat);

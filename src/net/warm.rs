@@ -26,7 +26,7 @@ use super::worker::Worker;
 
 /// How long an unused connection is kept: less than the ten seconds after which another gateway of this kind, as a
 /// provider, takes it for a client that does not mean it.
-pub const UNUSED_MAX: Duration = Duration::from_secs(8);
+pub(crate) const UNUSED_MAX: Duration = Duration::from_secs(8);
 /// How long after its last request a provider is kept warm.
 const LINGERING: Duration = Duration::from_secs(300);
 /// How long a request waits for a connection until others make room for it.
@@ -36,7 +36,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// What is known of each provider.
 #[derive(Default)]
-pub struct Warm {
+pub(crate) struct Warm {
     providers: RefCell<Vec<State>>,
 }
 
@@ -53,7 +53,7 @@ struct State {
 
 impl Warm {
     /// A request goes to `provider`.
-    pub fn used(&self, provider: usize, now: Tick) {
+    pub(crate) fn used(&self, provider: usize, now: Tick) {
         let mut providers = self.providers.borrow_mut();
         if providers.len() <= provider {
             providers.resize_with(provider + 1, State::default);
@@ -64,7 +64,7 @@ impl Warm {
     }
 
     /// Makes what is missing; whether there is anything to look after. Runs at every tick.
-    pub fn look(worker: &Rc<Worker>, now: Tick) -> bool {
+    pub(crate) fn look(worker: &Rc<Worker>, now: Tick) -> bool {
         let gateway = worker.gateway();
         let mut alive = false;
         for (index, provider) in gateway.config.providers.iter().enumerate() {
@@ -84,7 +84,7 @@ impl Warm {
     }
 
     /// Moves what is known to new indices, for a new configuration.
-    pub fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
+    pub(crate) fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
         let old = self.providers.take();
         self.providers.replace(pool::moved(old, new_index));
     }
@@ -124,7 +124,7 @@ impl Warm {
     }
 
     /// An answer's end was its connection's; `provider` is the number that it has now, if it is still there.
-    pub fn steps_back(worker: &Worker, provider: Option<usize>, habit: &Habit) {
+    pub(crate) fn steps_back(worker: &Worker, provider: Option<usize>, habit: &Habit) {
         habit.closes();
         if let Some(provider) = provider {
             Self::give_up(worker, provider);
@@ -206,7 +206,7 @@ async fn attempt(
 ///
 /// # Cancel safety
 /// As there.
-pub async fn awaited(
+pub(crate) async fn awaited(
     worker: &Worker,
     provider: usize,
     habit: Habit,

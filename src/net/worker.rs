@@ -64,7 +64,7 @@ use super::warm::Warm;
 
 /// One configuration as workers get it.
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// What was configured.
     pub config: Arc<Config>,
     /// Gateway keys, the same for all workers.
@@ -78,7 +78,7 @@ pub struct Settings {
 }
 
 /// What other threads tell a worker.
-pub enum Message {
+pub(crate) enum Message {
     /// A new configuration.
     Reload(Settings, Receipt),
     /// New gateway keys; the configuration stays.
@@ -105,10 +105,10 @@ pub enum Message {
 }
 
 /// Dropped by a worker once what came with it is in force there.
-pub type Receipt = Arc<dyn Any + Send + Sync>;
+pub(crate) type Receipt = Arc<dyn Any + Send + Sync>;
 
 /// What a worker starts with.
-pub struct Start {
+pub(crate) struct Start {
     /// Bound and listening.
     pub listeners: Vec<OwnedFd>,
     /// Its own mailbox, for answers to what it asks.
@@ -137,7 +137,7 @@ pub struct Start {
 }
 
 /// What the connections of one core share.
-pub struct Worker {
+pub(crate) struct Worker {
     /// The receive buffer.
     pub scratch: Rc<RefCell<Scratch>>,
     /// Where TLS records are sealed.
@@ -208,7 +208,7 @@ const NAMES_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When it cannot get the descriptors that it needs for itself.
-pub async fn run(mut start: Start) -> io::Result<()> {
+pub(crate) async fn run(mut start: Start) -> io::Result<()> {
     let listeners = std::mem::take(&mut start.listeners);
     let (worker, inbox) = open(start, Doors::of(&listeners)?)?;
     for listener in listeners {
@@ -298,69 +298,69 @@ fn prepare(settings: &Settings) -> Rc<Gateway> {
 impl Worker {
     /// The configuration in force; a request keeps the one that it began with.
     #[must_use]
-    pub fn gateway(&self) -> Rc<Gateway> {
+    pub(crate) fn gateway(&self) -> Rc<Gateway> {
         self.gateway.borrow().clone()
     }
 
     /// TLS towards the provider with this index; `None` where it speaks none.
     #[must_use]
-    pub fn client_tls(&self, provider: usize) -> Option<Arc<ClientConfig>> {
+    pub(crate) fn client_tls(&self, provider: usize) -> Option<Arc<ClientConfig>> {
         self.tls.borrow().client(provider)
     }
 
     /// Changes when clients that were let in so far would have to show something else now.
     #[must_use]
-    pub fn door(&self) -> u16 {
+    pub(crate) fn door(&self) -> u16 {
         self.door.get()
     }
 
     /// Whether answers end their connections.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
     /// Whether idle connections end.
     #[must_use]
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
 
     /// The time for a `Date` field.
     #[must_use]
-    pub fn http_date(&self) -> String {
+    pub(crate) fn http_date(&self) -> String {
         imf_fixdate(unix_seconds())
     }
 
     /// This worker's counters.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         // The index is in range: the slice was made for the workers.
         self.counters.get(self.index).unwrap_or(&SPARE)
     }
 
     /// Whether it serves metrics and health and nothing else.
     #[must_use]
-    pub fn is_operator(&self) -> bool {
+    pub(crate) fn is_operator(&self) -> bool {
         self.index >= self.workers
     }
 
     /// Whether somebody may ask what is under way.
     #[must_use]
-    pub fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         self.counters.len() > self.workers
     }
 
     /// Counts an admitted request as under way until the result is dropped.
     #[must_use]
-    pub fn busy(self: &Rc<Self>) -> Busy {
+    pub(crate) fn busy(self: &Rc<Self>) -> Busy {
         up(&self.counters().in_flight);
         Busy(self.clone())
     }
 
     /// Why one client more is too many, if that is so.
     #[must_use]
-    pub fn crowded(&self) -> Option<Scarce> {
+    pub(crate) fn crowded(&self) -> Option<Scarce> {
         if self.starving.get() {
             return Some(Scarce::System);
         }
@@ -370,26 +370,26 @@ impl Worker {
 
     /// Whether as many requests as may be are under way.
     #[must_use]
-    pub fn is_busy(&self, limit: Option<NonZeroUsize>) -> bool {
+    pub(crate) fn is_busy(&self, limit: Option<NonZeroUsize>) -> bool {
         let busy = self.counters().in_flight.load(Ordering::Relaxed);
         limit.is_some_and(|limit| busy >= limit.get())
     }
 
     /// What is known of clients' addresses.
     #[must_use]
-    pub fn visitors(&self) -> &Visitors {
+    pub(crate) fn visitors(&self) -> &Visitors {
         &self.visitors
     }
 
     /// Where messages for people go.
     #[must_use]
-    pub fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
     /// Health, metrics as they are given, `OPTIONS *`, preflights.
     #[must_use]
-    pub fn local_answer(
+    pub(crate) fn local_answer(
         &self,
         what: &Admission<'_>,
         asker: &Asker,
@@ -406,7 +406,7 @@ impl Worker {
 
     /// The metrics, written elsewhere.
     #[must_use]
-    pub fn scrape(&self) -> Awaited {
+    pub(crate) fn scrape(&self) -> Awaited {
         let mailbox = self.mailbox.clone();
         let subjects = Subjects {
             slots: self.gateway().slots.clone(),
@@ -651,7 +651,7 @@ impl Drop for Open {
 }
 
 /// A request under way.
-pub struct Busy(Rc<Worker>);
+pub(crate) struct Busy(Rc<Worker>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -685,14 +685,14 @@ impl<F: Future<Output = ()>> Future for Fenced<F> {
 
 /// Nanoseconds since some time in this process, the same for all threads and never less than before.
 #[must_use]
-pub fn monotonic_nanos() -> u64 {
+pub(crate) fn monotonic_nanos() -> u64 {
     static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(EPOCH.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Seconds since 1970.
 #[must_use]
-pub fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

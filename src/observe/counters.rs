@@ -10,19 +10,19 @@ use super::slots::SLOTS_MAX;
 use super::{Ending, Method, Phase, Times};
 
 /// Adds to a counter that has one writer.
-pub fn add(counter: &AtomicU64, n: u64) {
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
     let sum = counter.load(Ordering::Relaxed).wrapping_add(n);
     counter.store(sum, Ordering::Relaxed);
 }
 
 /// Moves a gauge that has one writer up.
-pub fn up(gauge: &AtomicUsize) {
+pub(crate) fn up(gauge: &AtomicUsize) {
     let sum = gauge.load(Ordering::Relaxed).wrapping_add(1);
     gauge.store(sum, Ordering::Relaxed);
 }
 
 /// And down.
-pub fn down(gauge: &AtomicUsize) {
+pub(crate) fn down(gauge: &AtomicUsize) {
     let sum = gauge.load(Ordering::Relaxed).saturating_sub(1);
     gauge.store(sum, Ordering::Relaxed);
 }
@@ -30,7 +30,7 @@ pub fn down(gauge: &AtomicUsize) {
 /// See the module's documentation. On cache lines of its own: workers count all the time.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Requests under way.
     pub in_flight: AtomicUsize,
     /// Client connections that are open.
@@ -63,7 +63,7 @@ pub struct Counters {
 
 /// Why a connection was turned away: the limit that it was beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// `limits.connections`, by so much that there is no answer to a request.
     Connections,
     /// `limits.connections_per_address`
@@ -74,7 +74,7 @@ pub enum Refused {
 
 impl Refused {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 3] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::HandshakesPerAddress,
@@ -82,7 +82,7 @@ impl Refused {
 
     /// The label.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
@@ -118,7 +118,7 @@ impl Default for Counters {
 impl Counters {
     /// The figures of a slot.
     #[must_use]
-    pub fn provider(&self, slot: usize) -> &ProviderCounters {
+    pub(crate) fn provider(&self, slot: usize) -> &ProviderCounters {
         let last = self.providers.len() - 1;
         match self.providers.get(slot.min(last)) {
             Some(counters) => counters.get_or_init(Box::default),
@@ -128,19 +128,19 @@ impl Counters {
 
     /// The figures of a slot, if there are any.
     #[must_use]
-    pub fn known(&self, slot: usize) -> Option<&ProviderCounters> {
+    pub(crate) fn known(&self, slot: usize) -> Option<&ProviderCounters> {
         self.providers.get(slot)?.get().map(|counters| &**counters)
     }
 
     /// Counts a connection that was turned away.
-    pub fn refuse(&self, why: Refused) {
+    pub(crate) fn refuse(&self, why: Refused) {
         if let Some(counter) = self.refused.get(why as usize) {
             add(counter, 1);
         }
     }
 
     /// Counts an error that the gateway answered with.
-    pub fn error(&self, code: &'static str) {
+    pub(crate) fn error(&self, code: &'static str) {
         for (name, count) in &self.errors {
             if *name.get_or_init(|| code) == code {
                 return add(count, 1);
@@ -149,7 +149,7 @@ impl Counters {
     }
 
     /// The errors so far.
-    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.errors
             .iter()
             .map_while(|(name, count)| Some((*name.get()?, count.load(Ordering::Relaxed))))
@@ -161,7 +161,7 @@ static SPARE: std::sync::LazyLock<ProviderCounters> =
 
 /// What is measured for every provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timing {
+pub(crate) enum Timing {
     /// Request head to request sent, on a connection that was there.
     RequestPooled,
     /// The same where a connection had to be made.
@@ -185,11 +185,11 @@ pub enum Timing {
 /// Measures in [`Timing`].
 const TIMINGS: usize = Timing::Stream as usize + 1;
 /// Classes of status codes; the first is for requests without an answer.
-pub const CLASSES: usize = 6;
+pub(crate) const CLASSES: usize = 6;
 
 /// What one worker knows of one provider.
 #[derive(Debug, Default)]
-pub struct ProviderCounters {
+pub(crate) struct ProviderCounters {
     /// Requests by method and class of status.
     pub requests: [[AtomicU64; CLASSES]; Method::ALL.len()],
     /// Content received from clients.
@@ -219,7 +219,7 @@ pub struct ProviderCounters {
 
 /// A request that has ended.
 #[derive(Debug, Default)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// Its method.
     pub method: Method,
     /// Its answer's status; 0 without one.
@@ -234,7 +234,7 @@ pub struct Finished {
 
 impl ProviderCounters {
     /// Counts a request.
-    pub fn finished(&self, request: &Finished, ending: Ending, times: &Times) {
+    pub(crate) fn finished(&self, request: &Finished, ending: Ending, times: &Times) {
         let class = usize::from(request.status / 100);
         let by_class = self.requests.get(request.method as usize);
         if let Some(counter) = by_class.and_then(|classes| classes.get(class)) {
@@ -254,7 +254,7 @@ impl ProviderCounters {
     }
 
     /// Counts a time.
-    pub fn observe(&self, timing: Timing, time: Duration) {
+    pub(crate) fn observe(&self, timing: Timing, time: Duration) {
         if let Some(histogram) = self.timings.get(timing as usize) {
             histogram.observe(time);
         }
@@ -262,7 +262,7 @@ impl ProviderCounters {
 
     /// The histogram of a measure.
     #[must_use]
-    pub fn timing(&self, timing: Timing) -> Option<&Histogram> {
+    pub(crate) fn timing(&self, timing: Timing) -> Option<&Histogram> {
         self.timings.get(timing as usize)
     }
 }

@@ -12,7 +12,7 @@ use super::{Ending, Method, Phase};
 
 /// What the system says of the process; a figure that cannot be had is left out.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Process {
+pub(crate) struct Process {
     /// Descriptors in use.
     pub open_fds: Option<u64>,
     /// Descriptors allowed.
@@ -31,7 +31,7 @@ pub struct Process {
 
 /// When a certificate ends that the gateway shows to others.
 #[derive(Clone, Debug)]
-pub struct Expiry {
+pub(crate) struct Expiry {
     /// Which provider it is shown to; `None` for that of clients.
     pub provider: Option<String>,
     /// Seconds since 1970.
@@ -39,7 +39,7 @@ pub struct Expiry {
 }
 
 /// What a scrape is answered from.
-pub struct Scrape<'a> {
+pub(crate) struct Scrape<'a> {
     /// Of the workers that serve clients.
     pub workers: &'a [Counters],
     /// Names of the providers.
@@ -57,7 +57,7 @@ pub struct Scrape<'a> {
 impl Scrape<'_> {
     /// The whole text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut out = Exposition(String::with_capacity(16 * 1024));
         self.build_and_process(&mut out);
         self.certificates(&mut out);

@@ -10,7 +10,7 @@ use super::slots::SLOTS_MAX;
 
 /// Those of all providers, by slot.
 #[derive(Clone, Debug)]
-pub struct Habits(Arc<[Seen]>);
+pub(crate) struct Habits(Arc<[Seen]>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -29,7 +29,7 @@ impl Default for Habits {
 impl Habits {
     /// Those of the provider that is counted in this slot.
     #[must_use]
-    pub fn of(&self, slot: usize) -> Habit {
+    pub(crate) fn of(&self, slot: usize) -> Habit {
         Habit {
             all: self.0.clone(),
             slot,

@@ -18,7 +18,7 @@ const BUCKETS: usize = (((HIGHEST - LOWEST) << SUB_BITS) + 2) as usize;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     /// All times together. Wraps, which Prometheus takes for a restart.
     nanos: AtomicU64,
@@ -35,7 +35,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts a time.
-    pub fn observe(&self, time: Duration) {
+    pub(crate) fn observe(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if let Some(bucket) = self.buckets.get(bucket(nanos)) {
             add(bucket, 1);
@@ -65,7 +65,7 @@ const fn below(octave: u32) -> usize {
 }
 
 /// Several histograms added up.
-pub struct Merged {
+pub(crate) struct Merged {
     buckets: [u64; BUCKETS],
     nanos: u64,
 }
@@ -81,7 +81,7 @@ impl Default for Merged {
 
 impl Merged {
     /// Adds one.
-    pub fn add(&mut self, histogram: &Histogram) {
+    pub(crate) fn add(&mut self, histogram: &Histogram) {
         for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
             *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
         }
@@ -91,20 +91,20 @@ impl Merged {
 
     /// Times counted.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
     /// Times counted that were at most 2^`octave` ns.
     #[must_use]
-    pub fn up_to(&self, octave: u32) -> u64 {
+    pub(crate) fn up_to(&self, octave: u32) -> u64 {
         let end = 1 + below(octave.clamp(LOWEST, HIGHEST));
         self.buckets.iter().take(end).sum()
     }
 
     /// All times together, in seconds.
     #[must_use]
-    pub fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanos).as_secs_f64()
     }
 }

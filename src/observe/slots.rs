@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::habits::{Habit, Habits};
 
 /// Providers with figures of their own; all beyond share the last.
-pub const SLOTS_MAX: usize = 256;
+pub(crate) const SLOTS_MAX: usize = 256;
 /// The slot of requests that go to no provider, and its label.
 const NOWHERE: &str = "-";
 /// The label of the last slot.

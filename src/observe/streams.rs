@@ -10,7 +10,7 @@ use super::{Method, Phase, Slots};
 
 /// One request under way.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// Where it is counted.
     pub slot: usize,
     /// What it is doing.
@@ -35,7 +35,7 @@ pub struct Stream {
 
 /// What one worker has under way, the oldest first.
 #[derive(Debug, Default)]
-pub struct UnderWay {
+pub(crate) struct UnderWay {
     /// All of them, those not shown included.
     pub in_flight: u64,
     /// Those that are shown.
@@ -51,7 +51,7 @@ const TEXT_USUAL: usize = 64;
 impl UnderWay {
     /// Without any so far.
     #[must_use]
-    pub fn with_room(streams: usize) -> Self {
+    pub(crate) fn with_room(streams: usize) -> Self {
         Self {
             in_flight: 0,
             streams: Vec::with_capacity(streams),
@@ -60,7 +60,7 @@ impl UnderWay {
     }
 
     /// Adds one, with its key's id and its path.
-    pub fn push(&mut self, stream: Stream, key: &[u8], path: &[u8]) {
+    pub(crate) fn push(&mut self, stream: Stream, key: &[u8], path: &[u8]) {
         let key = self.keep(key);
         let path = self.keep(path.get(..PATH_MAX).unwrap_or(path));
         self.streams.push(Stream {
@@ -78,7 +78,7 @@ impl UnderWay {
 
     /// A key's id or a path.
     #[must_use]
-    pub fn text(&self, range: &Range<usize>) -> Option<String> {
+    pub(crate) fn text(&self, range: &Range<usize>) -> Option<String> {
         let text = self.text.get(range.clone())?;
         (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
     }
@@ -107,7 +107,7 @@ struct Row<'a> {
 
 /// One JSON object for all workers that answered; `silent` did not.
 #[must_use]
-pub fn json(workers: &[UnderWay], silent: usize, slots: &Slots) -> String {
+pub(crate) fn json(workers: &[UnderWay], silent: usize, slots: &Slots) -> String {
     let rows = workers.iter().flat_map(|worker| {
         worker.streams.iter().map(|stream| Row {
             age_us: stream.age.as_micros(),

@@ -6,7 +6,7 @@ use super::counters::{ProviderCounters, Timing};
 
 /// What connecting took.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Connecting {
+pub(crate) struct Connecting {
     /// Finding the address and TCP.
     pub connect: Duration,
     /// The TLS handshake, if there is one.
@@ -15,7 +15,7 @@ pub struct Connecting {
 
 /// See the module's documentation. Nothing is known at first.
 #[derive(Clone, Debug, Default)]
-pub struct Times {
+pub(crate) struct Times {
     /// The first part of the request went out.
     sent: Option<Duration>,
     /// The last part so far did.
@@ -35,28 +35,28 @@ pub struct Times {
 
 impl Times {
     /// A connection was made for the request.
-    pub fn connected(&mut self, connecting: Connecting) {
+    pub(crate) fn connected(&mut self, connecting: Connecting) {
         self.connecting = Some(connecting);
     }
 
     /// The request, or its first part, went out; once more where it is repeated.
-    pub fn sent(&mut self, at: Duration) {
+    pub(crate) fn sent(&mut self, at: Duration) {
         self.sent = Some(at);
         self.uploaded = Some(at);
     }
 
     /// More of the request's content went out.
-    pub fn uploaded(&mut self, at: Duration) {
+    pub(crate) fn uploaded(&mut self, at: Duration) {
         self.uploaded = Some(at);
     }
 
     /// A response head, or its last part, was there.
-    pub fn head(&mut self, at: Duration) {
+    pub(crate) fn head(&mut self, at: Duration) {
         self.head = Some(at);
     }
 
     /// The head was sent on, or a piece of content after it; `content` where there was any.
-    pub fn passed_on(&mut self, at: Duration, content: bool) {
+    pub(crate) fn passed_on(&mut self, at: Duration, content: bool) {
         let with_head = self.answered.is_none();
         self.answered.get_or_insert(at);
         if !content {
@@ -73,68 +73,68 @@ impl Times {
 
     /// When the last thing known happened to the answer.
     #[must_use]
-    pub fn latest(&self) -> Option<Duration> {
+    pub(crate) fn latest(&self) -> Option<Duration> {
         self.last.or(self.answered)
     }
 
     /// When the last thing known happened, to the request or the answer.
     #[must_use]
-    pub fn moved(&self) -> Option<Duration> {
+    pub(crate) fn moved(&self) -> Option<Duration> {
         self.latest().max(self.head).max(self.uploaded)
     }
 
     /// Time added to the request: from its head to its being sent, making a connection included.
     #[must_use]
-    pub fn request_overhead(&self) -> Option<Duration> {
+    pub(crate) fn request_overhead(&self) -> Option<Duration> {
         self.sent
     }
 
     /// Time added to the response: from its head to its being sent on.
     #[must_use]
-    pub fn response_overhead(&self) -> Option<Duration> {
+    pub(crate) fn response_overhead(&self) -> Option<Duration> {
         Some(self.answered?.saturating_sub(self.head?))
     }
 
     /// Time added until now, where `now` is before the response is sent on.
     #[must_use]
-    pub fn gateway(&self, now: Duration) -> Duration {
+    pub(crate) fn gateway(&self, now: Duration) -> Duration {
         let response = self.head.map(|head| now.saturating_sub(head));
         self.sent.unwrap_or_default() + response.unwrap_or_default()
     }
 
     /// What making the connection took, where one was made.
     #[must_use]
-    pub fn connecting(&self) -> Option<Connecting> {
+    pub(crate) fn connecting(&self) -> Option<Connecting> {
         self.connecting
     }
 
     /// From the request's last part to the response head.
     #[must_use]
-    pub fn to_head(&self) -> Option<Duration> {
+    pub(crate) fn to_head(&self) -> Option<Duration> {
         Some(self.head?.saturating_sub(self.uploaded?))
     }
 
     /// From the request's last part to the first content.
     #[must_use]
-    pub fn to_first_byte(&self) -> Option<Duration> {
+    pub(crate) fn to_first_byte(&self) -> Option<Duration> {
         Some(self.first_byte?.saturating_sub(self.uploaded?))
     }
 
     /// The longest time between two pieces of content; `None` where there were no two.
     #[must_use]
-    pub fn longest_gap(&self) -> Option<Duration> {
+    pub(crate) fn longest_gap(&self) -> Option<Duration> {
         (self.pieces > 1).then_some(self.gap)
     }
 
     /// From the response head to the last piece of content; `None` where there were no two.
     #[must_use]
-    pub fn stream(&self) -> Option<Duration> {
+    pub(crate) fn stream(&self) -> Option<Duration> {
         let last = self.last.filter(|_| self.pieces > 1)?;
         Some(last.saturating_sub(self.head?))
     }
 
     /// Counts all that is known.
-    pub fn count(&self, counters: &ProviderCounters) {
+    pub(crate) fn count(&self, counters: &ProviderCounters) {
         let request = match self.connecting {
             Some(_) => Timing::RequestConnecting,
             None => Timing::RequestPooled,

@@ -227,7 +227,7 @@ fn check_size(length: BodyLength, limit: Option<u64>) -> Result<(), Fault> {
 
 /// Decides what becomes of a request on a listener of `metrics.listen`: health, metrics, what is under way.
 #[must_use]
-pub fn admit_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Decision<'g> {
+pub(crate) fn admit_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Decision<'g> {
     Decision {
         key: None,
         cors: None,
@@ -386,7 +386,7 @@ fn check_way(request: Request<'_>) -> Result<(), Fault> {
 }
 
 /// Most default lines a provider can have.
-pub const DEFAULTS_MAX: usize = 4;
+pub(crate) const DEFAULTS_MAX: usize = 4;
 
 /// `Upgrade: websocket` on a GET of HTTP/1.1 without content; every other upgrade is only a hop-by-hop
 /// field (RFC 9110, section 7.8).
@@ -410,7 +410,7 @@ fn expects_continue(request: Request<'_>) -> bool {
 
 /// Whether the client may wait for a 100 (RFC 9110, section 10.1.1).
 #[must_use]
-pub fn asks_for_continue(version: Version, fields: &Fields, buf: &[u8]) -> bool {
+pub(crate) fn asks_for_continue(version: Version, fields: &Fields, buf: &[u8]) -> bool {
     let mut expectations = fields.named(Name::Expect);
     expectations.any(|field| is_continue(field, buf) && may_expect(version, field, buf))
 }

@@ -22,8 +22,8 @@ use crate::config::keys::{ManagedKey, Rate};
 use crate::config::rules::Rules;
 use crate::http::head::{FieldSet, Fields, Name, list};
 
-pub use spelling::Spellings;
-pub use usage::{Lease, Usage};
+pub(crate) use spelling::Spellings;
+pub(crate) use usage::{Lease, Usage};
 
 /// Every key that opens the gateway; one for all workers.
 pub struct Keys {
@@ -375,7 +375,7 @@ impl Keys {
 
 /// The key that an entry of `Sec-WebSocket-Protocol` carries (OpenAI's browser clients).
 #[must_use]
-pub fn key_of_protocol(entry: &[u8]) -> Option<&[u8]> {
+pub(crate) fn key_of_protocol(entry: &[u8]) -> Option<&[u8]> {
     let (start, key) = entry.split_at_checked(KEY_PROTOCOL.len())?;
     start.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(key)
 }

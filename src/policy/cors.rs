@@ -7,7 +7,7 @@
 //! Where no key is asked for, a browser is let through only for pages that are listed or this machine's own: see
 //! [`foreign`].
 
-pub mod foreign;
+pub(crate) mod foreign;
 
 use std::sync::Arc;
 
@@ -153,12 +153,12 @@ fn named<'m>(fields: &'m [Field], buf: &'m [u8], name: &'m [u8]) -> impl Iterato
 
 /// Whether a field says where a page comes from.
 #[must_use]
-pub fn is_origin(field: &Field, buf: &[u8]) -> bool {
+pub(crate) fn is_origin(field: &Field, buf: &[u8]) -> bool {
     field.name == Name::Other && field.name_of(buf).eq_ignore_ascii_case(b"origin")
 }
 
 /// Adds the fields of this protocol: a provider's own would contradict the gateway's.
-pub fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
+pub(crate) fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
     steps::count(fields.len());
     for (index, field) in fields.iter().enumerate() {
         let start = field.name_of(buf).get(..PREFIX.len());

@@ -465,7 +465,7 @@ impl From<AuthError> for Fault {
 
 /// What an answer says of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
+pub(crate) enum Persistence {
     /// It ends after the answer.
     Close,
     /// It stays open this long.
@@ -478,7 +478,7 @@ pub enum Persistence {
 impl Persistence {
     /// The field lines that say it. HTTP/1.0 has to be told that a connection stays, and `Keep-Alive` has to be
     /// named as a hop-by-hop field everywhere (RFC 9110, section 7.6.1).
-    pub fn write(self, out: &mut Vec<u8>) {
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Close => out.extend_from_slice(b"Connection: close\r\n"),
             Self::KeepAlive { timeout_secs } => {
@@ -490,7 +490,7 @@ impl Persistence {
 }
 
 /// An answer with a [`Fault`].
-pub struct ErrorResponse<'a> {
+pub(crate) struct ErrorResponse<'a> {
     /// Why.
     pub fault: &'a Fault,
     /// Echoed or made here.
@@ -507,7 +507,7 @@ pub struct ErrorResponse<'a> {
 
 impl ErrorResponse<'_> {
     /// Appends the whole response.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let row = self.fault.row();
         let id = String::from_utf8_lossy(self.request_id);
         let body = format!(

@@ -98,7 +98,7 @@ impl Gateway {
 
 /// A digest of all that a TLS connection to a provider depends on: roots, certificate and key of our own. `None`
 /// without TLS.
-pub type Terms = Option<[u8; 32]>;
+pub(crate) type Terms = Option<[u8; 32]>;
 
 /// The field lines that a provider's requests get, written out once.
 pub struct Lines {
@@ -216,7 +216,7 @@ fn always_bytes(provider: &Provider) -> usize {
 
 /// Whether a configured extra field may have this name: not one that the gateway decides on itself.
 #[must_use]
-pub fn may_configure(field_name: &[u8]) -> bool {
+pub(crate) fn may_configure(field_name: &[u8]) -> bool {
     matches!(
         name(field_name),
         Name::Other

@@ -24,13 +24,13 @@ static LINE: LazyLock<Box<str>> = LazyLock::new(|| {
 
 /// The complete field line that marks a request as having been here.
 #[must_use]
-pub fn line() -> &'static [u8] {
+pub(crate) fn line() -> &'static [u8] {
     LINE.as_bytes()
 }
 
 /// Whether a request has been through this process, or through more than any that has somewhere to go.
 #[must_use]
-pub fn has_come_round(fields: &Fields, buf: &[u8]) -> bool {
+pub(crate) fn has_come_round(fields: &Fields, buf: &[u8]) -> bool {
     if !fields.has(Name::XSluicegateLoop) {
         return false;
     }

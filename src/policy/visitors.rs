@@ -11,24 +11,24 @@ mod wrong_keys;
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
-pub use counts::{Counts, Crowded, Seat};
-pub use wrong_keys::WrongKeys;
+pub(crate) use counts::{Counts, Seat};
+pub(crate) use wrong_keys::WrongKeys;
 
 /// Whom a limit per address counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Address(NonZeroU64);
+pub(crate) struct Address(NonZeroU64);
 
 impl Address {
     /// One address.
     #[must_use]
-    pub fn v4(octets: [u8; 4]) -> Self {
+    pub(crate) fn v4(octets: [u8; 4]) -> Self {
         // No host has an IPv6 address that begins like this: 0000::/8 is reserved (RFC 4291, section 2.4).
         Self(V4 | u64::from(u32::from_be_bytes(octets)))
     }
 
     /// A network of 64 bits; an IPv4 address that is written as one of IPv6 is that IPv4 address.
     #[must_use]
-    pub fn v6(octets: [u8; 16]) -> Self {
+    pub(crate) fn v6(octets: [u8; 16]) -> Self {
         match octets {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Self::v4([a, b, c, d]),
             [a, b, c, d, e, f, g, h, ..] => {
@@ -46,7 +46,7 @@ const V4: NonZeroU64 = NonZeroU64::MIN.saturating_mul(NonZeroU64::new(1 << 32).u
 /// One for the whole process. Each part is made when a limit first asks for it, and stays: what is open goes on being
 /// counted however the limits change.
 #[derive(Default)]
-pub struct Visitors {
+pub(crate) struct Visitors {
     connections: OnceLock<Counts>,
     handshakes: OnceLock<Counts>,
     wrong_keys: OnceLock<WrongKeys>,
@@ -55,19 +55,19 @@ pub struct Visitors {
 impl Visitors {
     /// Open connections.
     #[must_use]
-    pub fn connections(&self) -> &Counts {
+    pub(crate) fn connections(&self) -> &Counts {
         self.connections.get_or_init(Counts::default)
     }
 
     /// TLS handshakes under way.
     #[must_use]
-    pub fn handshakes(&self) -> &Counts {
+    pub(crate) fn handshakes(&self) -> &Counts {
         self.handshakes.get_or_init(Counts::default)
     }
 
     /// Wrong keys of late.
     #[must_use]
-    pub fn wrong_keys(&self) -> &WrongKeys {
+    pub(crate) fn wrong_keys(&self) -> &WrongKeys {
         self.wrong_keys.get_or_init(WrongKeys::default)
     }
 }

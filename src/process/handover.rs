@@ -37,7 +37,7 @@ const DESCRIPTORS_MAX: usize = 128;
 const PACKET_BYTES_MAX: usize = 512;
 
 /// The next process.
-pub struct Successor {
+pub(crate) struct Successor {
     child: Child,
     socket: OwnedFd,
 }
@@ -47,7 +47,7 @@ impl Successor {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let (socket, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -70,13 +70,13 @@ impl Successor {
 
     /// Its process id.
     #[must_use]
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// For whoever does not own it.
     #[must_use]
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         let pid = self.child.id();
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
         Handle {
@@ -89,7 +89,7 @@ impl Successor {
     ///
     /// # Errors
     /// When it does not get so far; it is gone then.
-    pub fn hand_over(
+    pub(crate) fn hand_over(
         &mut self,
         listeners: &[Listener],
         allowed: impl FnOnce() -> io::Result<()>,
@@ -120,7 +120,7 @@ impl Successor {
 }
 
 /// Names a successor: always this one and no other that has got its number meanwhile.
-pub struct Handle {
+pub(crate) struct Handle {
     pid: u32,
     /// None where the kernel is too old for it.
     process: Option<OwnedFd>,
@@ -129,12 +129,12 @@ pub struct Handle {
 impl Handle {
     /// Its process id.
     #[must_use]
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Has it end.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Some(process) = &self.process {
             // One that has ended meanwhile is what was wanted.
             let _ = pidfd_send_signal(process, Signal::TERM);
@@ -144,19 +144,19 @@ impl Handle {
 
 /// Whether another process can go on in this one's place: a container ends with its process 1.
 #[must_use]
-pub fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     !getpid().is_init()
 }
 
 /// The process that this one succeeds.
-pub struct Predecessor(OwnedFd);
+pub(crate) struct Predecessor(OwnedFd);
 
 impl Predecessor {
     /// Its end of the socket pair and the sockets that it hands over; `None` where there is none.
     ///
     /// # Errors
     /// When standard input is not what it should be.
-    pub fn meet() -> io::Result<Option<(Self, Vec<Listener>)>> {
+    pub(crate) fn meet() -> io::Result<Option<(Self, Vec<Listener>)>> {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
@@ -183,7 +183,7 @@ impl Predecessor {
     }
 
     /// Says that this process accepts, and waits until the service manager knows of it.
-    pub fn ready(self) {
+    pub(crate) fn ready(self) {
         // A predecessor that is gone meanwhile has left its sockets here all the same.
         let _ = set_socket_timeout(&self.0, Timeout::Recv, Some(ANNOUNCED_WITHIN));
         let _ = send(&self.0, b"ready", &[]);

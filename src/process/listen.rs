@@ -16,7 +16,7 @@ use crate::config::{Listen, Tcp};
 use crate::net::keepalive;
 
 /// An address that is listened on.
-pub struct Listener {
+pub(crate) struct Listener {
     /// As it was configured; `None` where a service manager chose it.
     pub asked: Option<Listen>,
     /// With the port that was really taken.
@@ -32,7 +32,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn keep_alive(&self, tcp: &Tcp) -> io::Result<()> {
+    pub(crate) fn keep_alive(&self, tcp: &Tcp) -> io::Result<()> {
         match self.address {
             Listen::Tcp(_) => { self.sockets.iter() }.try_for_each(|it| keepalive::set(it, tcp)),
             Listen::Unix(_) => Ok(()),
@@ -43,7 +43,7 @@ impl Listener {
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub fn of_worker(&self, index: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
+    pub(crate) fn of_worker(&self, index: usize, workers: usize) -> io::Result<Vec<OwnedFd>> {
         let shared = self.sockets.len().min(workers).max(1);
         let mine = self.sockets.iter().skip(index % shared).step_by(workers);
         mine.map(OwnedFd::try_clone).collect()
@@ -62,7 +62,7 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// A message that names the address. An address family that the system does not have is left out as long as
 /// another address remains.
-pub fn open(
+pub(crate) fn open(
     listen: &[Listen],
     mut inherited: Vec<Listener>,
     workers: usize,
@@ -94,7 +94,10 @@ pub fn open(
 ///
 /// # Errors
 /// As there.
-pub fn open_metrics(listen: &[Listen], inherited: Vec<Listener>) -> Result<Vec<Listener>, String> {
+pub(crate) fn open_metrics(
+    listen: &[Listen],
+    inherited: Vec<Listener>,
+) -> Result<Vec<Listener>, String> {
     if listen.is_empty() {
         return Ok(Vec::new());
     }
@@ -110,7 +113,7 @@ pub fn open_metrics(listen: &[Listen], inherited: Vec<Listener>) -> Result<Vec<L
 ///
 /// # Errors
 /// A descriptor that is no listening stream socket.
-pub fn from_service_manager() -> Result<Vec<Listener>, String> {
+pub(crate) fn from_service_manager() -> Result<Vec<Listener>, String> {
     let mut passed = ListenFd::from_env();
     let count = passed.len();
     let take = |index| {

@@ -15,7 +15,7 @@ use crate::config::{Config, Listen, LogFile};
 ///
 /// # Errors
 /// Names the setting, the file and what was expected.
-pub fn check(config: &Config) -> Result<(), String> {
+pub(crate) fn check(config: &Config) -> Result<(), String> {
     log_file(config)?;
     if let Some(conflict) = &config.listen_conflict {
         return Err(conflict.to_string());

@@ -35,14 +35,14 @@ use drain::Leaving;
 use reload::{Read, Reading, settings};
 
 /// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
-pub type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+pub(crate) type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
 /// A configuration and the entries of its keys file, if it names one.
-pub type Loaded = (Config, Option<Entries>);
+pub(crate) type Loaded = (Config, Option<Entries>);
 
 /// Why the process could not start.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// Configuration, certificates: exit code 2.
     Configuration(String),
     /// The system refused something, a port for instance: exit code 1.
@@ -50,7 +50,7 @@ pub enum StartError {
 }
 
 /// A running gateway.
-pub struct Server {
+pub(crate) struct Server {
     workers: Vec<Mailbox<Message>>,
     counters: Arc<[Counters]>,
     /// Writes the metrics.
@@ -130,7 +130,7 @@ impl Server {
     ///
     /// # Errors
     /// Nothing is left running then.
-    pub fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
+    pub(crate) fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
         // Watched before anyone can know that it runs: so none of them kills it in between.
         let (events, arrived) = channel();
         let asked = events.clone();
@@ -228,7 +228,7 @@ impl Server {
     }
 
     /// The addresses that it listens on.
-    pub fn addresses(&self) -> impl Iterator<Item = &Listen> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Listen> {
         let clients = self.listeners.iter().filter(|listener| !listener.metrics);
         clients.map(|listener| &listener.address)
     }
@@ -282,7 +282,7 @@ impl Server {
     /// SIGHUP reloads, SIGUSR1 opens the log file anew, SIGUSR2 starts a successor and drains once that accepts, which is
     /// no signal to end.
     #[must_use]
-    pub fn run(mut self) -> ExitCode {
+    pub(crate) fn run(mut self) -> ExitCode {
         notify::ready();
         while let Ok(event) = self.next_event() {
             let mut leaving = match event {

@@ -17,16 +17,16 @@ use crate::system::read;
 use settling::{LESS_RESTS, Moment, RESTLESS_MAX, Settling, Stamp, Verdict};
 
 /// The entries of a keys file; workers and watch share them.
-pub type Entries = Arc<[ManagedKey]>;
+pub(crate) type Entries = Arc<[ManagedKey]>;
 
 /// How often the file is looked at.
-pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Reads a keys file.
 ///
 /// # Errors
 /// Names the file, and the entry that cannot be used.
-pub fn read_keys(path: &Path) -> Result<Entries, String> {
+pub(crate) fn read_keys(path: &Path) -> Result<Entries, String> {
     let from = path.display().to_string();
     let (content, _) = read::keys(path).map_err(|error| unreadable(path, &error))?;
     let keys = keys::parse(&content, &from).map_err(|error| error.to_string())?;
@@ -46,7 +46,7 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
 }
 
 /// What is known of the keys file.
-pub struct Watch {
+pub(crate) struct Watch {
     /// The entries in force.
     entries: Option<Entries>,
     /// Those before them.
@@ -60,7 +60,7 @@ pub struct Watch {
 
 /// What a look has found.
 #[derive(Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// Other entries than those in force.
     Keys(Entries),
     /// What cannot be used, and why.
@@ -72,7 +72,7 @@ pub enum Seen {
 impl Watch {
     /// `entries` are those in force, of the file of this name.
     #[must_use]
-    pub fn new(path: Option<&Path>, entries: Option<Entries>) -> Self {
+    pub(crate) fn new(path: Option<&Path>, entries: Option<Entries>) -> Self {
         // One that has taken its place since they were read counts as the same one, and has to settle.
         let file = path.and_then(|path| Some(stamp(path).ok()?.file));
         Self {
@@ -86,7 +86,7 @@ impl Watch {
 
     /// Looks at the file: other entries than those in force, or why there are none to be had, once for
     /// each reason.
-    pub fn look(&mut self, path: &Path) -> Option<Seen> {
+    pub(crate) fn look(&mut self, path: &Path) -> Option<Seen> {
         let (looked, now) = (stamp(path), self.now());
         let stamp = match looked {
             Ok(stamp) if !self.settling.is_due(stamp, now) => return self.restless(path, now),
@@ -121,7 +121,7 @@ impl Watch {
 
     /// Why entries that somebody had read now cannot be the file's, if so. Those in force stay then, and further looks
     /// tell what becomes of it. Whoever has it read knows that it is written, but for an empty one.
-    pub fn doubts(&mut self, path: &Path, entries: &Entries) -> Option<String> {
+    pub(crate) fn doubts(&mut self, path: &Path, entries: &Entries) -> Option<String> {
         let before = self.entries.as_deref().unwrap_or_default();
         if !entries.is_empty() || !stamp(path).ok()?.is_blank(before) {
             return None;
@@ -133,12 +133,12 @@ impl Watch {
 
     /// The entries in force.
     #[must_use]
-    pub fn entries(&self) -> Option<Entries> {
+    pub(crate) fn entries(&self) -> Option<Entries> {
         self.entries.clone()
     }
 
     /// The entries of the last look are not put in force; those before them are the ones that others come after.
-    pub fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         self.entries = self.before.take();
         self.settling.is_refused();
     }

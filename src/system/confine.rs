@@ -19,7 +19,7 @@ use crate::config::{Landlock, LogFile};
 
 /// The rules of a start.
 #[derive(Default)]
-pub struct Confinement {
+pub(crate) struct Confinement {
     /// Of those that serve clients, or write metrics: no file but this program's own, for the names in a panic's
     /// backtrace.
     pub workers: Rules,
@@ -33,7 +33,7 @@ pub struct Confinement {
 
 /// What a thread may do; by default what it likes.
 #[derive(Clone, Default)]
-pub struct Rules(Option<Arc<RulesetCreated>>);
+pub(crate) struct Rules(Option<Arc<RulesetCreated>>);
 
 /// The newest rights that are withheld. Older kernels withhold those of them that they know.
 const RIGHTS: ABI = ABI::V5;
@@ -62,7 +62,7 @@ impl Confinement {
     ///
     /// # Errors
     /// When they are demanded, and this kernel does not keep them.
-    pub fn prepare(wish: Landlock, log: &LogFile) -> Result<Self, String> {
+    pub(crate) fn prepare(wish: Landlock, log: &LogFile) -> Result<Self, String> {
         if wish == Landlock::Off {
             return Ok(Self::none("off".into()));
         }
@@ -118,7 +118,7 @@ impl Rules {
     ///
     /// # Errors
     /// When the kernel does not.
-    pub fn apply(&self) -> io::Result<()> {
+    pub(crate) fn apply(&self) -> io::Result<()> {
         match self.0.as_ref().map(restrict) {
             None => Ok(()),
             Some(restricted) => restricted.map(drop),
@@ -127,7 +127,7 @@ impl Rules {
 
     /// Whether there are any.
     #[must_use]
-    pub fn are_there(&self) -> bool {
+    pub(crate) fn are_there(&self) -> bool {
         self.0.is_some()
     }
 
@@ -166,7 +166,11 @@ fn restrict(rules: &Arc<RulesetCreated>) -> io::Result<RestrictionStatus> {
 ///
 /// # Errors
 /// When it cannot be started, or not be confined.
-pub fn spawn(thread: Builder, rules: Rules, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn spawn(
+    thread: Builder,
+    rules: Rules,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     let (told, confined) = sync_channel(1);
     thread.spawn(move || {
         let applied = rules.apply();

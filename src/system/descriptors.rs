@@ -8,7 +8,7 @@ const OF_THE_PROCESS: u64 = 32;
 const OF_A_WORKER: u64 = 16;
 
 /// Raises the soft limit to the hard one: a gateway has a use for all that it may have.
-pub fn raise() {
+pub(crate) fn raise() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -21,7 +21,7 @@ pub fn raise() {
 /// Client connections that there are descriptors for: a request needs a second one, towards the provider. The
 /// kernel may give most of them to one of the `workers`, so each may have as many.
 #[must_use]
-pub fn connections(workers: usize) -> usize {
+pub(crate) fn connections(workers: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| share(limit, workers))
 }

@@ -10,24 +10,24 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Listening and serving, also again after a reload.
-pub fn ready() {
+pub(crate) fn ready() {
     tell("READY=1\n");
 }
 
 /// Rereading the configuration; [`ready`] ends it.
-pub fn reloading() {
+pub(crate) fn reloading() {
     let now = clock_gettime(ClockId::Monotonic);
     let micros = now.tv_sec.saturating_mul(1_000_000) + now.tv_nsec / 1000;
     tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"));
 }
 
 /// Draining.
-pub fn stopping() {
+pub(crate) fn stopping() {
     tell("STOPPING=1\n");
 }
 
 /// Another process goes on in this one's place.
-pub fn succeeded_by(pid: u32) {
+pub(crate) fn succeeded_by(pid: u32) {
     tell(&format!("MAINPID={pid}\n"));
 }
 

@@ -15,7 +15,7 @@ use crate::observe::Process;
 const TICKS: f64 = 100.0;
 
 /// Looks at this process through files that were opened at its start: who looks later need not be able to.
-pub struct Window {
+pub(crate) struct Window {
     status: Option<File>,
     descriptors: Option<File>,
     stat: Option<File>,
@@ -40,7 +40,7 @@ const STATUS_BYTES: usize = 8192;
 impl Window {
     /// Looks; some system calls on memory of the kernel's, and none that waits.
     #[must_use]
-    pub fn look(&self) -> Process {
+    pub(crate) fn look(&self) -> Process {
         let status = whole(self.status.as_ref()).unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -99,7 +99,7 @@ fn whole(file: Option<&File>) -> Option<String> {
 
 /// Keeps memory, which holds keys, from debuggers and core dumps, unless it is `dumpable`: only root then looks at
 /// it.
-pub fn set_dumpable(dumpable: bool) {
+pub(crate) fn set_dumpable(dumpable: bool) {
     let behavior = match dumpable {
         true => DumpableBehavior::Dumpable,
         false => DumpableBehavior::NotDumpable,

@@ -13,10 +13,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// Most bytes of a configuration file, of `.env`, and of a file with a secret or with certificates.
-pub const SETTINGS_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const SETTINGS_BYTES_MAX: u64 = 4 << 20;
 
 /// Most bytes of a keys file, which are some hundreds of thousands of keys.
-pub const KEYS_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const KEYS_BYTES_MAX: u64 = 64 << 20;
 
 /// How long a pipe has to come to its end.
 const PIPE_TIME: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const PIPE_TIME: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When it is longer than [`SETTINGS_BYTES_MAX`], or a pipe that does not come to its end within three seconds.
-pub fn settings(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn settings(path: &Path) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let found = file.metadata()?;
     let limit = Limit(SETTINGS_BYTES_MAX);
@@ -39,7 +39,7 @@ pub fn settings(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it is no file, which another reload could not read again, or longer than [`SETTINGS_BYTES_MAX`].
-pub fn pem(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn pem(path: &Path) -> io::Result<Vec<u8>> {
     let (file, found) = regular(path)?;
     Limit(SETTINGS_BYTES_MAX).read(&file, &found)
 }
@@ -48,7 +48,7 @@ pub fn pem(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it is none, or longer than [`KEYS_BYTES_MAX`].
-pub fn keys(path: &Path) -> io::Result<(String, Metadata)> {
+pub(crate) fn keys(path: &Path) -> io::Result<(String, Metadata)> {
     let (file, found) = regular(path)?;
     let content = Limit(KEYS_BYTES_MAX).read(&file, &found)?;
     let content =
@@ -60,7 +60,7 @@ pub fn keys(path: &Path) -> io::Result<(String, Metadata)> {
 ///
 /// # Errors
 /// As the system's.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// SIGTERM, SIGINT, SIGQUIT: end what is under way, and then the process.
     End,
     /// SIGHUP: read everything anew.
@@ -25,11 +25,11 @@ pub enum Request {
 const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
 
 /// The process starts: there is nothing under way that an end would have to wait for.
-pub struct Starting(Arc<AtomicBool>);
+pub(crate) struct Starting(Arc<AtomicBool>);
 
 impl Starting {
     /// From now on requests to end are sent on, too.
-    pub fn over(self) {
+    pub(crate) fn over(self) {
         self.0.store(false, Ordering::SeqCst);
     }
 }
@@ -38,7 +38,7 @@ impl Starting {
 ///
 /// # Errors
 /// When a signal cannot be watched, or there is no thread to be had.
-pub fn watch(send: impl Fn(Request) -> bool + Send + 'static) -> io::Result<Starting> {
+pub(crate) fn watch(send: impl Fn(Request) -> bool + Send + 'static) -> io::Result<Starting> {
     let starting = Arc::new(AtomicBool::new(true));
     for signal in ENDING {
         // Whatever the start waits for, a file that is a FIFO for instance, nobody has to kill it.
@@ -72,6 +72,6 @@ fn request(signal: i32) -> Request {
 ///
 /// # Errors
 /// The system's.
-pub fn outlive_file_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_limit() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }

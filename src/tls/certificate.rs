@@ -4,7 +4,7 @@
 //! checked here and nothing is decided for peers: that is rustls's part.
 
 mod der;
-pub mod pem;
+pub(crate) mod pem;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +13,7 @@ use der::{Reader, tag};
 
 /// When a certificate holds, in seconds since 1970; what was before that is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
+pub(crate) struct Validity {
     /// From then on.
     pub not_before: u64,
     /// Until then, inclusive.
@@ -27,7 +27,7 @@ const DAY: u64 = 86_400;
 impl Validity {
     /// Reads it from a certificate in DER (RFC 5280, section 4.1); `None` where that is malformed.
     #[must_use]
-    pub fn of(certificate: &[u8]) -> Option<Self> {
+    pub(crate) fn of(certificate: &[u8]) -> Option<Self> {
         let mut certificate = Reader::new(certificate).enter(tag::SEQUENCE)?;
         let mut fields = certificate.enter(tag::SEQUENCE)?;
         if fields.next_tag() == Some(tag::CONTEXT_0) {
@@ -47,7 +47,7 @@ impl Validity {
 
     /// When two certificates of one chain hold both.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             not_before: self.not_before.max(other.not_before),
             not_after: self.not_after.min(other.not_after),
@@ -56,13 +56,13 @@ impl Validity {
 
     /// Whether it holds at this time.
     #[must_use]
-    pub fn holds(self, now: u64) -> bool {
+    pub(crate) fn holds(self, now: u64) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
 
     /// What an operator should know of it now.
     #[must_use]
-    pub fn warning(self, now: u64) -> Option<String> {
+    pub(crate) fn warning(self, now: u64) -> Option<String> {
         let on = date::imf_fixdate;
         if now > self.not_after {
             return Some(format!("it expired on {}", on(self.not_after)));
@@ -111,7 +111,7 @@ fn time(validity: &mut Reader<'_>) -> Option<u64> {
 
 /// How a private key is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyForm {
+pub(crate) enum KeyForm {
     /// RFC 5958, for any kind.
     Pkcs8,
     /// RFC 8017, for RSA.
@@ -122,7 +122,7 @@ pub enum KeyForm {
 
 /// What kind of key this is, in words.
 #[must_use]
-pub fn key_kind(form: KeyForm, key: &[u8]) -> String {
+pub(crate) fn key_kind(form: KeyForm, key: &[u8]) -> String {
     const UNKNOWN: &str = "one of an unknown kind";
     let kind = match form {
         KeyForm::Pkcs8 => kind_of_pkcs8(key),

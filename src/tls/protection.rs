@@ -10,9 +10,9 @@ use crate::base::bytes::within;
 use super::{Fault, HEADER_BYTES, Header, content};
 
 /// Most plaintext bytes in a record.
-pub const PLAIN_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const PLAIN_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes that a record is longer than its plaintext: header, explicit nonce or inner type, tag.
-pub const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + EXPLICIT_BYTES + TAG_BYTES;
+pub(crate) const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + EXPLICIT_BYTES + TAG_BYTES;
 
 const TAG_BYTES: usize = 16;
 const EXPLICIT_BYTES: usize = 8;
@@ -29,7 +29,7 @@ enum Form {
 }
 
 /// See the module's documentation.
-pub struct Protection {
+pub(crate) struct Protection {
     key: LessSafeKey,
     iv: [u8; NONCE_LEN],
     form: Form,
@@ -44,7 +44,7 @@ impl Protection {
     ///
     /// # Errors
     /// [`Fault::Unexpected`] for secrets of another kind than those that rustls hands out today.
-    pub fn new(
+    pub(crate) fn new(
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
         suite: SupportedCipherSuite,
     ) -> Result<Self, Fault> {
@@ -75,7 +75,7 @@ impl Protection {
 
     /// Whether it is time for another key.
     #[must_use]
-    pub fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         // What a key update and an alert need is left.
         self.sequence >= self.records_max.saturating_sub(16)
     }
@@ -85,7 +85,7 @@ impl Protection {
     ///
     /// # Errors
     /// [`Fault::Exhausted`] when the key has protected all that it may, [`Fault::Overflow`] when there is not room.
-    pub fn seal(&mut self, kind: u8, plain: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+    pub(crate) fn seal(&mut self, kind: u8, plain: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         if self.sequence >= self.records_max || plain.len() > PLAIN_BYTES_MAX {
             return Err(Fault::Exhausted);
         }
@@ -129,7 +129,7 @@ impl Protection {
     /// # Errors
     /// What is wrong with the record; nothing counts then that `out` holds. [`Fault::Overflow`] also when there is less room than
     /// the record has bytes.
-    pub fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<(u8, usize), Fault> {
+    pub(crate) fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<(u8, usize), Fault> {
         let header = Header::parse(record).ok_or(Fault::Malformed)?;
         let body = within(record, HEADER_BYTES..);
         if let Some(fault) = self.refuses(header) {
@@ -185,7 +185,7 @@ impl Protection {
     /// What is wrong with a record that begins like this, however it goes on. Padding does not make it longer than
     /// the longest plaintext (RFC 8446, section 5.4).
     #[must_use]
-    pub fn refuses(&self, header: Header) -> Option<Fault> {
+    pub(crate) fn refuses(&self, header: Header) -> Option<Fault> {
         let (types, added) = match self.form {
             Form::Tls13 => (content::APPLICATION_DATA..=content::APPLICATION_DATA, 1),
             Form::Tls12Gcm => (content::ALERT..=content::APPLICATION_DATA, EXPLICIT_BYTES),

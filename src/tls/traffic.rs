@@ -50,11 +50,11 @@ pub struct Opened {
 /// Most bytes of records in a row that bring no application data: two of the longest tickets. A peer that sends more
 /// keeps us busy on purpose. Their time is bounded where the wait for data is: by the deadline of the handshake, of the
 /// answer, or of the idle connection.
-pub const SILENCE_BYTES_MAX: u32 = 128 * 1024;
+pub(crate) const SILENCE_BYTES_MAX: u32 = 128 * 1024;
 /// As how many bytes more a ticket counts: it is derived from, copied and put into the session cache.
-pub const TICKET_BYTES: u32 = 256;
+pub(crate) const TICKET_BYTES: u32 = 256;
 /// The same for a key update, after which both keys are derived anew.
-pub const KEY_UPDATE_BYTES: u32 = 4 * 1024;
+pub(crate) const KEY_UPDATE_BYTES: u32 = 4 * 1024;
 /// As long a handshake message as rustls takes.
 const TICKET_MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
 

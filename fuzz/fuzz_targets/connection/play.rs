@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use sluicegate::net::harness::{Dial, Session};
+use sluicegate::door::fuzzing::harness::{Dial, Session};
 
 use crate::peer::Peer;
 use crate::record::{Record, Upstream};

@@ -8,11 +8,11 @@ use crate::http::head::grammar::{is_text_byte, is_token_byte};
 use crate::http::head::{self, Folded, Name, Side};
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
-pub const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
+pub(crate) const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
 /// Longest trailer section in bytes, without the blank line that ends it.
-pub const TRAILER_BYTES_MAX: u32 = 64 * 1024;
+pub(crate) const TRAILER_BYTES_MAX: u32 = 64 * 1024;
 /// Most field lines in a trailer section.
-pub const TRAILER_FIELDS_MAX: u8 = 100;
+pub(crate) const TRAILER_FIELDS_MAX: u8 = 100;
 
 /// Follows a message's content under one framing and says which bytes belong to it.
 ///

@@ -11,7 +11,7 @@ use crate::base::steps;
 /// before them moves right, the head's end and all behind it stay. Returns where the head now begins; `None` where
 /// it is not whole or has no such blank. Nothing else is judged.
 #[must_use]
-pub fn close_up(buf: &mut [u8]) -> Option<usize> {
+pub(crate) fn close_up(buf: &mut [u8]) -> Option<usize> {
     let len = HeadScan::default().find_end(buf, Side::Response).ok()??;
     let head = buf.get_mut(..len)?;
     let (mut read, mut written) = (0, 0);

@@ -307,14 +307,14 @@ const CASE: u64 = 0x2020_2020_2020_2020;
 
 /// The elements of a comma-separated list without surrounding blanks; empty ones are skipped
 /// (RFC 9110, section 5.6.1).
-pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     elements(value).filter(|element| !element.is_empty())
 }
 
 /// Whether a comma-separated list holds `token`, in any case. A long list of short elements costs no more than a
 /// look for the token's first letter.
 #[must_use]
-pub fn list_has(value: &[u8], token: &[u8]) -> bool {
+pub(crate) fn list_has(value: &[u8], token: &[u8]) -> bool {
     steps::count(value.len());
     let Some(first) = token.first() else {
         return false;
@@ -356,7 +356,7 @@ pub(in crate::http) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether the bytes are a token (RFC 9110, section 5.6.2).
 #[must_use]
-pub fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     steps::count(bytes.len());
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
 }

@@ -79,7 +79,7 @@ impl Name {
 /// Length and third byte rule out nearly every name that is only passed on, and all known names but one.
 #[must_use]
 #[inline]
-pub fn name(bytes: &[u8]) -> Name {
+pub(crate) fn name(bytes: &[u8]) -> Name {
     match exactly(bytes) {
         Name::Other if may_be_disguised(bytes) => disguised(bytes),
         name => name,

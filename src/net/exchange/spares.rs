@@ -11,7 +11,7 @@ use super::Exchange;
 /// Boxes of exchanges that have ended, for those to come: so a request allocates nothing.
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "boxes move between here and the tasks")]
-pub struct Spares(RefCell<Vec<Box<Exchange>>>);
+pub(crate) struct Spares(RefCell<Vec<Box<Exchange>>>);
 
 /// Boxes kept; more exchanges than that at once are worth an allocation.
 const SPARES_MAX: usize = 64;
@@ -43,7 +43,7 @@ impl Spares {
     }
 
     /// Lets go of the configuration that they still hold.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.take();
     }
 }

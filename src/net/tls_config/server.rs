@@ -24,7 +24,7 @@ pub(super) struct Side {
 
 /// What a client has to show to be let in.
 #[derive(Clone)]
-pub enum Door {
+pub(crate) enum Door {
     /// Nothing, and TLS is not spoken.
     Plain,
     /// Nothing.
@@ -36,7 +36,7 @@ pub enum Door {
 impl Door {
     /// Whether whoever came in by `other` would come in by this one.
     #[must_use]
-    pub fn admits_those_of(&self, other: &Self) -> bool {
+    pub(crate) fn admits_those_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Plain, Self::Plain) | (Self::Tls, Self::Tls) => true,
             (Self::Certificate(now), Self::Certificate(then)) => now.is_superset(then),

@@ -15,7 +15,7 @@ use crate::base::steps;
 const PIECES_MAX: u32 = 256;
 
 /// Looks for keys in the values of one request.
-pub struct Spellings<'k> {
+pub(crate) struct Spellings<'k> {
     keys: &'k Keys,
     left: Cell<u32>,
 }
@@ -23,7 +23,7 @@ pub struct Spellings<'k> {
 impl<'k> Spellings<'k> {
     /// Of these keys.
     #[must_use]
-    pub const fn of(keys: &'k Keys) -> Self {
+    pub(crate) const fn of(keys: &'k Keys) -> Self {
         Self {
             keys,
             left: Cell::new(PIECES_MAX),
@@ -32,7 +32,7 @@ impl<'k> Spellings<'k> {
 
     /// Whether a key stands in `value`, as far as can be told: of what has too many pieces it cannot.
     #[must_use]
-    pub fn are_in(&self, value: &[u8]) -> bool {
+    pub(crate) fn are_in(&self, value: &[u8]) -> bool {
         if self.keys.open {
             return false;
         }

@@ -11,7 +11,7 @@ use crate::config::keys::Rate;
 /// One key's counts. On cache lines of its own: neighbours are used by other workers.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Usage {
+pub(crate) struct Usage {
     /// When all that has passed is earned, in nanoseconds: the theoretical arrival time of the generic cell
     /// rate algorithm, which makes one number of a bucket and its clock.
     earned_at: AtomicU64,
@@ -35,7 +35,7 @@ impl Usage {
     ///
     /// # Errors
     /// Whole seconds, at least 1, until the next one passes; this one does not count.
-    pub fn count(&self, rate: Rate, now: u64) -> Result<(), u32> {
+    pub(crate) fn count(&self, rate: Rate, now: u64) -> Result<(), u32> {
         let interval = rate.interval_nanos();
         let window = interval.saturating_mul(rate.burst().into());
         let latest = now.saturating_add(window);
@@ -55,7 +55,7 @@ impl Usage {
     /// Counts an exchange, unless `most` are under way. Those that began while there was no limit are not
     /// counted.
     #[must_use]
-    pub fn begin(self: &Arc<Self>, most: u32) -> Option<Lease> {
+    pub(crate) fn begin(self: &Arc<Self>, most: u32) -> Option<Lease> {
         let more = |streams: u32| Some(streams + 1).filter(|streams| *streams <= most);
         self.streams
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)

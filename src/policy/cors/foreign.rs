@@ -17,7 +17,7 @@ use super::named;
 /// Whether a page sends this that is none of this machine's own. Programs send neither field; browsers send `Origin` in
 /// one way only.
 #[must_use]
-pub fn is_foreign(fields: &[Field], buf: &[u8]) -> bool {
+pub(crate) fn is_foreign(fields: &[Field], buf: &[u8]) -> bool {
     let mut sent = named(fields, buf, b"origin");
     match (sent.next(), sent.next()) {
         (None, _) => named(fields, buf, b"sec-fetch-site").any(is_elsewhere),
@@ -34,7 +34,7 @@ fn is_elsewhere(site: &[u8]) -> bool {
 /// Whether `Host` is a name that may lead elsewhere tomorrow: neither an address, nor one that no page from elsewhere
 /// can have, nor that of one of these `origins`. No `Host` is no browser.
 #[must_use]
-pub fn is_rebound(fields: &Fields, buf: &[u8], origins: &[Origin]) -> bool {
+pub(crate) fn is_rebound(fields: &Fields, buf: &[u8], origins: &[Origin]) -> bool {
     let mut hosts = fields.named(Name::Host);
     hosts.any(|field| {
         let Ok(authority) = std::str::from_utf8(field.value.of(buf)) else {

@@ -11,16 +11,16 @@ use super::table::{Entry, Home, Table};
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct Counts(Table);
+pub(crate) struct Counts(Table);
 
 /// One of those that an address has; to be [given back](Counts::leave).
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Seat(NonZeroU32);
+pub(crate) struct Seat(NonZeroU32);
 
 /// An address has as many as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crowded;
+pub(crate) struct Crowded;
 
 /// How often others may come first before one goes uncounted.
 const TRIES_MAX: usize = 64;
@@ -31,7 +31,7 @@ impl Counts {
     ///
     /// # Errors
     /// That it has as many as it may.
-    pub fn enter(&self, address: Address, most: usize) -> Result<Option<Seat>, Crowded> {
+    pub(crate) fn enter(&self, address: Address, most: usize) -> Result<Option<Seat>, Crowded> {
         let home = self.0.home(address);
         for _ in 0..TRIES_MAX {
             if self.sum(&home) >= most {
@@ -62,7 +62,7 @@ impl Counts {
     }
 
     /// Gives a seat back.
-    pub fn leave(&self, seat: Seat) {
+    pub(crate) fn leave(&self, seat: Seat) {
         let place = usize::try_from(seat.0.get()).map_or(usize::MAX, |number| number - 1);
         loop {
             let entry = self.0.entry(place);

@@ -11,7 +11,7 @@ use super::table::{Entry, Home, Table};
 
 /// See the module's documentation.
 #[derive(Default)]
-pub struct WrongKeys(Table);
+pub(crate) struct WrongKeys(Table);
 
 /// So many are answered at once: typing errors, and clients behind one address.
 const FREE: u32 = 10;
@@ -34,7 +34,7 @@ impl WrongKeys {
     /// Counts a wrong key of this address at `now` nanoseconds; how long its answer is to be held back, `most` if
     /// that were more.
     #[must_use]
-    pub fn count(&self, address: Address, now: u64, most: Duration) -> Duration {
+    pub(crate) fn count(&self, address: Address, now: u64, most: Duration) -> Duration {
         // Never 0, which is a free place.
         let now = u32::try_from(now / TICK_NANOS).unwrap_or(u32::MAX);
         let now = now.clamp(1, u32::MAX - HELD_AGAINST_MAX * TICKS_TO_FORGIVE);

@@ -2,7 +2,7 @@
 
 /// Why no certificate was found in this.
 #[must_use]
-pub fn instead_of_certificates(content: &[u8]) -> &'static str {
+pub(crate) fn instead_of_certificates(content: &[u8]) -> &'static str {
     let holds = |end: &str| labels(content).any(|label| label.ends_with(end));
     match () {
         () if is_blank(content) => "the file is empty",
@@ -19,7 +19,7 @@ pub fn instead_of_certificates(content: &[u8]) -> &'static str {
 
 /// Why no private key was found in this.
 #[must_use]
-pub fn instead_of_key(content: &[u8]) -> &'static str {
+pub(crate) fn instead_of_key(content: &[u8]) -> &'static str {
     let holds = |end: &str| labels(content).any(|label| label.ends_with(end));
     match () {
         () if is_blank(content) => "the file is empty",
@@ -36,12 +36,12 @@ pub fn instead_of_key(content: &[u8]) -> &'static str {
 }
 
 /// What is said of a key that is encrypted.
-pub const ENCRYPTED: &str =
+pub(crate) const ENCRYPTED: &str =
     "the key is encrypted; decrypt it with openssl pkey -in FILE -out NEWFILE";
 
 /// Whether the private key in this needs a passphrase.
 #[must_use]
-pub fn is_encrypted(content: &[u8]) -> bool {
+pub(crate) fn is_encrypted(content: &[u8]) -> bool {
     // As openssl has written them since 1.0, and before.
     labels(content).any(|label| label == "ENCRYPTED PRIVATE KEY")
         || lines(content).any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"))

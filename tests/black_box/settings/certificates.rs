@@ -149,7 +149,7 @@ fn in_days(days: i64) -> (i32, u8, u8) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap().as_secs()).unwrap();
     let then = u64::try_from(now + days * 86_400).unwrap();
-    let text = sluicegate::base::date::rfc3339(then, 0).to_string();
+    let text = sluicegate::door::date::rfc3339(then, 0).to_string();
     let mut parts = text[..10]
         .split('-')
         .map(|part| part.parse::<i32>().unwrap());
@@ -203,7 +203,7 @@ fn certificates_that_end_soon_are_warned_of_and_measured() {
         ("use=\"client\",provider=\"openai\"", in_days(-1)),
     ] {
         let date = format!("{:04}-{:02}-{:02}T00:00:00Z", until.0, until.1, until.2);
-        let seconds = sluicegate::base::date::parse_rfc3339(&date).unwrap();
+        let seconds = sluicegate::door::date::parse_rfc3339(&date).unwrap();
         let line = format!("{name}{{{labels}}} {seconds}");
         assert!(
             text.lines().any(|found| found == line),

@@ -1,7 +1,7 @@
 //! Which fields go on, which stay here, and which are added.
 
 use memchr::memmem;
-use sluicegate::http::rewrite::property::is_disguised;
+use sluicegate::door::fuzzing::rewrite::is_disguised;
 
 use super::credentials::{CREDENTIAL_NAMES, CREDENTIALS};
 use super::message::{Field, Head};
