@@ -5,11 +5,13 @@
 //! names source, key and expectation where it cannot.
 
 mod access;
+mod ages;
 mod describe;
 mod dotenv;
 mod egress;
 mod file;
 pub(crate) mod keys;
+pub(crate) mod kind;
 mod listeners;
 mod origin;
 #[cfg(any(test, fuzzing))]
@@ -37,10 +39,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::rules::Rules;
-use crate::net::addresses::Ages;
-use crate::policy::route::ProviderKind;
 
+pub(crate) use ages::Ages;
 pub(crate) use egress::{ClientIdentity, Proxy};
+pub use kind::ProviderKind;
 pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
 pub(crate) use provider::HEAD_ADDED_BYTES_MAX;
 pub use resolve::load;

@@ -32,11 +32,11 @@ pub mod tls {
 pub mod policy {
     pub use crate::config::keys::{ManagedKey, Rate};
     pub use crate::config::rules::Rules;
-    pub use crate::config::{ConfigError, Sources, load};
+    pub use crate::config::{ConfigError, ProviderKind, Sources, load};
     pub use crate::policy::admission::{Admission, Now, Request, admit};
     pub use crate::policy::auth::{Asked, AuthError, Keys, sha256};
     pub use crate::policy::gateway::Gateway;
-    pub use crate::policy::route::{ProviderKind, Route, RouteEntry, Settings, Table, Upstream};
+    pub use crate::policy::route::{Route, RouteEntry, Settings, Table, Upstream};
 }
 
 /// What the fuzz targets call: properties that stand beside the code, and a worker to be stepped by hand.

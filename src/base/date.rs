@@ -1,5 +1,6 @@
 //! Dates in the two spellings that the gateway writes. Pure.
 
+use super::number::decimal;
 use std::fmt;
 
 /// `2026-11-23T01:02:03.004Z` (RFC 3339) from seconds since 1970 and milliseconds.
@@ -45,8 +46,7 @@ pub(crate) fn imf_fixdate(seconds: u64) -> String {
 /// are none (RFC 3339, section 5.6).
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
-    let digits =
-        |range: std::ops::Range<usize>| text.get(range).and_then(crate::config::value::number);
+    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(decimal);
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     let bytes = text.as_bytes();
     let fits =
@@ -75,8 +75,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let (hours, minutes) = offset
         .split_once(':')
         .filter(|(h, m)| h.len() == 2 && m.len() == 2)?;
-    let offset =
-        crate::config::value::number(hours)? * 3600 + crate::config::value::number(minutes)? * 60;
+    let offset = decimal(hours)? * 3600 + decimal(minutes)? * 60;
     match sign {
         "+" => local.checked_sub(offset),
         "-" => Some(local + offset),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::file::{AuthTable, ServerTable};
 use super::resolve::{Resolver, listen_addresses};
 use super::{Auth, Config, ConfigError, Listen, Secret, ServerTls, value};
+use crate::base::number;
 
 const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
 
@@ -137,7 +138,7 @@ impl Resolver<'_> {
         let many = |text: &str| listen_addresses(value::list(text));
         let named = self.env.parsed("SLUICEGATE_LISTEN", many)?;
         let port = |text: &str| {
-            let port = value::number(text).and_then(|port| u16::try_from(port).ok());
+            let port = number::decimal(text).and_then(|port| u16::try_from(port).ok());
             port.ok_or("expected a port from 0 to 65535")
         };
         let unguarded = auth.is_open() && !auth.open && !demands_certificates(tls);

@@ -4,8 +4,8 @@ use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::ProviderKind;
 use crate::config::rules::Rules;
-use crate::policy::route::ProviderKind;
 
 use super::{Config, Credential, Driver, Landlock, LogFile, Provider, Proxy, Trust, tcp};
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::ConfigError;
 use super::syntax::syntax;
-use super::value;
+use crate::base::number;
 use crate::config::rules::Rules;
 
 /// One managed key.
@@ -63,7 +63,7 @@ impl Rate {
             "h" => Window::Hour,
             _ => return Err(EXPECTED),
         };
-        let count = value::number(count).and_then(|count| u32::try_from(count).ok());
+        let count = number::decimal(count).and_then(|count| u32::try_from(count).ok());
         let count = count.filter(|count| (1..=RATE_MAX).contains(count));
         count.map(|count| Self { count, per }).ok_or(EXPECTED)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::value::number;
+use crate::base::number::decimal;
 
 /// Scheme, host and port of a page; compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn is_host(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    let port = number(text).and_then(|port| u16::try_from(port).ok());
+    let port = decimal(text).and_then(|port| u16::try_from(port).ok());
     !text.starts_with('0') && port.is_some()
 }
 

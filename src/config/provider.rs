@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::number;
+use crate::config::kind::ProviderKind;
 use crate::config::rules::Rules;
-use crate::policy::gateway::may_configure;
-use crate::policy::route::ProviderKind;
+use crate::http::head::{Name, name};
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::ProviderTable;
@@ -355,7 +356,7 @@ impl Instance<'_> {
     /// One where a handshake is saved; without TLS there is little to gain.
     fn warm(&self, table: &ProviderTable, tls: bool) -> Result<usize, ConfigError> {
         let parse = |text: &str| {
-            let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+            let count = number::decimal(text).and_then(|count| usize::try_from(count).ok());
             count
                 .filter(|count| *count <= WARM_MAX)
                 .ok_or("expected a number of connections, at most 64")
@@ -554,4 +555,19 @@ fn default_base(kind: ProviderKind) -> &'static str {
         ProviderKind::Vllm => "http://localhost:8000/v1",
         ProviderKind::DeepSeek => "https://api.deepseek.com",
     }
+}
+
+/// Whether a configured extra field may have this name: not one that the gateway decides on itself.
+fn may_configure(field_name: &[u8]) -> bool {
+    matches!(
+        name(field_name),
+        Name::Other
+            | Name::Date
+            | Name::Authorization
+            | Name::XApiKey
+            | Name::ApiKey
+            | Name::XGoogApiKey
+            | Name::Override
+            | Name::Disguised
+    )
 }

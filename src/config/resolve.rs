@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::number;
+use crate::config::kind::{ProviderKind, UnknownKind};
 use crate::http::target::{self, Target};
-use crate::policy::route::{ProviderKind, UnknownKind};
 
 use super::egress::{self, Egress, ProxyChoice};
 use super::file::{self, File, Scalar};
@@ -168,7 +169,7 @@ impl Resolver<'_> {
             "server.workers",
             &table.workers,
             |text| {
-                let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+                let count = number::decimal(text).and_then(|count| usize::try_from(count).ok());
                 count
                     .filter(|count| *count <= 1024)
                     .ok_or("expected a number of threads, at most 1024; 0 for one per core")
@@ -323,7 +324,7 @@ impl Resolver<'_> {
         let body = "BODY_SIZE_LIMIT";
         let count = |key: &str, written: &Option<Scalar>| {
             let count = self.scalar("", &format!("limits.{key}"), written, |text| {
-                let count = value::number(text).and_then(|count| usize::try_from(count).ok());
+                let count = number::decimal(text).and_then(|count| usize::try_from(count).ok());
                 count.ok_or("expected a number, 0 for the default")
             })?;
             Ok(count.and_then(NonZeroUsize::new))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::describe::seconds;
 use super::file::{Scalar, TcpTable};
 use super::{ConfigError, Keepalive, Tcp, value};
+use crate::base::number;
 
 /// What holds unless the file says otherwise. Given up after two minutes: 60 s and four times 15 s.
 const IDLE: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ fn whole_seconds(text: &str, least: u64) -> Result<Duration, &'static str> {
 }
 
 fn probes(text: &str) -> Result<u32, &'static str> {
-    let count = value::number(text).filter(|count| (1..=PROBES_MAX).contains(count));
+    let count = number::decimal(text).filter(|count| (1..=PROBES_MAX).contains(count));
     count
         .and_then(|count| u32::try_from(count).ok())
         .ok_or("expected a number from 1 to 127")

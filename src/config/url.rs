@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::base::number;
 use crate::http::target::{self, Target};
 
 use super::provider::HEADER_BYTES_MAX;
@@ -79,7 +80,7 @@ pub(super) fn host_and_port(
         return Ok(None);
     };
     let port = match port {
-        Some(digits) => value::number(digits)
+        Some(digits) => number::decimal(digits)
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port > 0)
             .ok_or("expected a port from 1 to 65535 in the URL")?,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::number;
+
 /// Whole seconds, or numbers with units, largest first: `90`, `1h30m`, `250ms`, `50us`.
 ///
 /// # Errors
@@ -9,7 +11,7 @@ use std::time::Duration;
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str =
         "expected whole seconds or a duration such as \"30s\", \"10m\" or \"1h30m\"";
-    if let Some(seconds) = number(text) {
+    if let Some(seconds) = number::decimal(text) {
         return Ok(Duration::from_secs(seconds));
     }
     let mut total = Duration::ZERO;
@@ -33,7 +35,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
             return Err(EXPECTED);
         }
         last_unit = micros;
-        let count = number(count).ok_or(EXPECTED)?;
+        let count = number::decimal(count).ok_or(EXPECTED)?;
         let part = Duration::from_micros(count.checked_mul(micros).ok_or(EXPECTED)?);
         total = total.checked_add(part).ok_or(EXPECTED)?;
         rest = behind;
@@ -60,7 +62,7 @@ pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
         "G" | "GB" | "GIB" => 1 << 30,
         _ => return Err(EXPECTED),
     };
-    number(count)
+    number::decimal(count)
         .and_then(|count| count.checked_mul(factor))
         .ok_or(EXPECTED)
 }
@@ -75,18 +77,6 @@ pub(crate) fn switch(text: &str) -> Result<bool, &'static str> {
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("expected true or false"),
     }
-}
-
-/// Decimal digits only: no sign, no blanks.
-#[must_use]
-pub(crate) fn number(text: &str) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.bytes().try_fold(0_u64, |value, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// What a percent-encoded text stands for; `None` where a `%` is not followed by two hexadecimal digits.

@@ -10,25 +10,7 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How old an answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ages {
-    /// Used without a question.
-    pub fresh: Duration,
-    /// Used where a question has no answer.
-    pub most: Duration,
-}
-
-impl Ages {
-    /// Ten times as old, where nobody knows better.
-    #[must_use]
-    pub fn new(fresh: Duration) -> Self {
-        Self {
-            fresh,
-            most: fresh.saturating_mul(10),
-        }
-    }
-}
+use crate::config::Ages;
 
 /// How long a new answer is waited for while the old one would do.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);

@@ -14,7 +14,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
 
-use crate::net::addresses::{Ages, Call, Name, Step};
+use crate::config::Ages;
+use crate::net::addresses::{Call, Name, Step};
 use crate::system::confine::{self, Rules};
 
 use super::deadline::{Clock, Deadline, since_boot};

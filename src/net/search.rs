@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::config::Ages;
 use crate::config::{Host, Tcp};
-use crate::net::addresses::{Ages, STAGGER, is_silent};
+use crate::net::addresses::{STAGGER, is_silent};
 use crate::observe;
 
 use super::connect::ConnectError;

@@ -22,7 +22,8 @@ use rustls::server::UnbufferedServerConnection;
 
 use crate::base::bytes::within;
 use crate::base::date::imf_fixdate;
-use crate::config::{Config, Provider, value};
+use crate::base::number;
+use crate::config::{Config, Provider};
 use crate::log::{Log, Value};
 use crate::observe::counters::{Refused, down, up};
 use crate::observe::streams::UnderWay;
@@ -397,7 +398,7 @@ impl Worker {
     ) -> (u16, Vec<u8>) {
         let answer = Answer::to(what, self.healthy.get(), metrics);
         let persistence = asker.persistence(self.gateway().config.timeouts.idle_client);
-        let status = value::number(answer.status.split(' ').next().unwrap_or_default());
+        let status = number::decimal(answer.status.split(' ').next().unwrap_or_default());
         let status = status
             .and_then(|status| u16::try_from(status).ok())
             .unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Credential, Provider};
-use crate::http::head::{Field, FieldSet, Name, name};
+use crate::http::head::{Field, FieldSet};
 use crate::observe::Slots;
 use crate::policy::admission::DEFAULTS_MAX;
 use crate::policy::auth::Keys;
@@ -212,20 +212,4 @@ fn always_bytes(provider: &Provider) -> usize {
     let headers = provider.headers.iter();
     let headers: usize = headers.map(|(name, value)| line(name, value.len())).sum();
     line("Host", provider.base.authority.len()) + credential + headers
-}
-
-/// Whether a configured extra field may have this name: not one that the gateway decides on itself.
-#[must_use]
-pub(crate) fn may_configure(field_name: &[u8]) -> bool {
-    matches!(
-        name(field_name),
-        Name::Other
-            | Name::Date
-            | Name::Authorization
-            | Name::XApiKey
-            | Name::ApiKey
-            | Name::XGoogApiKey
-            | Name::Override
-            | Name::Disguised
-    )
 }

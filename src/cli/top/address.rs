@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::config::{Config, Listen, value};
+use crate::base::number;
+use crate::config::{Config, Listen};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ fn host_and_port(authority: &str) -> Option<(&str, u16)> {
         }
     };
     let port = match port.strip_prefix(':') {
-        Some(digits) => u16::try_from(value::number(digits)?).ok()?,
+        Some(digits) => u16::try_from(number::decimal(digits)?).ok()?,
         None if port.is_empty() => 80,
         None => return None,
     };

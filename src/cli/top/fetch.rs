@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::config::value;
+use crate::base::number;
 
 use super::address::{Address, Place};
 
@@ -165,13 +165,13 @@ impl Head {
         let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
-        let status = status.and_then(value::number).ok_or(NO_HTTP)?;
+        let status = status.and_then(number::decimal).ok_or(NO_HTTP)?;
         let mut fields = lines.filter_map(|line| line.split_once(':'));
         let declared = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         Ok(Some(Self {
             status: u16::try_from(status).map_err(|_| NO_HTTP)?,
             length: end + END.len(),
-            declared: declared.and_then(|(_, digits)| value::number(digits.trim())),
+            declared: declared.and_then(|(_, digits)| number::decimal(digits.trim())),
         }))
     }
 

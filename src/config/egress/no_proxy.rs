@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::super::url::split_port;
 use super::super::{Host, value};
+use crate::base::number;
 
 /// Which hosts are reached without a proxy.
 pub(super) struct NoProxy(Vec<Entry>);
@@ -98,7 +99,7 @@ fn names(host: &str) -> Option<What> {
 fn network(text: &str) -> Option<What> {
     let (address, bits) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
-    let bits = u32::try_from(value::number(bits)?).ok()?;
+    let bits = u32::try_from(number::decimal(bits)?).ok()?;
     let mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
     let most = if address.is_ipv4() { 32 } else { 128 };
     // What embraces more than mapped addresses is a network of IPv6.
