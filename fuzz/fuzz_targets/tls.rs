@@ -15,8 +15,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sluicegate::door::tls::{Handshake, Role};
 use sluicegate::door::fuzzing::tls::{Duel, Record, established};
+use sluicegate::door::tls::{Handshake, Role};
 
 #[derive(Arbitrary, Debug)]
 enum Attack {

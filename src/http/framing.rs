@@ -60,7 +60,7 @@ pub enum FramingError {
     ChunkSizeInvalid,
     /// More than 16 digits of chunk size, or chunks of more than [`LENGTH_MAX`] bytes together.
     ChunkSizeOverflow,
-    /// A chunk line of more than [`CHUNK_LINE_BYTES_MAX`] bytes.
+    /// A chunk line of more than [`CHUNK_LINE_BYTES_MAX`](cursor::CHUNK_LINE_BYTES_MAX) bytes.
     ChunkLineTooLong,
     /// A bare CR or LF in a chunk line or the trailer section.
     ChunkBareLf,
@@ -70,7 +70,8 @@ pub enum FramingError {
     TrailerInvalid,
     /// A trailer with the name of a framing, routing or credential field.
     TrailerForbidden,
-    /// More than [`TRAILER_BYTES_MAX`] bytes or [`TRAILER_FIELDS_MAX`] lines of trailers.
+    /// More than [`TRAILER_BYTES_MAX`](cursor::TRAILER_BYTES_MAX) bytes or
+    /// [`TRAILER_FIELDS_MAX`](cursor::TRAILER_FIELDS_MAX) lines of trailers.
     TrailersTooLong,
 }
 
