@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Sources};
-use crate::net::tls_config;
+use crate::net::transport::tls_config;
 use crate::net::worker::unix_seconds;
 use crate::process::handover::Predecessor;
 use crate::process::listen::{self, Listener};

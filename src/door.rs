@@ -20,11 +20,11 @@ pub mod http {
 
 /// Records and handshakes.
 pub mod tls {
-    pub use crate::net::scratch::{Scratch, seal_room};
-    pub use crate::net::socket::{Received, Socket};
-    pub use crate::net::stream::Stream;
-    pub use crate::net::tls::TlsStream;
-    pub use crate::net::turns::Turns;
+    pub use crate::net::sockets::socket::{Received, Socket};
+    pub use crate::net::sockets::turns::Turns;
+    pub use crate::net::transport::scratch::{Scratch, seal_room};
+    pub use crate::net::transport::stream::Stream;
+    pub use crate::net::transport::tls::TlsStream;
     pub use crate::tls::handshake::{Handshake, Role};
 }
 

@@ -1,5 +1,7 @@
 //! Takes clients from a listener: a few at a time, and when descriptors have run out, one to be told so.
 
+pub(crate) mod balance;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +15,9 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use crate::log::Value;
-
-use super::peer::Peer;
-use super::socket::{Socket, is_scarce};
-use super::worker::Worker;
+use crate::net::sockets::peer::Peer;
+use crate::net::sockets::socket::{Socket, is_scarce};
+use crate::net::worker::Worker;
 
 /// How often the log says that accepting rests.
 const WARN_EVERY: Duration = Duration::from_secs(5);

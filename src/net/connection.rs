@@ -1,6 +1,9 @@
 //! One client connection: request heads, pipelining, what is answered without a provider. How it goes on behind an answer
 //! or ends is in `ending`.
 
+mod ending;
+mod operators;
+
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,25 +12,24 @@ use crate::base::bytes::within;
 use crate::config::Limits;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead, Side};
+use crate::net::client::access::Access;
+use crate::net::client::carry::Carry;
+use crate::net::client::recipient::{Asker, request_id};
+use crate::net::client::visit::{Delayed, Visit};
+use crate::net::core::deadline::Deadline;
+use crate::net::exchange::{Exchange, Opening};
+use crate::net::sockets::hangup::Hangup;
+use crate::net::sockets::peer::Peer;
+use crate::net::sockets::socket::Received;
+use crate::net::sockets::turns::{Budget, Work};
+use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
+use crate::net::transport::stream::Stream;
+use crate::net::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 use crate::observe::Ending;
 use crate::observe::counters::{down, up};
 use crate::policy::admission::{self, Admission, Decision, Now, Request};
 use crate::policy::error::{ErrorResponse, Fault, Scarce};
 use crate::policy::gateway::Gateway;
-
-use super::access::Access;
-use super::asker::{Asker, request_id};
-use super::carry::Carry;
-use super::deadline::Deadline;
-use super::exchange::{Exchange, Opening};
-use super::hangup::Hangup;
-use super::peer::Peer;
-use super::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
-use super::socket::Received;
-use super::stream::Stream;
-use super::turns::{Budget, Work};
-use super::visit::{Delayed, Visit};
-use super::worker::{Busy, Worker, monotonic_nanos, unix_seconds};
 
 /// A client's connection between and during exchanges.
 pub(crate) struct Connection {
@@ -83,7 +85,7 @@ pub(crate) enum After {
 }
 
 /// What waiting for a request led to.
-pub(super) enum Step {
+pub(crate) enum Step {
     Exchange(Box<Exchange>),
     Metrics(Box<(Asker, Cursor)>),
     /// Other workers are asked first.

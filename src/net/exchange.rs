@@ -6,31 +6,32 @@
 //! there is nothing to cancel: a deadline or a client that leaves simply ends the loop.
 
 mod establish;
+mod response;
 mod spares;
+mod steady;
 
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use self::response::Response;
 use crate::base::bytes::within;
 use crate::http::framing::{Advance, Cursor, FramingError};
 use crate::http::head::{HeadError, Name, RequestHead, Side};
+use crate::net::client::recipient::Asker;
+use crate::net::connection::{After, Connection};
+use crate::net::core::ids::IdLine;
+use crate::net::sockets::socket::Received;
+use crate::net::sockets::turns::Work;
+use crate::net::transport::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
+use crate::net::upstream::pool::Upstream;
+use crate::net::upstream::warm::Warm;
 use crate::observe::{self, Ending, Phase};
 use crate::policy::admission::Forward;
 use crate::policy::auth::Lease;
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
-
-use super::asker::Asker;
-use super::connection::{After, Connection};
-use super::ids::IdLine;
-use super::pool::Upstream;
-use super::response::Response;
-use super::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
-use super::socket::Received;
-use super::turns::Work;
-use super::warm::Warm;
 
 pub(crate) use spares::Spares;
 

@@ -19,23 +19,22 @@ use rustix::net::sockopt;
 
 use crate::config::Config;
 use crate::log::Log;
+use crate::net::accept::balance::Peers;
+use crate::net::client::scrape::{Scribe, Sources};
+use crate::net::client::visit::Visit;
+use crate::net::connection;
+use crate::net::core::listening::Doors;
+use crate::net::sockets::mailbox::mailbox;
+use crate::net::sockets::peer::Peer;
+use crate::net::sockets::socket::Socket;
+use crate::net::transport::stream::Stream;
+use crate::net::transport::tls_config;
+use crate::net::upstream::pool::Upstream;
+use crate::net::upstream::resolve::Asker;
+use crate::net::worker::{self, Settings, Start, Worker};
 use crate::observe::{Counters, Slots};
 use crate::policy::auth::Keys;
 use crate::system::confine::Rules;
-
-use super::balance::Peers;
-use super::connection;
-use super::doors::Doors;
-use super::mailbox::mailbox;
-use super::peer::Peer;
-use super::pool::Upstream;
-use super::resolve::Asker;
-use super::scrape::{Scribe, Sources};
-use super::socket::Socket;
-use super::stream::Stream;
-use super::tls_config;
-use super::visit::Visit;
-use super::worker::{self, Settings, Start, Worker};
 
 /// The runtime and its worker.
 pub struct Harness {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, sockopt};
 
 use crate::config::{Listen, Tcp};
-use crate::net::keepalive;
+use crate::net::sockets::keepalive;
 
 /// An address that is listened on.
 pub(crate) struct Listener {

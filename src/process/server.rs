@@ -9,12 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use crate::config::{Config, Listen};
 use crate::log::{Log, Value};
-use crate::net::balance::Peers;
-use crate::net::driver::{self, Rung};
-use crate::net::mailbox::{Mailbox, mailbox};
-use crate::net::resolve::Asker;
-use crate::net::scrape::{Scribe, Sources};
-use crate::net::tls_config::TlsConfigs;
+use crate::net::accept::balance::Peers;
+use crate::net::client::scrape::{Scribe, Sources};
+use crate::net::sockets::driver::{self, Rung};
+use crate::net::sockets::mailbox::{Mailbox, mailbox};
+use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::upstream::resolve::Asker;
 use crate::net::worker::{self, Message, Settings, Start, unix_seconds};
 use crate::observe::{Counters, Slots};
 use crate::policy::auth::Keys;

@@ -4,11 +4,11 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::net::connect::{ConnectError, Connected, replaced};
 use crate::net::connection::{After, Connection};
-use crate::net::deadline::TICK;
-use crate::net::pool::Upstream;
-use crate::net::warm;
+use crate::net::core::deadline::TICK;
+use crate::net::upstream::connect::{ConnectError, Connected, replaced};
+use crate::net::upstream::pool::Upstream;
+use crate::net::upstream::warm;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::gateway::Gateway;
 

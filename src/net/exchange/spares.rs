@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::net::response::Response;
+use crate::net::exchange::response::Response;
 use crate::policy::gateway::Gateway;
 
 use super::Exchange;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::net::balance;
+use crate::net::accept::balance;
 use crate::net::worker::Message;
 use crate::observe::Counters;
 use crate::system::notify;

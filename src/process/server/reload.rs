@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::log::Value;
-use crate::net::tls_config::{self, TlsConfigs};
+use crate::net::transport::tls_config::{self, TlsConfigs};
 use crate::net::worker::{Message, Settings};
 use crate::observe::Slots;
 use crate::policy::auth::Keys;

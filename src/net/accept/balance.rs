@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::mailbox::Mailbox;
-use super::worker::Message;
+use crate::net::sockets::mailbox::Mailbox;
+use crate::net::worker::Message;
 use crate::observe::Counters;
 
 /// Connections by which a worker leads at least before it hands one on: that costs waking another worker.

@@ -7,9 +7,8 @@ use std::io;
 use crate::base::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
 use crate::http::connect::{ANSWER_BYTES_MAX, Answer, AnswerError, request};
-
-use super::socket::{Received, Socket};
-use super::worker::Worker;
+use crate::net::sockets::socket::{Received, Socket};
+use crate::net::worker::Worker;
 
 /// Why there is no tunnel; nothing in it is the proxy's own text.
 #[derive(Debug)]

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::http::framing;
 use crate::http::head::{Fields, Name, RequestHead, Version};
+use crate::net::core::ids::RequestId;
+use crate::net::worker::Worker;
 use crate::policy::admission;
 use crate::policy::cors;
 use crate::policy::error::Persistence;
-
-use super::ids::RequestId;
-use super::worker::Worker;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]

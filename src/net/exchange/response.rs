@@ -1,5 +1,6 @@
 //! The response half of an exchange: interim and final heads, content, tunnels.
 
+use super::{Exchange, Flow};
 use crate::base::bytes::{within, within_mut};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
 use crate::http::head::{
@@ -7,18 +8,16 @@ use crate::http::head::{
 };
 use crate::http::keep_alive::KeepAlive;
 use crate::http::rewrite;
+use crate::net::client::server_timing::TimingLine;
+use crate::net::connection::{After, Connection};
+use crate::net::core::ids::IdLine;
+use crate::net::sockets::socket::Received;
+use crate::net::sockets::turns::Work;
+use crate::net::transport::scratch::{HEADROOM, Scratch};
+use crate::net::upstream::pool::Upstream;
 use crate::observe::Ending;
 use crate::policy::cors;
 use crate::policy::error::Fault;
-
-use super::connection::{After, Connection};
-use super::exchange::{Exchange, Flow};
-use super::ids::IdLine;
-use super::pool::Upstream;
-use super::scratch::{HEADROOM, Scratch};
-use super::server_timing::TimingLine;
-use super::socket::Received;
-use super::turns::Work;
 
 /// Where the response stands.
 pub(crate) struct Response {

@@ -20,9 +20,9 @@ use crate::observe::habits::Habit;
 use crate::policy::gateway::Gateway;
 
 use super::connect::{ConnectError, Connected, connect};
-use super::deadline::Tick;
 use super::pool::{self, Upstream};
-use super::worker::Worker;
+use crate::net::core::deadline::Tick;
+use crate::net::worker::Worker;
 
 /// How long an unused connection is kept: less than the ten seconds after which another gateway of this kind, as a
 /// provider, takes it for a client that does not mean it.

@@ -8,12 +8,11 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::net::accept::balance::Peers;
+use crate::net::core::deadline::Clock;
+use crate::net::sockets::mailbox::Mailbox;
+use crate::net::worker::Message;
 use crate::observe::streams::UnderWay;
-
-use super::balance::Peers;
-use super::deadline::Clock;
-use super::mailbox::Mailbox;
-use super::worker::Message;
 
 /// Who is asked, and by whom.
 pub(crate) struct Asking {

@@ -8,8 +8,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::plain::PlainStream;
-use super::socket::{Received, Socket};
 use super::tls::{Silence, TlsStream};
+use crate::net::sockets::socket::{Received, Socket};
 
 /// One side of an exchange.
 pub enum Stream {

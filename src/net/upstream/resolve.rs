@@ -15,11 +15,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
 
 use crate::config::Ages;
-use crate::net::addresses::{Call, Name, Step};
+use crate::net::core::deadline::{Clock, Deadline, since_boot};
+use crate::net::sockets::mailbox::Mailbox;
+use crate::net::upstream::addresses::{Call, Name, Step};
 use crate::system::confine::{self, Rules};
-
-use super::deadline::{Clock, Deadline, since_boot};
-use super::mailbox::Mailbox;
 
 /// An answer on its way to the worker that asked.
 pub(crate) struct Answer {

@@ -142,7 +142,7 @@ pub(crate) fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output
 
 /// Plays on the best event loop of this machine, and on epoll.
 #[cfg(test)]
-pub(super) fn on_both(play: impl AsyncFn()) {
+pub(crate) fn on_both(play: impl AsyncFn()) {
     let best = choose(Driver::Auto, false).unwrap().0;
     for rung in [best, Rung::Epoll] {
         block_on(rung, play()).unwrap();

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 
-use super::super::deadline::{SUSPENDED, TICK};
-use super::super::driver;
-use super::super::socket::Socket;
 use super::*;
+use crate::net::core::deadline::{SUSPENDED, TICK};
+use crate::net::sockets::driver;
+use crate::net::sockets::socket::Socket;
 use crate::observe::habits::Habits;
 
 /// More than one turn's share.

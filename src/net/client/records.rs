@@ -12,7 +12,7 @@ use crate::observe::Phase;
 use crate::observe::streams::{Stream, UnderWay};
 
 use super::access::Record;
-use super::note::Note;
+use super::quotes::Note;
 
 /// A record, held by its connection and by the list.
 pub(crate) type Shared = Rc<RefCell<Record>>;

@@ -19,13 +19,13 @@ use crate::tls::{Fault, HEADER_BYTES, Header};
 
 use super::plain::PlainStream;
 use super::scratch::{RECEIVE_BYTES_MAX, RECORD_BYTES_MAX, Scratch, SealRoom};
-use super::socket::{Received, Socket};
-use super::turns::Turns;
+use crate::net::sockets::socket::{Received, Socket};
+use crate::net::sockets::turns::Turns;
 
 /// See the module's documentation.
 pub struct TlsStream {
     /// What ciphertext goes through.
-    pub(super) plain: PlainStream,
+    pub(crate) plain: PlainStream,
     state: State,
     /// The start of a record.
     partial: Vec<u8>,

@@ -18,10 +18,10 @@ use crate::tls::handshake::Role;
 
 use super::proxy::{ProxyError, tunnel};
 use super::search::Search;
-use super::socket::{Socket, is_scarce};
-use super::stream::Stream;
-use super::tls::{TlsStream, may_pass};
-use super::worker::Worker;
+use crate::net::sockets::socket::{Socket, is_scarce};
+use crate::net::transport::stream::Stream;
+use crate::net::transport::tls::{TlsStream, may_pass};
+use crate::net::worker::Worker;
 
 /// Why there is no connection: the step that failed and what was said.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ pub(crate) async fn connect(worker: &Worker, index: usize) -> Result<Connected, 
     let base = &provider.base;
     let began = Instant::now();
     #[cfg(fuzzing)]
-    if let Some(answer) = super::harness::dialled(base.port).await {
+    if let Some(answer) = crate::net::harness::dialled(base.port).await {
         let answer = answer.map(|stream| Connected::plain(stream, began.elapsed()));
         return answer.map_err(ConnectError::Connect);
     }

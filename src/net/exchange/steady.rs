@@ -7,12 +7,11 @@
 
 use std::task::{Context, Poll};
 
+use super::{Exchange, Flow, Wake};
+use crate::net::connection::Connection;
+use crate::net::sockets::turns::Work;
+use crate::net::upstream::pool::Upstream;
 use crate::policy::error::Fault;
-
-use super::connection::Connection;
-use super::exchange::{Exchange, Flow, Wake};
-use super::pool::Upstream;
-use super::turns::Work;
 
 impl Exchange {
     /// Whether nothing but further content is to be expected, and nothing waits to be sent.

@@ -4,7 +4,7 @@ use crate::base::date::imf_fixdate;
 use crate::policy::admission::Admission;
 use crate::policy::error::Persistence;
 
-use super::asker::Asker;
+use super::recipient::Asker;
 
 const JSON: Option<&str> = Some("application/json");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";

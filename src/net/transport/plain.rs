@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use crate::base::bytes::within_mut;
 
 use super::scratch::{BULK_BYTES_MAX, RECEIVE_BYTES_MAX};
-use super::socket::{Received, Socket};
+use crate::net::sockets::socket::{Received, Socket};
 
 /// See the module's documentation.
 pub struct PlainStream {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::alarm::Alarm;
+use crate::net::sockets::timer::Alarm;
 
 /// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
 /// many expire at once.

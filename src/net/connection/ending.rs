@@ -5,15 +5,14 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::{After, Connection};
 use crate::base::bytes::within;
 use crate::http::framing::Cursor;
 use crate::http::head::Side;
-
-use super::asker::Asker;
-use super::connection::{After, Connection};
-use super::scratch::{HEADROOM, ONE_RECEIVE};
-use super::socket::Received;
-use super::turns::Work;
+use crate::net::client::recipient::Asker;
+use crate::net::sockets::socket::Received;
+use crate::net::sockets::turns::Work;
+use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE};
 
 /// Most bytes of unwanted content that are read to keep a connection usable.
 const DISCARD_BYTES_MAX: usize = 64 * 1024;

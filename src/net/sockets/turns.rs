@@ -388,8 +388,8 @@ impl Bell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::driver;
     use super::*;
+    use crate::net::sockets::driver;
 
     fn on_both(play: impl AsyncFn(&Rc<Turns>)) {
         driver::on_both(async || {

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 
 use crate::config::Ages;
 use crate::config::{Host, Tcp};
-use crate::net::addresses::{STAGGER, is_silent};
+use crate::net::upstream::addresses::{STAGGER, is_silent};
 use crate::observe;
 
 use super::connect::ConnectError;
-use super::deadline::{Clock, TICK};
 use super::resolve::Found;
-use super::socket::{Socket, is_scarce};
-use super::worker::Worker;
+use crate::net::core::deadline::{Clock, TICK};
+use crate::net::sockets::socket::{Socket, is_scarce};
+use crate::net::worker::Worker;
 
 /// How long nobody answers until the name is asked for anew, meanwhile: when the kernel sends its second SYN.
 const ASK_AFTER: Duration = Duration::from_secs(1);

@@ -3,14 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use super::{After, Connection};
 use crate::http::framing::Cursor;
+use crate::net::client::local_answer::Answer;
+use crate::net::client::recipient::Asker;
+use crate::net::worker::unix_seconds;
 use crate::observe::streams::{self, UnderWay};
 use crate::policy::admission::Admission;
-
-use super::asker::Asker;
-use super::connection::{After, Connection};
-use super::local::Answer;
-use super::worker::unix_seconds;
 
 impl Connection {
     /// Waits for the metrics, unless the client leaves.

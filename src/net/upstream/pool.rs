@@ -13,13 +13,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::net::core::deadline::{Clock, Tick};
+use crate::net::sockets::turns::{Budget, Turns, Work};
+use crate::net::transport::scratch::Scratch;
+use crate::net::transport::stream::Stream;
+use crate::net::transport::tls::Silence;
 use crate::observe::habits::Habit;
-
-use super::deadline::{Clock, Tick};
-use super::scratch::Scratch;
-use super::stream::Stream;
-use super::tls::Silence;
-use super::turns::{Budget, Turns, Work};
 
 /// Idle connections kept per provider and worker.
 const IDLE_MAX: usize = 1024;
@@ -416,7 +415,7 @@ impl Place {
 }
 
 /// The same entries at their new indices.
-pub(super) fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option<usize>) -> Vec<T> {
+pub(crate) fn moved<T: Default>(old: Vec<T>, new_index: impl Fn(usize) -> Option<usize>) -> Vec<T> {
     let mut new = Vec::new();
     for (index, entry) in old.into_iter().enumerate() {
         let Some(index) = new_index(index) else {

@@ -5,19 +5,18 @@
 
 use std::time::{Duration, Instant};
 
+use super::quotes::{Note, Notes};
+use super::records::{Place, Shared};
 use crate::http::head::{Field, Name, RequestHead};
 use crate::http::target;
 use crate::log::{Log, Of};
+use crate::net::core::ids::RequestId;
+use crate::net::sockets::peer::Peer;
+use crate::net::worker::Worker;
 use crate::observe::counters::Finished;
 use crate::observe::times::Connecting;
 use crate::observe::{self, Ending, Method, Phase, Slots, Times};
 use crate::policy::gateway::Gateway;
-
-use super::ids::RequestId;
-use super::note::{Note, Notes};
-use super::peer::Peer;
-use super::records::{Place, Shared};
-use super::worker::Worker;
 
 /// The record, where there is one.
 #[derive(Default)]
@@ -25,28 +24,28 @@ pub(crate) struct Access(Option<Shared>);
 
 /// See the module's documentation.
 pub(crate) struct Record {
-    pub(super) began: Instant,
-    pub(super) times: Times,
+    pub(crate) began: Instant,
+    pub(crate) times: Times,
     /// Where it is counted.
-    pub(super) slot: usize,
-    pub(super) figures: Finished,
+    pub(crate) slot: usize,
+    pub(crate) figures: Finished,
     /// Why it ends as it does, where that is more than how the connection goes on.
     ending: Option<Ending>,
     /// Content from the client is still to come.
-    pub(super) uploading: bool,
+    pub(crate) uploading: bool,
     retries: u64,
     /// Of the gateway's own answer.
     error: Option<&'static str>,
     counted: bool,
     logged: bool,
     /// Where it stands among the requests under way, if it does.
-    pub(super) place: Option<Place>,
-    pub(super) notes: Notes,
+    pub(crate) place: Option<Place>,
+    pub(crate) notes: Notes,
 }
 
 impl Record {
     /// Of a request that begins now.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
             times: Times::default(),
@@ -64,7 +63,7 @@ impl Record {
     }
 
     /// Forgets everything but the room.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.times = Times::default();
         self.slot = 0;
         self.figures = Finished::default();
@@ -84,7 +83,7 @@ impl Record {
     }
 
     /// What it is doing.
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match () {
             () if self.figures.status == 101 => Phase::Tunnel,
             () if self.times.latest().is_some() => Phase::Stream,

@@ -96,10 +96,10 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    use super::super::driver::{Rung, block_on, choose};
-    use super::super::socket::{Received, Socket};
     use super::*;
     use crate::config::Driver;
+    use crate::net::sockets::driver::{Rung, block_on, choose};
+    use crate::net::sockets::socket::{Received, Socket};
 
     fn ends() -> (Socket, Socket) {
         let (a, b) = UnixStream::pair().unwrap();

@@ -12,10 +12,10 @@ use crate::policy::auth::AuthError;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::visitors::{Seat, Visitors};
 
-use super::asker::Asker;
-use super::connection::{After, Connection, Step};
-use super::peer::Peer;
-use super::worker::{Worker, monotonic_nanos};
+use super::recipient::Asker;
+use crate::net::connection::{After, Connection, Step};
+use crate::net::sockets::peer::Peer;
+use crate::net::worker::{Worker, monotonic_nanos};
 
 /// A client connection's places among those of its address; to be [given back](Self::end).
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ impl Visit {
 const DELAYED_MAX: usize = 256;
 
 /// The answer to a request with a wrong key, for as long as it is held back.
-pub(super) struct Delayed {
+pub(crate) struct Delayed {
     time: Duration,
     fault: Fault,
     asker: Asker,
@@ -106,7 +106,7 @@ impl Drop for Place {
 
 impl Connection {
     /// Refuses a framed request, later if it brought a wrong key and its address has brought others.
-    pub(super) fn reject(&mut self, fault: &Fault, mut asker: Asker, cursor: Cursor) -> Step {
+    pub(crate) fn reject(&mut self, fault: &Fault, mut asker: Asker, cursor: Cursor) -> Step {
         let time = self.time_to_answer(fault);
         if !time.is_zero() {
             if let Some(place) = Place::take(&self.worker) {
@@ -140,7 +140,7 @@ impl Connection {
     ///
     /// # Cancel safety
     /// Dropped, the request goes unanswered.
-    pub(super) async fn answer_late(&mut self, delayed: Delayed) -> After {
+    pub(crate) async fn answer_late(&mut self, delayed: Delayed) -> After {
         observe::add(&self.worker.counters().held_back, 1);
         self.deadline.limit(None);
         self.deadline.set(delayed.time);
