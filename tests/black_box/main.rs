@@ -27,6 +27,8 @@
     reason = "a test fails by panicking, and its helpers share state between plain threads; tables are long"
 )]
 
+mod soak;
+mod stalls;
 mod support;
 
 /// Messages on the wire, both ways.

@@ -1,5 +1,6 @@
 //! The harness: the program, raw clients, scripted upstreams, certificates.
 
+pub(crate) mod company;
 pub(crate) mod gateway;
 pub(crate) mod keys;
 pub(crate) mod message;

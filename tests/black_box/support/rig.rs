@@ -66,7 +66,6 @@ impl Rig {
     }
 
     /// As [`with`](Self::with), started through a shell script.
-    #[allow(dead_code, reason = "soak and stalls have no use for it")]
     pub(crate) fn by(configure: impl FnOnce(Setup) -> Setup, script: &str) -> Self {
         let upstream = Upstream::listen();
         let setup = Setup::new().base(&format!("{}/v1", upstream.url()));

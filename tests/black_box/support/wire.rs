@@ -348,10 +348,7 @@ impl Wire {
     pub(crate) fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
-}
 
-#[allow(dead_code, reason = "only the soak calls them")]
-impl Wire {
     /// Keeps no record of what arrives.
     pub(crate) fn without_record(mut self) -> Self {
         self.record = None;
