@@ -102,7 +102,6 @@ mod process {
 /// Bodies, tunnels and ends: what one side does and the other sees.
 mod relay {
     mod bulk;
-    mod disconnects;
     mod errors;
     mod faults;
     mod leaving;
@@ -111,7 +110,6 @@ mod relay {
     mod timeouts;
     mod truncation;
     mod tunnels;
-    mod upgrade;
     mod uploads;
 }
 

@@ -1,6 +1,6 @@
 //! Which connection goes on after an answer: HTTP/1.0 clients, and requests that do not wait for their turn.
 
-use crate::http::framing::{CHUNKED, CHUNKED_CONTENT, chunked_request};
+use crate::support::chunked::{self, ALL_SHAPES, ALL_SHAPES_CONTENT};
 use crate::support::{End, Framing, Rig, get, get_1_0, ok, request};
 
 #[test]
@@ -8,13 +8,13 @@ fn an_http_1_0_client_gets_no_chunked_framing() {
     let rig = Rig::plain();
     let (mut client, mut peer, _) = rig.exchange(&get_1_0(""));
     peer.send(format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n{CHUNKED}"
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n{ALL_SHAPES}"
     ));
     let got = client.response();
     assert_eq!(got.framing, Framing::Close);
     assert_eq!(
         (got.text().as_str(), got.end.clone()),
-        (CHUNKED_CONTENT, Some(End::Clean))
+        (ALL_SHAPES_CONTENT, Some(End::Clean))
     );
     assert_eq!(got.value("connection"), Some("close"));
     assert!(!rig.upstream.has_connection());
@@ -25,12 +25,12 @@ fn an_http_1_0_client_that_asks_for_keep_alive_gets_no_chunked_framing_either() 
     let rig = Rig::plain();
     let (mut client, mut peer, _) = rig.exchange(&get_1_0("Connection: keep-alive\r\n"));
     peer.send(format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKED}"
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{ALL_SHAPES}"
     ));
     let got = client.response();
     assert_eq!(
         (got.framing, got.text().as_str()),
-        (Framing::Close, CHUNKED_CONTENT)
+        (Framing::Close, ALL_SHAPES_CONTENT)
     );
     assert_eq!(got.value("connection"), Some("close"));
 }
@@ -129,8 +129,7 @@ fn pipelined_requests_are_answered_in_order_among_the_gateways_own_answers() {
         get("/health")
             + &get("/nowhere")
             + &request("POST", "/nowhere", &[], "some content")
-            + &chunked_request("3\r\nabc\r\n0\r\n\r\n")
-                .replace("/p/anthropic/messages", "/nowhere")
+            + &chunked::post("3\r\nabc\r\n0\r\n\r\n").replace("/p/anthropic/messages", "/nowhere")
             + &get("/p/anthropic/models")
             + &get("/health"),
     );

@@ -1,18 +1,12 @@
 //! One connection, many messages: interim responses, pipelining, HTTP/1.0, responses without content.
 
+use crate::support::rig::pair;
 use crate::support::{
-    ALL_SIDES, End, Framing, Gateway, KEY, Rig, Scripted, Upstream, Wire, get, ok, post, request,
+    ALL_SIDES, End, Framing, Gateway, KEY, Rig, Scripted, Upstream, get, ok, post, request,
 };
 
 const MODELS: &str = "/p/anthropic/v1/models";
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
-
-fn pair() -> (Upstream, Gateway, Wire) {
-    let upstream = Upstream::listen();
-    let gateway = Gateway::before(&upstream);
-    let client = gateway.connect();
-    (upstream, gateway, client)
-}
 
 /// A request of HTTP/1.0.
 fn old(path: &str, lines: &str) -> String {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{End, Gateway, Message, Rig, Setup, Upstream, get, ok, request};
+use crate::support::{End, Gateway, Message, Rig, Setup, Upstream, announced, get, ok, request};
 
 /// Asserts everything that every error has in common, and returns its code.
 #[track_caller]
@@ -112,8 +112,7 @@ fn errors_of_the_request_have_status_and_type_of_the_table() {
         (
             501,
             "invalid_request_error",
-            request("POST", "/p/anthropic/x", &["Transfer-Encoding: gzip"], "")
-                .replace("Content-Length: 0\r\n", ""),
+            announced("/p/anthropic/x", "Transfer-Encoding: gzip"),
         ),
         (
             505,
@@ -231,11 +230,7 @@ fn a_request_that_could_be_framed_leaves_the_connection_usable() {
         let got = client.response();
         checked(&got, 404, "not_found_error", false);
         assert_eq!(got.value("keep-alive"), Some("timeout=119"), "turn {turn}");
-        client.send(
-            request("POST", "/nowhere", &["Transfer-Encoding: chunked"], "")
-                .replace("Content-Length: 0\r\n", "")
-                + &chunked,
-        );
+        client.send(announced("/nowhere", "Transfer-Encoding: chunked") + &chunked);
         checked(&client.response(), 404, "not_found_error", false);
     }
     client.send(get("/p/anthropic/models"));
@@ -291,8 +286,7 @@ fn more_unread_content_than_64_kib_closes_the_connection() {
     client.wait_for_close();
     // The length is not known beforehand.
     let mut client = rig.client();
-    let text = request("POST", "/nowhere", &["Transfer-Encoding: chunked"], "")
-        .replace("Content-Length: 0\r\n", "");
+    let text = announced("/nowhere", "Transfer-Encoding: chunked");
     let _ = client.try_send(text + &format!("f4240\r\n{}\r\n0\r\n\r\n", "b".repeat(1_000_000)));
     checked(&client.response(), 404, "not_found_error", false);
     client.wait_for_close();
@@ -382,16 +376,7 @@ fn a_body_limit_of_zero_is_no_limit() {
 fn a_chunked_body_over_the_limit_is_413_and_cuts_the_upstream() {
     let rig = Rig::with(|setup| setup.env("BODY_SIZE_LIMIT", "10"));
     let mut client = rig.client();
-    client.send(
-        request(
-            "POST",
-            "/p/anthropic/files",
-            &["Transfer-Encoding: chunked"],
-            "",
-        )
-        .replace("Content-Length: 0\r\n", "")
-            + "5\r\nhello\r\n",
-    );
+    client.send(announced("/p/anthropic/files", "Transfer-Encoding: chunked") + "5\r\nhello\r\n");
     let mut peer = rig.upstream.accept();
     peer.head();
     peer.expect("5\r\nhello\r\n");
@@ -401,13 +386,7 @@ fn a_chunked_body_over_the_limit_is_413_and_cuts_the_upstream() {
     assert!(!rest.ends_with(b"0\r\n\r\n"), "forwarded as whole");
     // Just the limit passes.
     let (_, _, seen) = rig.exchange(
-        &(request(
-            "POST",
-            "/p/anthropic/files",
-            &["Transfer-Encoding: chunked"],
-            "",
-        )
-        .replace("Content-Length: 0\r\n", "")
+        &(announced("/p/anthropic/files", "Transfer-Encoding: chunked")
             + "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"),
     );
     assert_eq!(seen.text(), "helloworld");

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 use std::thread;
 
-use crate::support::{
-    End, Framing, Gateway, KEY, Upstream, Wire, get, ok, post, request, response,
-};
+use crate::support::chunked::chunk;
+use crate::support::rig::pair;
+use crate::support::{End, Framing, announced, get, ok, post, request, response};
 
 const CHUNKED: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -22,28 +22,13 @@ const PIECES: [&str; 8] = [
     "\u{2603}",
 ];
 
-fn chunk(data: &str) -> String {
-    format!("{:x}\r\n{data}\r\n", data.len())
-}
-
-/// A request head that announces content and has none yet.
-fn begin(framing: &str) -> String {
-    format!(
-        "POST /p/anthropic/v1/messages HTTP/1.1\r\nHost: gateway\r\nx-api-key: {KEY}\r\n{framing}\r\n\r\n"
-    )
-}
-
-fn pair() -> (Upstream, Gateway, Wire) {
-    let upstream = Upstream::listen();
-    let gateway = Gateway::before(&upstream);
-    let client = gateway.connect();
-    (upstream, gateway, client)
-}
-
 #[test]
 fn a_response_streams_while_chunked_request_content_goes_on() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Transfer-Encoding: chunked"));
+    client.send(announced(
+        "/p/anthropic/v1/messages",
+        "Transfer-Encoding: chunked",
+    ));
     let mut peer = upstream.accept();
     assert_eq!(peer.head().value("transfer-encoding"), Some("chunked"));
     peer.send(CHUNKED);
@@ -65,7 +50,7 @@ fn a_response_streams_while_chunked_request_content_goes_on() {
 #[test]
 fn a_response_streams_while_request_content_with_a_length_goes_on() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 50"));
+    client.send(announced("/p/anthropic/v1/messages", "Content-Length: 50"));
     let mut peer = upstream.accept();
     assert_eq!(peer.head().value("content-length"), Some("50"));
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n");
@@ -85,7 +70,7 @@ fn a_response_streams_while_request_content_with_a_length_goes_on() {
 fn content_goes_on_after_the_response_has_ended_and_both_connections_stay() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
         let (upstream, _gateway, mut client) = pair();
-        client.send(begin(framing));
+        client.send(announced("/p/anthropic/v1/messages", framing));
         let chunked = framing.starts_with('T');
         let (first, second) = if chunked {
             (chunk("hello"), chunk("world") + "0\r\n\r\n")
@@ -114,7 +99,10 @@ fn content_goes_on_after_the_response_has_ended_and_both_connections_stay() {
 fn upload_against(answer: &str, read_on: bool) {
     const LEN: usize = 10_000_000;
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin(&format!("Content-Length: {LEN}")));
+    client.send(announced(
+        "/p/anthropic/v1/messages",
+        &format!("Content-Length: {LEN}"),
+    ));
     let mut peer = upstream.accept();
     peer.head();
     let mut socket = client.socket().try_clone().unwrap();
@@ -147,7 +135,10 @@ fn an_early_error_that_ends_the_upstream_connection_arrives_whole() {
 #[test]
 fn content_waits_for_the_100_of_the_provider() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue"));
+    client.send(announced(
+        "/p/anthropic/v1/messages",
+        "Content-Length: 5\r\nExpect: 100-continue",
+    ));
     let mut peer = upstream.accept();
     assert_eq!(peer.head().value("expect"), Some("100-continue"));
     assert!(!client.readable_now(), "a 100 nobody sent");
@@ -164,7 +155,10 @@ fn content_waits_for_the_100_of_the_provider() {
 #[test]
 fn an_answer_instead_of_the_100_arrives_and_ends_the_connection() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue"));
+    client.send(announced(
+        "/p/anthropic/v1/messages",
+        "Content-Length: 5\r\nExpect: 100-continue",
+    ));
     let mut peer = upstream.accept();
     peer.head();
     peer.send(response("417 Expectation Failed", &[], "no"));
@@ -178,7 +172,12 @@ fn an_answer_instead_of_the_100_arrives_and_ends_the_connection() {
 #[test]
 fn content_that_does_not_wait_for_the_100_goes_on() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue") + "hello");
+    client.send(
+        announced(
+            "/p/anthropic/v1/messages",
+            "Content-Length: 5\r\nExpect: 100-continue",
+        ) + "hello",
+    );
     let mut peer = upstream.accept();
     assert_eq!(peer.request().text(), "hello");
     peer.send(ok("done"));
@@ -203,7 +202,12 @@ fn other_expectations_are_relayed() {
 fn trailers_are_relayed_both_ways() {
     let (upstream, _gateway, mut client) = pair();
     let content = "2;x=y\r\nhi\r\n0\r\nX-Sum: 1\r\nX-Other:  two \r\n\r\n";
-    client.send(begin("Trailer: X-Sum\r\nTransfer-Encoding: chunked") + content);
+    client.send(
+        announced(
+            "/p/anthropic/v1/messages",
+            "Trailer: X-Sum\r\nTransfer-Encoding: chunked",
+        ) + content,
+    );
     let mut peer = upstream.accept();
     let sent = peer.request();
     assert_eq!(
