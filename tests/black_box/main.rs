@@ -40,8 +40,9 @@ mod http {
     mod interim;
     mod mutations;
     mod persistence;
+    mod pipelining;
     mod responses;
-    mod sequence;
+
     mod smuggling;
     mod tolerance;
 }

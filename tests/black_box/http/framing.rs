@@ -221,30 +221,43 @@ fn trailers_count_against_the_head_limits() {
 fn head_204_and_304_have_no_content_whatever_their_lines_say() {
     let rig = Rig::plain();
     let mut client = rig.client();
-    client.send(request("HEAD", "/p/anthropic/models", &[], ""));
+    client.send(get("/p/anthropic/models"));
     let mut peer = rig.upstream.accept();
     peer.request();
-    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    let got = client.response_to_head();
-    assert_eq!(got.value("content-length"), Some("1000"));
-    client.send(request("HEAD", "/p/anthropic/models", &[], ""));
-    peer.request();
-    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.response_to_head();
-    for answer in ["204 No Content", "304 Not Modified"] {
-        for line in ["Content-Length: 7", "X-None: 0"] {
-            client.send(get("/p/anthropic/models"));
-            peer.request();
-            peer.send(format!("HTTP/1.1 {answer}\r\n{line}\r\n\r\n"));
-            let got = client.response();
-            assert_eq!(got.head.start, format!("HTTP/1.1 {answer}"));
+    peer.send(ok("first"));
+    client.response();
+    // All on one connection each: neither side waits for content, and the next request may be there already.
+    for line in [
+        "Content-Length: 1000",
+        "Transfer-Encoding: chunked",
+        "X-None: 0",
+    ] {
+        for (method, status) in [
+            ("HEAD", "200 OK"),
+            ("GET", "204 No Content"),
+            ("GET", "304 Not Modified"),
+        ] {
+            let what = format!("{method}, {status}, {line}");
+            let asked = request(method, "/p/anthropic/models", &[], "");
+            client.send(asked + &get("/p/anthropic/models"));
+            assert_eq!(peer.request().head.method(), method);
+            peer.send(format!("HTTP/1.1 {status}\r\nX-A: b\r\n{line}\r\n\r\n"));
+            let head = client.response_to_head().head;
+            assert_eq!(head.start, format!("HTTP/1.1 {status}"));
+            if status.starts_with("204") {
+                // RFC 9110, section 8.6, and RFC 9112, section 6.1.
+                for gone in ["content-length", "transfer-encoding"] {
+                    assert_eq!(head.value(gone), None, "{what}");
+                }
+            }
+            if method == "HEAD" {
+                assert!(head.lines.iter().any(|l| l == line), "{what}: {head:?}");
+            }
+            assert_eq!(peer.request().head.method(), "GET", "{what}");
+            peer.send(ok("next"));
+            assert_eq!(client.response().text(), "next", "{what}");
         }
     }
-    // All on one connection each: neither side waited for content.
-    client.send(get("/p/anthropic/models"));
-    peer.request();
-    peer.send(ok("next"));
-    assert_eq!(client.response().text(), "next");
 }
 
 #[test]
@@ -279,4 +292,18 @@ fn a_close_delimited_response_without_content_ends_cleanly() {
     let got = client.response();
     assert_eq!((got.status(), got.text().as_str()), (200, ""));
     assert!(matches!(got.end, None | Some(End::Clean)));
+}
+
+#[test]
+fn answers_of_the_gateway_to_head_have_no_content() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    for (path, status) in [("/health", 200), ("/nowhere", 404), ("/p/nobody/x", 400)] {
+        client.send(request("HEAD", path, &[], ""));
+        let answer = client.response_to_head();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_ne!(answer.value("content-length"), Some("0"));
+    }
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
 }

@@ -5,8 +5,7 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -21,41 +20,43 @@ fn two_workers(setup: Setup) -> Setup {
 /// Clients that come and go until they are told to stop; none of their requests may fail.
 struct Load {
     stop: Arc<AtomicBool>,
-    /// Something for each request that was served.
-    served: Receiver<()>,
-    clients: Vec<JoinHandle<usize>>,
+    served: Arc<AtomicUsize>,
+    /// The number of requests served that somebody waits for.
+    goal: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
     begun: Instant,
 }
 
 impl Load {
     fn on(gateway: &Gateway) -> Self {
-        let stop = Arc::default();
-        let (each, served) = channel();
+        let (stop, served, goal) = (Arc::default(), Arc::default(), Arc::default());
+        let waiting = thread::current();
         let clients = (0..4).map(|client| {
-            let (stop, each): (Arc<AtomicBool>, _) = (Arc::clone(&stop), each.clone());
+            let (stop, waiting): (Arc<AtomicBool>, _) = (Arc::clone(&stop), waiting.clone());
+            let (served, goal): (Arc<AtomicUsize>, Arc<AtomicUsize>) =
+                (Arc::clone(&served), Arc::clone(&goal));
             let addr = gateway.addr();
             thread::spawn(move || {
                 let mut kept: Option<Wire> = None;
-                let mut count = 0;
                 while !stop.load(Ordering::Relaxed) {
                     // Some clients keep their connection for as long as they may.
                     let mut wire = kept.take().unwrap_or_else(|| Wire::connect(addr));
                     wire.send(get("/p/openai/models"));
                     let got = wire.response();
                     assert_eq!((got.status(), got.text().as_str()), (200, "served"));
-                    count += 1;
-                    // Nobody waits for those that come last.
-                    let _ = each.send(());
+                    if served.fetch_add(1, Ordering::SeqCst) + 1 == goal.load(Ordering::SeqCst) {
+                        waiting.unpark();
+                    }
                     kept = (client % 2 == 0 && got.value("connection") != Some("close"))
                         .then_some(wire);
                 }
-                count
             })
         });
         let clients = clients.collect();
         Self {
             stop,
             served,
+            goal,
             clients,
             begun: Instant::now(),
         }
@@ -63,19 +64,23 @@ impl Load {
 
     /// Until so many more requests were served.
     fn pass(&self, count: usize) {
-        while self.served.try_recv().is_ok() {}
-        for _ in 0..count {
+        let goal = self.served.load(Ordering::SeqCst) + count;
+        self.goal.store(goal, Ordering::SeqCst);
+        let begin = Instant::now();
+        while self.served.load(Ordering::SeqCst) < goal {
             assert!(self.clients.iter().all(|client| !client.is_finished()));
-            self.served.recv_timeout(PATIENCE).unwrap();
+            assert!(begin.elapsed() < PATIENCE, "nothing is served");
+            thread::park_timeout(PATIENCE);
         }
     }
 
     fn end(self) {
-        let took = self.begun.elapsed();
-        self.stop.store(true, Ordering::Relaxed);
-        let counts = { self.clients.into_iter() }.map(|client| client.join().unwrap());
-        let served: usize = counts.sum();
+        let (served, took) = (self.served.load(Ordering::SeqCst), self.begun.elapsed());
         eprintln!("{served} requests in {took:?}, none failed");
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
     }
 }
 

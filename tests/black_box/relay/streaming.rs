@@ -1,6 +1,6 @@
 //! Whatever part of a body has arrived goes on at once, in both directions, at the same time.
 
-use crate::support::chunked::{self, chunk};
+use crate::support::chunked::{self, CHUNKED, chunk};
 use crate::support::{ALL_SIDES, End, Framing, Rig, announced, get, ok, request};
 
 const EVENTS: [&str; 7] = [
@@ -11,6 +11,18 @@ const EVENTS: [&str; 7] = [
     "ent\n",
     "\n",
     "data: [DONE]\n\n",
+];
+
+/// What providers send between events: whole events, halves, comments, single bytes, line ends apart.
+const PIECES: [&str; 8] = [
+    "event: ping\ndata: {}\n\n",
+    ": comment\n",
+    "\n",
+    "data: {\"a\"",
+    ":1}\r",
+    "\n\r\n",
+    "d",
+    "\u{2603}",
 ];
 
 /// Each event is sent only after the client has got the one before it.
@@ -161,29 +173,31 @@ fn head_and_first_content_go_on_in_one_write() {
 
 #[test]
 fn both_directions_stream_at_the_same_time() {
-    for sides in ALL_SIDES {
+    for (sides, answer_ends_first) in ALL_SIDES.iter().flat_map(|s| [(*s, true), (*s, false)]) {
         let rig = Rig::of(sides);
         let mut client = rig.client();
         client.send(chunked::post(""));
         let mut peer = rig.upstream.accept();
-        peer.head();
-        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(peer.head().value("transfer-encoding"), Some("chunked"));
+        peer.send(CHUNKED);
         assert_eq!(client.head().status(), 200);
-        for event in EVENTS {
-            client.send(chunk(event));
-            peer.expect_chunks(event);
-            peer.send(chunk(event));
-            client.expect_chunks(event);
+        for piece in EVENTS.iter().chain(&PIECES).cycle().take(50) {
+            client.send(chunk(piece));
+            peer.expect(chunk(piece));
+            peer.send(chunk(piece));
+            client.expect(chunk(piece));
         }
-        client.send("0\r\n\r\n");
-        assert_eq!(peer.chunk().unwrap(), b"");
-        peer.trailers().unwrap();
-        peer.send("0\r\n\r\n");
-        assert_eq!(client.chunk().unwrap(), b"");
-        client.trailers().unwrap();
+        let (mut one, mut other) = (&mut client, &mut peer);
+        if answer_ends_first {
+            std::mem::swap(&mut one, &mut other);
+        }
+        one.send("0\r\n\r\n");
+        other.expect("0\r\n\r\n");
+        other.send("0\r\n\r\n");
+        one.expect("0\r\n\r\n");
         // Both messages ended: both connections are fit for the next.
         client.send(get("/p/anthropic/models"));
-        peer.request();
+        assert_eq!(peer.request().head.method(), "GET", "both connections stay");
         peer.send(ok("next"));
         assert_eq!(client.response().text(), "next");
     }
