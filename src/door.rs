@@ -46,6 +46,7 @@ pub mod fuzzing {
     pub use crate::config::property as config;
     pub use crate::config::rules::property as rules;
     pub use crate::http::connect::property as connect;
+    pub use crate::http::exchange::{Choices, simulation as exchange};
     pub use crate::http::framing::property as framing;
     pub use crate::http::head::property as head;
     pub use crate::http::rewrite::property as rewrite;

@@ -14,8 +14,10 @@ pub mod property;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+use cursor::Advance;
 pub use cursor::Cursor;
-pub(crate) use cursor::{Advance, Stripped};
+pub(crate) use cursor::Stripped;
 #[cfg(any(test, fuzzing))]
 use cursor::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 

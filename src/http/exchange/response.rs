@@ -1,0 +1,341 @@
+//! The response's half of an exchange: interim heads, the final one, content; or a tunnel.
+//!
+//! All transitions are in [`Response::after`]. What [`Final`] says was decided with the final head and holds from
+//! there to the end.
+
+use super::{Failure, Terms};
+use crate::base::bytes::{within, within_mut};
+use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
+use crate::http::head::{
+    self, Field, Fields, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
+};
+use crate::http::keep_alive::KeepAlive;
+
+/// Where the response stands.
+#[derive(Debug)]
+pub(crate) enum Response {
+    /// Its final head has not come.
+    Head(Heads),
+    /// The final head is out, content follows.
+    Content {
+        /// Behind what has come.
+        cursor: Cursor,
+        /// What was decided with the head.
+        decided: Final,
+    },
+    /// A 101 that was asked for is out: bytes are bytes, both ways (RFC 9110, section 7.8).
+    Tunnel {
+        /// The upstream takes no more; it may have said its last words.
+        shut: bool,
+    },
+    /// All of it is out.
+    Over {
+        /// What was decided with the head.
+        decided: Final,
+        /// The upstream sent more than it.
+        surplus: bool,
+    },
+}
+
+/// What has come before the final head.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    /// Part of a head that is not whole.
+    kept: Vec<u8>,
+    scan: HeadScan,
+    /// Interim responses.
+    interim: u8,
+    /// A byte has come.
+    begun: bool,
+    /// The time for it runs.
+    pub(super) is_awaited: bool,
+}
+
+/// What is decided with the final head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Final {
+    /// The chunked coding is taken off, for a client of HTTP/1.0.
+    pub(super) strip: bool,
+    /// The upstream's end is the content's end.
+    pub(super) until_close: bool,
+    /// The client is told that its connection stays.
+    pub(super) client_persists: bool,
+    /// For how long the upstream's stays, if it does.
+    pub(super) keep_alive: KeepAlive,
+}
+
+/// What changes it.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The request goes out once more, on another connection.
+    Repetition,
+    /// The final head is out.
+    Answer(Answer),
+    /// A 101 is out.
+    Switch,
+    /// The last of the content has come, and more than it or not.
+    Whole { surplus: bool },
+    /// The upstream takes no more of the client's bytes.
+    Refusal,
+}
+
+/// A final head that is to go out, and what came of its content with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    cursor: Cursor,
+    decided: Final,
+    /// Of the bytes behind the head.
+    pub taken: Stripped,
+    /// There was more than it.
+    surplus: bool,
+}
+
+/// What comes next of a response whose final head is not out. Where a head is named, the fields are its own, and spans
+/// count from its first byte.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// More bytes are needed; what there was is kept.
+    More,
+    /// An interim response; to a client of HTTP/1.0 it is not passed on (RFC 9110, section 15.2).
+    Interim { at: usize, head: ResponseHead },
+    /// A 101 that was asked for. Behind its head the tunnel begins, once it is out.
+    Switch { at: usize, head: ResponseHead },
+    /// The final head. The state changes once it is out.
+    Final {
+        at: usize,
+        head: ResponseHead,
+        answer: Answer,
+    },
+}
+
+/// Most interim responses to one request.
+const INTERIM_MAX: u8 = 16;
+
+impl Response {
+    pub(super) fn new() -> Self {
+        Self::Head(Heads::default())
+    }
+
+    /// Every transition there is.
+    fn after(self, event: Event) -> Self {
+        match (self, event) {
+            (Self::Head(_), Event::Repetition) => Self::new(),
+            (Self::Head(_), Event::Answer(answer)) => match answer.taken.done {
+                true => Self::Over {
+                    decided: answer.decided,
+                    surplus: answer.surplus,
+                },
+                false => Self::Content {
+                    cursor: answer.cursor,
+                    decided: answer.decided,
+                },
+            },
+            (Self::Head(_), Event::Switch) => Self::Tunnel { shut: false },
+            (Self::Content { decided, .. }, Event::Whole { surplus }) => {
+                Self::Over { decided, surplus }
+            }
+            (Self::Tunnel { .. }, Event::Refusal) => Self::Tunnel { shut: true },
+            (
+                state @ (Self::Head(_) | Self::Content { .. } | Self::Over { .. }),
+                Event::Refusal,
+            ) => state,
+            // What has begun is not asked for again, a head comes once, and nothing follows an end.
+            (
+                state @ (Self::Content { .. } | Self::Tunnel { .. } | Self::Over { .. }),
+                Event::Repetition | Event::Answer(_) | Event::Switch,
+            )
+            | (
+                state @ (Self::Head(_) | Self::Tunnel { .. } | Self::Over { .. }),
+                Event::Whole { .. },
+            ) => {
+                debug_assert!(false, "not in {state:?}");
+                state
+            }
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: Event) {
+        *self = std::mem::replace(self, Self::Tunnel { shut: true }).after(event);
+    }
+
+    /// `n` bytes lie at the front of `room`, which has space for a head and one receive. Puts what was kept of the head
+    /// before them; how much lies there then, or nothing while that cannot be a whole head.
+    ///
+    /// # Errors
+    /// What cannot become a head.
+    pub(super) fn gather(&mut self, room: &mut [u8], n: usize) -> Result<Option<usize>, Failure> {
+        let Self::Head(heads) = self else {
+            return Ok(Some(n));
+        };
+        heads.begun = true;
+        if heads.kept.is_empty() {
+            return Ok(Some(n));
+        }
+        heads.kept.extend_from_slice(within(room, ..n));
+        match heads.scan.find_end(&heads.kept, Side::Response) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(_) => return Err(Failure::ResponseInvalid),
+        }
+        let kept = std::mem::take(&mut heads.kept);
+        heads.scan = HeadScan::default();
+        let Some(room) = room.get_mut(..kept.len()) else {
+            return Err(Failure::ResponseInvalid);
+        };
+        room.copy_from_slice(&kept);
+        Ok(Some(kept.len()))
+    }
+
+    /// Reads on in `bytes`, which begin where the head before ended.
+    ///
+    /// # Errors
+    /// What is no response, or not one that was asked for.
+    pub(super) fn next(
+        &mut self,
+        bytes: &mut [u8],
+        fields: &mut Fields,
+        terms: &Terms,
+        stays: impl FnOnce(KeepAlive) -> bool,
+    ) -> Result<Next, Failure> {
+        let Self::Head(heads) = self else {
+            debug_assert!(false, "a head comes once");
+            return Err(Failure::ResponseInvalid);
+        };
+        let mut at = 0;
+        let head = loop {
+            let rest = within(bytes, at..);
+            match head::response(&mut heads.scan, rest, fields) {
+                Ok(Some(head)) => break head,
+                Ok(None) => {
+                    heads.kept.extend_from_slice(rest);
+                    return Ok(Next::More);
+                }
+                // Blanks before a colon are taken out, once for a head (RFC 9112, section 5.1).
+                Err(HeadError::BadFieldName) => {
+                    heads.scan = HeadScan::default();
+                    let closed_up = head::close_up(within_mut(bytes, at..));
+                    at += closed_up.ok_or(Failure::ResponseInvalid)?;
+                }
+                Err(_) => return Err(Failure::ResponseInvalid),
+            }
+        };
+        heads.scan = HeadScan::default();
+        let bytes = within_mut(bytes, at..);
+        match head.status {
+            101 if terms.upgrade && names_websocket(fields, bytes) => Ok(Next::Switch { at, head }),
+            101 => Err(Failure::ResponseInvalid),
+            100..=199 if heads.interim < INTERIM_MAX => {
+                heads.interim += 1;
+                Ok(Next::Interim { at, head })
+            }
+            100..=199 => Err(Failure::ResponseInvalid),
+            _ => {
+                let answer = Answer::new(&head, fields, bytes, terms, stays);
+                let answer = answer.map_err(|_| Failure::ResponseInvalid)?;
+                Ok(Next::Final { at, head, answer })
+            }
+        }
+    }
+
+    /// A piece of content: how much of it is that, now at its front.
+    ///
+    /// # Errors
+    /// Framing that nobody can follow.
+    pub(super) fn piece(&mut self, piece: &mut [u8]) -> Result<Stripped, Failure> {
+        let Self::Content { cursor, decided } = self else {
+            debug_assert!(false, "no content outside of it");
+            return Err(Failure::ResponseInvalid);
+        };
+        let taken = take(cursor, decided.strip, piece).map_err(|_| Failure::ResponseInvalid)?;
+        if taken.done {
+            let surplus = taken.taken < piece.len();
+            self.apply(Event::Whole { surplus });
+        }
+        Ok(taken)
+    }
+
+    /// Whether the answer to a repetition may be another one: nothing of this one has come.
+    pub(super) fn is_untouched(&self) -> bool {
+        matches!(self, Self::Head(heads) if !heads.begun)
+    }
+
+    /// Whether the upstream is in the midst of a head.
+    pub(super) fn is_amid_head(&self) -> bool {
+        matches!(self, Self::Head(heads) if !heads.kept.is_empty())
+    }
+
+    /// Only the connection's end tells the client that the response is whole.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        match self {
+            Self::Head(_) => false,
+            Self::Content { decided, .. } | Self::Over { decided, .. } => {
+                decided.ends_with_connection()
+            }
+            Self::Tunnel { .. } => true,
+        }
+    }
+}
+
+impl Answer {
+    /// `bytes` are the head and what came behind it; of that, content moves to its front.
+    fn new(
+        head: &ResponseHead,
+        fields: &Fields,
+        bytes: &mut [u8],
+        terms: &Terms,
+        stays: impl FnOnce(KeepAlive) -> bool,
+    ) -> Result<Self, FramingError> {
+        let length = framing::response_body(head, fields, bytes, terms.head_only)?;
+        let keep_alive = match framing::persists(head.version, fields, bytes) {
+            true => KeepAlive::read(fields, bytes),
+            false => KeepAlive::CLOSE,
+        };
+        let mut decided = Final {
+            strip: terms.http10 && length == BodyLength::Chunked,
+            until_close: length == BodyLength::UntilClose,
+            client_persists: false,
+            keep_alive,
+        };
+        decided.client_persists = !decided.ends_with_connection() && stays(keep_alive);
+        let mut cursor = Cursor::new(length);
+        let piece = within_mut(bytes, head.len..);
+        // Before the head goes out: so a fault in what came with it is still a 502.
+        let taken = take(&mut cursor, decided.strip, piece)?;
+        Ok(Self {
+            cursor,
+            decided,
+            taken,
+            surplus: taken.taken < piece.len(),
+        })
+    }
+
+    /// Whether the client is told that its connection stays.
+    pub(crate) fn persists(&self) -> bool {
+        self.decided.client_persists
+    }
+
+    /// Whether only the connection's end tells the client that the response is whole.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.decided.ends_with_connection()
+    }
+}
+
+impl Final {
+    fn ends_with_connection(self) -> bool {
+        self.until_close || self.strip
+    }
+}
+
+/// Only a websocket was asked for (RFC 9110, section 7.8).
+fn names_websocket(fields: &Fields, bytes: &[u8]) -> bool {
+    let names_it = |field: &Field| list_has(field.value.of(bytes), b"websocket");
+    fields.named(Name::Upgrade).any(names_it)
+}
+
+/// How much of a piece belongs to the response, and how much of that goes to the client.
+fn take(cursor: &mut Cursor, strip: bool, piece: &mut [u8]) -> Result<Stripped, FramingError> {
+    match strip {
+        true => cursor.strip(piece),
+        false => cursor.relay(piece),
+    }
+}
