@@ -5,6 +5,7 @@
 //! (what a proxy is asked and answers), [`keep_alive`] (how long a server says that its connection stays).
 
 pub(crate) mod connect;
+pub(crate) mod exchange;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod keep_alive;

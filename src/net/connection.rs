@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::base::bytes::within;
 use crate::config::Limits;
+use crate::http::exchange::After;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HEAD_BYTES_MAX, HeadScan, RequestHead, Side};
 use crate::net::client::access::Access;
@@ -17,7 +18,7 @@ use crate::net::client::carry::Carry;
 use crate::net::client::recipient::{Asker, request_id};
 use crate::net::client::visit::{Delayed, Visit};
 use crate::net::core::deadline::Deadline;
-use crate::net::exchange::{Exchange, Opening};
+use crate::net::exchange::{Opening, Relay};
 use crate::net::sockets::hangup::Hangup;
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::socket::Received;
@@ -62,31 +63,9 @@ pub(crate) struct Connection {
     visit: Visit,
 }
 
-/// How a connection goes on after a request.
-#[derive(Debug)]
-pub(crate) enum After {
-    /// The next request may come.
-    Persist,
-    /// As `Persist`, once the rest of this request's unwanted content has been read.
-    Discard(Cursor),
-    /// Orderly end once everything is sent; `linger` goes on reading what the client may still be sending,
-    /// so that a reset does not overtake the answer. So does the start of another request.
-    Close {
-        /// Whether the client may still be sending this request.
-        linger: bool,
-    },
-    /// The answer broke off and the client has to see that; `reset` where only a reset shows it.
-    Truncate {
-        /// The answer's end was to be the connection's end.
-        reset: bool,
-    },
-    /// The client has left.
-    Drop,
-}
-
 /// What waiting for a request led to.
 pub(crate) enum Step {
-    Exchange(Box<Exchange>),
+    Exchange(Box<Relay>),
     Metrics(Box<(Asker, Cursor)>),
     /// Other workers are asked first.
     Streams(Box<(Asker, Cursor)>),
@@ -163,7 +142,7 @@ impl Connection {
     /// One request and its response; whether another may follow.
     async fn serve_one(&mut self) -> bool {
         let after = match self.next_request().await {
-            Step::Exchange(exchange) => exchange.run(self).await,
+            Step::Exchange(relay) => relay.run(self).await,
             // Boxed: rare, as below.
             Step::Metrics(asking) => Box::pin(self.answer_metrics(*asking)).await,
             // Boxed: rare, and only operators ask.
@@ -483,8 +462,8 @@ impl Connection {
                     asker,
                     content,
                 };
-                match Exchange::open(self, scratch, gateway, opening) {
-                    Ok(exchange) => Step::Exchange(exchange),
+                match Relay::open(self, scratch, gateway, opening) {
+                    Ok(relay) => Step::Exchange(relay),
                     Err(after) => Step::After(after),
                 }
             }
@@ -670,6 +649,6 @@ mod tests {
             size_of::<Connection>()
         );
         // Glibc's allocator has no block between 280 and 296 bytes.
-        assert!(size_of::<Exchange>() <= 296, "{}", size_of::<Exchange>());
+        assert!(size_of::<Relay>() <= 296, "{}", size_of::<Relay>());
     }
 }

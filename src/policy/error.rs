@@ -6,6 +6,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
+use crate::http::exchange::Failure;
 use crate::http::framing::FramingError;
 use crate::http::head::HeadError;
 use crate::http::target::TargetError;
@@ -448,6 +449,20 @@ impl From<HeadError> for Fault {
 impl From<FramingError> for Fault {
     fn from(error: FramingError) -> Self {
         Self::Framing(error)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Content(error) => Self::Framing(error),
+            Failure::ContentTooLong => Self::BodyTooLarge,
+            Failure::ContentLate => Self::RequestBodyTimeout,
+            Failure::ResponseInvalid => Self::UpstreamInvalidResponse,
+            Failure::UpstreamClosed => Self::UpstreamClosed,
+            Failure::UpstreamReset => Self::UpstreamReset,
+            Failure::UpstreamLate => Self::UpstreamTimeout,
+        }
     }
 }
 

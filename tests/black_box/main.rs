@@ -27,8 +27,6 @@
     reason = "a test fails by panicking, and its helpers share state between plain threads; tables are long"
 )]
 
-mod soak;
-mod stalls;
 mod support;
 
 /// Messages on the wire, both ways.
@@ -40,9 +38,8 @@ mod http {
     mod interim;
     mod mutations;
     mod persistence;
-    mod pipelining;
     mod responses;
-
+    mod sequence;
     mod smuggling;
     mod tolerance;
 }
@@ -103,6 +100,7 @@ mod process {
 /// Bodies, tunnels and ends: what one side does and the other sees.
 mod relay {
     mod bulk;
+    mod disconnects;
     mod errors;
     mod faults;
     mod leaving;
@@ -111,6 +109,7 @@ mod relay {
     mod timeouts;
     mod truncation;
     mod tunnels;
+    mod upgrade;
     mod uploads;
 }
 

@@ -13,7 +13,8 @@ use crate::policy::error::{Fault, Scarce};
 use crate::policy::visitors::{Seat, Visitors};
 
 use super::recipient::Asker;
-use crate::net::connection::{After, Connection, Step};
+use crate::http::exchange::After;
+use crate::net::connection::{Connection, Step};
 use crate::net::sockets::peer::Peer;
 use crate::net::worker::{Worker, monotonic_nanos};
 

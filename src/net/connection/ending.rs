@@ -5,8 +5,9 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{After, Connection};
+use super::Connection;
 use crate::base::bytes::within;
+use crate::http::exchange::{After, DISCARD_BYTES_MAX, after_own};
 use crate::http::framing::Cursor;
 use crate::http::head::Side;
 use crate::net::client::recipient::Asker;
@@ -14,8 +15,6 @@ use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE};
 
-/// Most bytes of unwanted content that are read to keep a connection usable.
-const DISCARD_BYTES_MAX: usize = 64 * 1024;
 /// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
@@ -23,24 +22,10 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 const TAKEN_MAX: Duration = Duration::from_secs(10);
 
 impl Connection {
-    /// How the connection goes on behind an answer of our own. A client that waits for a 100 may send its
-    /// content or not: nobody can tell where its next request would begin.
+    /// How the connection goes on behind an answer of our own.
     pub(super) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
-        if !asker.persists || self.is_ending() {
-            return After::Close {
-                linger: !cursor.is_done(),
-            };
-        }
-        if cursor.is_done() {
-            return After::Persist;
-        }
-        let too_long = cursor
-            .remaining()
-            .is_some_and(|left| left > DISCARD_BYTES_MAX as u64);
-        if asker.expects_continue || too_long {
-            return After::Close { linger: true };
-        }
-        After::Discard(cursor)
+        let rest = (!cursor.is_done()).then_some((cursor, asker.expects_continue));
+        after_own(asker.persists && !self.is_ending(), rest)
     }
 
     /// Brings the connection to where the next request can begin, or to its end; says which.

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::{After, Connection};
+use super::Connection;
+use crate::http::exchange::After;
 use crate::http::framing::Cursor;
 use crate::net::client::local_answer::Answer;
 use crate::net::client::recipient::Asker;

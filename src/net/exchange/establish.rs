@@ -4,7 +4,8 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::net::connection::{After, Connection};
+use crate::http::exchange::After;
+use crate::net::connection::Connection;
 use crate::net::core::deadline::TICK;
 use crate::net::upstream::connect::{ConnectError, Connected, replaced};
 use crate::net::upstream::pool::Upstream;
@@ -12,9 +13,9 @@ use crate::net::upstream::warm;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::gateway::Gateway;
 
-use super::Exchange;
+use super::{Leg, Relay};
 
-impl Exchange {
+impl Relay {
     /// Connects and sends what waits for it, watching the client meanwhile.
     pub(super) async fn establish(&mut self, connection: &mut Connection) -> Result<(), After> {
         let worker = connection.worker.clone();
@@ -56,10 +57,13 @@ impl Exchange {
         }
         connection.access.connected(connected.took);
         let mut stream = connected.stream;
-        if stream.send(&std::mem::take(&mut self.unsent)).is_err() {
+        if let Leg::Unsent(request) = &self.leg
+            && stream.send(request).is_err()
+        {
             return Err(self.give_up(connection, &Fault::UpstreamReset));
         }
-        connection.access.request_sent(self.up.cursor.is_done());
+        let whole = self.exchange.upload().is_done();
+        connection.access.request_sent(whole);
         let mut upstream = Upstream::fresh(
             stream,
             self.provider,
@@ -68,7 +72,10 @@ impl Exchange {
         );
         upstream.address = connected.address;
         upstream.first_use();
-        self.upstream = Some(upstream);
+        self.leg = Leg::Sent {
+            upstream,
+            replay: None,
+        };
         Ok(())
     }
 

@@ -7,62 +7,46 @@
 
 use std::task::{Context, Poll};
 
-use super::{Exchange, Flow, Wake};
-use crate::net::connection::Connection;
 use crate::net::sockets::turns::Work;
-use crate::net::upstream::pool::Upstream;
-use crate::policy::error::Fault;
 
-impl Exchange {
+use super::ends::{Ends, Flow, Halt, Wake};
+
+impl Ends<'_> {
     /// Whether nothing but further content is to be expected, and nothing waits to be sent.
-    pub(super) fn is_steady(&self, connection: &Connection, upstream: &Upstream) -> bool {
-        self.response.is_content()
-            && self.up.cursor.is_done()
-            && connection.client.is_flushed()
-            && upstream.stream.is_flushed()
-            && connection.may_carry()
-            && !upstream.stream.is_bulk()
+    pub(super) fn is_steady(&self) -> bool {
+        self.exchange.is_steady(self.streams()) && !self.upstream.stream.is_bulk()
     }
 
     /// Passes content on as it comes; ready when something else is to be done. The state must be the steady one.
     ///
     /// # Cancel safety
     /// Nothing is lost: what was received is sent or kept before this returns.
-    pub(super) fn poll_steady(
-        &mut self,
-        connection: &mut Connection,
-        upstream: &mut Upstream,
-        cx: &mut Context<'_>,
-    ) -> Poll<Wake> {
-        while !connection.budget.is_spent() {
-            if upstream.stream.poll_readable(cx).is_pending() {
-                if connection.client.poll_readable(cx).is_ready() {
-                    return Poll::Ready(Wake::Progress);
+    pub(super) fn poll_steady(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, Halt>> {
+        while !self.connection.budget.is_spent() {
+            if self.upstream.stream.poll_readable(cx).is_pending() {
+                if self.connection.client.poll_readable(cx).is_ready() {
+                    return Poll::Ready(Ok(Wake::Progress));
                 }
-                connection.budget.renew();
-                let late = { &connection.deadline }.poll_late(cx, || upstream.stream.has_news());
-                return late.map(Wake::late);
+                self.connection.budget.renew();
+                let upstream = &mut self.upstream.stream;
+                let late = { &self.connection.deadline }.poll_late(cx, || upstream.has_news());
+                return late.map(|has_come| Ok(Wake::late(has_come)));
             }
-            connection.budget.spend(Work::Look, 0);
-            match self.pass_on(connection, upstream) {
-                Flow::Moved if self.is_steady(connection, upstream) => connection.deadline.renew(),
-                Flow::Moved => return Poll::Ready(Wake::Progress),
-                Flow::Idle => {}
-                Flow::Over(after) => return Poll::Ready(Wake::Over(after)),
-                // Never: what has begun is not asked for again.
-                Flow::Again => {
-                    let cut = self.give_up(connection, &Fault::UpstreamReset);
-                    return Poll::Ready(Wake::Over(cut));
-                }
+            self.connection.budget.spend(Work::Look, 0);
+            match self.pass_on() {
+                Ok(Flow::Moved) if self.is_steady() => self.connection.deadline.renew(),
+                Ok(Flow::Moved) => return Poll::Ready(Ok(Wake::Progress)),
+                Ok(Flow::Idle) => {}
+                Err(halt) => return Poll::Ready(Err(halt)),
             }
         }
-        Poll::Ready(Wake::Rest)
+        Poll::Ready(Ok(Wake::Rest))
     }
 
-    fn pass_on(&mut self, connection: &mut Connection, upstream: &mut Upstream) -> Flow {
-        let worker = connection.worker.clone();
+    fn pass_on(&mut self) -> Result<Flow, Halt> {
+        let worker = self.connection.worker.clone();
         worker.spin.traffic();
         let scratch = &mut *worker.scratch.borrow_mut();
-        self.pull_response(connection, upstream, scratch)
+        self.pull(scratch)
     }
 }

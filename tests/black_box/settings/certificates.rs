@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use crate::support::settings::{assert_refused, bare};
+use crate::settings::known::bare;
+use crate::settings::misconfiguration::assert_refused;
 use crate::support::tls::{Identity, pki, server_config};
 use crate::support::{Gateway, Scripted, Setup, Wire, get, request};
 

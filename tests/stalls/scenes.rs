@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use rustls::ClientConfig;
 
-use super::goes_on_alike;
-use super::probe::{Measured, Provider, measure};
+use crate::probe::{Measured, Provider, measure};
 use crate::support::metrics::Metrics;
 use crate::support::tls::client_config;
 use crate::support::{Gateway, KEY, PATIENCE, Setup};
@@ -33,9 +32,8 @@ pub(crate) struct Scene {
     pub(crate) tls: bool,
 }
 
-#[test]
-fn names() {
-    goes_on_alike(&Scene {
+pub(crate) const SCENES: [Scene; 6] = [
+    Scene {
         name: "names",
         toml: many_unknown,
         start: with_silent_resolver,
@@ -43,12 +41,8 @@ fn names() {
         disturb: ask_for_the_unknown,
         threads: 4,
         tls: false,
-    });
-}
-
-#[test]
-fn log() {
-    goes_on_alike(&Scene {
+    },
+    Scene {
         name: "log",
         toml: logging_to_a_pipe,
         start: with_pipe,
@@ -56,12 +50,8 @@ fn log() {
         disturb: |_, _| {},
         threads: 1,
         tls: false,
-    });
-}
-
-#[test]
-fn metrics() {
-    goes_on_alike(&Scene {
+    },
+    Scene {
         name: "metrics",
         toml: many_known,
         start: Setup::start,
@@ -69,25 +59,17 @@ fn metrics() {
         disturb: scrape,
         threads: 2,
         tls: false,
-    });
-}
-
-#[test]
-fn reload() {
-    goes_on_alike(&Scene {
+    },
+    Scene {
         name: "reload",
         toml: large,
         start: with_keys,
         prepare: |_| {},
-        disturb: read_again,
+        disturb: reload,
         threads: 1,
         tls: true,
-    });
-}
-
-#[test]
-fn heads() {
-    goes_on_alike(&Scene {
+    },
+    Scene {
         name: "heads",
         toml: |_| String::new(),
         start: Setup::start,
@@ -95,12 +77,8 @@ fn heads() {
         disturb: send_large_heads,
         threads: 2,
         tls: false,
-    });
-}
-
-#[test]
-fn timers() {
-    goes_on_alike(&Scene {
+    },
+    Scene {
         name: "timers",
         toml: |_| "[timeouts]\nrequest_header = 1\n".to_owned(),
         start: Setup::start,
@@ -108,8 +86,8 @@ fn timers() {
         disturb: idle,
         threads: 1,
         tls: false,
-    });
-}
+    },
+];
 
 impl Scene {
     /// A quiet phase and a disturbed one.
@@ -313,7 +291,7 @@ fn with_keys(setup: Setup) -> Gateway {
     setup.file("keys.toml", &keys()).start()
 }
 
-fn read_again(gateway: &Gateway, over: &AtomicBool) {
+fn reload(gateway: &Gateway, over: &AtomicBool) {
     let mut reloads = 0;
     while !over.load(Ordering::SeqCst) {
         let path = gateway.setup().dir().join("keys.toml");
@@ -362,23 +340,10 @@ fn send_large_heads(gateway: &Gateway, over: &AtomicBool) {
 /// Where so many descriptors are to be had.
 const IDLE: u64 = 3000;
 
-/// The limit of descriptors, as it was before: programs that other tests start inherit it.
-struct Restored(Rlimit);
-
-impl Drop for Restored {
-    fn drop(&mut self) {
-        let _ = setrlimit(Resource::Nofile, self.0);
-    }
-}
-
 fn idle(gateway: &Gateway, over: &AtomicBool) {
-    let limit = getrlimit(Resource::Nofile);
-    let _before = Restored(limit);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let _ = setrlimit(Resource::Nofile, raised);
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
     let count = limit.maximum.map_or(IDLE, |most| IDLE.min(most / 4));
     while !over.load(Ordering::SeqCst) {
         let clients: Vec<TcpStream> = (0..count)

@@ -1,0 +1,281 @@
+//! Both ends of an exchange whose request is with an upstream: bytes from one stream to the other, and one wait for
+//! whatever lets more of them move.
+
+use std::task::{Context, Poll};
+
+use crate::base::bytes::within;
+use crate::http::exchange::{After, Awaited, Exchange, Stop, Streams};
+use crate::net::client::recipient::Asker;
+use crate::net::connection::Connection;
+use crate::net::sockets::socket::Received;
+use crate::net::sockets::turns::Work;
+use crate::net::transport::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
+use crate::net::upstream::pool::Upstream;
+use crate::observe::Ending;
+use crate::policy::gateway::Gateway;
+
+use super::{ending, phase, refuse};
+
+/// See the module's documentation.
+pub(super) struct Ends<'a> {
+    pub gateway: &'a Gateway,
+    pub exchange: &'a mut Exchange,
+    pub asker: &'a Asker,
+    pub upstream: &'a mut Upstream,
+    pub connection: &'a mut Connection,
+    /// Should the upstream turn out to have ended before the request came, it may be sent once more.
+    pub may_repeat: bool,
+}
+
+/// What trying to move bytes in one direction came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// There was nothing to move, or no room for it.
+    Idle,
+    /// Something was moved.
+    Moved,
+}
+
+/// What a turn of the pump leads to.
+pub(super) enum Turn {
+    Wait,
+    /// There may be more to move, when others have had their turn.
+    Rest,
+}
+
+/// What ended a wait.
+pub(super) enum Wake {
+    Progress,
+    /// Others have their turn first.
+    Rest,
+    /// Time is up.
+    Late,
+}
+
+/// What ends the relaying.
+pub(super) enum Halt {
+    /// The exchange is over before its time.
+    Over(After),
+    /// Both messages have ended.
+    Concluded,
+    /// The pooled connection was stale; the request goes out again on a fresh one.
+    Again,
+}
+
+impl Wake {
+    /// The deadline has passed, and what was waited for has come or not.
+    pub(super) fn late(has_come: bool) -> Self {
+        match has_come {
+            true => Self::Progress,
+            false => Self::Late,
+        }
+    }
+}
+
+impl Ends<'_> {
+    /// Moves what can be moved, both ways, without waiting; sets the deadline for the wait.
+    pub(super) fn pump(&mut self) -> Result<Turn, Halt> {
+        let worker = self.connection.worker.clone();
+        worker.spin.traffic();
+        let scratch = &mut *worker.scratch.borrow_mut();
+        while !self.connection.budget.is_spent() {
+            self.connection.budget.spend(Work::Look, 0);
+            let pushed = self.push(scratch)?;
+            let pulled = self.pull(scratch)?;
+            if self.exchange.is_over() {
+                return Err(Halt::Concluded);
+            }
+            if pushed == Flow::Idle && pulled == Flow::Idle {
+                self.set_deadline();
+                return Ok(Turn::Wait);
+            }
+        }
+        Ok(Turn::Rest)
+    }
+
+    pub(super) fn streams(&self) -> Streams {
+        Streams {
+            client_flushed: self.connection.client.is_flushed(),
+            upstream_flushed: self.upstream.stream.is_flushed(),
+            carry_empty: self.connection.carry.is_empty(),
+            may_carry: self.connection.may_carry(),
+        }
+    }
+
+    /// Moves bytes of the client's to the upstream; else looks whether the client is there.
+    fn push(&mut self, scratch: &mut Scratch) -> Result<Flow, Halt> {
+        let streams = self.streams();
+        if self.exchange.is_tunnel() && !streams.carry_empty && streams.upstream_flushed {
+            let early = std::mem::take(&mut self.connection.carry);
+            self.connection.access.received(early.len());
+            self.send_upstream(early.bytes());
+            return Ok(Flow::Moved);
+        }
+        if !self.exchange.wants_client(streams) || !self.connection.client.is_readable() {
+            return Ok(Flow::Idle);
+        }
+        // Of what is behind the content there must be no more than one receive.
+        let ahead = self.exchange.client_bytes_ahead();
+        let ahead = usize::try_from(ahead).unwrap_or(BULK_BYTES_MAX);
+        let most = ahead.clamp(ONE_RECEIVE, BULK_BYTES_MAX);
+        let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + most) else {
+            return Ok(Flow::Idle);
+        };
+        let received = match self.connection.client.recv(room, &mut scratch.cipher) {
+            Ok(Received::Data(n)) => n,
+            Ok(Received::Pending) => return Ok(Flow::Idle),
+            Ok(Received::Eof) => {
+                if self.exchange.is_tunnel() {
+                    self.upstream.finish();
+                }
+                let stop = self.exchange.client_ended();
+                return Err(self.stop(stop));
+            }
+            Err(_) => return Err(self.left()),
+        };
+        let records = self.connection.client.take_records();
+        self.connection
+            .budget
+            .spend_receive(Work::Piece, received, records);
+        self.client_sent(within(room, ..received))
+    }
+
+    fn client_sent(&mut self, bytes: &[u8]) -> Result<Flow, Halt> {
+        let expected = self.exchange.is_tunnel() || !self.exchange.upload().is_done();
+        let taken = self.exchange.client_sent(bytes);
+        let taken = taken.map_err(|stop| self.stop(stop))?;
+        if taken < bytes.len() {
+            self.connection.carry.extend(within(bytes, taken..));
+        }
+        if expected {
+            self.connection.access.received(taken);
+            self.send_upstream(within(bytes, ..taken));
+        }
+        if expected && !self.exchange.is_tunnel() {
+            let whole = self.exchange.upload().is_done();
+            self.connection.access.uploaded(whole);
+        }
+        Ok(Flow::Moved)
+    }
+
+    /// An upstream that takes no more may have answered already, or said its last words: those still go to the client.
+    fn send_upstream(&mut self, bytes: &[u8]) {
+        if self.upstream.stream.send(bytes).is_err() {
+            self.exchange.upstream_refused();
+        }
+    }
+
+    /// Ready when something can be moved, the client has left or time is up.
+    pub(super) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, Halt>> {
+        if self.is_steady() {
+            return self.poll_steady(cx);
+        }
+        let woken = self.poll_sides(cx);
+        if woken.is_ready() {
+            return woken;
+        }
+        self.connection.budget.renew();
+        let streams = self.streams();
+        let wants_client = self.exchange.wants_client(streams);
+        let wants_upstream = self.exchange.wants_upstream(streams);
+        let (upstream, client) = (&mut self.upstream.stream, &mut self.connection.client);
+        let late = { &self.connection.deadline }.poll_late(cx, || {
+            (wants_upstream && upstream.has_news()) || (wants_client && client.has_news())
+        });
+        late.map(|has_come| Ok(Wake::late(has_come)))
+    }
+
+    fn poll_sides(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, Halt>> {
+        let client = &mut self.connection.client;
+        if !client.is_flushed() {
+            self.upstream.stream.calm();
+            match client.poll_flush(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Wake::Progress)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(self.left())),
+                Poll::Pending if client.has_sent() => self.connection.deadline.renew(),
+                Poll::Pending => {}
+            }
+        } else if !self.exchange.is_response_over()
+            && self.upstream.stream.poll_readable(cx).is_ready()
+        {
+            return Poll::Ready(Ok(Wake::Progress));
+        }
+        if !self.exchange.is_refused() && !self.upstream.stream.is_flushed() {
+            self.connection.client.calm();
+            if let Poll::Ready(flushed) = self.upstream.stream.poll_flush(cx) {
+                if flushed.is_err() {
+                    self.exchange.upstream_refused();
+                }
+                return Poll::Ready(Ok(Wake::Progress));
+            }
+            if self.upstream.stream.has_sent() && !self.exchange.is_head_awaited() {
+                self.connection.deadline.renew();
+            }
+        }
+        if self.exchange.wants_client(self.streams()) {
+            let readable = self.connection.client.poll_readable(cx);
+            return readable.map(|()| Ok(Wake::Progress));
+        }
+        let left = match self.exchange.is_tunnel() {
+            true => self.connection.poll_reset(cx),
+            false => self.connection.poll_left(cx),
+        };
+        left.map(|()| Err(self.left()))
+    }
+
+    /// Moves the deadline to what the exchange now waits for.
+    pub(super) fn set_deadline(&mut self) {
+        let timeouts = &self.gateway.config.timeouts;
+        let flushed = self.upstream.stream.is_flushed();
+        let deadline = &self.connection.deadline;
+        match self.exchange.awaits(flushed) {
+            Some(Awaited::Tunnel) => deadline.set(timeouts.tunnel_idle),
+            Some(Awaited::Content) => deadline.set(timeouts.body_idle),
+            Some(Awaited::Head) => deadline.set(timeouts.response_header),
+            None => {}
+        }
+    }
+
+    /// What was waited for has not come in time.
+    pub(super) fn timed_out(&mut self) -> Halt {
+        let stop = self.exchange.timed_out(self.upstream.stream.is_flushed());
+        self.stop(stop)
+    }
+
+    /// The client has left.
+    fn left(&mut self) -> Halt {
+        let stop = self.exchange.left();
+        self.stop(stop)
+    }
+
+    /// Does what ends the exchange before its time.
+    pub(super) fn stop(&mut self, stop: Stop) -> Halt {
+        Halt::Over(match stop {
+            Stop::Refuse(failure) => {
+                let stays = !self.connection.is_ending();
+                let after = { &*self.exchange }.after_refusal(Some(failure), stays);
+                refuse(self.connection, &failure.into(), self.asker, after)
+            }
+            Stop::Cut { failure, reset } => {
+                self.connection.access.ends(ending(failure));
+                After::Truncate { reset }
+            }
+            Stop::Left {
+                abort_upstream,
+                reset,
+            } => {
+                self.connection.access.left(phase(self.exchange));
+                self.connection.access.ends(Ending::ClientGone);
+                if abort_upstream {
+                    // A FIN would wait behind what the kernel holds for it, a reset does not.
+                    self.upstream.stream.abort();
+                }
+                match reset {
+                    true => After::Truncate { reset },
+                    false => After::Drop,
+                }
+            }
+            Stop::HungUp => After::Close { linger: false },
+        })
+    }
+}
