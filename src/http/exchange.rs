@@ -15,6 +15,8 @@ mod response;
 mod script;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 #[cfg(any(test, fuzzing))]

@@ -339,3 +339,122 @@ fn take(cursor: &mut Cursor, strip: bool, piece: &mut [u8]) -> Result<Stripped, 
         false => cursor.relay(piece),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn decided(until_close: bool) -> Final {
+        Final {
+            strip: false,
+            until_close,
+            client_persists: true,
+            keep_alive: KeepAlive::default(),
+        }
+    }
+
+    fn answer(done: bool, surplus: bool) -> Answer {
+        Answer {
+            cursor: Cursor::new(BodyLength::Length(4)),
+            decided: decided(true),
+            taken: Stripped {
+                taken: 0,
+                kept: 0,
+                done,
+            },
+            surplus,
+        }
+    }
+
+    fn states() -> [Response; 6] {
+        [
+            Response::Head(Heads {
+                kept: b"HTTP/1.1 2".to_vec(),
+                interim: 3,
+                begun: true,
+                is_awaited: true,
+                ..Heads::default()
+            }),
+            Response::Content {
+                cursor: Cursor::new(BodyLength::Length(9)),
+                decided: decided(false),
+            },
+            Response::Tunnel { shut: false },
+            Response::Tunnel { shut: true },
+            Response::Over {
+                decided: decided(false),
+                surplus: false,
+            },
+            Response::Over {
+                decided: decided(false),
+                surplus: true,
+            },
+        ]
+    }
+
+    fn events() -> [Event; 8] {
+        [
+            Event::Repetition,
+            Event::Answer(answer(false, false)),
+            Event::Answer(answer(true, false)),
+            Event::Answer(answer(true, true)),
+            Event::Switch,
+            Event::Whole { surplus: false },
+            Event::Whole { surplus: true },
+            Event::Refusal,
+        ]
+    }
+
+    /// A state in short.
+    fn short(response: &Response) -> String {
+        match response {
+            Response::Head(heads) if heads.begun => format!("head of {}", heads.kept.len()),
+            Response::Head(heads) => format!("head {} {}", heads.interim, heads.is_awaited),
+            Response::Content { cursor, decided } => {
+                format!("content {} {}", cursor.ahead(), decided.until_close)
+            }
+            Response::Tunnel { shut } => format!("tunnel {shut}"),
+            Response::Over { decided, surplus } => {
+                format!("over {surplus} {}", decided.until_close)
+            }
+        }
+    }
+
+    /// `-`: cannot be, and is found in a build with assertions.
+    #[test]
+    fn every_event_in_every_state() {
+        let never = "-";
+        let head = [
+            "head 0 false",
+            "content 4 true",
+            "over false true",
+            "over true true",
+            "tunnel false",
+            never,
+            never,
+            "head of 10",
+        ];
+        let ended = |state| [never, never, never, never, never, never, never, state];
+        let mut content = ended("content 9 false");
+        content[5..7].copy_from_slice(&["over false false", "over true false"]);
+        let table = [
+            head,
+            content,
+            ended("tunnel true"),
+            ended("tunnel true"),
+            ended("over false false"),
+            ended("over true false"),
+        ];
+        for (state, row) in table.into_iter().enumerate() {
+            for (event, expected) in row.into_iter().enumerate() {
+                let from = states().into_iter().nth(state).unwrap();
+                let by = events().into_iter().nth(event).unwrap();
+                let shown = format!("{by:?} in {from:?}");
+                let after = catch_unwind(AssertUnwindSafe(|| short(&from.after(by))));
+                assert_eq!(after.as_deref().unwrap_or(never), expected, "{shown}");
+            }
+        }
+    }
+}

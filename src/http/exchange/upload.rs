@@ -142,3 +142,112 @@ impl Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::framing::{BodyLength, FramingError};
+
+    fn cursor(left: u64) -> Cursor {
+        Cursor::new(BodyLength::Length(left))
+    }
+
+    /// A state in short: its name, and what is left of the content.
+    fn short(upload: Upload) -> String {
+        let left = |cursor: Cursor| cursor.remaining().unwrap();
+        match upload {
+            Upload::Expecting { cursor } => format!("expecting {}", left(cursor)),
+            Upload::Sending { cursor } => format!("sending {}", left(cursor)),
+            Upload::Refused { cursor, expecting } => {
+                format!("refused {} {expecting}", left(cursor))
+            }
+            Upload::Done { refused } => format!("done {refused}"),
+        }
+    }
+
+    #[test]
+    fn every_event_in_every_state() {
+        let refused = |expecting| Upload::Refused {
+            cursor: cursor(9),
+            expecting,
+        };
+        let states = [
+            Upload::Expecting { cursor: cursor(9) },
+            Upload::Sending { cursor: cursor(9) },
+            refused(true),
+            refused(false),
+            Upload::Done { refused: false },
+            Upload::Done { refused: true },
+        ];
+        let events = [
+            Event::Content(cursor(4)),
+            Event::Content(cursor(0)),
+            Event::Continued,
+            Event::Refusal,
+        ];
+        let table = [
+            ["sending 4", "done false", "sending 9", "refused 9 true"],
+            ["sending 4", "done false", "sending 9", "refused 9 false"],
+            [
+                "refused 4 false",
+                "done true",
+                "refused 9 false",
+                "refused 9 true",
+            ],
+            [
+                "refused 4 false",
+                "done true",
+                "refused 9 false",
+                "refused 9 false",
+            ],
+            ["done false", "done false", "done false", "done true"],
+            ["done true", "done true", "done true", "done true"],
+        ];
+        for (state, row) in states.into_iter().zip(table) {
+            for (event, expected) in events.into_iter().zip(row) {
+                assert_eq!(
+                    short(state.after(event)),
+                    expected,
+                    "{event:?} in {state:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn it_begins_where_the_head_left_it() {
+        let rows = [
+            (9, true, "expecting 9"),
+            (9, false, "sending 9"),
+            (0, true, "done false"),
+            (0, false, "done false"),
+        ];
+        for (left, expects, state) in rows {
+            assert_eq!(short(Upload::new(cursor(left), expects)), state);
+        }
+    }
+
+    #[test]
+    fn content_is_told_from_what_is_behind_it() {
+        let terms = Terms {
+            content_bytes_max: Some(6),
+            ..Terms::default()
+        };
+        let sending = |left| Upload::new(cursor(left), false);
+        let mut upload = sending(6);
+        assert_eq!(upload.content(b"abc", &terms), Ok(3));
+        assert_eq!(short(upload), "sending 3");
+        assert_eq!(upload.content(b"defGET", &terms), Ok(3));
+        assert_eq!(short(upload), "done false");
+        assert_eq!(upload.content(b"GET", &terms), Ok(0));
+        assert_eq!(
+            sending(7).content(b"abcdefg", &terms),
+            Err(Failure::ContentTooLong)
+        );
+        let mut chunked = Upload::new(Cursor::new(BodyLength::Chunked), false);
+        assert_eq!(
+            chunked.content(b"x\r\n", &terms),
+            Err(Failure::Content(FramingError::ChunkSizeInvalid))
+        );
+    }
+}
