@@ -27,6 +27,8 @@
     reason = "a test fails by panicking, and its helpers share state between plain threads; tables are long"
 )]
 
+mod soak;
+mod stalls;
 mod support;
 
 /// Messages on the wire, both ways.
@@ -38,8 +40,9 @@ mod http {
     mod interim;
     mod mutations;
     mod persistence;
+    mod pipelining;
     mod responses;
-    mod sequence;
+
     mod smuggling;
     mod tolerance;
 }
@@ -100,7 +103,6 @@ mod process {
 /// Bodies, tunnels and ends: what one side does and the other sees.
 mod relay {
     mod bulk;
-    mod disconnects;
     mod errors;
     mod faults;
     mod leaving;
@@ -109,7 +111,6 @@ mod relay {
     mod timeouts;
     mod truncation;
     mod tunnels;
-    mod upgrade;
     mod uploads;
 }
 

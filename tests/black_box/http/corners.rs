@@ -299,10 +299,7 @@ fn a_client_that_resets_while_the_upstream_does_not_read_is_noticed() {
 
 #[test]
 fn a_close_notify_alone_is_leaving_too() {
-    let rig = Rig::of(Sides {
-        client: true,
-        upstream: false,
-    });
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/x"));
     client.close_notify();
     let (_, after) = peer.wait_for_close();

@@ -1,23 +1,7 @@
 //! Which bytes belong to a message: lengths, chunks, trailers, no content, content until the end.
 
+use crate::support::chunked::{self, ALL_SHAPES, ALL_SHAPES_CONTENT, ALL_SHAPES_TRAILERS};
 use crate::support::{End, Framing, Rig, get, ok, request, response};
-
-/// A chunked body of every shape: extensions, upper case, leading zeros, trailers.
-pub(crate) const CHUNKED: &str = "5\r\nhello\r\nA;name=\"v;x\"\r\n0123456789\r\n01\r\n!\r\n000\r\n\
-                       X-Sum: 1\r\nx-other:two\r\n\r\n";
-pub(crate) const CHUNKED_CONTENT: &str = "hello0123456789!";
-pub(crate) const CHUNKED_TRAILERS: [&str; 2] = ["X-Sum: 1", "x-other:two"];
-
-pub(crate) fn chunked_request(body: &str) -> String {
-    request(
-        "POST",
-        "/p/anthropic/messages",
-        &["Transfer-Encoding: chunked"],
-        "",
-    )
-    .replace("Content-Length: 0\r\n", "")
-        + body
-}
 
 #[test]
 fn a_length_is_forwarded_as_received() {
@@ -55,7 +39,7 @@ fn a_request_without_content_gets_no_framing_of_its_own() {
 fn chunked_in_any_case_is_written_chunked() {
     let rig = Rig::plain();
     for coding in ["chunked", "Chunked", "CHUNKED"] {
-        let text = chunked_request("2\r\nhi\r\n0\r\n\r\n").replace(
+        let text = chunked::post("2\r\nhi\r\n0\r\n\r\n").replace(
             "Transfer-Encoding: chunked",
             &format!("transfer-ENCODING: {coding}"),
         );
@@ -75,13 +59,13 @@ fn chunked_in_any_case_is_written_chunked() {
 fn chunked_requests_cut_at_every_byte_arrive_intact() {
     let mut rig = Rig::plain();
     let (mut client, mut peer) = (rig.client(), None);
-    for cut in 0..CHUNKED.len() {
-        client.send(chunked_request(&CHUNKED[..cut]));
+    for cut in 0..ALL_SHAPES.len() {
+        client.send(chunked::post(&ALL_SHAPES[..cut]));
         let peer = peer.get_or_insert_with(|| rig.upstream.accept());
         let head = peer.head();
         assert_eq!(head.value("transfer-encoding"), Some("chunked"));
         rig.settle();
-        client.send(&CHUNKED[cut..]);
+        client.send(&ALL_SHAPES[cut..]);
         let mut content = Vec::new();
         loop {
             let data = peer.chunk().unwrap();
@@ -92,10 +76,10 @@ fn chunked_requests_cut_at_every_byte_arrive_intact() {
         }
         assert_eq!(
             String::from_utf8_lossy(&content),
-            CHUNKED_CONTENT,
+            ALL_SHAPES_CONTENT,
             "cut {cut}"
         );
-        assert_eq!(peer.trailers().unwrap(), CHUNKED_TRAILERS, "cut {cut}");
+        assert_eq!(peer.trailers().unwrap(), ALL_SHAPES_TRAILERS, "cut {cut}");
         peer.send(ok("fine"));
         assert_eq!(client.response().text(), "fine", "cut {cut}");
     }
@@ -109,20 +93,20 @@ fn chunked_requests_cut_at_every_byte_arrive_intact() {
 fn chunked_responses_cut_at_every_byte_arrive_intact() {
     let mut rig = Rig::plain();
     let (mut client, mut peer) = (rig.client(), None);
-    for cut in 0..CHUNKED.len() {
+    for cut in 0..ALL_SHAPES.len() {
         client.send(get("/p/anthropic/models"));
         let peer = peer.get_or_insert_with(|| rig.upstream.accept());
         peer.request();
         peer.send(format!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-            &CHUNKED[..cut]
+            &ALL_SHAPES[..cut]
         ));
         rig.settle();
-        peer.send(&CHUNKED[cut..]);
+        peer.send(&ALL_SHAPES[cut..]);
         let got = client.response();
         assert_eq!(got.framing, Framing::Chunked);
-        assert_eq!(got.text(), CHUNKED_CONTENT, "cut {cut}");
-        assert_eq!(got.trailers, CHUNKED_TRAILERS, "cut {cut}");
+        assert_eq!(got.text(), ALL_SHAPES_CONTENT, "cut {cut}");
+        assert_eq!(got.trailers, ALL_SHAPES_TRAILERS, "cut {cut}");
     }
     assert!(
         !rig.upstream.has_connection(),
@@ -134,22 +118,22 @@ fn chunked_responses_cut_at_every_byte_arrive_intact() {
 fn messages_that_come_byte_by_byte_arrive_intact() {
     let mut rig = Rig::plain();
     let mut client = rig.client();
-    for byte in chunked_request(CHUNKED).bytes() {
+    for byte in chunked::post(ALL_SHAPES).bytes() {
         client.send([byte]);
         rig.settle();
     }
     let mut peer = rig.upstream.accept();
     let seen = peer.request();
-    assert_eq!(seen.text(), CHUNKED_CONTENT);
-    assert_eq!(seen.trailers, CHUNKED_TRAILERS);
-    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKED}");
+    assert_eq!(seen.text(), ALL_SHAPES_CONTENT);
+    assert_eq!(seen.trailers, ALL_SHAPES_TRAILERS);
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{ALL_SHAPES}");
     for byte in answer.bytes() {
         peer.send([byte]);
         rig.settle();
     }
     let got = client.response();
-    assert_eq!(got.text(), CHUNKED_CONTENT);
-    assert_eq!(got.trailers, CHUNKED_TRAILERS);
+    assert_eq!(got.text(), ALL_SHAPES_CONTENT);
+    assert_eq!(got.trailers, ALL_SHAPES_TRAILERS);
 }
 
 #[test]
@@ -160,7 +144,7 @@ fn one_chunk_of_many_pieces_and_many_chunks_in_one_piece() {
     let big = format!("{:x}\r\n{content}\r\n", content.len());
     for body in [many, big] {
         let (mut client, mut peer, seen) =
-            rig.exchange(&chunked_request(&(body.clone() + "0\r\n\r\n")));
+            rig.exchange(&chunked::post(&(body.clone() + "0\r\n\r\n")));
         assert_eq!(seen.text(), content);
         peer.send(format!(
             "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n"
@@ -173,12 +157,10 @@ fn one_chunk_of_many_pieces_and_many_chunks_in_one_piece() {
 fn chunk_extensions_up_to_16_kib_pass_and_longer_ones_do_not() {
     let rig = Rig::plain();
     let extension = format!(";x={}", "e".repeat(12_000));
-    let (_, _, seen) = rig.exchange(&chunked_request(&format!(
-        "2{extension}\r\nhi\r\n0\r\n\r\n"
-    )));
+    let (_, _, seen) = rig.exchange(&chunked::post(&format!("2{extension}\r\nhi\r\n0\r\n\r\n")));
     assert_eq!(seen.text(), "hi");
     let mut client = rig.client();
-    client.send(chunked_request("2\r\nhi\r\n"));
+    client.send(chunked::post("2\r\nhi\r\n"));
     let mut peer = rig.upstream.accept();
     peer.head();
     peer.expect("2\r\nhi\r\n");
@@ -204,7 +186,7 @@ fn trailers_with_framing_routing_or_credential_fields_are_400() {
         "X-Nul: a\0b",
     ] {
         let mut client = rig.client();
-        client.send(chunked_request("2\r\nhi\r\n"));
+        client.send(chunked::post("2\r\nhi\r\n"));
         let mut peer = rig.upstream.accept();
         peer.head();
         peer.expect("2\r\nhi\r\n");
@@ -224,7 +206,7 @@ fn trailers_count_against_the_head_limits() {
     let long = format!("X-Long: {}\r\n", "v".repeat(70_000));
     for trailers in [many, long] {
         let mut client = rig.client();
-        client.send(chunked_request("2\r\nhi\r\n"));
+        client.send(chunked::post("2\r\nhi\r\n"));
         let mut peer = rig.upstream.accept();
         peer.head();
         peer.expect("2\r\nhi\r\n");
@@ -239,30 +221,43 @@ fn trailers_count_against_the_head_limits() {
 fn head_204_and_304_have_no_content_whatever_their_lines_say() {
     let rig = Rig::plain();
     let mut client = rig.client();
-    client.send(request("HEAD", "/p/anthropic/models", &[], ""));
+    client.send(get("/p/anthropic/models"));
     let mut peer = rig.upstream.accept();
     peer.request();
-    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    let got = client.response_to_head();
-    assert_eq!(got.value("content-length"), Some("1000"));
-    client.send(request("HEAD", "/p/anthropic/models", &[], ""));
-    peer.request();
-    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.response_to_head();
-    for answer in ["204 No Content", "304 Not Modified"] {
-        for line in ["Content-Length: 7", "X-None: 0"] {
-            client.send(get("/p/anthropic/models"));
-            peer.request();
-            peer.send(format!("HTTP/1.1 {answer}\r\n{line}\r\n\r\n"));
-            let got = client.response();
-            assert_eq!(got.head.start, format!("HTTP/1.1 {answer}"));
+    peer.send(ok("first"));
+    client.response();
+    // All on one connection each: neither side waits for content, and the next request may be there already.
+    for line in [
+        "Content-Length: 1000",
+        "Transfer-Encoding: chunked",
+        "X-None: 0",
+    ] {
+        for (method, status) in [
+            ("HEAD", "200 OK"),
+            ("GET", "204 No Content"),
+            ("GET", "304 Not Modified"),
+        ] {
+            let what = format!("{method}, {status}, {line}");
+            let asked = request(method, "/p/anthropic/models", &[], "");
+            client.send(asked + &get("/p/anthropic/models"));
+            assert_eq!(peer.request().head.method(), method);
+            peer.send(format!("HTTP/1.1 {status}\r\nX-A: b\r\n{line}\r\n\r\n"));
+            let head = client.response_to_head().head;
+            assert_eq!(head.start, format!("HTTP/1.1 {status}"));
+            if status.starts_with("204") {
+                // RFC 9110, section 8.6, and RFC 9112, section 6.1.
+                for gone in ["content-length", "transfer-encoding"] {
+                    assert_eq!(head.value(gone), None, "{what}");
+                }
+            }
+            if method == "HEAD" {
+                assert!(head.lines.iter().any(|l| l == line), "{what}: {head:?}");
+            }
+            assert_eq!(peer.request().head.method(), "GET", "{what}");
+            peer.send(ok("next"));
+            assert_eq!(client.response().text(), "next", "{what}");
         }
     }
-    // All on one connection each: neither side waited for content.
-    client.send(get("/p/anthropic/models"));
-    peer.request();
-    peer.send(ok("next"));
-    assert_eq!(client.response().text(), "next");
 }
 
 #[test]
@@ -297,4 +292,18 @@ fn a_close_delimited_response_without_content_ends_cleanly() {
     let got = client.response();
     assert_eq!((got.status(), got.text().as_str()), (200, ""));
     assert!(matches!(got.end, None | Some(End::Clean)));
+}
+
+#[test]
+fn answers_of_the_gateway_to_head_have_no_content() {
+    let rig = Rig::plain();
+    let mut client = rig.client();
+    for (path, status) in [("/health", 200), ("/nowhere", 404), ("/p/nobody/x", 400)] {
+        client.send(request("HEAD", path, &[], ""));
+        let answer = client.response_to_head();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_ne!(answer.value("content-length"), Some("0"));
+    }
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
 }

@@ -1,5 +1,6 @@
 //! Request and response heads: what is removed, what is added, and that all else stays as it was.
 
+use crate::support::wire::latin1;
 use crate::support::{KEY, Rig, get, ok, request, response};
 
 /// What the gateway may add to a request for `anthropic`.
@@ -37,11 +38,6 @@ const ODD_LINES: &[&str] = &[
     "Cookies: kept",
     "Set-Cookie: kept-in-requests",
 ];
-
-/// One byte a char.
-fn latin1(text: &str) -> Vec<u8> {
-    text.chars().map(|c| c as u8).collect()
-}
 
 #[test]
 fn every_other_request_line_arrives_unchanged_and_in_order() {

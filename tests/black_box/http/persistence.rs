@@ -1,38 +1,29 @@
-//! Which connection goes on after an answer: HTTP/1.0 clients, and requests that do not wait for their turn.
+//! Which connection goes on after an answer, and which does not.
 
-use crate::http::framing::{CHUNKED, CHUNKED_CONTENT, chunked_request};
-use crate::support::{End, Framing, Rig, get, get_1_0, ok, request};
-
-#[test]
-fn an_http_1_0_client_gets_no_chunked_framing() {
-    let rig = Rig::plain();
-    let (mut client, mut peer, _) = rig.exchange(&get_1_0(""));
-    peer.send(format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n{CHUNKED}"
-    ));
-    let got = client.response();
-    assert_eq!(got.framing, Framing::Close);
-    assert_eq!(
-        (got.text().as_str(), got.end.clone()),
-        (CHUNKED_CONTENT, Some(End::Clean))
-    );
-    assert_eq!(got.value("connection"), Some("close"));
-    assert!(!rig.upstream.has_connection());
-}
+use crate::support::chunked::{ALL_SHAPES, ALL_SHAPES_CONTENT};
+use crate::support::rig::pair;
+use crate::support::{End, Framing, Gateway, Rig, Scripted, get, get_1_0, ok, request};
 
 #[test]
-fn an_http_1_0_client_that_asks_for_keep_alive_gets_no_chunked_framing_either() {
-    let rig = Rig::plain();
-    let (mut client, mut peer, _) = rig.exchange(&get_1_0("Connection: keep-alive\r\n"));
-    peer.send(format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKED}"
-    ));
-    let got = client.response();
-    assert_eq!(
-        (got.framing, got.text().as_str()),
-        (Framing::Close, CHUNKED_CONTENT)
-    );
-    assert_eq!(got.value("connection"), Some("close"));
+fn an_http_1_0_client_gets_no_chunked_framing_whether_it_asks_to_stay_or_not() {
+    for (asked, more) in [
+        ("", "Trailer: X-Sum\r\n"),
+        ("Connection: keep-alive\r\n", ""),
+    ] {
+        let rig = Rig::plain();
+        let (mut client, mut peer, _) = rig.exchange(&get_1_0(asked));
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{more}\r\n{ALL_SHAPES}"
+        ));
+        let got = client.response();
+        assert_eq!(got.framing, Framing::Close);
+        assert_eq!(
+            (got.text().as_str(), got.end.clone()),
+            (ALL_SHAPES_CONTENT, Some(End::Clean))
+        );
+        assert_eq!(got.value("connection"), Some("close"));
+        assert!(!rig.upstream.has_connection());
+    }
 }
 
 #[test]
@@ -59,20 +50,21 @@ fn an_http_1_0_client_is_told_of_no_transfer_coding_where_there_is_no_content() 
 #[test]
 fn an_http_1_0_client_is_kept_only_when_it_asks() {
     let rig = Rig::plain();
-    let (mut client, mut peer, _) = rig.exchange(&get_1_0("Connection: Keep-Alive\r\n"));
-    for _ in 0..2 {
+    let stays = "Connection: Keep-Alive\r\n";
+    let (mut client, mut peer, _) = rig.exchange(&get_1_0(stays));
+    for _ in 0..3 {
         peer.send(ok("kept"));
         let got = client.response();
         assert_eq!(got.text(), "kept");
-        assert_eq!(
-            got.value("connection").map(str::to_lowercase).as_deref(),
-            Some("keep-alive")
-        );
-        client.send(get_1_0("Connection: Keep-Alive\r\n"));
+        assert_eq!(got.value("connection"), Some("keep-alive"));
+        assert_eq!(got.framing, Framing::Length);
+        client.send(get_1_0(stays));
         peer.request();
     }
     peer.send(ok("kept"));
     client.response();
+    client.send(get_1_0(stays).replace("/p/anthropic/models", "/health"));
+    assert_eq!(client.response().value("connection"), Some("keep-alive"));
     client.send(get_1_0(""));
     peer.request();
     peer.send(ok("last"));
@@ -96,56 +88,6 @@ fn an_http_1_0_error_closes_too() {
 }
 
 #[test]
-fn ten_pipelined_requests_are_answered_in_order() {
-    let rig = Rig::plain();
-    let mut client = rig.client();
-    let all: String = (0..10)
-        .map(|i| {
-            request(
-                "POST",
-                &format!("/p/anthropic/r{i}"),
-                &[],
-                &"b".repeat(i * 10),
-            )
-        })
-        .collect();
-    client.send(all);
-    let mut peer = rig.upstream.accept();
-    for i in 0..10 {
-        let seen = peer.request();
-        assert_eq!(seen.head.target(), format!("/v1/r{i}"));
-        assert_eq!(seen.body.len(), i * 10);
-        peer.send(ok(&format!("answer {i}")));
-        assert_eq!(client.response().text(), format!("answer {i}"));
-    }
-    assert!(!rig.upstream.has_connection());
-}
-
-#[test]
-fn pipelined_requests_are_answered_in_order_among_the_gateways_own_answers() {
-    let rig = Rig::plain();
-    let mut client = rig.client();
-    client.send(
-        get("/health")
-            + &get("/nowhere")
-            + &request("POST", "/nowhere", &[], "some content")
-            + &chunked_request("3\r\nabc\r\n0\r\n\r\n")
-                .replace("/p/anthropic/messages", "/nowhere")
-            + &get("/p/anthropic/models")
-            + &get("/health"),
-    );
-    assert_eq!(client.response().status(), 200);
-    for _ in 0..3 {
-        assert_eq!(client.response().status(), 404);
-    }
-    let mut peer = rig.upstream.accept();
-    peer.request();
-    peer.send(ok("third"));
-    assert_eq!(client.response().text(), "third");
-    assert_eq!(client.response().text(), "{\"status\":\"ok\"}");
-}
-
-#[test]
 fn an_http_1_0_client_may_send_content_with_a_length() {
     let rig = Rig::plain();
     let text = get_1_0("Content-Length: 5\r\n").replace("GET", "POST") + "hello";
@@ -157,4 +99,53 @@ fn an_http_1_0_client_may_send_content_with_a_length() {
     peer.send(ok("fine"));
     assert_eq!(client.response().text(), "fine");
     assert_eq!(client.expect_end(), End::Clean);
+}
+
+#[test]
+fn http_1_0_gets_chunked_content_without_chunks_and_then_the_end() {
+    let (upstream, _gateway, mut client) = pair();
+    client.send(get_1_0("Connection: keep-alive\r\n"));
+    let mut peer = upstream.accept();
+    let sent = peer.request();
+    assert_eq!(sent.head.start, "GET /v1/models HTTP/1.1");
+    peer.send("HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = client.head();
+    assert_eq!(head.values("transfer-encoding"), [""; 0]);
+    assert_eq!(head.values("trailer"), [""; 0]);
+    assert_eq!(head.value("connection"), Some("close"));
+    for piece in ["one", "two", "three"] {
+        peer.send(format!("{:x};ext\r\n{piece}\r\n", piece.len()));
+        client.expect(piece);
+    }
+    peer.send("0\r\nX-Sum: 1\r\n\r\n");
+    assert_eq!(client.expect_end(), End::Clean);
+}
+
+#[test]
+fn a_client_that_says_close_gets_its_answer_and_the_end() {
+    let upstream = Scripted::echo();
+    let gateway = Gateway::before_scripted(&upstream);
+    for path in ["/p/anthropic/models", "/health", "/nowhere"] {
+        let mut client = gateway.connect();
+        client.send(request("GET", path, &["Connection: close"], "") + &get(path));
+        assert_eq!(client.response().value("connection"), Some("close"));
+        assert_eq!(client.expect_end(), End::Clean, "{path}");
+    }
+    assert_eq!(upstream.connections(), 1, "the upstream connection stays");
+}
+
+#[test]
+fn a_response_until_the_end_of_the_connection_reaches_http_1_0() {
+    let (upstream, _gateway, mut client) = pair();
+    client.send(get_1_0(""));
+    let mut peer = upstream.accept();
+    peer.request();
+    peer.send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it");
+    peer.close();
+    let answer = client.response();
+    assert_eq!(answer.text(), "all of it");
+    assert_eq!(
+        (answer.framing, answer.end),
+        (Framing::Close, Some(End::Clean))
+    );
 }

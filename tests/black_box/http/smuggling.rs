@@ -1,7 +1,7 @@
 //! Requests that two readers could read in two ways, and other hostile input: refused, with nothing of it sent
 //! upstream, and without harm to the next client.
 
-use crate::support::{Gateway, Rig, Scripted, Wire, get, ok, request};
+use crate::support::{Gateway, Rig, Scripted, Wire, announced, get, ok, request};
 
 mod variants;
 
@@ -13,13 +13,7 @@ const SMUGGLED: &str =
 
 /// A chunked POST with this body.
 fn chunked_post(body: &str) -> Vec<u8> {
-    let text = request(
-        "POST",
-        "/p/anthropic/m",
-        &["Transfer-Encoding: chunked"],
-        "",
-    );
-    (text.replace("Content-Length: 0\r\n", "") + body).into_bytes()
+    (announced("/p/anthropic/m", "Transfer-Encoding: chunked") + body).into_bytes()
 }
 
 /// A second client gets its own answer, by way of the gateway.

@@ -1,6 +1,7 @@
 //! What is tolerated in responses, as RFC 9112 asks or every neighbour does, and how it goes out; versions; limits of
 //! lengths; methods and codings that nobody has heard of.
 
+use crate::support::chunked::CHUNKED;
 use crate::support::{Framing, Head, KEY, Rig, Wire, get, get_1_0, ok, request, response};
 
 /// A client's request, and the provider's side of it.
@@ -161,8 +162,6 @@ fn padded_chunk_sizes_of_responses_are_passed_on_as_they_are() {
         }
     }
 }
-
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
 fn blanks_before_colons_are_taken_out_of_trailers() {

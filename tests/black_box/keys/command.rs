@@ -294,7 +294,10 @@ fn many_commands_of_all_kinds_lose_nothing() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test may block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "when the command is killed is what is tested"
+)]
 fn a_command_that_is_killed_loses_nothing() {
     let setup = folder();
     let begin = Instant::now();

@@ -94,10 +94,7 @@ fn an_address_has_as_many_connections_as_it_may_over_all_workers() {
 
 #[test]
 fn a_tls_client_too_many_is_closed() {
-    let sides = Sides {
-        client: true,
-        upstream: false,
-    };
+    let sides = Sides::TLS_CLIENT;
     let rig = Rig::on(sides, |setup| {
         set_up(setup, "[limits]\nconnections_per_address = 1")
     });
@@ -162,10 +159,7 @@ fn a_unix_socket_has_no_address() {
 
 #[test]
 fn an_address_has_as_many_handshakes_under_way_as_it_may() {
-    let sides = Sides {
-        client: true,
-        upstream: false,
-    };
+    let sides = Sides::TLS_CLIENT;
     let rig = Rig::on(sides, |setup| {
         set_up(setup, "[limits]\nhandshakes_per_address = 2")
     });

@@ -16,15 +16,6 @@ use crate::support::{
     ALL_SIDES, End, Gateway, Rig, Scripted, Setup, Sides, Upstream, Wire, get, ok, request,
 };
 
-const CLIENT_SIDE: Sides = Sides {
-    client: true,
-    upstream: false,
-};
-const UPSTREAM_SIDE: Sides = Sides {
-    client: false,
-    upstream: true,
-};
-
 fn trusting(versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     Arc::new(client_config(versions))
 }
@@ -45,7 +36,7 @@ fn a_request_passes_with_tls_on_any_side() {
 
 #[test]
 fn clients_may_speak_tls_1_2_and_1_3_with_alpn_http_1_1() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     for (version, expected) in [
         (&TLS12, ProtocolVersion::TLSv1_2),
         (&TLS13, ProtocolVersion::TLSv1_3),
@@ -60,7 +51,7 @@ fn clients_may_speak_tls_1_2_and_1_3_with_alpn_http_1_1() {
 
 #[test]
 fn a_client_without_alpn_and_one_that_prefers_h2_are_served_http_1_1() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     for offered in [vec![], vec![b"h2".to_vec(), b"http/1.1".to_vec()]] {
         let mut config = client_config(rustls::ALL_VERSIONS);
         config.alpn_protocols = offered;
@@ -73,7 +64,7 @@ fn a_client_without_alpn_and_one_that_prefers_h2_are_served_http_1_1() {
 
 #[test]
 fn a_client_that_comes_again_resumes_its_session() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     for version in [&TLS12, &TLS13] {
         let config = trusting(&[version]);
         let kinds: Vec<_> = (0..3)
@@ -94,7 +85,7 @@ fn a_client_that_comes_again_resumes_its_session() {
 
 #[test]
 fn a_client_that_has_nothing_to_ask_yet_gets_its_ticket() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let mut client = rig.gateway.connect_tls(&trusting(&[&TLS13]));
     client.handshake().unwrap();
     client.wait_readable();
@@ -129,7 +120,7 @@ fn a_client_certificate_is_demanded_where_a_ca_is_configured() {
 
 #[test]
 fn plain_http_on_a_tls_port_reaches_nobody() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let mut client = rig.gateway.connect();
     client.send(get("/p/anthropic/x"));
     let (answer, _) = client.take_all();
@@ -139,7 +130,7 @@ fn plain_http_on_a_tls_port_reaches_nobody() {
 
 #[test]
 fn noise_in_a_tls_connection_ends_it_and_others_are_served() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let mut client = rig.client();
     client.send(get("/health"));
     assert_eq!(client.response().status(), 200);
@@ -156,7 +147,7 @@ fn noise_in_a_tls_connection_ends_it_and_others_are_served() {
 
 #[test]
 fn a_closed_connection_ends_with_close_notify() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let mut client = rig.client();
     client.send(request("GET", "/health", &["Connection: close"], ""));
     assert_eq!(client.response().status(), 200);
@@ -169,7 +160,7 @@ fn a_closed_connection_ends_with_close_notify() {
 
 #[test]
 fn a_close_delimited_response_ends_with_close_notify() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let (mut client, mut peer, _) =
         rig.exchange("GET /p/anthropic/x HTTP/1.0\r\nx-api-key: gk-test\r\n\r\n");
     peer.send("HTTP/1.1 200 OK\r\n\r\nall of it");
@@ -183,7 +174,7 @@ fn a_close_delimited_response_ends_with_close_notify() {
 
 #[test]
 fn the_last_answer_is_not_lost_to_a_record_still_being_sent_behind_it() {
-    let rig = Rig::of(CLIENT_SIDE);
+    let rig = Rig::of(Sides::TLS_CLIENT);
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/x"));
     let record = client.seal(get("/p/anthropic/y").as_bytes());
     let (begun, rest) = record.split_at(record.len() / 2);
@@ -206,7 +197,7 @@ fn the_last_answer_is_not_lost_to_a_record_still_being_sent_behind_it() {
 
 #[test]
 fn the_provider_gets_its_name_as_sni_and_alpn_http_1_1() {
-    let rig = Rig::of(UPSTREAM_SIDE);
+    let rig = Rig::of(Sides::TLS_UPSTREAM);
     let (_, peer, seen) = rig.exchange(&get("/p/anthropic/x"));
     let rustls::Connection::Server(tls) = peer.tls() else {
         unreachable!()
@@ -426,10 +417,7 @@ fn tickets_in_a_row_are_no_fault_of_a_provider() {
 
 #[test]
 fn records_of_any_size_make_no_difference() {
-    let rig = Rig::of(Sides {
-        client: true,
-        upstream: true,
-    });
+    let rig = Rig::of(Sides::TLS);
     let mut client = rig.client();
     let text = request("POST", "/p/anthropic/x", &[], "0123456789");
     for byte in text.bytes() {

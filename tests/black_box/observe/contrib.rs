@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::observe::metrics::{lively, promtool};
+use crate::support::metrics::{lively, promtool};
 
 fn contrib(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,14 +1,14 @@
 //! The metrics: what is counted and timed, where it is served, and that it is Prometheus text.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::metrics::{Metrics, metrics_addr, wait_metrics, wait_metrics_at};
-use crate::support::tls::{self, pki};
+use crate::support::metrics::{
+    Metrics, lively, metrics_addr, promtool, wait_metrics, wait_metrics_at,
+};
+use crate::support::tls;
 use crate::support::{Rig, Setup, Sides, Upstream, get, ok, post, request, response};
 
 fn rig() -> Rig {
@@ -159,13 +159,9 @@ fn an_answer_in_one_piece_is_no_stream_and_a_pooled_connection_is_told_from_a_ne
 
 #[test]
 fn handshakes_are_full_or_resumed() {
-    let rig = Rig::on(
-        Sides {
-            client: false,
-            upstream: true,
-        },
-        |setup| setup.env("METRICS_ENABLED", "true"),
-    );
+    let rig = Rig::on(Sides::TLS_UPSTREAM, |setup| {
+        setup.env("METRICS_ENABLED", "true")
+    });
     for _ in 0..2 {
         let (mut client, mut peer, _) = rig.exchange(&get("/p/openai/models"));
         peer.send(response("200 OK", &["Connection: close"], "x"));
@@ -420,55 +416,6 @@ fn the_process_and_the_workers_are_described() {
         metrics.get(&format!("build_info{{version=\"{version}\"}}")),
         1.0
     );
-}
-
-/// Text in which every kind of metric has values.
-pub(crate) fn lively() -> Metrics {
-    let rig = Rig::on(
-        Sides {
-            client: false,
-            upstream: true,
-        },
-        |setup| setup.env("METRICS_ENABLED", "true"),
-    );
-    assert!(rig.upstream.url().starts_with("https"), "{}", pki().ca);
-    let (mut client, mut peer, _) = rig.exchange(&get("/p/openai/models"));
-    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.head();
-    for piece in ["1\r\na\r\n", "1\r\nb\r\n", "0\r\n\r\n"] {
-        peer.send(piece);
-        client.expect(piece);
-    }
-    client.send("GET /nowhere HTTP/1.1\r\nHost: g\r\n\r\n");
-    client.response();
-    let count = "stream_duration_seconds_count{provider=\"openai\"}";
-    wait_metrics(&rig.gateway, &[(count, 1.0)])
-}
-
-/// Runs Prometheus's own checker, where there is one, with this on its standard input.
-pub(crate) fn promtool(arguments: &[&str], input: &str) {
-    let spawned = Command::new("promtool")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("skipped: no promtool here ({error}); it is in Debian's prometheus package");
-            return;
-        }
-    };
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "promtool {arguments:?}: {said}");
 }
 
 #[test]

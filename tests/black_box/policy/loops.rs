@@ -1,11 +1,12 @@
 //! Base URLs that lead back: a request that has been through this process is a 508, and not hundreds of requests.
 
 use std::fs;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use rustix::process::Signal;
 
+use crate::support::proxy::copy;
 use crate::support::{Gateway, Message, Setup, Upstream, get, ok, request};
 
 const MARK: &str = "x-sluicegate-loop";
@@ -25,8 +26,7 @@ fn leading(to: impl Fn(SocketAddr) -> SocketAddr) -> Gateway {
     let gateway = setup.toml(&table(nowhere)).start();
     let file = gateway.setup().dir().join("sluicegate.toml");
     fs::write(file, table(to(gateway.addr()))).unwrap();
-    gateway.signal(Signal::HUP);
-    gateway.wait_log(|line| line.contains("configuration reloaded"));
+    gateway.reload();
     gateway
 }
 
@@ -44,11 +44,6 @@ fn forwarder(to: SocketAddr) -> SocketAddr {
         }
     });
     addr
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream) {
-    let _ = std::io::copy(&mut from, &mut to);
-    let _ = to.shutdown(Shutdown::Write);
 }
 
 /// The answer to a request, and how many requests the gateway made of it.

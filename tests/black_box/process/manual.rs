@@ -158,3 +158,22 @@ fn the_reference_names_every_variable_that_is_read_and_no_other() {
     let unread: Vec<_> = named.difference(&read).filter(providers).collect();
     assert!(unread.is_empty(), "read nowhere: {unread:?}");
 }
+
+#[test]
+fn version_and_help_are_printed() {
+    let finished = Setup::bare().arg("--version").run();
+    assert_eq!(finished.code, Some(0));
+    assert!(
+        finished.stdout.contains(env!("CARGO_PKG_VERSION")),
+        "{finished:?}"
+    );
+    let finished = Setup::bare().arg("--help").run();
+    assert_eq!(finished.code, Some(0));
+    for word in ["check", "--config"] {
+        assert!(
+            finished.stdout.contains(word),
+            "no {word:?} in {finished:?}"
+        );
+    }
+    assert_eq!(Setup::bare().arg("--nonsense").run().code, Some(2));
+}

@@ -7,11 +7,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Gateway, Rig, Scripted, Setup, Upstream, Wire, get, ok};
+use crate::support::{Gateway, PATIENCE, Rig, Scripted, Setup, Upstream, Wire, get, ok};
 
 fn two_workers(setup: Setup) -> Setup {
     setup.env("SLUICEGATE_WORKERS", "2")
@@ -21,16 +21,20 @@ fn two_workers(setup: Setup) -> Setup {
 struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
+    /// The number of requests served that somebody waits for.
+    goal: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<()>>,
     begun: Instant,
 }
 
 impl Load {
     fn on(gateway: &Gateway) -> Self {
-        let (stop, served) = (Arc::default(), Arc::default());
+        let (stop, served, goal) = (Arc::default(), Arc::default(), Arc::default());
+        let waiting = thread::current();
         let clients = (0..4).map(|client| {
-            let (stop, served): (Arc<AtomicBool>, Arc<AtomicUsize>) =
-                (Arc::clone(&stop), Arc::clone(&served));
+            let (stop, waiting): (Arc<AtomicBool>, _) = (Arc::clone(&stop), waiting.clone());
+            let (served, goal): (Arc<AtomicUsize>, Arc<AtomicUsize>) =
+                (Arc::clone(&served), Arc::clone(&goal));
             let addr = gateway.addr();
             thread::spawn(move || {
                 let mut kept: Option<Wire> = None;
@@ -40,7 +44,9 @@ impl Load {
                     wire.send(get("/p/openai/models"));
                     let got = wire.response();
                     assert_eq!((got.status(), got.text().as_str()), (200, "served"));
-                    served.fetch_add(1, Ordering::Relaxed);
+                    if served.fetch_add(1, Ordering::SeqCst) + 1 == goal.load(Ordering::SeqCst) {
+                        waiting.unpark();
+                    }
                     kept = (client % 2 == 0 && got.value("connection") != Some("close"))
                         .then_some(wire);
                 }
@@ -50,23 +56,26 @@ impl Load {
         Self {
             stop,
             served,
+            goal,
             clients,
             begun: Instant::now(),
         }
     }
 
     /// Until so many more requests were served.
-    #[expect(clippy::disallowed_methods, reason = "a test may block")]
     fn pass(&self, count: usize) {
-        let goal = self.served.load(Ordering::Relaxed) + count;
-        while self.served.load(Ordering::Relaxed) < goal {
+        let goal = self.served.load(Ordering::SeqCst) + count;
+        self.goal.store(goal, Ordering::SeqCst);
+        let begin = Instant::now();
+        while self.served.load(Ordering::SeqCst) < goal {
             assert!(self.clients.iter().all(|client| !client.is_finished()));
-            thread::sleep(Duration::from_millis(1));
+            assert!(begin.elapsed() < PATIENCE, "nothing is served");
+            thread::park_timeout(PATIENCE);
         }
     }
 
     fn end(self) {
-        let (served, took) = (self.served.load(Ordering::Relaxed), self.begun.elapsed());
+        let (served, took) = (self.served.load(Ordering::SeqCst), self.begun.elapsed());
         eprintln!("{served} requests in {took:?}, none failed");
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
@@ -286,7 +295,7 @@ fn a_service_manager_in_the_abstract_namespace_is_told() {
 }
 
 fn is_told(socket: &UnixDatagram, name: &str) {
-    let patience = Some(Duration::from_secs(10));
+    let patience = Some(PATIENCE);
     socket.set_read_timeout(patience).unwrap();
     let setup = Setup::new().env("NOTIFY_SOCKET", name);
     let gateway = setup.start();

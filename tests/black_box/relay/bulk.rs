@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::support::{Framing, Head, PATIENCE, Rig, Sides, Wire, get, ok, request};
+use crate::support::{Framing, Head, PATIENCE, Rig, Sides, Wire, announced, get, ok, request};
 
 /// The resident memory that the process never goes over.
 const RESIDENT_KIB_MAX: u64 = 64 * 1024;
@@ -96,9 +96,7 @@ fn round_trip(sides: Sides, framing: Framing, total: usize) {
     let rig = Rig::of(sides);
     let mut client = rig.client();
     let line = framed(framing, total);
-    client.send(
-        request("POST", "/p/anthropic/files", &[&line], "").replace("Content-Length: 0\r\n", ""),
-    );
+    client.send(announced("/p/anthropic/files", &line));
     let mut peer = rig.upstream.accept();
     let sender = thread::spawn(move || {
         let digest = send_all(&mut client, framing, total);
@@ -124,30 +122,21 @@ fn round_trip(sides: Sides, framing: Framing, total: usize) {
     assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB resident");
 }
 
-const PLAIN: Sides = Sides {
-    client: false,
-    upstream: false,
-};
-const TLS: Sides = Sides {
-    client: true,
-    upstream: true,
-};
-
 #[test]
 fn a_large_body_with_a_length_passes_both_ways_in_little_memory() {
-    round_trip(PLAIN, Framing::Length, bulk());
+    round_trip(Sides::PLAIN, Framing::Length, bulk());
 }
 
 #[test]
 fn a_large_chunked_body_passes_both_ways_in_little_memory() {
-    round_trip(PLAIN, Framing::Chunked, bulk());
+    round_trip(Sides::PLAIN, Framing::Chunked, bulk());
 }
 
 #[test]
 fn a_large_body_passes_both_ways_on_tls_in_little_memory() {
-    // The test's own TLS is a debug build; a tenth shows the same.
-    round_trip(TLS, Framing::Length, bulk() / 10);
-    round_trip(TLS, Framing::Chunked, bulk() / 10);
+    // The test's own Sides::TLS is a debug build; a tenth shows the same.
+    round_trip(Sides::TLS, Framing::Length, bulk() / 10);
+    round_trip(Sides::TLS, Framing::Chunked, bulk() / 10);
 }
 
 /// More than all the buffers of two kernels' sockets and the gateway together can hold.
@@ -251,7 +240,7 @@ fn many_small_responses_are_all_whole() {
 
 #[test]
 fn hundreds_of_open_streams_fit_in_little_memory() {
-    for sides in [PLAIN, TLS] {
+    for sides in [Sides::PLAIN, Sides::TLS] {
         let rig = Rig::of(sides);
         let before = rig.gateway.resident_kib();
         let mut streams: Vec<_> = (0..200)
@@ -273,12 +262,12 @@ fn hundreds_of_open_streams_fit_in_little_memory() {
     }
 }
 
-/// Bytes of a flood; the test's own TLS is slow in a debug build.
+/// Bytes of a flood; the test's own Sides::TLS is slow in a debug build.
 const FLOOD: usize = 16 << 20;
 
 #[test]
 fn a_flood_does_not_keep_others_waiting() {
-    for sides in [PLAIN, TLS] {
+    for sides in [Sides::PLAIN, Sides::TLS] {
         let rig = Rig::of(sides);
         let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");

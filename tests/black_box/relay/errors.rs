@@ -4,7 +4,10 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{End, Gateway, Message, Rig, Setup, Upstream, get, ok, request};
+use crate::support::chunked::chunk;
+use crate::support::{
+    End, Gateway, Message, Rig, Setup, Upstream, announced, get, ok, post, request,
+};
 
 /// Asserts everything that every error has in common, and returns its code.
 #[track_caller]
@@ -112,8 +115,7 @@ fn errors_of_the_request_have_status_and_type_of_the_table() {
         (
             501,
             "invalid_request_error",
-            request("POST", "/p/anthropic/x", &["Transfer-Encoding: gzip"], "")
-                .replace("Content-Length: 0\r\n", ""),
+            announced("/p/anthropic/x", "Transfer-Encoding: gzip"),
         ),
         (
             505,
@@ -231,11 +233,7 @@ fn a_request_that_could_be_framed_leaves_the_connection_usable() {
         let got = client.response();
         checked(&got, 404, "not_found_error", false);
         assert_eq!(got.value("keep-alive"), Some("timeout=119"), "turn {turn}");
-        client.send(
-            request("POST", "/nowhere", &["Transfer-Encoding: chunked"], "")
-                .replace("Content-Length: 0\r\n", "")
-                + &chunked,
-        );
+        client.send(announced("/nowhere", "Transfer-Encoding: chunked") + &chunked);
         checked(&client.response(), 404, "not_found_error", false);
     }
     client.send(get("/p/anthropic/models"));
@@ -291,8 +289,7 @@ fn more_unread_content_than_64_kib_closes_the_connection() {
     client.wait_for_close();
     // The length is not known beforehand.
     let mut client = rig.client();
-    let text = request("POST", "/nowhere", &["Transfer-Encoding: chunked"], "")
-        .replace("Content-Length: 0\r\n", "");
+    let text = announced("/nowhere", "Transfer-Encoding: chunked");
     let _ = client.try_send(text + &format!("f4240\r\n{}\r\n0\r\n\r\n", "b".repeat(1_000_000)));
     checked(&client.response(), 404, "not_found_error", false);
     client.wait_for_close();
@@ -355,12 +352,13 @@ fn a_body_over_the_limit_is_413_before_anything_is_sent_upstream() {
         checked(&client.response(), 413, "request_too_large", false);
         upstream.expect_untouched();
         let mut client = gateway.connect();
-        client.send(request(
-            "POST",
-            "/p/anthropic/files",
-            &[],
-            &"b".repeat(bytes.min(100_000)),
-        ));
+        if bytes < 10_000 {
+            // Content that is there already is taken off the connection, which goes on.
+            client.send(post("/p/anthropic/files", &"b".repeat(bytes + 1)));
+            checked(&client.response(), 413, "request_too_large", false);
+            assert!(!upstream.has_connection());
+        }
+        client.send(post("/p/anthropic/files", &"b".repeat(bytes.min(100_000))));
         let mut peer = upstream.accept();
         assert_eq!(peer.request().body.len(), bytes.min(100_000));
         peer.send(ok("within"));
@@ -380,37 +378,33 @@ fn a_body_limit_of_zero_is_no_limit() {
 
 #[test]
 fn a_chunked_body_over_the_limit_is_413_and_cuts_the_upstream() {
-    let rig = Rig::with(|setup| setup.env("BODY_SIZE_LIMIT", "10"));
-    let mut client = rig.client();
-    client.send(
-        request(
-            "POST",
-            "/p/anthropic/files",
-            &["Transfer-Encoding: chunked"],
-            "",
-        )
-        .replace("Content-Length: 0\r\n", "")
-            + "5\r\nhello\r\n",
-    );
-    let mut peer = rig.upstream.accept();
-    peer.head();
-    peer.expect("5\r\nhello\r\n");
-    client.send("6\r\nworld!\r\n0\r\n\r\n");
-    checked(&client.response(), 413, "request_too_large", false);
-    let (rest, _) = peer.take_all();
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "forwarded as whole");
-    // Just the limit passes.
-    let (_, _, seen) = rig.exchange(
-        &(request(
-            "POST",
-            "/p/anthropic/files",
-            &["Transfer-Encoding: chunked"],
-            "",
-        )
-        .replace("Content-Length: 0\r\n", "")
-            + "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"),
-    );
-    assert_eq!(seen.text(), "helloworld");
+    for (limit, half) in [("10", 5), ("1K", 512)] {
+        let rig = Rig::with(|setup| setup.env("BODY_SIZE_LIMIT", limit));
+        let head = announced("/p/anthropic/files", "Transfer-Encoding: chunked");
+        let first = chunk(&"c".repeat(half));
+        for more in [
+            chunk(&"c".repeat(half + 1)) + "0\r\n\r\n",
+            first.clone() + "1\r\nc\r\n",
+        ] {
+            let mut client = rig.client();
+            client.send(format!("{head}{first}"));
+            let mut peer = rig.upstream.accept();
+            peer.head();
+            peer.expect(&first);
+            client.send(more);
+            checked(&client.response(), 413, "request_too_large", false);
+            let (rest, _) = peer.take_all();
+            assert!(!rest.ends_with(b"0\r\n\r\n"), "forwarded as whole");
+        }
+        // All of it at once.
+        let mut client = rig.client();
+        client.send(format!("{head}{first}{first}1\r\nc\r\n0\r\n\r\n"));
+        checked(&client.response(), 413, "request_too_large", false);
+        rig.upstream.expect_untouched();
+        // Just the limit passes: framing does not count.
+        let (_, _, seen) = rig.exchange(&format!("{head}{first}{first}0\r\n\r\n"));
+        assert_eq!(seen.text(), "c".repeat(2 * half));
+    }
 }
 
 #[test]

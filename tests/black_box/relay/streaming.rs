@@ -1,10 +1,7 @@
 //! Whatever part of a body has arrived goes on at once, in both directions, at the same time.
 
-use crate::support::{ALL_SIDES, End, Framing, Rig, get, ok, request};
-
-fn chunk(data: &str) -> String {
-    format!("{:x}\r\n{data}\r\n", data.len())
-}
+use crate::support::chunked::{self, CHUNKED, chunk};
+use crate::support::{ALL_SIDES, End, Framing, Rig, announced, get, ok, request};
 
 const EVENTS: [&str; 7] = [
     "event: message_start\ndata: {\"type\":\"message_start\"}\n\n",
@@ -14,6 +11,18 @@ const EVENTS: [&str; 7] = [
     "ent\n",
     "\n",
     "data: [DONE]\n\n",
+];
+
+/// What providers send between events: whole events, halves, comments, single bytes, line ends apart.
+const PIECES: [&str; 8] = [
+    "event: ping\ndata: {}\n\n",
+    ": comment\n",
+    "\n",
+    "data: {\"a\"",
+    ":1}\r",
+    "\n\r\n",
+    "d",
+    "\u{2603}",
 ];
 
 /// Each event is sent only after the client has got the one before it.
@@ -112,10 +121,7 @@ fn parts_of_a_request_are_delivered_at_once() {
     for sides in ALL_SIDES {
         let rig = Rig::of(sides);
         let mut client = rig.client();
-        client.send(
-            request("POST", "/p/anthropic/files", &["Content-Length: 30"], "")
-                .replace("Content-Length: 0\r\n", ""),
-        );
+        client.send(announced("/p/anthropic/files", "Content-Length: 30"));
         let mut peer = rig.upstream.accept();
         assert_eq!(peer.head().value("content-length"), Some("30"));
         for _ in 0..3 {
@@ -131,7 +137,7 @@ fn parts_of_a_request_are_delivered_at_once() {
 fn parts_of_a_chunked_request_are_delivered_at_once() {
     let rig = Rig::plain();
     let mut client = rig.client();
-    client.send(chunked_post());
+    client.send(chunked::post(""));
     let mut peer = rig.upstream.accept();
     peer.head();
     for event in EVENTS {
@@ -165,41 +171,33 @@ fn head_and_first_content_go_on_in_one_write() {
     }
 }
 
-fn chunked_post() -> String {
-    request(
-        "POST",
-        "/p/anthropic/messages",
-        &["Transfer-Encoding: chunked"],
-        "",
-    )
-    .replace("Content-Length: 0\r\n", "")
-}
-
 #[test]
 fn both_directions_stream_at_the_same_time() {
-    for sides in ALL_SIDES {
+    for (sides, answer_ends_first) in ALL_SIDES.iter().flat_map(|s| [(*s, true), (*s, false)]) {
         let rig = Rig::of(sides);
         let mut client = rig.client();
-        client.send(chunked_post());
+        client.send(chunked::post(""));
         let mut peer = rig.upstream.accept();
-        peer.head();
-        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(peer.head().value("transfer-encoding"), Some("chunked"));
+        peer.send(CHUNKED);
         assert_eq!(client.head().status(), 200);
-        for event in EVENTS {
-            client.send(chunk(event));
-            peer.expect_chunks(event);
-            peer.send(chunk(event));
-            client.expect_chunks(event);
+        for piece in EVENTS.iter().chain(&PIECES).cycle().take(50) {
+            client.send(chunk(piece));
+            peer.expect(chunk(piece));
+            peer.send(chunk(piece));
+            client.expect(chunk(piece));
         }
-        client.send("0\r\n\r\n");
-        assert_eq!(peer.chunk().unwrap(), b"");
-        peer.trailers().unwrap();
-        peer.send("0\r\n\r\n");
-        assert_eq!(client.chunk().unwrap(), b"");
-        client.trailers().unwrap();
+        let (mut one, mut other) = (&mut client, &mut peer);
+        if answer_ends_first {
+            std::mem::swap(&mut one, &mut other);
+        }
+        one.send("0\r\n\r\n");
+        other.expect("0\r\n\r\n");
+        other.send("0\r\n\r\n");
+        one.expect("0\r\n\r\n");
         // Both messages ended: both connections are fit for the next.
         client.send(get("/p/anthropic/models"));
-        peer.request();
+        assert_eq!(peer.request().head.method(), "GET", "both connections stay");
         peer.send(ok("next"));
         assert_eq!(client.response().text(), "next");
     }
@@ -210,7 +208,7 @@ fn a_response_may_end_while_the_request_is_still_being_sent() {
     for sides in ALL_SIDES {
         let rig = Rig::of(sides);
         let mut client = rig.client();
-        client.send(chunked_post() + &chunk("first"));
+        client.send(chunked::post("") + &chunk("first"));
         let mut peer = rig.upstream.accept();
         peer.head();
         peer.expect_chunks("first");
@@ -245,7 +243,7 @@ fn a_response_may_end_while_the_request_is_still_being_sent() {
 fn a_connection_whose_request_was_not_read_to_its_end_is_not_used_again() {
     let rig = Rig::plain();
     let mut client = rig.client();
-    client.send(chunked_post() + &chunk("first"));
+    client.send(chunked::post("") + &chunk("first"));
     let mut peer = rig.upstream.accept();
     peer.head();
     peer.expect_chunks("first");
@@ -262,15 +260,7 @@ fn a_connection_whose_request_was_not_read_to_its_end_is_not_used_again() {
 fn an_early_error_reaches_a_client_that_is_still_sending() {
     let rig = Rig::plain();
     let mut client = rig.client();
-    client.send(
-        request(
-            "POST",
-            "/p/anthropic/files",
-            &["Content-Length: 1000000"],
-            "",
-        )
-        .replace("Content-Length: 0\r\n", ""),
-    );
+    client.send(announced("/p/anthropic/files", "Content-Length: 1000000"));
     let mut peer = rig.upstream.accept();
     peer.head();
     client.send("x".repeat(1000));

@@ -5,7 +5,7 @@ use std::thread;
 use rustix::process::Signal;
 
 use crate::support::tls::{pki, server_config};
-use crate::support::{End, Rig, Setup, Sides, Upstream, Wire, get, ok, request};
+use crate::support::{End, Rig, Setup, Sides, Upstream, Wire, announced, get, ok};
 
 /// As many at once: some are looked at before what has come for them is reported.
 const CLIENTS: usize = 12;
@@ -31,19 +31,9 @@ fn while_stopped(rig: &Rig, mut meanwhile: impl FnMut(usize)) {
     rig.gateway.signal(Signal::CONT);
 }
 
-const PLAIN: Sides = Sides {
-    client: false,
-    upstream: false,
-};
-
-const BOTH: Sides = Sides {
-    client: true,
-    upstream: true,
-};
-
 #[test]
 fn the_rest_of_a_head() {
-    for sides in [PLAIN, BOTH] {
+    for sides in [Sides::PLAIN, Sides::TLS] {
         let mut rig = rig(sides);
         let begun = || {
             let mut client = rig.client();
@@ -65,11 +55,10 @@ fn the_rest_of_a_head() {
 
 #[test]
 fn the_rest_of_a_request_and_of_its_answer() {
-    for sides in [PLAIN, BOTH] {
+    for sides in [Sides::PLAIN, Sides::TLS] {
         let mut rig = rig(sides);
         let begun = || {
-            let half = request("POST", "/p/openai/x", &["Content-Length: 8"], "");
-            let half = half.replace("Content-Length: 0\r\n", "") + "half";
+            let half = announced("/p/openai/x", "Content-Length: 8") + "half";
             let mut client = rig.client();
             client.send(half);
             let mut peer = rig.upstream.accept();
@@ -110,7 +99,7 @@ fn the_rest_of_a_request_and_of_its_answer() {
 
 #[test]
 fn an_answer_that_ends_with_its_connection() {
-    let mut rig = rig(PLAIN);
+    let mut rig = rig(Sides::PLAIN);
     let begun = || {
         let (client, mut peer, _) = rig.exchange(&get("/p/openai/x"));
         peer.send("HTTP/1.1 200 OK\r\n\r\nall of it");

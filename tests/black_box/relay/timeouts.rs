@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::chunked::CHUNKED;
 use crate::support::{ALL_SIDES, End, KEY, Message, PATIENCE, Rig, Sides, Wire, get, ok, request};
 
 /// Sets one limit to one second.
@@ -75,7 +76,10 @@ fn response_header_has_a_variable() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test may block")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "that time passes is what is tested"
+)]
 fn empty_lines_behind_a_message_are_no_request_that_has_begun() {
     let limits = "[timeouts]\nrequest_header = 1\nidle_client = 3\n";
     let rig = Rig::with(|setup| setup.toml(limits));
@@ -278,13 +282,9 @@ fn idle_client_does_not_count_while_a_request_is_answered() {
 
 #[test]
 fn a_tls_handshake_that_stalls_is_closed() {
-    let rig = Rig::on(
-        Sides {
-            client: true,
-            upstream: false,
-        },
-        |setup| setup.toml("[timeouts]\nidle_client = 1\nrequest_header = 1\n"),
-    );
+    let rig = Rig::on(Sides::TLS_CLIENT, |setup| {
+        setup.toml("[timeouts]\nidle_client = 1\nrequest_header = 1\n")
+    });
     for begun in [b"" as &[u8], b"\x16\x03\x01\x02\x00\x01"] {
         let mut client = rig.gateway.connect();
         client.send(begun);
@@ -314,26 +314,43 @@ fn connect_includes_tls_and_is_504_worth_a_retry() {
 
 #[test]
 fn http_timeout_is_a_ceiling_on_the_whole_exchange() {
-    let rig = Rig::with(|setup| setup.env("HTTP_TIMEOUT", "1"));
-    // Silent: an answer can still be given.
-    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
-    let about = About::now();
-    assert_eq!(client.response().status(), 504);
-    about.a_second();
-    peer.wait_for_close();
-    // Streaming, with bytes all the time: cut.
-    let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
-    let about = About::now();
-    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.head();
-    while !answered_within(&mut peer, Duration::from_millis(200)) {
-        if peer.try_send("1\r\nx\r\n").is_err() {
-            break;
+    for (toml, variable) in [("[timeouts]\nrequest = \"1s\"\n", None), ("", Some("1"))] {
+        let rig = Rig::with(|setup| {
+            let setup = setup.toml(toml);
+            match variable {
+                Some(time) => setup.env("HTTP_TIMEOUT", time),
+                None => setup,
+            }
+        });
+        // Silent: an answer can still be given.
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        let about = About::now();
+        assert_eq!(client.response().status(), 504);
+        about.a_second();
+        peer.wait_for_close();
+        // Silent in the middle of an answer: cut.
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        let about = About::now();
+        peer.send(format!("{CHUNKED}1\r\na\r\n"));
+        let broken = client.try_response().unwrap_err();
+        about.a_second();
+        let status = broken.head.map(|head| head.status());
+        assert_eq!((broken.body, status), (b"a".to_vec(), Some(200)));
+        assert!(matches!(broken.end, End::Clean | End::Reset));
+        // Streaming, with bytes all the time: cut.
+        let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
+        let about = About::now();
+        peer.send(CHUNKED);
+        client.head();
+        while !answered_within(&mut peer, Duration::from_millis(200)) {
+            if peer.try_send("1\r\nx\r\n").is_err() {
+                break;
+            }
         }
+        about.a_second();
+        let (rest, _) = client.take_all();
+        assert!(!rest.ends_with(b"0\r\n\r\n"));
     }
-    about.a_second();
-    let (rest, _) = client.take_all();
-    assert!(!rest.ends_with(b"0\r\n\r\n"));
 }
 
 /// Neither side ever waits for the other.

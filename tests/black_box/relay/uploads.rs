@@ -3,69 +3,17 @@
 use std::io::Write as _;
 use std::thread;
 
-use crate::support::{
-    End, Framing, Gateway, KEY, Upstream, Wire, get, ok, post, request, response,
-};
+use crate::support::chunked::chunk;
+use crate::support::rig::pair;
+use crate::support::{Framing, announced, get, ok, response};
 
 const CHUNKED: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What providers send between events: whole events, halves, comments, single bytes, line ends apart.
-const PIECES: [&str; 8] = [
-    "event: ping\ndata: {}\n\n",
-    ": comment\n",
-    "\n",
-    "data: {\"a\"",
-    ":1}\r",
-    "\n\r\n",
-    "d",
-    "\u{2603}",
-];
-
-fn chunk(data: &str) -> String {
-    format!("{:x}\r\n{data}\r\n", data.len())
-}
-
-/// A request head that announces content and has none yet.
-fn begin(framing: &str) -> String {
-    format!(
-        "POST /p/anthropic/v1/messages HTTP/1.1\r\nHost: gateway\r\nx-api-key: {KEY}\r\n{framing}\r\n\r\n"
-    )
-}
-
-fn pair() -> (Upstream, Gateway, Wire) {
-    let upstream = Upstream::listen();
-    let gateway = Gateway::before(&upstream);
-    let client = gateway.connect();
-    (upstream, gateway, client)
-}
-
-#[test]
-fn a_response_streams_while_chunked_request_content_goes_on() {
-    let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Transfer-Encoding: chunked"));
-    let mut peer = upstream.accept();
-    assert_eq!(peer.head().value("transfer-encoding"), Some("chunked"));
-    peer.send(CHUNKED);
-    client.head();
-    for piece in PIECES.iter().cycle().take(50) {
-        client.send(chunk(piece));
-        peer.expect(chunk(piece));
-        peer.send(chunk(piece));
-        client.expect(chunk(piece));
-    }
-    peer.send("0\r\n\r\n");
-    client.expect("0\r\n\r\n");
-    client.send("0\r\n\r\n");
-    peer.expect("0\r\n\r\n");
-    client.send(get("/p/anthropic/v1/models"));
-    assert_eq!(peer.request().head.method(), "GET", "both connections stay");
-}
-
 #[test]
 fn a_response_streams_while_request_content_with_a_length_goes_on() {
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 50"));
+    client.send(announced("/p/anthropic/v1/messages", "Content-Length: 50"));
     let mut peer = upstream.accept();
     assert_eq!(peer.head().value("content-length"), Some("50"));
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n");
@@ -85,7 +33,7 @@ fn a_response_streams_while_request_content_with_a_length_goes_on() {
 fn content_goes_on_after_the_response_has_ended_and_both_connections_stay() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
         let (upstream, _gateway, mut client) = pair();
-        client.send(begin(framing));
+        client.send(announced("/p/anthropic/v1/messages", framing));
         let chunked = framing.starts_with('T');
         let (first, second) = if chunked {
             (chunk("hello"), chunk("world") + "0\r\n\r\n")
@@ -114,7 +62,10 @@ fn content_goes_on_after_the_response_has_ended_and_both_connections_stay() {
 fn upload_against(answer: &str, read_on: bool) {
     const LEN: usize = 10_000_000;
     let (upstream, _gateway, mut client) = pair();
-    client.send(begin(&format!("Content-Length: {LEN}")));
+    client.send(announced(
+        "/p/anthropic/v1/messages",
+        &format!("Content-Length: {LEN}"),
+    ));
     let mut peer = upstream.accept();
     peer.head();
     let mut socket = client.socket().try_clone().unwrap();
@@ -145,65 +96,15 @@ fn an_early_error_that_ends_the_upstream_connection_arrives_whole() {
 }
 
 #[test]
-fn content_waits_for_the_100_of_the_provider() {
-    let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue"));
-    let mut peer = upstream.accept();
-    assert_eq!(peer.head().value("expect"), Some("100-continue"));
-    assert!(!client.readable_now(), "a 100 nobody sent");
-    peer.send("HTTP/1.1 100 Continue\r\n\r\n");
-    client.expect("HTTP/1.1 100 Continue\r\n\r\n");
-    client.send("hello");
-    peer.expect("hello");
-    peer.send(ok("done"));
-    assert_eq!(client.response().text(), "done");
-    client.send(post("/p/anthropic/v1/messages", "again"));
-    assert_eq!(peer.request().text(), "again");
-}
-
-#[test]
-fn an_answer_instead_of_the_100_arrives_and_ends_the_connection() {
-    let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue"));
-    let mut peer = upstream.accept();
-    peer.head();
-    peer.send(response("417 Expectation Failed", &[], "no"));
-    let answer = client.response();
-    assert_eq!((answer.status(), answer.text().as_str()), (417, "no"));
-    assert_eq!(answer.value("connection"), Some("close"));
-    assert_eq!(client.expect_end(), End::Clean);
-    assert_eq!(peer.expect_end(), End::Clean, "its framing is unknown now");
-}
-
-#[test]
-fn content_that_does_not_wait_for_the_100_goes_on() {
-    let (upstream, _gateway, mut client) = pair();
-    client.send(begin("Content-Length: 5\r\nExpect: 100-continue") + "hello");
-    let mut peer = upstream.accept();
-    assert_eq!(peer.request().text(), "hello");
-    peer.send(ok("done"));
-    assert_eq!(client.response().text(), "done");
-    client.send(post("/p/anthropic/v1/messages", "again"));
-    assert_eq!(peer.request().text(), "again", "both connections stay");
-}
-
-#[test]
-fn other_expectations_are_relayed() {
-    let (upstream, _gateway, mut client) = pair();
-    client.send(request(
-        "POST",
-        "/p/anthropic/v1/messages",
-        &["Expect: wonders"],
-        "x",
-    ));
-    assert_eq!(upstream.accept().request().value("expect"), Some("wonders"));
-}
-
-#[test]
 fn trailers_are_relayed_both_ways() {
     let (upstream, _gateway, mut client) = pair();
     let content = "2;x=y\r\nhi\r\n0\r\nX-Sum: 1\r\nX-Other:  two \r\n\r\n";
-    client.send(begin("Trailer: X-Sum\r\nTransfer-Encoding: chunked") + content);
+    client.send(
+        announced(
+            "/p/anthropic/v1/messages",
+            "Trailer: X-Sum\r\nTransfer-Encoding: chunked",
+        ) + content,
+    );
     let mut peer = upstream.accept();
     let sent = peer.request();
     assert_eq!(

@@ -3,8 +3,7 @@
 
 use std::fs;
 
-use crate::settings::known::bare;
-use crate::settings::misconfiguration::assert_refused;
+use crate::support::settings::{assert_refused, bare};
 use crate::support::tls::{Identity, pki, server_config};
 use crate::support::{Gateway, Scripted, Setup, Wire, get, request};
 

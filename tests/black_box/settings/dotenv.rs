@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::settings::known::bare;
+use crate::support::settings::{assert_refused, bare};
 use crate::support::{Setup, Upstream, get, ok};
 
 /// Lines of other programs, each of which stopped the start once.
@@ -82,17 +82,6 @@ fn a_file_of_utf_16_is_warned_of() {
     assert!(finished.stderr.contains(said), "{finished:?}");
 }
 
-/// Both `check` and a start exit with 2 and say this.
-#[track_caller]
-fn assert_refused(setup: impl Fn() -> Setup, said: &str) {
-    for finished in [setup().arg("check").run(), setup().run()] {
-        assert_eq!(finished.code, Some(2), "{said}: {finished:?}");
-        assert_eq!(finished.stdout, "");
-        let found = finished.stderr.contains(said);
-        assert!(found, "no {said:?} in {}", finished.stderr);
-    }
-}
-
 #[test]
 fn a_wrong_value_of_ours_names_file_line_and_key() {
     let rows: &[(&[u8], &str)] = &[
@@ -139,7 +128,7 @@ fn a_wrong_value_of_ours_names_file_line_and_key() {
     ];
     for (dotenv, said) in rows {
         let setup = || with_dotenv(bare(), dotenv).secret("marker");
-        assert_refused(setup, said);
+        assert_refused(setup, &[said]);
     }
     // What the environment has is not asked for in the file.
     let setup = with_dotenv(bare(), b"PORT=eighty\nOPENAI_API_KEY sk\nOPENAI_BASE_URL='");
@@ -209,12 +198,12 @@ fn a_value_of_a_variable_is_blamed_on_the_variable() {
     for (variables, said) in rows {
         let set = |setup: Setup, (name, value): &(&str, &str)| setup.env(name, value);
         let setup = || variables.iter().fold(bare(), set);
-        assert_refused(setup, said);
+        assert_refused(setup, &[said]);
         assert!(!setup().run().stderr.contains("configuration"));
     }
     let long = "x".repeat(13_000);
     let setup = || bare().env("OPENAI_API_KEY", &long);
-    assert_refused(setup, "environment: OPENAI_API_KEY: expected at most");
+    assert_refused(setup, &["environment: OPENAI_API_KEY: expected at most"]);
 }
 
 #[test]
@@ -289,6 +278,6 @@ fn quotes_that_were_kept_are_warned_of() {
     let setup = || bare().env("PORT", "\"8080\"");
     assert_refused(
         setup,
-        "environment: PORT: expected a port from 0 to 65535; the quotes around",
+        &["environment: PORT: expected a port from 0 to 65535; the quotes around"],
     );
 }

@@ -1,43 +1,12 @@
 //! Every variable and every key of the file, as `sluicegate check` shows them.
 
+use crate::support::settings::{assert_line, bare, checked};
 use crate::support::tls::pki;
 use crate::support::{KEY, Setup};
 
-/// What `sluicegate check` says about a setup that it accepts.
-#[track_caller]
-fn check(setup: Setup) -> String {
-    let finished = setup.arg("check").run();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    // What is said of keys as short as these, and of none, has tests of its own.
-    let of_keys = |line: &&str| line.contains("gateway key") || line.contains("can be guessed");
-    let said: Vec<&str> = { finished.stderr.lines() }
-        .filter(|line| !of_keys(line))
-        .collect();
-    assert_eq!(said, [""; 0]);
-    finished.stdout
-}
-
-/// A setup whose `check` needs nothing of the system.
-pub(crate) fn bare() -> Setup {
-    Setup::bare()
-        .file("ca.pem", &pki().ca)
-        .file("cert.pem", &pki().server.cert)
-        .file("key.pem", &pki().server.key)
-        .file("keys.toml", "")
-        .file("secret.txt", "sk-from-file\n")
-        .secret("sk-from-file")
-        .env("SSL_CERT_FILE", "ca.pem")
-}
-
-#[track_caller]
-fn assert_line(described: &str, line: &str) {
-    let found = described.lines().any(|found| found == line);
-    assert!(found, "no line {line:?} in\n{described}");
-}
-
 #[test]
 fn defaults_are_as_documented() {
-    let described = check(bare().without("SSL_CERT_FILE"));
+    let described = checked(bare().without("SSL_CERT_FILE"));
     for line in [
         "# configuration file: none",
         "listen = [\"127.0.0.1:8080\", \"[::1]:8080\"]",
@@ -72,6 +41,8 @@ fn defaults_are_as_documented() {
     }
     assert!(!described.contains("body ="), "{described}");
     assert!(!described.contains("[providers."), "{described}");
+    let described = checked(Setup::bare());
+    assert!(described.contains("8080"), "{described}");
 }
 
 #[test]
@@ -238,13 +209,13 @@ fn every_variable_takes_effect() {
         for (name, value) in *variables {
             setup = setup.env(name, value);
         }
-        assert_line(&check(setup), line);
+        assert_line(&checked(setup), line);
     }
 }
 
 #[test]
 fn trusted_folders_are_shown() {
-    let described = check(bare().without("SSL_CERT_FILE").env("SSL_CERT_DIR", "."));
+    let described = checked(bare().without("SSL_CERT_FILE").env("SSL_CERT_DIR", "."));
     assert!(described.contains("SSL_CERT_DIR"), "{described}");
 }
 
@@ -314,7 +285,7 @@ fn every_key_of_the_file_takes_effect() {
         .file("client.pem", &pki().client.cert)
         .file("client.key", &pki().client.key);
     let secrets = ["gk-marker", "team-marker", "proxy-marker", "sk-marker"];
-    let described = check({ secrets.iter() }.fold(setup, |setup, secret| setup.secret(secret)));
+    let described = checked({ secrets.iter() }.fold(setup, |setup, secret| setup.secret(secret)));
     for line in [
         "# configuration file: sluicegate.toml",
         "listen = [\"127.0.0.1:7\", \"[::1]:7\"]",
@@ -371,60 +342,37 @@ fn every_key_of_the_file_takes_effect() {
 }
 
 #[test]
-fn the_environment_wins_over_dotenv_over_the_file_over_the_default() {
-    let setup = bare().toml("[server]\nworkers = 2\n");
-    assert_line(&check(setup), "workers = 2");
-    let setup = || {
-        bare()
-            .toml("[server]\nworkers = 2\nlisten = [\"127.0.0.1:2\"]\n[providers.openai]\napi_key = \"sk-marker\"\nbase_url = \"http://file\"\n")
-            .secret("sk-marker")
-            .file(".env", "# c\nexport SLUICEGATE_WORKERS='3'\nPORT=3\nOPENAI_BASE_URL=\"http://dotenv\" # c\n")
-    };
-    let described = check(setup());
-    assert_line(&described, "workers = 3");
-    assert_line(&described, "listen = [\"127.0.0.1:3\", \"[::1]:3\"]");
-    assert_line(&described, "base_url = \"http://dotenv\"");
-    let described = check(
-        setup()
-            .env("SLUICEGATE_WORKERS", "4")
-            .env("PORT", "4")
-            .env("OPENAI_BASE_URL", "http://environment"),
-    );
-    assert_line(&described, "workers = 4");
-    assert_line(&described, "listen = [\"127.0.0.1:4\", \"[::1]:4\"]");
-    assert_line(&described, "base_url = \"http://environment\"");
-}
-
-#[test]
-fn a_secret_of_the_environment_wins_over_a_secret_file_of_dotenv() {
-    let setup = bare()
-        .file(
-            ".env",
-            "GOMODEL_MASTER_KEY_FILE=nowhere\nOPENAI_API_KEY_FILE=nowhere\n",
-        )
-        .env("GOMODEL_MASTER_KEY", "gk-marker")
-        .env("OPENAI_API_KEY", "sk-marker");
-    assert_line(&check(setup), "[providers.\"openai\"]");
-}
-
-#[test]
-fn variables_expand_inside_strings_of_the_file() {
-    let toml = "[auth]\nmaster_key = \"${TEAM_KEY}\"\n[providers.openai]\napi_key = \"${TEAM_KEY}\"\n\
-                base_url = \"http://${HOST_NAME:-fall.back}:${BACK_PORT:-81}${EMPTY:-}\"\n";
-    let setup = bare()
-        .toml(toml)
-        // Named, or where it leads the key would be warned of.
-        .arg("--config")
-        .arg("sluicegate.toml")
-        .env("TEAM_KEY", "gk-marker")
-        .file(".env", "BACK_PORT=82\n");
-    assert_line(&check(setup), "base_url = \"http://fall.back:82\"");
-}
-
-#[test]
 fn an_open_gateway_says_so() {
     let gateway = Setup::new().without("GOMODEL_MASTER_KEY").start();
     gateway.wait_log(|line| line.contains("\"warn\"") && line.contains("no gateway key"));
     let gateway = Setup::new().start();
     assert!(!gateway.log().contains("no gateway key"), "{KEY} is set");
+}
+
+#[test]
+fn check_prints_what_is_in_force_with_secrets_redacted() {
+    let text = checked(
+        Setup::new()
+            .env("GOMODEL_MASTER_KEY", "gk-very-secret")
+            .env("OPENAI_API_KEY", "sk-openai-secret")
+            .env("HTTP_RESPONSE_HEADER_TIMEOUT", "33")
+            .toml(
+                "[timeouts]\nconnect = \"7s\"\n[providers.mine]\ntype = \"anthropic\"\n\
+                   base_url = \"https://mine.test/v1\"\napi_key = \"sk-mine-secret\"\n\
+                   headers = { \"X-Token\" = \"header-secret\" }\n",
+            )
+            .secret("sk-mine-secret")
+            .secret("header-secret"),
+    );
+    for word in [
+        "connect",
+        "7",
+        "33",
+        "openai",
+        "mine",
+        "https://mine.test/v1",
+        "https://api.openai.com/v1",
+    ] {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
 }

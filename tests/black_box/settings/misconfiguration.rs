@@ -1,7 +1,7 @@
 //! Configuration that cannot be used: what is said about it, and that nothing starts.
 
-use crate::settings::known::bare;
 use crate::support::Setup;
+use crate::support::settings::{assert_refused, bare};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -145,6 +145,24 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
     for (name, value, named) in rows {
         assert_refused(|| bare().env(name, value), named);
     }
+    for (name, value) in [
+        ("PORT", "http"),
+        ("SLUICEGATE_WORKERS", "many"),
+        ("BASE_PATH", "no slash"),
+        ("HTTP_RESPONSE_HEADER_TIMEOUT", "-1"),
+        ("BODY_SIZE_LIMIT", "ten"),
+        ("ENABLE_PASSTHROUGH_ROUTES", "perhaps"),
+        ("METRICS_ENABLED", "perhaps"),
+        ("OPENAI_BASE_URL", "api.openai.com"),
+    ] {
+        let setup = || bare().env("OPENAI_API_KEY", "sk-openai").env(name, value);
+        assert_refused(setup, &[name, "expected"]);
+    }
+    let metrics = || bare().env("METRICS_ENABLED", "true");
+    assert_refused(
+        || metrics().env("METRICS_ENDPOINT", "/p/metrics"),
+        &["METRICS_ENDPOINT", "/p/"],
+    );
 }
 
 #[test]
@@ -303,26 +321,106 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
             .collect();
         assert_refused(|| bare().toml(toml).secret("gk-marker"), &named);
     }
-    assert_refused(
-        || bare().arg("--config").arg("gone.toml"),
-        &["gone.toml", "cannot read it"],
-    );
+    for (toml, key) in [
+        ("[timeouts]\nconect = 1\n", "conect"),
+        (
+            "[providers.x]\ntype = \"openai\"\nbase_url = \"http://h\"\nkey = \"sk-1\"\n",
+            "key",
+        ),
+        ("[server]\nlisten = \"nowhere\"\n", "listen"),
+        ("[server]\nlisten = [\"127.0.0.1:99999\"]\n", "listen"),
+        ("[server]\nlisten = [8080]\n", "listen"),
+        ("[server]\nworkers = -1\n", "workers"),
+        ("[server]\nworkers = \"many\"\n", "workers"),
+        ("[server]\ndriver = \"kqueue\"\n", "driver"),
+        ("[server]\nbase_path = 7\n", "base_path"),
+        ("[timeouts]\nconnect = -1\n", "connect"),
+        ("[timeouts]\nconnect = [1]\n", "connect"),
+        ("[timeouts]\nconnect = \"1h30\"\n", "connect"),
+        ("[limits]\nbody = \"10X\"\n", "body"),
+        ("[passthrough]\nenabled = \"perhaps\"\n", "enabled"),
+        (
+            "[metrics]\nenabled = true\nendpoint = \"/p/metrics\"\n",
+            "endpoint",
+        ),
+        ("[log]\nformat = \"xml\"\n", "format"),
+        (
+            "[providers.x]\ntype = \"openia\"\nbase_url = \"http://h\"\n",
+            "type",
+        ),
+        (
+            "[providers.x]\ntype = \"openai\"\napi_key = \"k\"\nbase_url = \"ftp://h\"\n",
+            "base_url",
+        ),
+        (
+            "[providers.x]\ntype = \"openai\"\napi_key = \"k\"\nbase_url = \"http://\"\n",
+            "base_url",
+        ),
+        (
+            "[providers.x]\ntype = \"openai\"\ncredential = \"cookie\"\n",
+            "credential",
+        ),
+        ("[server]\nworkers = \n", "line 2"),
+        ("not toml at all", "line 1"),
+    ] {
+        let setup = || bare().toml(toml).secret("sk-1");
+        assert_refused(setup, &["sluicegate.toml", key, "expected"]);
+    }
 }
 
-/// Neither `check` nor a start accepts it; both exit with 2 and name all of this.
-#[track_caller]
-pub(crate) fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
-    for finished in [setup().arg("check").run(), setup().run()] {
-        assert_eq!(finished.code, Some(2), "{named:?}: {finished:?}");
-        assert_eq!(finished.stdout, "");
-        for part in named {
-            assert!(
-                finished.stderr.contains(part),
-                "no {part:?} in {}",
-                finished.stderr
-            );
-        }
+#[test]
+fn a_missing_or_unreadable_file_is_named() {
+    for (name, said) in [
+        ("gone.toml", &["gone.toml", "cannot read it"][..]),
+        (".", &["."]),
+    ] {
+        assert_refused(|| bare().arg("--config").arg(name), said);
     }
+    assert_refused(
+        || bare().env("SLUICEGATE_CONFIG", "missing.toml"),
+        &["missing.toml"],
+    );
+    assert_refused(
+        || bare().env("OPENAI_API_KEY_FILE", "missing.key"),
+        &["OPENAI_API_KEY_FILE", "missing.key"],
+    );
+    for name in ["no.pem", "empty.pem"] {
+        let tls = || {
+            bare()
+                .file("empty.pem", "")
+                .env("SLUICEGATE_TLS_CERT", name)
+                .env("SLUICEGATE_TLS_KEY", name)
+        };
+        assert_refused(tls, &[name]);
+    }
+}
+
+#[test]
+fn a_secret_in_a_bad_place_is_not_shown() {
+    // The output of each of these is looked through for the secret when it ends.
+    for toml in [
+        "[auth]\nmaster_key = [\"sk-oops\"]\n",
+        "[auth]\nmaster_key = { key = \"sk-oops\" }\n",
+        "[auth]\nmaster_key = \"sk-oops\n",
+        "[auth]\nmaster_key = sk-oops\n",
+        "[auth]\nmaster_key = \"sk-\\u0001sk-oops\"\n",
+        "[providers.x]\ntype = \"openai\"\napi_key = \"sk-\\nsk-oops\"\n",
+        "[providers.x]\ntype = \"openai\"\nbase_url = \"http://user:sk-oops@h\"\n",
+        "[providers.x]\ntype = \"openai\"\nheaders = \"sk-oops\"\n",
+        "[providers]\nopenai = \"sk-oops\"\n",
+    ] {
+        assert_refused(|| bare().secret("sk-oops").toml(toml), &["sluicegate.toml"]);
+    }
+    // A number is no key either, and is not shown.
+    let number = "[auth]\nmaster_key = 730003117\n";
+    assert_refused(
+        || bare().secret("730003117").toml(number),
+        &["sluicegate.toml", "master_key"],
+    );
+    assert_refused(
+        || bare().env("OPENAI_API_KEY", "sk-with\nline"),
+        &["OPENAI_API_KEY"],
+    );
 }
 
 #[test]
@@ -362,4 +460,5 @@ fn a_port_that_another_program_holds_is_named_and_ends_with_1() {
     let address = first.addr().to_string();
     let second = Setup::new().env("SLUICEGATE_LISTEN", &address).run();
     assert_eq!(second.code, Some(1), "another of its kind: {second:?}");
+    assert!(second.stderr.contains(&address), "{second:?}");
 }

@@ -83,17 +83,18 @@ fn openrouter_attribution_is_sent_unless_the_client_sends_its_own() {
         .env("OPENROUTER_SITE_URL", "https://site.test")
         .env("OPENROUTER_APP_NAME", "the app")
         .start();
-    let mut client = gateway.connect();
-    client.send(get("/p/openrouter/models"));
-    let seen = upstream.accept().request();
-    assert_eq!(seen.value("http-referer"), Some("https://site.test"));
-    assert_eq!(seen.value("x-openrouter-title"), Some("the app"));
-    let lines = ["HTTP-Referer: https://own.test", "x-openrouter-title: own"];
-    let mut client = gateway.connect();
-    client.send(request("GET", "/p/openrouter/models", &lines, ""));
-    let seen = upstream.accept().request();
-    assert_eq!(seen.value("http-referer"), Some("https://own.test"));
-    assert_eq!(seen.value("x-openrouter-title"), Some("own"));
+    let both = ["HTTP-Referer: https://own.test", "x-openrouter-title: own"];
+    for (lines, referer, title) in [
+        (&both[..0], "https://site.test", "the app"),
+        (&["http-referer: theirs"], "theirs", "the app"),
+        (&both, "https://own.test", "own"),
+    ] {
+        let mut client = gateway.connect();
+        client.send(request("GET", "/p/openrouter/models", lines, ""));
+        let seen = upstream.accept().request();
+        assert_eq!(seen.value("http-referer"), Some(referer));
+        assert_eq!(seen.value("x-openrouter-title"), Some(title));
+    }
 }
 
 #[test]
@@ -111,74 +112,124 @@ fn openrouter_attribution_is_absent_when_not_configured() {
 }
 
 #[test]
-fn credential_client_leaves_the_clients_own_in_place() {
-    let rig = Rig::with(|setup| {
-        let toml = "[providers.own]\ntype = \"anthropic\"\nbase_url = \"${URL}\"\n\
-                    credential = \"client\"\n";
-        let url = setup.var("ANTHROPIC_BASE_URL");
-        setup.env("URL", &url).toml(toml)
-    });
-    let text = format!(
-        "GET /p/own/models HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer own-token\r\n\
-         X-Api-Key: own-key\r\nX-Sluicegate-Key: {KEY}\r\n\r\n"
-    );
-    let (_, _, seen) = rig.exchange(&text);
-    let kept: Vec<_> = seen
-        .head
-        .without(&["host", "anthropic-version", "x-request-id"]);
-    assert_eq!(
-        kept,
-        ["Authorization: Bearer own-token", "X-Api-Key: own-key"]
-    );
-}
-
-#[test]
-fn credential_client_never_passes_the_gateway_key_on() {
-    let rig = Rig::with(|setup| {
-        let url = setup.var("ANTHROPIC_BASE_URL");
-        setup.toml(&format!(
-            "[providers.own]\ntype = \"anthropic\"\nbase_url = \"{url}\"\ncredential = \"client\"\n"
-        ))
-    });
-    let text = format!(
-        "GET /p/own/models HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer own-token\r\n\
-         X-Api-Key: {KEY}\r\n\r\n"
-    );
-    let (_, _, seen) = rig.exchange(&text);
-    assert_eq!(seen.value("authorization"), Some("Bearer own-token"));
-    assert_eq!(seen.value("x-api-key"), None);
-}
-
-#[test]
-fn credential_and_headers_of_a_provider_can_be_chosen() {
+fn configured_headers_are_sent_in_place_of_the_clients() {
     let upstream = Upstream::listen();
-    let url = upstream.url();
-    let gateway = Setup::new()
-        .secret("sk-one")
-        .toml(&format!(
-            "[providers.one]\ntype = \"openai\"\nbase_url = \"{url}\"\napi_key = \"sk-one\"\n\
-             credential = \"x-api-key\"\nheaders = {{ \"X-Team\" = \"red\", \"OpenAI-Project\" = \"p\" }}\n\
-             [providers.two]\ntype = \"anthropic\"\nbase_url = \"{url}\"\napi_key = \"sk-one\"\n\
-             credential = \"bearer\"\n\
-             [providers.three]\ntype = \"openai\"\nbase_url = \"{url}\"\ncredential = \"none\"\n"
-        ))
-        .start();
-    let mut seen = Vec::new();
-    for name in ["one", "two", "three"] {
-        let mut client = gateway.connect();
-        client.send(get(&format!("/p/{name}/models")));
-        seen.push(upstream.accept().request());
-    }
-    assert_eq!(seen[0].value("x-api-key"), Some("sk-one"));
-    assert_eq!(seen[0].value("authorization"), None);
-    assert_eq!(seen[0].value("x-team"), Some("red"));
-    assert_eq!(seen[0].value("openai-project"), Some("p"));
-    assert_eq!(seen[1].value("authorization"), Some("Bearer sk-one"));
-    assert_eq!(seen[1].value("x-api-key"), None);
-    assert_eq!(
-        (seen[2].value("authorization"), seen[2].value("x-api-key")),
-        (None, None)
+    let toml = format!(
+        "[providers.here]\ntype = \"openai\"\nbase_url = \"{}/deep/v1/\"\napi_key = \"sk-here\"\n\
+         headers = {{ X-Team = \"red\", OpenAI-Beta = \"b=1\", OpenAI-Project = \"p\" }}\n",
+        upstream.url()
     );
+    let gateway = Setup::new().toml(&toml).secret("sk-here").start();
+    let mut client = gateway.connect();
+    client.send(request(
+        "GET",
+        "/p/here/v1/models",
+        &["x-team: blue", "X-Other: kept"],
+        "",
+    ));
+    let sent = upstream.accept().request();
+    assert_eq!(sent.head.target(), "/deep/v1/models");
+    assert_eq!(sent.value("x-team"), Some("red"));
+    assert_eq!(sent.value("openai-beta"), Some("b=1"));
+    assert_eq!(sent.value("openai-project"), Some("p"));
+    assert_eq!(sent.value("x-other"), Some("kept"));
+    assert_eq!(sent.value("authorization"), Some("Bearer sk-here"));
+    let host = upstream.addr().to_string();
+    assert_eq!(sent.value("host"), Some(&*host));
+}
+
+#[test]
+fn every_kind_of_credential_can_be_chosen_for_every_type() {
+    let upstream = Upstream::listen();
+    let bearer = Some("Bearer sk-here");
+    let key = Some("sk-here");
+    let rows = [
+        ("anthropic", "bearer", bearer, None),
+        ("anthropic", "x-api-key", None, key),
+        ("anthropic", "none", None, None),
+        ("openai", "bearer", bearer, None),
+        ("openai", "x-api-key", None, key),
+        ("openai", "none", None, None),
+    ];
+    let toml = rows.map(|(kind, credential, ..)| {
+        // Without one, a key may be configured or not.
+        let key = match (kind, credential) {
+            ("openai", "none") => "",
+            _ => "api_key = \"sk-here\"\n",
+        };
+        format!(
+            "[providers.{kind}-{credential}]\ntype = \"{kind}\"\nbase_url = \"{}\"\n{key}\
+             credential = \"{credential}\"\n",
+            upstream.url()
+        )
+    });
+    let gateway = { Setup::new().secret("sk-here") }
+        .toml(&toml.concat())
+        .start();
+    for (kind, credential, authorization, key) in rows {
+        let mut client = gateway.connect();
+        client.send(get(&format!("/p/{kind}-{credential}/messages")));
+        let seen = upstream.accept().request();
+        let what = format!("{kind}, {credential}");
+        assert_eq!(seen.value("authorization"), authorization, "{what}");
+        assert_eq!(seen.value("x-api-key"), key, "{what}");
+        let version = (kind == "anthropic").then_some("2023-06-01");
+        assert_eq!(seen.value("anthropic-version"), version, "{what}");
+    }
+}
+
+#[test]
+fn the_clients_own_credential_goes_on_and_the_gateway_key_never_does() {
+    let upstream = Upstream::listen();
+    let toml = format!(
+        "[providers.own]\ntype = \"anthropic\"\nbase_url = \"{}\"\ncredential = \"client\"\n",
+        upstream.url()
+    );
+    let gateway = Setup::new().toml(&toml).start();
+    let send = |lines: &str| {
+        let mut client = gateway.connect();
+        client.send(format!(
+            "GET /p/own/x HTTP/1.1\r\nHost: g\r\n{lines}\r\n\r\n"
+        ));
+        client
+    };
+    let own = "sk-ant-own";
+    let bearer = format!("Authorization: Bearer {own}");
+    let small = format!("Authorization: bearer {own}");
+    let key = format!("X-Api-Key: {own}");
+    let basic = "Authorization: Basic eDp5";
+    let gate = format!("X-Sluicegate-Key: {KEY}");
+    let rows: &[(&[&str], &[&str])] = &[
+        (&[&bearer, &gate], &[&bearer]),
+        (&[&key, &gate], &[&key]),
+        (&[&bearer, &key, &gate], &[&bearer, &key]),
+        (&[&key, &format!("Authorization: Bearer {KEY}")], &[&key]),
+        (&[&bearer, &format!("X-Api-Key: {KEY}")], &[&bearer]),
+        (&[&small, &format!("x-api-key: {KEY}")], &[&small]),
+        (
+            &[
+                &format!("Authorization: Bearer {KEY}"),
+                &format!("x-api-key: {KEY}"),
+                &gate,
+            ],
+            &[],
+        ),
+        (&[basic, &format!("Api-Key: {KEY}")], &[basic]),
+    ];
+    for (lines, kept) in rows {
+        let mut client = send(&lines.join("\r\n"));
+        let mut peer = upstream.accept();
+        let sent = peer.request();
+        let added = ["host", "anthropic-version", "x-request-id"];
+        assert_eq!(sent.head.without(&added), *kept, "{lines:?}");
+        assert!(!sent.head.lines.concat().contains(KEY), "{lines:?}");
+        // Not kept, so that the next row gets a connection of its own.
+        peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        client.response();
+    }
+    let status = send(&bearer).response().status();
+    assert_eq!(status, 401, "their own credential is no gateway key");
+    assert!(!upstream.has_connection());
 }
 
 #[test]

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
+use crate::support::chunked::CHUNKED;
 use crate::support::{
     End, Gateway, KEY, PATIENCE, Scripted, Setup, Upstream, Wire, get, ok, post, wait_refused,
 };
 
 const MODELS: &str = "/p/anthropic/v1/models";
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-
 /// Asks on this connection until the status is the wanted one, which a signal's effect leads to.
 #[track_caller]
 fn until_status(client: &mut Wire, request: &str, wanted: u16) {

@@ -6,24 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::settings::known::bare;
+use crate::support::settings::{assert_refused, bare};
 use crate::support::tls::pki;
 use crate::support::{Setup, get, ok};
-
-/// `check` and a start both exit with 2 and say this.
-#[track_caller]
-fn assert_refused(setup: impl Fn() -> Setup, said: &[&str]) {
-    for finished in [setup().arg("check").run(), setup().run()] {
-        assert_eq!(finished.code, Some(2), "{said:?}: {finished:?}");
-        for part in said {
-            assert!(
-                finished.stderr.contains(part),
-                "no {part:?} in {}",
-                finished.stderr
-            );
-        }
-    }
-}
 
 #[track_caller]
 fn assert_checked(setup: Setup) {

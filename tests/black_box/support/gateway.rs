@@ -16,6 +16,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 
+use super::company;
 use super::tls::{self, pki};
 use super::upstream::{Scripted, Upstream};
 use super::wire::{PATIENCE, Wire};
@@ -62,6 +63,7 @@ impl Setup {
 
     /// In an empty directory, with an empty environment.
     pub(crate) fn bare() -> Self {
+        company::join();
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
         let name = format!("black-box-{}-{count}", std::process::id());
@@ -169,7 +171,6 @@ impl Setup {
     }
 
     /// As [`command`](Self::command), through a shell script, whose `$0` and arguments are the program and these.
-    #[allow(dead_code, reason = "soak and stalls have no use for it")]
     pub(crate) fn command_by(&self, script: &str, args: &[&str]) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).arg(program());
@@ -489,7 +490,6 @@ impl Gateway {
     }
 
     /// Waits for the end that a test makes for it.
-    #[allow(dead_code, reason = "soak and stalls have no use for it")]
     pub(crate) fn wait_status(&mut self) -> std::process::ExitStatus {
         self.over = true;
         self.child.wait().unwrap()
@@ -547,10 +547,7 @@ impl Gateway {
             _ => panic!("it does not listen: {}", self.log()),
         }
     }
-}
 
-#[allow(dead_code, reason = "only the soak calls them")]
-impl Gateway {
     /// Takes the lines that it has written since the last call.
     pub(crate) fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.output.lines.lock().unwrap().lines)

@@ -1,9 +1,14 @@
 //! What the metrics say.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::gateway::Gateway;
+use super::get;
+use super::rig::{Rig, Sides};
+use super::tls::pki;
 use super::wire::{PATIENCE, Wire};
 
 /// The address of the listener for metrics.
@@ -69,4 +74,49 @@ pub(crate) fn wait_metrics_at(addr: SocketAddr, wanted: &[(&str, f64)]) -> Metri
         let text = &metrics.0;
         assert!(Instant::now() < until, "{series} is not {value}: {text}");
     }
+}
+
+/// Text in which every kind of metric has values.
+pub(crate) fn lively() -> Metrics {
+    let rig = Rig::on(Sides::TLS_UPSTREAM, |setup| {
+        setup.env("METRICS_ENABLED", "true")
+    });
+    assert!(rig.upstream.url().starts_with("https"), "{}", pki().ca);
+    let (mut client, mut peer, _) = rig.exchange(&get("/p/openai/models"));
+    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.head();
+    for piece in ["1\r\na\r\n", "1\r\nb\r\n", "0\r\n\r\n"] {
+        peer.send(piece);
+        client.expect(piece);
+    }
+    client.send("GET /nowhere HTTP/1.1\r\nHost: g\r\n\r\n");
+    client.response();
+    let count = "stream_duration_seconds_count{provider=\"openai\"}";
+    wait_metrics(&rig.gateway, &[(count, 1.0)])
+}
+
+/// Runs Prometheus's own checker, where there is one, with this on its standard input.
+pub(crate) fn promtool(arguments: &[&str], input: &str) {
+    let spawned = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("skipped: no promtool here ({error}); it is in Debian's prometheus package");
+            return;
+        }
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
 }

@@ -1,5 +1,7 @@
 //! The harness: the program, raw clients, scripted upstreams, certificates.
 
+pub(crate) mod chunked;
+pub(crate) mod company;
 pub(crate) mod gateway;
 pub(crate) mod keys;
 pub(crate) mod message;
@@ -7,7 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod rig;
-pub(crate) mod sides;
+pub(crate) mod settings;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;
@@ -39,6 +41,11 @@ pub(crate) fn request(method: &str, path: &str, lines: &[&str], body: &str) -> S
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     text + "\r\n" + body
+}
+
+/// The head of a POST with the gateway key, whose content is announced by this line and still to come.
+pub(crate) fn announced(path: &str, framing: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: gateway\r\nx-api-key: {KEY}\r\n{framing}\r\n\r\n")
 }
 
 /// A whole response with a length.

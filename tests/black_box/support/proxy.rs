@@ -83,7 +83,8 @@ fn relay(mut client: TcpStream, upstream: TcpStream, answer: &str) {
     copy(client, upstream);
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream) {
+/// Passes on what comes, and its end.
+pub(crate) fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
 }

@@ -1,5 +1,6 @@
 //! The usual arrangement: one gateway between clients and a provider that the test plays.
 
+use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,28 +21,35 @@ pub(crate) struct Sides {
     pub(crate) upstream: bool,
 }
 
+impl Sides {
+    pub(crate) const PLAIN: Self = Self::of(false, false);
+    pub(crate) const TLS: Self = Self::of(true, true);
+    pub(crate) const TLS_CLIENT: Self = Self::of(true, false);
+    pub(crate) const TLS_UPSTREAM: Self = Self::of(false, true);
+
+    const fn of(client: bool, upstream: bool) -> Self {
+        Self { client, upstream }
+    }
+}
+
 /// All four.
 pub(crate) const ALL_SIDES: [Sides; 4] = [
-    Sides {
-        client: false,
-        upstream: false,
-    },
-    Sides {
-        client: false,
-        upstream: true,
-    },
-    Sides {
-        client: true,
-        upstream: false,
-    },
-    Sides {
-        client: true,
-        upstream: true,
-    },
+    Sides::PLAIN,
+    Sides::TLS_UPSTREAM,
+    Sides::TLS_CLIENT,
+    Sides::TLS,
 ];
+
+impl fmt::Display for Sides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |tls| if tls { "TLS" } else { "plain" };
+        write!(f, "{} to {}", name(self.client), name(self.upstream))
+    }
+}
 
 /// A gateway, its provider, and how clients reach it.
 pub(crate) struct Rig {
+    pub(crate) sides: Sides,
     pub(crate) gateway: Gateway,
     pub(crate) upstream: Upstream,
     tls: Option<Arc<ClientConfig>>,
@@ -56,26 +64,37 @@ impl Rig {
 
     /// Plain on both sides, and further configured.
     pub(crate) fn with(configure: impl FnOnce(Setup) -> Setup) -> Self {
-        Self::on(
-            Sides {
-                client: false,
-                upstream: false,
-            },
-            configure,
-        )
+        Self::on(Sides::PLAIN, configure)
     }
 
     /// As [`with`](Self::with), started through a shell script.
-    #[allow(dead_code, reason = "soak and stalls have no use for it")]
     pub(crate) fn by(configure: impl FnOnce(Setup) -> Setup, script: &str) -> Self {
         let upstream = Upstream::listen();
         let setup = Setup::new().base(&format!("{}/v1", upstream.url()));
         let gateway = configure(setup).start_by(script);
         Self {
+            sides: Sides::PLAIN,
             gateway,
             upstream,
             tls: None,
             barrier: None,
+        }
+    }
+
+    /// Calls `test` for each of the four: most of the contract holds for all of them alike.
+    #[track_caller]
+    pub(crate) fn each(test: impl FnMut(&mut Self)) {
+        Self::each_with(|setup| setup, test);
+    }
+
+    /// The same, further configured.
+    #[track_caller]
+    pub(crate) fn each_with(configure: impl Fn(Setup) -> Setup, mut test: impl FnMut(&mut Self)) {
+        for sides in ALL_SIDES {
+            let mut rig = Self::on(sides, &configure);
+            // Shown with a failure: on which sides it was.
+            eprintln!("-- {sides}");
+            test(&mut rig);
         }
     }
 
@@ -100,6 +119,7 @@ impl Rig {
             .client
             .then(|| Arc::new(tls::client_config(rustls::ALL_VERSIONS)));
         Self {
+            sides,
             gateway,
             upstream,
             tls,
@@ -110,6 +130,7 @@ impl Rig {
     /// This gateway and this provider, with plain clients.
     pub(crate) fn around(gateway: Gateway, upstream: Upstream) -> Self {
         Self {
+            sides: Sides::PLAIN,
             gateway,
             upstream,
             tls: None,
@@ -133,6 +154,16 @@ impl Rig {
         self.barrier = Some(barrier);
     }
 
+    /// A new client that sent `request`, and the new upstream connection that got its head.
+    #[track_caller]
+    pub(crate) fn begin(&self, request: impl AsRef<[u8]>) -> (Wire, Wire) {
+        let mut client = self.client();
+        client.send(request);
+        let mut peer = self.upstream.accept();
+        peer.head();
+        (client, peer)
+    }
+
     /// A new client that sent `request`, and the new upstream connection that got it.
     #[track_caller]
     pub(crate) fn exchange(&self, request: &str) -> (Wire, Wire, Message) {
@@ -142,6 +173,14 @@ impl Rig {
         let message = peer.request();
         (client, peer, message)
     }
+}
+
+/// A provider, a gateway in front of it, and a client.
+pub(crate) fn pair() -> (Upstream, Gateway, Wire) {
+    let upstream = Upstream::listen();
+    let gateway = Gateway::before(&upstream);
+    let client = gateway.connect();
+    (upstream, gateway, client)
 }
 
 /// A client whose request was answered, and the provider's side of the connection that is idle now.

@@ -27,7 +27,6 @@ pub(crate) struct Pki {
     /// For `localhost`, `127.0.0.1` and `::1`.
     pub(crate) server: Identity,
     /// The same with a new key.
-    #[allow(dead_code, reason = "only the soak renews it")]
     pub(crate) renewed: Identity,
     /// For another host name.
     pub(crate) elsewhere: Identity,
@@ -42,7 +41,6 @@ pub(crate) struct Pki {
     /// For `localhost`, signed by an authority that nobody knows.
     pub(crate) stranger: Identity,
     /// That authority.
-    #[allow(dead_code, reason = "the soak does without")]
     pub(crate) stranger_ca: String,
 }
 
@@ -69,7 +67,6 @@ pub(crate) fn pki() -> &'static Pki {
 /// Year, month and day.
 type Day = (i32, u8, u8);
 
-#[allow(dead_code, reason = "the soak does without")]
 impl Pki {
     /// From the beginning of one day to that of another.
     pub(crate) fn dated(&self, names: &[&str], from: Day, until: Day) -> Identity {
@@ -211,7 +208,6 @@ pub(crate) fn server_config_of(
 }
 
 /// The same, with these key exchanges only.
-#[allow(dead_code, reason = "the soak does without")]
 pub(crate) fn server_config_with(
     identity: &Identity,
     groups: &[&'static dyn SupportedKxGroup],
@@ -228,7 +224,6 @@ pub(crate) fn server_config_with(
 }
 
 /// A client that trusts the authority and offers these key exchanges only.
-#[allow(dead_code, reason = "the soak does without")]
 pub(crate) fn client_config_with(groups: &[&'static dyn SupportedKxGroup]) -> ClientConfig {
     let provider = CryptoProvider {
         kx_groups: groups.to_vec(),

@@ -208,6 +208,10 @@ impl Scripted {
         url(self.addr, self.tls)
     }
 
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// How many connections there were.
     pub(crate) fn connections(&self) -> usize {
         self.shared.records.lock().unwrap().len()

@@ -348,10 +348,7 @@ impl Wire {
     pub(crate) fn reset(self) {
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
-}
 
-#[allow(dead_code, reason = "only the soak calls them")]
-impl Wire {
     /// Keeps no record of what arrives.
     pub(crate) fn without_record(mut self) -> Self {
         self.record = None;
@@ -378,6 +375,18 @@ impl Wire {
         let len = len.min(self.unread.len());
         Ok(self.unread.drain(..len).collect())
     }
+}
+
+/// One byte a char, but what needs more than one.
+pub(crate) fn latin1(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
 }
 
 /// Bytes as they may be shown.

@@ -382,10 +382,7 @@ fn an_idle_connection_is_closed_after_its_limit_and_never_used_again() {
 
 #[test]
 fn a_truncating_tls_provider_costs_an_idle_connection_only() {
-    let rig = Rig::of(Sides {
-        client: false,
-        upstream: true,
-    });
+    let rig = Rig::of(Sides::TLS_UPSTREAM);
     let (mut client, peer) = warm(&rig);
     peer.truncate();
     client.send(request("POST", "/p/anthropic/messages", &[], "content"));

@@ -2,8 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::support::sides::Sides;
-use crate::support::{Gateway, Rig, Upstream, Wire, get, ok, post, request};
+use crate::support::{Gateway, Rig, Sides, Upstream, Wire, get, ok, post, request};
 
 const CHAT: &str = "/p/openai/chat/completions";
 const MODELS: &str = "/p/openai/models";
@@ -19,8 +18,8 @@ fn exchange(client: &mut Wire, peer: &mut Wire, text: &str) {
 
 /// A client, and the provider's side of an idle connection.
 #[track_caller]
-fn idle(sides: &Sides) -> (Wire, Wire) {
-    let (mut client, mut peer) = sides.begin(get(MODELS));
+fn idle(rig: &Rig) -> (Wire, Wire) {
+    let (mut client, mut peer) = rig.begin(get(MODELS));
     peer.send(ok("first"));
     assert_eq!(client.response().text(), "first");
     (client, peer)
@@ -28,9 +27,9 @@ fn idle(sides: &Sides) -> (Wire, Wire) {
 
 /// The next request goes out on a fresh connection, and its own answer comes back.
 #[track_caller]
-fn replaced(sides: &Sides, client: &mut Wire) {
+fn replaced(rig: &Rig, client: &mut Wire) {
     client.send(post(CHAT, "{}"));
-    let mut fresh = sides.upstream.accept();
+    let mut fresh = rig.upstream.accept();
     assert_eq!(fresh.request().text(), "{}");
     fresh.send(ok("second"));
     let answer = client.response();
@@ -39,38 +38,32 @@ fn replaced(sides: &Sides, client: &mut Wire) {
 
 #[test]
 fn half_a_tls_record_on_an_idle_connection_never_reaches_a_client() {
-    Sides::each(
-        |setup| setup,
-        |sides| {
-            if !sides.upstream.url().starts_with("https:") {
-                return;
-            }
-            for cut in [1, 4, 5, 6, 30] {
-                let (mut client, mut peer) = idle(sides);
-                let record = peer.seal(ok("stray").as_bytes());
-                peer.socket().write_all(&record[..cut]).unwrap();
-                replaced(sides, &mut client);
-                // The connection may be gone; if not, the rest must not matter either.
-                let _ = peer.socket().write_all(&record[cut..]);
-                let _ = peer.expect_end();
-            }
-        },
-    );
+    Rig::each(|rig| {
+        if !rig.sides.upstream {
+            return;
+        }
+        for cut in [1, 4, 5, 6, 30] {
+            let (mut client, mut peer) = idle(rig);
+            let record = peer.seal(ok("stray").as_bytes());
+            peer.socket().write_all(&record[..cut]).unwrap();
+            replaced(rig, &mut client);
+            // The connection may be gone; if not, the rest must not matter either.
+            let _ = peer.socket().write_all(&record[cut..]);
+            let _ = peer.expect_end();
+        }
+    });
 }
 
 #[test]
 fn a_key_update_on_an_idle_connection_is_no_stray_byte() {
-    Sides::each(
-        |setup| setup,
-        |sides| {
-            if !sides.upstream.url().starts_with("https:") {
-                return;
-            }
-            let (mut client, mut peer) = idle(sides);
-            peer.update_keys();
-            exchange(&mut client, &mut peer, "on the same connection");
-        },
-    );
+    Rig::each(|rig| {
+        if !rig.sides.upstream {
+            return;
+        }
+        let (mut client, mut peer) = idle(rig);
+        peer.update_keys();
+        exchange(&mut client, &mut peer, "on the same connection");
+    });
 }
 
 #[test]
@@ -92,10 +85,7 @@ fn an_upstream_that_answers_before_the_upload_ends_is_not_reused_in_its_middle()
 
 #[test]
 fn an_answer_counts_although_a_bad_record_follows_at_once() {
-    let rig = Rig::of(crate::support::Sides {
-        client: false,
-        upstream: true,
-    });
+    let rig = Rig::of(Sides::TLS_UPSTREAM);
     let (mut client, mut peer, _) = rig.exchange(&get("/p/anthropic/models"));
     let mut bytes = peer.seal(ok("whole").as_bytes());
     bytes.extend_from_slice(b"\x17\x03\x03\x00\x20 thirty-two bytes that are not TLS");

@@ -1,6 +1,7 @@
 //! The tables: heads and chunks that two readers could read in two ways.
 
 use crate::support::KEY;
+use crate::support::wire::latin1;
 
 /// A request that is refused before a byte of it goes upstream.
 pub(crate) struct Variant {
@@ -74,18 +75,6 @@ pub(crate) fn heads() -> Vec<Variant> {
         )
     });
     lengths.chain(codings).chain(lines).chain(raw).collect()
-}
-
-/// One byte a char, but what needs more than one.
-fn latin1(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for c in text.chars() {
-        match u8::try_from(c) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    bytes
 }
 
 /// Values of `Content-Length`.

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::client::rotating_key;
-use crate::moving::{ADDRESS_AGE, MOVING, Mover};
-use crate::own::DENY;
-use crate::port::{ALL, DENYING, Port, key};
-use crate::random::{Random, mix};
+use super::client::rotating_key;
+use super::moving::{ADDRESS_AGE, MOVING, Mover};
+use super::own::DENY;
+use super::port::{ALL, DENYING, Port, key};
+use super::random::{Random, mix};
+use super::unusual::HEAD_TIMEOUT;
+use super::world::{SECRET, World};
 use crate::support::tls::pki;
 use crate::support::{Gateway, Wire};
-use crate::unusual::HEAD_TIMEOUT;
-use crate::world::{SECRET, World};
 
 /// Writes the configuration of this revision.
 pub(crate) fn write_configuration(dir: &Path, ports: &[Port], revision: u64) {

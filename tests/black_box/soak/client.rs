@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::judge::{Answer, Outcome, judge};
-use crate::plan::{Fault, Id, KINDS, Kind, Plan, Shape};
-use crate::port::ALL;
-use crate::random::{Random, mix};
-use crate::receive::receive;
+use super::judge::{Answer, Outcome, judge};
+use super::plan::{Fault, Id, KINDS, Kind, Plan, Shape};
+use super::port::ALL;
+use super::random::{Random, mix};
+use super::receive::receive;
+use super::text::{self, Text, pieces};
+use super::unread;
+use super::unusual;
+use super::world::{GATEWAY_KEY, World, message};
 use crate::support::{End, Head, Wire};
-use crate::text::{self, Text, pieces};
-use crate::unread;
-use crate::unusual;
-use crate::world::{GATEWAY_KEY, World, message};
 
 /// One client.
 pub(crate) struct Client<'a> {

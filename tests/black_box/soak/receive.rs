@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::plan::Shape;
+use super::plan::Shape;
 use crate::support::{End, Head, Wire};
 
 /// Content as it came, its coding taken off.

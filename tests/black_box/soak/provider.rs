@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::plan::{Fault, Id, Kind, Plan, Shape};
-use crate::port::{ALL, key};
-use crate::receive::{Received, receive};
+use super::plan::{Fault, Id, Kind, Plan, Shape};
+use super::port::{ALL, key};
+use super::receive::{Received, receive};
+use super::text::{self, PAUSES, TUNNEL, kept_lines, pieces};
+use super::world::{GATEWAY_KEY, World, message};
 use crate::support::{End, Head, Wire};
-use crate::text::{self, PAUSES, TUNNEL, kept_lines, pieces};
-use crate::world::{GATEWAY_KEY, World, message};
 
 /// How a connection goes on.
 enum Next {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 use rustls::ServerConfig;
 
-use crate::provider::{Serving, readable};
+use super::provider::{Serving, readable};
+use super::world::{SECRET, World};
 use crate::support::{Wire, tls};
-use crate::world::{SECRET, World};
 
 /// What is said of a provider in the configuration.
 pub(crate) struct Provider {
@@ -23,7 +23,7 @@ pub(crate) struct Provider {
 }
 
 /// All of them.
-pub(crate) const ALL: [Provider; crate::plan::PROVIDERS] = [
+pub(crate) const ALL: [Provider; super::plan::PROVIDERS] = [
     Provider {
         name: "alpha",
         kind: "openai",

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
-use crate::plan::{Id, Kind};
+use super::client::Client;
+use super::plan::{Id, Kind};
 
 /// In which turn of a client one of these may stay for good: the gateway has to let go of it within
 /// the run, or soon after.

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use crate::judge::{Answer, Outcome, code};
-use crate::plan::Plan;
-use crate::random::Random;
+use super::judge::{Answer, Outcome, code};
+use super::plan::Plan;
+use super::random::Random;
+use super::world::World;
 use crate::support::Head;
-use crate::world::World;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

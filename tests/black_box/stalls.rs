@@ -3,44 +3,34 @@
 //!
 //! One gateway with one worker per scene. Exchanges begin at fixed moments, so that one who is late makes all
 //! behind it late as well; beside them a client asks the provider itself, whose times say what the machine
-//! does to anybody. `worker` is the most that the worker's thread ran for while one of them took place. Needs the machine for itself: a target of its own, which runs alone. Prints a table.
-//! `SLUICEGATE_STALLS_SECONDS=20 cargo test --release --test stalls reload` runs one scene for longer;
+//! does to anybody. `worker` is the most that the worker's thread ran for while one of them took place. Each scene is a
+//! test that has the machine for itself, and prints a table. One for longer, with its figures shown:
+//!
+//! ```text
+//! SLUICEGATE_STALLS_SECONDS=20 cargo test --release --test black_box stalls::scenes::reload -- --nocapture
+//! ```
+//!
 //! `SLUICEGATE_TEST_DRIVER` picks the event loop.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
+#![expect(
     clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::cast_possible_truncation,
-    clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "a test fails by panicking, and its clients are threads that keep time"
+    reason = "it shows its figures, and its clients are threads that keep time: time is what is tested"
 )]
 
 mod flood;
 mod peers;
 mod probe;
 mod scenes;
-#[path = "../black_box/support/mod.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the black-box tests use the rest of it"
-)]
-mod support;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
-use peers::PEERS;
 use probe::{Measured, Provider, Times};
-use scenes::SCENES;
+use scenes::Scene;
 
-/// How long each phase of a scene takes under plain `cargo test`.
+use crate::support::company;
+
+/// How long each phase of a scene takes in a run that asks for nothing.
 const SECONDS: u64 = 3;
 
 /// What exchanges may take beyond ten times what they take in quiet: a test's machine is anybody's.
@@ -61,41 +51,37 @@ const HEALTH_MAX: Duration = Duration::from_millis(match cfg!(debug_assertions) 
     false => 200,
 });
 
-fn main() -> ExitCode {
+/// Plays a scene under which streams go on and the gateway is well; exchanges too, which are like quiet ones.
+fn goes_on_alike(scene: &Scene) {
+    let [quiet, disturbed] = plays(scene);
+    let alike = holds(&quiet.exchanges, &disturbed.exchanges, &disturbed.direct);
+    assert!(alike & flows(&disturbed), "{} holds others up", scene.name);
+}
+
+/// The same where exchanges may be slower: a peer takes all that it can get, and a debug build is slow.
+fn goes_on(scene: &Scene) {
+    let [_, disturbed] = plays(scene);
+    assert!(flows(&disturbed), "{} holds others up", scene.name);
+}
+
+/// The quiet phase and the disturbed one.
+fn plays(scene: &Scene) -> [Measured; 2] {
+    let _alone = company::alone();
     let asked = std::env::var("SLUICEGATE_STALLS_SECONDS");
     let seconds = asked.map_or(SECONDS, |text| text.parse().unwrap());
-    // As with other targets, flags are for the harness that this one has not got.
-    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let provider = Provider::start();
+    let [quiet, disturbed] = scene.play(&provider, Duration::from_secs(seconds));
     println!(
         "{:<9} {:<9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}   in ms",
         "scene", "phase", "count", "p50", "p99", "p99.9", "longest", "worker"
     );
-    let mut passed = true;
-    let scenes = SCENES.iter().map(|scene| (scene, true));
-    // Where a peer takes all that it can get, others are slower, and a debug build is slow.
-    let peers = PEERS.iter().map(|scene| (scene, false));
-    for (scene, alike) in scenes.chain(peers) {
-        if wanted
-            .as_ref()
-            .is_some_and(|name| !scene.name.contains(&**name))
-        {
-            continue;
-        }
-        let [quiet, disturbed] = scene.play(&provider, Duration::from_secs(seconds));
-        show(scene.name, "quiet", &quiet.exchanges);
-        show("", "disturbed", &disturbed.exchanges);
-        show("", "direct", &disturbed.direct);
-        show("", "health", &disturbed.health);
-        show("", "gaps", &disturbed.gaps);
-        show("", "direct", &disturbed.direct_gaps);
-        passed &= !alike || holds(&quiet.exchanges, &disturbed.exchanges, &disturbed.direct);
-        passed &= flows(&disturbed);
-    }
-    match passed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    show(scene.name, "quiet", &quiet.exchanges);
+    show("", "disturbed", &disturbed.exchanges);
+    show("", "direct", &disturbed.direct);
+    show("", "health", &disturbed.health);
+    show("", "gaps", &disturbed.gaps);
+    show("", "direct", &disturbed.direct_gaps);
+    [quiet, disturbed]
 }
 
 /// Whether a stream had no gap and the gateway was well, whoever did what: ten times what they may be where the

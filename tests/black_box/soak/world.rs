@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::moving::Places;
-use crate::own::References;
-use crate::plan::{Id, Kind, PROVIDERS};
+use super::moving::Places;
+use super::own::References;
+use super::plan::{Id, Kind, PROVIDERS};
 use crate::support::{Wire, tls};
 
 /// Every secret holds this, so one search finds any of them.

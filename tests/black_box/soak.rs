@@ -2,24 +2,21 @@
 //!
 //! One gateway, many clients, five providers and an operator, on threads of their own. What happens
 //! in an exchange is a function of its id (`plan`), so each side knows what the other must have
-//! sent. `SLUICEGATE_SOAK_SECONDS=3600 SLUICEGATE_SOAK_SEED=7 cargo test --release --test soak`
-//! runs it for an hour; half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says
-//! `plain` or `tls`. `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_SOAK_CLIENTS` the
-//! number of clients, `SLUICEGATE_SOAK_CLIENT` one of them, whose exchanges are the same as among
-//! the others.
+//! sent. For an hour, and with its figures shown:
+//!
+//! ```text
+//! SLUICEGATE_SOAK_SECONDS=3600 SLUICEGATE_SOAK_SEED=7 \
+//!     cargo test --release --test black_box soak -- --nocapture
+//! ```
+//!
+//! Half of the time clients speak TLS, unless `SLUICEGATE_SOAK_LISTEN` says `plain` or `tls`.
+//! `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_SOAK_CLIENTS` the number of clients,
+//! `SLUICEGATE_SOAK_CLIENT` one of them, whose exchanges are the same as among the others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
+#![expect(
     clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::cast_possible_truncation,
-    clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "a test fails by panicking, its threads share state, and its clients rest now and then"
+    reason = "it shows its figures, and its clients rest now and then: pauses are part of what is tested"
 )]
 
 mod client;
@@ -32,20 +29,12 @@ mod port;
 mod provider;
 mod random;
 mod receive;
-#[path = "../black_box/support/mod.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the black-box tests use the rest of it"
-)]
-mod support;
 mod table;
 mod text;
 mod unread;
 mod unusual;
 mod world;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -57,9 +46,10 @@ use client::Client;
 use moving::{MOVING, Mover};
 use operator::{Figures, Operator, write_configuration};
 use port::{ALL, Port};
-use support::Setup;
-use support::tls::client_config;
 use world::World;
+
+use crate::support::tls::client_config;
+use crate::support::{Setup, company};
 
 /// What the environment asks for.
 struct Asked {
@@ -69,7 +59,7 @@ struct Asked {
     listen: Option<String>,
 }
 
-/// Under plain `cargo test`.
+/// In a run that asks for nothing.
 const SECONDS: u64 = 6;
 const CLIENTS: u64 = 24;
 
@@ -79,7 +69,9 @@ const SLACK_KIB: u64 = 24 * 1024;
 /// The longest rest of a client between two exchanges.
 const REST: Duration = Duration::from_millis(12);
 
-fn main() -> ExitCode {
+#[test]
+fn what_arrives_is_what_was_sent() {
+    let _alone = company::alone();
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -100,15 +92,13 @@ fn main() -> ExitCode {
         _ => vec![false, true],
     };
     let time = asked.time / sides.len() as u32;
-    let passed = sides.into_iter().all(|tls| soak(&asked, time, tls));
-    match passed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    for tls in sides {
+        soak(&asked, time, tls);
     }
 }
 
-/// One gateway from its start to its end; says if all went well.
-fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
+/// One gateway from its start to its end.
+fn soak(asked: &Asked, time: Duration, tls: bool) {
     let moves = moving::is_possible();
     let ports = bind(moves);
     let setup = Setup::new()
@@ -167,14 +157,12 @@ fn soak(asked: &Asked, time: Duration, tls: bool) -> bool {
     }
     table::print(&world, listen, took, &[before, peak, after]);
     let failures = world.failures();
-    if !failures.is_empty() {
-        println!("the end of the log:\n{tail}");
-        println!("seed {}, clients on {listen}:", asked.seed);
-        for failure in &failures {
-            println!("  FAILED: {failure}");
-        }
-    }
-    failures.is_empty()
+    assert!(
+        failures.is_empty(),
+        "the end of the log:\n{tail}\nseed {}, clients on {listen}:\n  FAILED: {}",
+        asked.seed,
+        failures.join("\n  FAILED: ")
+    );
 }
 
 /// All providers' ports, the second of the one that moves last.

@@ -1,12 +1,12 @@
 //! Whether an answer is what its request has to get, and if not, whether something explains it.
 
-use crate::client::Validity;
-use crate::own;
-use crate::plan::{Fault, Kind, Plan, Shape};
-use crate::receive::Received;
+use super::client::Validity;
+use super::own;
+use super::plan::{Fault, Kind, Plan, Shape};
+use super::receive::Received;
+use super::text;
+use super::world::World;
 use crate::support::{End, Head};
-use crate::text;
-use crate::world::World;
 
 /// An answer, as far as it came.
 #[derive(Default)]

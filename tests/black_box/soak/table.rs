@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::operator::Figures;
-use crate::world::World;
+use super::operator::Figures;
+use super::world::World;
 
 /// Prints everything that was counted; `figures` are before, peak and after.
 pub(crate) fn print(world: &World, listen: &str, took: Duration, figures: &[Figures; 3]) {
@@ -24,7 +24,7 @@ pub(crate) fn print(world: &World, listen: &str, took: Duration, figures: &[Figu
         print!(" {outcome:>13} |");
     }
     println!();
-    for (kind, _) in crate::plan::KINDS {
+    for (kind, _) in super::plan::KINDS {
         print!("| {:<11} |", format!("{kind:?}"));
         for outcome in &outcomes {
             print!(

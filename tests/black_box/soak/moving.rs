@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::plan::{Id, PROVIDERS};
-use crate::port::Port;
-use crate::random::{Random, mix};
+use super::plan::{Id, PROVIDERS};
+use super::port::Port;
+use super::random::{Random, mix};
+use super::world::{Entry, World};
 use crate::support::Gateway;
-use crate::world::{Entry, World};
 
 /// Which provider it is: the last one.
 pub(crate) const MOVING: usize = PROVIDERS - 1;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::own::Own;
-use crate::port::DENYING;
-use crate::random::{Random, content, mix};
+use super::own::Own;
+use super::port::DENYING;
+use super::random::{Random, content, mix};
 
 /// Kinds of exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

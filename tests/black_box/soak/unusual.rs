@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Validity, read, stable_key};
-use crate::judge::judge;
-use crate::plan::{Fault, Id, Kind, Plan, Shape};
-use crate::port::ALL;
-use crate::provider::readable;
+use super::client::{Client, Validity, read, stable_key};
+use super::judge::judge;
+use super::plan::{Fault, Id, Kind, Plan, Shape};
+use super::port::ALL;
+use super::provider::readable;
+use super::text::{self, TUNNEL, pieces};
 use crate::support::{End, Head, Wire};
-use crate::text::{self, TUNNEL, pieces};
 
 /// The credential of those who need a valid one.
 pub(crate) fn stable() -> String {

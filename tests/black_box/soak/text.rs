@@ -1,7 +1,7 @@
 //! A plan's messages as bytes.
 
-use crate::plan::{Body, Fault, Kind, Plan, Shape};
-use crate::random::Random;
+use super::plan::{Body, Fault, Kind, Plan, Shape};
+use super::random::Random;
 
 /// A message: its head, then its content as framed.
 pub(crate) struct Text {

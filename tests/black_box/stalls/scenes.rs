@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustls::ClientConfig;
 
-use crate::probe::{Measured, Provider, measure};
+use super::goes_on_alike;
+use super::probe::{Measured, Provider, measure};
 use crate::support::metrics::Metrics;
 use crate::support::tls::client_config;
 use crate::support::{Gateway, KEY, PATIENCE, Setup};
@@ -32,8 +33,9 @@ pub(crate) struct Scene {
     pub(crate) tls: bool,
 }
 
-pub(crate) const SCENES: [Scene; 6] = [
-    Scene {
+#[test]
+fn names() {
+    goes_on_alike(&Scene {
         name: "names",
         toml: many_unknown,
         start: with_silent_resolver,
@@ -41,8 +43,12 @@ pub(crate) const SCENES: [Scene; 6] = [
         disturb: ask_for_the_unknown,
         threads: 4,
         tls: false,
-    },
-    Scene {
+    });
+}
+
+#[test]
+fn log() {
+    goes_on_alike(&Scene {
         name: "log",
         toml: logging_to_a_pipe,
         start: with_pipe,
@@ -50,8 +56,12 @@ pub(crate) const SCENES: [Scene; 6] = [
         disturb: |_, _| {},
         threads: 1,
         tls: false,
-    },
-    Scene {
+    });
+}
+
+#[test]
+fn metrics() {
+    goes_on_alike(&Scene {
         name: "metrics",
         toml: many_known,
         start: Setup::start,
@@ -59,17 +69,25 @@ pub(crate) const SCENES: [Scene; 6] = [
         disturb: scrape,
         threads: 2,
         tls: false,
-    },
-    Scene {
+    });
+}
+
+#[test]
+fn reload() {
+    goes_on_alike(&Scene {
         name: "reload",
         toml: large,
         start: with_keys,
         prepare: |_| {},
-        disturb: reload,
+        disturb: read_again,
         threads: 1,
         tls: true,
-    },
-    Scene {
+    });
+}
+
+#[test]
+fn heads() {
+    goes_on_alike(&Scene {
         name: "heads",
         toml: |_| String::new(),
         start: Setup::start,
@@ -77,8 +95,12 @@ pub(crate) const SCENES: [Scene; 6] = [
         disturb: send_large_heads,
         threads: 2,
         tls: false,
-    },
-    Scene {
+    });
+}
+
+#[test]
+fn timers() {
+    goes_on_alike(&Scene {
         name: "timers",
         toml: |_| "[timeouts]\nrequest_header = 1\n".to_owned(),
         start: Setup::start,
@@ -86,8 +108,8 @@ pub(crate) const SCENES: [Scene; 6] = [
         disturb: idle,
         threads: 1,
         tls: false,
-    },
-];
+    });
+}
 
 impl Scene {
     /// A quiet phase and a disturbed one.
@@ -291,7 +313,7 @@ fn with_keys(setup: Setup) -> Gateway {
     setup.file("keys.toml", &keys()).start()
 }
 
-fn reload(gateway: &Gateway, over: &AtomicBool) {
+fn read_again(gateway: &Gateway, over: &AtomicBool) {
     let mut reloads = 0;
     while !over.load(Ordering::SeqCst) {
         let path = gateway.setup().dir().join("keys.toml");
@@ -340,10 +362,23 @@ fn send_large_heads(gateway: &Gateway, over: &AtomicBool) {
 /// Where so many descriptors are to be had.
 const IDLE: u64 = 3000;
 
+/// The limit of descriptors, as it was before: programs that other tests start inherit it.
+struct Restored(Rlimit);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
+}
+
 fn idle(gateway: &Gateway, over: &AtomicBool) {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
+    let limit = getrlimit(Resource::Nofile);
+    let _before = Restored(limit);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
     let count = limit.maximum.map_or(IDLE, |most| IDLE.min(most / 4));
     while !over.load(Ordering::SeqCst) {
         let clients: Vec<TcpStream> = (0..count)
