@@ -29,7 +29,7 @@ use rustls::ClientConfig;
 
 use crate::support::ports::{addr, bound};
 use crate::support::tls::{client_config, pki, server_config};
-use crate::support::{ALL_SIDES, Gateway, PATIENCE, Setup, Sides, Upstream, get};
+use crate::support::{ALL_SIDES, Gateway, PATIENCE, Setup, Sides, Upstream, company, get};
 
 use script::Limit;
 use stage::{Cell, Lane};
@@ -245,6 +245,7 @@ fn faults(sides: Sides) {
 }
 
 fn limits(sides: Sides) {
+    company::join();
     thread::scope(|scope| {
         for (limit, cells) in cells(sides) {
             match limit {

@@ -34,23 +34,28 @@ fn wait_while(condition: impl Fn(&State) -> bool) -> MutexGuard<'static, State> 
     state.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the calling test among those that run, until its thread ends. New tests wait for one that is alone or wants
-/// to be; one that runs never waits, whatever else it starts.
+/// Counts the calling thread among those that run tests, until it ends. New tests wait for one that is alone or wants
+/// to be; one that runs never waits, whatever else it starts. A test whose threads start all of its programs joins
+/// before them.
 pub(crate) fn join() {
-    // The thread of a test bears its name. Other threads are helpers of a test that has a place, or the main thread,
-    // which runs tests where there is one thread for all of them.
-    let current = thread::current();
-    let is_test = current.name().is_some_and(|name| name != "main");
-    if is_test && !ALONE.get() {
+    // The main thread runs the tests where there is one for all of them, and does not end with them.
+    let is_main = thread::current().name() == Some("main");
+    if !is_main && !ALONE.get() {
         PLACE.with(|_| ());
     }
 }
 
+/// A thread that is counted.
 struct Place;
 
 impl Place {
     fn take() -> Self {
-        wait_while(|state| state.alone || state.waiting > 0).company += 1;
+        // The thread of a test bears its name. One without helps a test that has waited.
+        let mut state = match thread::current().name() {
+            Some(_) => wait_while(|state| state.alone || state.waiting > 0),
+            None => state(),
+        };
+        state.company += 1;
         Self
     }
 }

@@ -6,7 +6,9 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::support::{Rig, Scripted, Setup, Sides, Upstream, Wire, get, ok, post, response, tls};
+use crate::support::{
+    Rig, Scripted, Setup, Sides, Upstream, Wire, company, get, ok, post, response, tls,
+};
 
 /// A provider that is kept warm.
 fn warm(sides: Sides, count: usize) -> Rig {
@@ -261,6 +263,7 @@ const DISTANCE: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_distant_provider_is_near_after_a_pause() {
+    company::join();
     let took = thread::scope(|scope| {
         [0, 1]
             .map(|count| scope.spawn(move || after_a_pause(count)))
