@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use crate::config::{self, Config, Sources};
 use crate::net::transport::tls_config;
-use crate::net::worker::unix_seconds;
 use crate::process::handover::Predecessor;
 use crate::process::listen::{self, Listener};
 use crate::process::preflight;
@@ -23,6 +22,7 @@ use crate::process::watch;
 use crate::system::process;
 use crate::system::read;
 use crate::system::signals;
+use crate::system::time::unix_seconds;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 

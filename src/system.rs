@@ -1,4 +1,4 @@
-//! What the operating system is asked for besides sockets: files, limits, signals, confinement.
+//! What the operating system is asked for besides sockets: files, limits, signals, confinement, the time.
 
 pub(crate) mod confine;
 pub(crate) mod descriptors;
@@ -6,3 +6,4 @@ pub(crate) mod notify;
 pub(crate) mod process;
 pub(crate) mod read;
 pub(crate) mod signals;
+pub(crate) mod time;

@@ -1,6 +1,7 @@
 //! Takes clients from a listener: a few at a time, and when descriptors have run out, one to be told so.
 
 pub(crate) mod balance;
+pub(crate) mod reception;
 
 use std::future::poll_fn;
 use std::io;
@@ -15,9 +16,11 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use crate::log::Value;
+use crate::net::core::Core;
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::socket::{Socket, is_scarce};
-use crate::net::worker::Worker;
+
+use reception::Reception;
 
 /// How often the log says that accepting rests.
 const WARN_EVERY: Duration = Duration::from_secs(5);
@@ -27,18 +30,19 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const ACCEPTS_MAX: usize = 32;
 
 /// Accepts until the worker drains, then empties the queue and closes the listener.
-pub(super) async fn accept(worker: Rc<Worker>, listener: Socket) {
+pub(crate) async fn accept(reception: Rc<Reception>, listener: Socket) {
+    let core = &reception.shared.core;
     let mut listener = Listener::of(listener);
     let mut spare = Spare::default();
     let mut warned: Option<Instant> = None;
     loop {
-        let draining = worker.is_draining();
-        if draining && !worker.empty_queues.get() {
+        let draining = core.drain.is_draining();
+        if draining && !core.drain.empties_queues() {
             return;
         }
-        match accept_some(&worker, &listener, &mut spare) {
+        match accept_some(&reception, &listener, &mut spare) {
             Ok(true) => {
-                worker.turns.next().await;
+                core.turns.next().await;
                 continue;
             }
             Ok(false) if draining => return,
@@ -47,14 +51,14 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Socket) {
                 if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
                     warned = Some(Instant::now());
                     let error = Value::Text(&error);
-                    worker.log().warn("accepting rests", &[("error", error)]);
+                    core.log.warn("accepting rests", &[("error", error)]);
                 }
-                worker.clock.sleep(ACCEPT_REST).await;
+                core.clock.sleep(ACCEPT_REST).await;
                 spare.hold();
             }
         }
         listener.socket.rest();
-        poll_fn(|cx| poll_accept(&worker, &mut listener.socket, cx)).await;
+        poll_fn(|cx| poll_accept(core, &mut listener.socket, cx)).await;
     }
 }
 
@@ -90,36 +94,34 @@ impl Spare {
     }
 }
 
-fn poll_accept(worker: &Worker, listener: &mut Socket, cx: &mut Context<'_>) -> Poll<()> {
-    if worker.is_draining() {
+fn poll_accept(core: &Core, listener: &mut Socket, cx: &mut Context<'_>) -> Poll<()> {
+    if core.drain.is_draining() {
         return Poll::Ready(());
     }
     let ready = listener.poll_readable(cx);
     if ready.is_pending() {
-        let mut wakers = worker.woken_by_drain.borrow_mut();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
-        }
+        core.drain.watch(cx.waker());
     }
     ready
 }
 
 /// Accepts a few; whether there may be more.
-fn accept_some(worker: &Rc<Worker>, listener: &Listener, spare: &mut Spare) -> io::Result<bool> {
+fn accept_some(reception: &Reception, listener: &Listener, spare: &mut Spare) -> io::Result<bool> {
     spare.hold();
+    let load = &reception.shared.core.load;
     for _ in 0..ACCEPTS_MAX {
         match accept_one(listener) {
             Ok(Some((fd, peer))) => {
-                worker.starving.set(false);
-                worker.place(fd, peer);
+                load.starve(false);
+                reception.place(fd, peer);
             }
             Ok(None) => return Ok(false),
             Err(error) if is_scarce(&error) => {
-                worker.starving.set(true);
+                load.starve(true);
                 if spare.give_up()
                     && let Ok(Some((fd, peer))) = accept_one(listener)
                 {
-                    worker.welcome(fd, peer);
+                    reception.welcome(fd, peer);
                 }
                 return Err(error);
             }

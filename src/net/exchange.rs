@@ -8,6 +8,7 @@
 
 mod ends;
 mod establish;
+mod relay;
 mod response;
 mod spares;
 mod steady;
@@ -18,23 +19,24 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::base::bytes::within;
-use crate::http::exchange::{After, Exchange, Failure, Terms};
+use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, Name, RequestHead};
 use crate::net::client::recipient::Asker;
-use crate::net::connection::Connection;
+use crate::net::client::side::ClientSide;
 use crate::net::core::ids::IdLine;
 use crate::net::transport::scratch::{HEADROOM, Scratch};
 use crate::net::upstream::pool::Upstream;
-use crate::net::upstream::warm::Warm;
-use crate::observe::{self, Ending, Phase};
+use crate::net::upstream::warm;
+use crate::observe;
 use crate::policy::admission::Forward;
-use crate::policy::auth::Lease;
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 
-use self::ends::{Ends, Halt, Turn, Wake};
+use ends::{Ends, Halt, Turn, Wake, phase};
+use relay::Leg;
 
+pub(crate) use relay::Relay;
 pub(crate) use spares::Spares;
 
 /// An admitted request that lies in the scratch buffer.
@@ -49,29 +51,8 @@ pub(crate) struct Opening<'a> {
     pub asker: Asker,
     /// The content that came with the head.
     pub content: Range<usize>,
-}
-
-/// See the module's documentation.
-pub(crate) struct Relay {
-    gateway: Rc<Gateway>,
-    provider: usize,
-    exchange: Exchange,
-    leg: Leg,
-    asker: Asker,
-    /// Counts for the gateway key until the exchange is over.
-    lease: Option<Lease>,
-}
-
-/// How far the request has got.
-enum Leg {
-    /// Rewritten, it waits for a connection.
-    Unsent(Vec<u8>),
-    /// It is with an upstream, or the first part of it.
-    Sent {
-        upstream: Box<Upstream>,
-        /// The whole of it, while it may be sent again.
-        replay: Option<Vec<u8>>,
-    },
+    /// Where there is room for it.
+    pub spares: &'a Spares,
 }
 
 impl Relay {
@@ -80,7 +61,7 @@ impl Relay {
     /// # Errors
     /// How the connection goes on when there is no exchange.
     pub(crate) fn open(
-        connection: &mut Connection,
+        connection: &mut ClientSide,
         scratch: &mut Scratch,
         gateway: &Rc<Gateway>,
         opening: Opening<'_>,
@@ -91,6 +72,7 @@ impl Relay {
             cursor,
             asker,
             content,
+            spares,
         } = opening;
         let worker = connection.worker.clone();
         let Some((provider, lines)) = gateway.provider(forward.provider) else {
@@ -103,7 +85,7 @@ impl Relay {
             true => IdLine::none(),
             false => asker.id.line(),
         };
-        let mark = worker.doors.mark(&provider.base, has_id);
+        let mark = worker.core.listening.mark(&provider.base, has_id);
         let fields = &scratch.fields;
         let Some(start) = forward.rewrite(
             lines,
@@ -126,7 +108,7 @@ impl Relay {
             is_judged: forward.is_judged,
             content_bytes_max: gateway.config.limits.body,
         };
-        let mut relay = worker.spares.fill(Self {
+        let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
             exchange: Exchange::new(terms, cursor, forward.expects_continue),
@@ -134,7 +116,10 @@ impl Relay {
             asker,
             lease: forward.lease,
         });
-        worker.warm.used(relay.provider, worker.clock.now());
+        worker
+            .upstreams
+            .warmth
+            .used(relay.provider, worker.core.clock.now());
         relay.dispatch(connection, scratch, start..content.end, idempotent);
         Ok(relay)
     }
@@ -142,14 +127,14 @@ impl Relay {
     /// Sends the rewritten request, if an idle connection is there; else keeps it.
     fn dispatch(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut ClientSide,
         scratch: &mut Scratch,
         request: Range<usize>,
         idempotent: bool,
     ) {
         let worker = connection.worker.clone();
-        let counters = worker.counters();
-        let pooled = worker.pool.take(self.provider, scratch);
+        let counters = worker.core.counters();
+        let pooled = worker.upstreams.pool.take(self.provider, scratch);
         let request = within(&scratch.plain, request);
         let Some(mut upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
@@ -200,17 +185,15 @@ impl Relay {
     ///
     /// # Cancel safety
     /// Dropped, the upstream connection is closed.
-    pub(crate) async fn run(mut self: Box<Self>, connection: &mut Connection) -> After {
+    pub(crate) async fn run(&mut self, connection: &mut ClientSide) -> After {
         let after = self.drive(connection).await;
         if let After::Drop = after {
             connection.access.left(phase(&self.exchange));
         }
-        let worker = &connection.worker;
-        worker.spares.keep(self, worker.gateway());
         after
     }
 
-    async fn drive(&mut self, connection: &mut Connection) -> After {
+    async fn drive(&mut self, connection: &mut ClientSide) -> After {
         loop {
             if matches!(self.leg, Leg::Unsent(_))
                 && let Err(after) = self.establish(connection).await
@@ -226,7 +209,7 @@ impl Relay {
     }
 
     /// Moves bytes both ways, until that ends.
-    async fn relay(&mut self, connection: &mut Connection) -> Halt {
+    async fn relay(&mut self, connection: &mut ClientSide) -> Halt {
         loop {
             let turn = match self.ends(connection) {
                 Some(mut ends) => ends.pump(),
@@ -257,7 +240,7 @@ impl Relay {
 
     fn poll_wake(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut ClientSide,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Wake, Halt>> {
         match self.ends(connection) {
@@ -266,7 +249,7 @@ impl Relay {
         }
     }
 
-    fn late(&mut self, connection: &mut Connection) -> Halt {
+    fn late(&mut self, connection: &mut ClientSide) -> Halt {
         match self.ends(connection) {
             Some(mut ends) => ends.timed_out(),
             None => Halt::Again,
@@ -274,7 +257,7 @@ impl Relay {
     }
 
     /// Both ends, once the request is with an upstream.
-    fn ends<'a>(&'a mut self, connection: &'a mut Connection) -> Option<Ends<'a>> {
+    fn ends<'a>(&'a mut self, connection: &'a mut ClientSide) -> Option<Ends<'a>> {
         let Leg::Sent { upstream, replay } = &mut self.leg else {
             return None;
         };
@@ -289,7 +272,7 @@ impl Relay {
     }
 
     /// Prepares the one repetition.
-    fn again(&mut self, connection: &mut Connection) {
+    fn again(&mut self, connection: &mut ClientSide) {
         connection.access.retried();
         let replay = match &mut self.leg {
             Leg::Sent { replay, .. } => replay.take(),
@@ -299,14 +282,14 @@ impl Relay {
     }
 
     /// Ends the exchange with an error of our own, for want of a connection.
-    fn give_up(&self, connection: &mut Connection, fault: &Fault) -> After {
+    fn give_up(&self, connection: &mut ClientSide, fault: &Fault) -> After {
         let after = { &self.exchange }.after_refusal(None, !connection.is_ending());
-        refuse(connection, fault, &self.asker, after)
+        connection.send_error(fault, &self.asker, after)
     }
 
     /// Both messages have ended, or the request's end is of no more use: the one place where an upstream
     /// connection goes back to the pool.
-    fn conclude(&mut self, connection: &mut Connection) -> After {
+    fn conclude(&mut self, connection: &mut ClientSide) -> After {
         let leg = std::mem::replace(&mut self.leg, Leg::Unsent(Vec::new()));
         let Leg::Sent { mut upstream, .. } = leg else {
             return After::Drop;
@@ -314,9 +297,9 @@ impl Relay {
         let worker = connection.worker.clone();
         let conclusion = self.exchange.conclusion(upstream.stream.is_flushed());
         // After a reload numbers mean other providers, and this one may be gone.
-        let current = worker.gateway().index_of(&self.gateway, self.provider);
+        let current = worker.core.gateway().index_of(&self.gateway, self.provider);
         if conclusion.upstream_closes {
-            Warm::steps_back(&worker, current, &upstream.habit);
+            warm::steps_back(&worker.upstreams, current, &upstream.habit);
         }
         if let Some(keep_alive) = conclusion.reusable
             && let Some(provider) = current
@@ -324,44 +307,10 @@ impl Relay {
             && let Some(idle) = keep_alive.idle(settings.idle_upstream, upstream.served())
         {
             upstream.provider = provider;
-            let scratch = &mut *worker.scratch.borrow_mut();
-            worker.pool.put(upstream, idle, scratch);
+            let scratch = &mut *worker.core.scratch.borrow_mut();
+            worker.upstreams.pool.put(upstream, idle, scratch);
         }
         conclusion.after
-    }
-}
-
-/// Answers with an error of our own.
-fn refuse(connection: &mut Connection, fault: &Fault, asker: &Asker, after: After) -> After {
-    let persists = !matches!(after, After::Close { .. });
-    connection.send_error(
-        fault,
-        &Asker {
-            persists,
-            ..asker.clone()
-        },
-    );
-    after
-}
-
-/// What it was doing when it ended, once the request was sent.
-fn phase(exchange: &Exchange) -> Phase {
-    match () {
-        () if exchange.is_tunnel() => Phase::Tunnel,
-        () if exchange.is_answered() => Phase::Stream,
-        () if !exchange.upload().is_done() => Phase::Upload,
-        () => Phase::Wait,
-    }
-}
-
-/// What the log says of an answer that breaks off.
-fn ending(failure: Failure) -> Ending {
-    match failure {
-        Failure::Content(_) | Failure::ContentTooLong => Ending::RequestInvalid,
-        Failure::ContentLate | Failure::UpstreamLate => Ending::Timeout,
-        Failure::ResponseInvalid => Ending::UpstreamInvalid,
-        Failure::UpstreamClosed => Ending::UpstreamClosed,
-        Failure::UpstreamReset => Ending::UpstreamReset,
     }
 }
 

@@ -19,19 +19,22 @@ use rustix::net::sockopt;
 
 use crate::config::Config;
 use crate::log::Log;
-use crate::net::accept::balance::Peers;
 use crate::net::client::scrape::{Scribe, Sources};
+use crate::net::client::side::ClientSide;
 use crate::net::client::visit::Visit;
 use crate::net::connection;
-use crate::net::core::listening::Doors;
+use crate::net::core::in_force::WorkerConfig;
+use crate::net::core::listening::Listening;
+use crate::net::core::load::Rank;
 use crate::net::sockets::mailbox::mailbox;
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::socket::Socket;
 use crate::net::transport::stream::Stream;
 use crate::net::transport::tls_config;
 use crate::net::upstream::pool::Upstream;
-use crate::net::upstream::resolve::Asker;
-use crate::net::worker::{self, Settings, Start, Worker};
+use crate::net::upstream::resolve::Resolver;
+use crate::net::worker::messages::Fellows;
+use crate::net::worker::{self, Start, Worker};
 use crate::observe::{Counters, Slots};
 use crate::policy::auth::Keys;
 use crate::system::confine::Rules;
@@ -64,19 +67,22 @@ impl Harness {
                 process: Arc::default(),
                 log,
             }),
-            settings: Settings {
+            config: WorkerConfig {
                 config: Arc::new(config),
                 keys: Arc::new(keys),
                 tls,
                 slots: Slots::default(),
                 connections: usize::MAX,
             },
-            index: 0,
-            workers: 1,
+            rank: Rank {
+                index: 0,
+                workers: 1,
+                counters,
+            },
             visitors: Arc::default(),
-            peers: Peers::default(),
-            asker: Asker::start(Rules::default())?,
-            counters,
+            fellows: Fellows::default(),
+            resolver: Resolver::start(Rules::default())?,
+            dialler: Some(|port| Box::pin(dialled(port))),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
         let session = runtime.block_on(async { Session::new(start) })?;
@@ -87,7 +93,7 @@ impl Harness {
     pub fn run<T>(&mut self, play: impl AsyncFnOnce(&mut Session) -> T) -> T {
         let session = &mut self.session;
         self.runtime.block_on(async {
-            session.worker.pool.reindex(|_| None);
+            session.worker.shared.upstreams.pool.reindex(|_| None);
             play(session).await
         })
     }
@@ -95,7 +101,7 @@ impl Harness {
 
 /// What a script can do to the worker.
 pub struct Session {
-    worker: Rc<Worker>,
+    worker: Worker,
     /// How often a served connection has been polled.
     polls: Rc<Cell<u64>>,
     bell: OwnedFd,
@@ -113,18 +119,18 @@ pub struct Served {
 pub struct Dial {
     /// The port, which tells the provider.
     pub port: u16,
-    answer: Weak<RefCell<Answer>>,
+    answer: Weak<RefCell<DialAnswer>>,
 }
 
 #[derive(Default)]
-struct Answer {
+struct DialAnswer {
     stream: Option<io::Result<Stream>>,
     waker: Option<Waker>,
 }
 
 thread_local! {
-    /// Attempts since they were last looked at; `None` without a harness.
-    static DIALS: RefCell<Option<Vec<Dial>>> = const { RefCell::new(None) };
+    /// Attempts since they were last looked at.
+    static DIALS: RefCell<Vec<Dial>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Turns without a poll of a connection after which nothing moves any more.
@@ -134,8 +140,7 @@ const TURNS_MAX: u32 = 100_000;
 
 impl Session {
     fn new(start: Start) -> io::Result<Self> {
-        DIALS.set(Some(Vec::new()));
-        let (worker, _) = worker::open(start, Doors::default())?;
+        let (worker, _) = worker::open(start, Listening::default())?;
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         Ok(Self {
             worker,
@@ -154,13 +159,10 @@ impl Session {
         let stream = Stream::plain(Socket::from_fd(ours.try_clone()?)?);
         let done = Rc::new(Cell::new(false));
         let (polls, over) = (self.polls.clone(), done.clone());
-        let mut serve = Box::pin(connection::serve(
-            self.worker.clone(),
-            stream,
-            false,
-            Peer::Local,
-            Visit::default(),
-        ));
+        let side = ClientSide::new(self.worker.shared.clone(), stream, Peer::Local);
+        let spares = self.worker.spares.clone();
+        let visit = Visit::default();
+        let mut serve = Box::pin(connection::serve(side, false, visit, spares));
         let task = poll_fn(move |cx: &mut Context<'_>| {
             polls.set(polls.get() + 1);
             serve.as_mut().poll(cx)
@@ -208,7 +210,7 @@ impl Session {
     /// Attempts to connect that have begun since the last call.
     #[must_use]
     pub fn dials(&self) -> Vec<Dial> {
-        DIALS.with_borrow_mut(|dials| dials.as_mut().map(std::mem::take).unwrap_or_default())
+        DIALS.take()
     }
 
     /// Puts an idle connection to the provider with this index into the pool; the result is its other end.
@@ -219,20 +221,21 @@ impl Session {
         let (theirs, ours) = pair(small)?;
         let stream = Stream::plain(Socket::from_fd(ours)?);
         let limit = std::time::Duration::from_secs(3600);
-        let scratch = &mut *self.worker.scratch.borrow_mut();
-        let seat = self.worker.pool.seat(provider, None);
+        let upstreams = &self.worker.shared.upstreams;
+        let scratch = &mut *upstreams.core.scratch.borrow_mut();
+        let seat = upstreams.pool.seat(provider, None);
         let seat = seat.ok_or(io::ErrorKind::Other)?;
-        let habit = self.worker.gateway().slots.habit(provider);
+        let habit = upstreams.core.gateway().slots.habit(provider);
         let mut upstream = Upstream::fresh(stream, provider, seat, habit);
         // As one that a request has left there.
         upstream.first_use();
-        self.worker.pool.put(upstream, limit, scratch);
+        upstreams.pool.put(upstream, limit, scratch);
         Ok(theirs)
     }
 
     /// Closes all idle connections.
     pub fn empty_pool(&self) {
-        self.worker.pool.reindex(|_| None);
+        self.worker.shared.upstreams.pool.reindex(|_| None);
     }
 }
 
@@ -283,20 +286,20 @@ impl Dial {
     }
 }
 
-/// Hands an attempt to the script and waits for its answer; `None` where there is no script.
-pub(super) async fn dialled(port: u16) -> Option<io::Result<Stream>> {
-    let answer: Rc<RefCell<Answer>> = Rc::default();
+/// Hands an attempt to the script and waits for its answer.
+async fn dialled(port: u16) -> io::Result<Stream> {
+    let answer: Rc<RefCell<DialAnswer>> = Rc::default();
     let dial = Dial {
         port,
         answer: Rc::downgrade(&answer),
     };
-    DIALS.with_borrow_mut(|dials| Some(dials.as_mut()?.push(dial)))?;
-    let stream = poll_fn(|cx| {
+    DIALS.with_borrow_mut(|dials| dials.push(dial));
+    poll_fn(|cx| {
         let mut answer = answer.borrow_mut();
         answer.waker = Some(cx.waker().clone());
         answer.stream.take().map_or(Poll::Pending, Poll::Ready)
-    });
-    Some(stream.await)
+    })
+    .await
 }
 
 /// A connected pair, both ends non-blocking; `small` ones are full after a few KiB.

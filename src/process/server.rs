@@ -9,13 +9,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use crate::config::{Config, Listen};
 use crate::log::{Log, Value};
-use crate::net::accept::balance::Peers;
 use crate::net::client::scrape::{Scribe, Sources};
+use crate::net::core::in_force::WorkerConfig;
+use crate::net::core::load::Rank;
 use crate::net::sockets::driver::{self, Rung};
 use crate::net::sockets::mailbox::{Mailbox, mailbox};
 use crate::net::transport::tls_config::TlsConfigs;
-use crate::net::upstream::resolve::Asker;
-use crate::net::worker::{self, Message, Settings, Start, unix_seconds};
+use crate::net::upstream::resolve::Resolver;
+use crate::net::worker::messages::{Fellows, Message};
+use crate::net::worker::{self, Start};
 use crate::observe::{Counters, Slots};
 use crate::policy::auth::Keys;
 use crate::policy::visitors::Visitors;
@@ -27,6 +29,7 @@ use crate::system::descriptors;
 use crate::system::notify;
 use crate::system::process;
 use crate::system::signals::{self, Request};
+use crate::system::time::unix_seconds;
 
 mod drain;
 mod reload;
@@ -118,9 +121,9 @@ struct Common {
     /// Of those that serve clients.
     count: usize,
     rung: Rung,
-    settings: Settings,
-    peers: Peers,
-    asker: Asker,
+    settings: WorkerConfig,
+    fellows: Fellows,
+    resolver: Resolver,
     rules: Rules,
 }
 
@@ -149,7 +152,7 @@ impl Server {
         let confinement = Confinement::prepare(config.server.landlock, &config.log.file);
         let confinement = confinement.map_err(StartError::System)?;
         let log = Log::start(&config.log, confinement.log).map_err(|e| system("log", &e))?;
-        let asker = Asker::start(confinement.names).map_err(|e| system("names", &e))?;
+        let resolver = Resolver::start(confinement.names).map_err(|e| system("names", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
@@ -187,8 +190,8 @@ impl Server {
             count,
             rung,
             settings,
-            peers: Peers::default(),
-            asker,
+            fellows: Fellows::default(),
+            resolver,
             rules: confinement.workers,
         };
         for index in 0..all {
@@ -197,7 +200,7 @@ impl Server {
         }
         // Set once, here.
         let _ = common
-            .peers
+            .fellows
             .set(server.workers.iter().take(count).cloned().collect());
         starting.over();
         server.say_where();
@@ -250,15 +253,18 @@ impl Server {
             listeners,
             mailbox: mailbox.clone(),
             inbox,
-            settings: common.settings.clone(),
-            index,
-            counters: self.counters.clone(),
-            workers: count,
-            peers: common.peers.clone(),
+            config: common.settings.clone(),
+            rank: Rank {
+                index,
+                counters: self.counters.clone(),
+                workers: count,
+            },
+            fellows: common.fellows.clone(),
             visitors: self.visitors.clone(),
-            asker: common.asker.clone(),
+            resolver: common.resolver.clone(),
             log: self.log.clone(),
             scribe: self.scribe.clone(),
+            dialler: None,
         };
         let log = self.log.clone();
         let thread = std::thread::Builder::new().name(match metrics {
@@ -458,7 +464,7 @@ impl Server {
 }
 
 /// Says what is in force and can hardly be meant so.
-fn warn_of_settings(log: &Log, settings: &Settings) {
+fn warn_of_settings(log: &Log, settings: &WorkerConfig) {
     for warning in settings.tls.warnings(unix_seconds()) {
         let fields = [("certificate", Value::Text(&warning))];
         log.warn("a certificate needs care", &fields);
@@ -487,7 +493,12 @@ fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), Str
     checked.map_err(|why| format!("auth: {why}"))
 }
 
-fn say_start(log: &Log, settings: &Settings, driver: (&Rung, &String), started: (usize, &String)) {
+fn say_start(
+    log: &Log,
+    settings: &WorkerConfig,
+    driver: (&Rung, &String),
+    started: (usize, &String),
+) {
     let config = &settings.config;
     log.info(
         "starting",

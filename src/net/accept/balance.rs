@@ -4,19 +4,13 @@
 //! streams than others. A worker that leads by much hands a new client on to the one that has fewest.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use crate::net::sockets::mailbox::Mailbox;
-use crate::net::worker::Message;
 use crate::observe::Counters;
 
 /// Connections by which a worker leads at least before it hands one on: that costs waking another worker.
 const LEAD_MIN: usize = 3;
 /// And this part of what the other has.
 const LEAD_SHARE: usize = 8;
-
-/// The workers among which clients are dealt out, known once all of them are started.
-pub(crate) type Peers = Arc<OnceLock<Vec<Mailbox<Message>>>>;
 
 /// How many clients a worker has, those counted that are on their way to it.
 #[must_use]

@@ -1,111 +1,40 @@
-//! The record of the request under way on a connection: its points in time, and what its log line will say.
+//! The record of the request under way on a connection, where there is one, and what it is told.
 //!
 //! Where neither metrics nor an access log nor `server.server_timing` are wanted there is no record, and no clock is
 //! read for one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::quotes::{Note, Notes};
-use super::records::{Place, Shared};
+use super::quotes::Quote;
+use super::record::Record;
+use super::records::SharedRecord;
+use super::shared::Shared;
 use crate::http::head::{Field, Name, RequestHead};
 use crate::http::target;
-use crate::log::{Log, Of};
 use crate::net::core::ids::RequestId;
 use crate::net::sockets::peer::Peer;
-use crate::net::worker::Worker;
-use crate::observe::counters::Finished;
 use crate::observe::times::Connecting;
-use crate::observe::{self, Ending, Method, Phase, Slots, Times};
+use crate::observe::{self, Ending, Method, Phase, Times};
 use crate::policy::gateway::Gateway;
 
 /// The record, where there is one.
 #[derive(Default)]
-pub(crate) struct Access(Option<Shared>);
-
-/// See the module's documentation.
-pub(crate) struct Record {
-    pub(crate) began: Instant,
-    pub(crate) times: Times,
-    /// Where it is counted.
-    pub(crate) slot: usize,
-    pub(crate) figures: Finished,
-    /// Why it ends as it does, where that is more than how the connection goes on.
-    ending: Option<Ending>,
-    /// Content from the client is still to come.
-    pub(crate) uploading: bool,
-    retries: u64,
-    /// Of the gateway's own answer.
-    error: Option<&'static str>,
-    counted: bool,
-    logged: bool,
-    /// Where it stands among the requests under way, if it does.
-    pub(crate) place: Option<Place>,
-    pub(crate) notes: Notes,
-}
-
-impl Record {
-    /// Of a request that begins now.
-    pub(crate) fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            times: Times::default(),
-            slot: 0,
-            figures: Finished::default(),
-            ending: None,
-            uploading: false,
-            retries: 0,
-            error: None,
-            counted: false,
-            logged: false,
-            place: None,
-            notes: Notes::default(),
-        }
-    }
-
-    /// Forgets everything but the room.
-    pub(crate) fn clear(&mut self) {
-        self.times = Times::default();
-        self.slot = 0;
-        self.figures = Finished::default();
-        self.ending = None;
-        self.uploading = false;
-        self.retries = 0;
-        self.error = None;
-        self.notes.clear();
-    }
-
-    /// Whoever asks for what is not passed on may do so as often as he likes.
-    fn of(&self) -> Of {
-        match self.slot {
-            0 => Of::Anybody,
-            _ => Of::Admitted,
-        }
-    }
-
-    /// What it is doing.
-    pub(crate) fn phase(&self) -> Phase {
-        match () {
-            () if self.figures.status == 101 => Phase::Tunnel,
-            () if self.times.latest().is_some() => Phase::Stream,
-            () if self.times.request_overhead().is_none() => Phase::Connect,
-            () if self.uploading => Phase::Upload,
-            () => Phase::Wait,
-        }
-    }
-}
+pub(crate) struct Access(Option<SharedRecord>);
 
 impl Access {
     /// Begins a record, if one is wanted.
     #[must_use]
-    pub(crate) fn begin(worker: &Worker, gateway: &Gateway) -> Self {
+    pub(crate) fn begin(worker: &Shared, gateway: &Gateway) -> Self {
         let config = &gateway.config;
         let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
         let timed = config.server.server_timing;
-        let wanted = (counted || logged || timed) && !worker.is_operator();
+        let wanted = (counted || logged || timed) && !worker.core.is_operator();
         Self(wanted.then(|| {
-            worker.records.begin(worker.is_listed(), |record| {
-                (record.counted, record.logged) = (counted, logged);
-            })
+            worker
+                .records
+                .begin(worker.core.load.is_listed(), |record| {
+                    (record.counted, record.logged) = (counted, logged);
+                })
         }))
     }
 
@@ -127,13 +56,13 @@ impl Access {
         if !record.logged {
             return;
         }
-        let notes = &mut record.notes;
-        notes.put(Note::RequestId, id.as_bytes());
-        notes.put(Note::Method, method);
-        notes.put(Note::Path, target::shown(head.target.of(buf)));
+        let quotes = &mut record.quotes;
+        quotes.put(Quote::RequestId, id.as_bytes());
+        quotes.put(Quote::Method, method);
+        quotes.put(Quote::Path, target::shown(head.target.of(buf)));
         for field in fields.iter().filter(|field| field.name == Name::Other) {
-            if let Some(note) = Note::of_request(field.name_of(buf)) {
-                notes.put(note, field.value.of(buf));
+            if let Some(quote) = Quote::of_request(field.name_of(buf)) {
+                quotes.put(quote, field.value.of(buf));
             }
         }
     }
@@ -143,7 +72,7 @@ impl Access {
         let Some(id) = key else { return };
         self.note(|record, _| {
             if record.logged || record.place.is_some() {
-                record.notes.put(Note::KeyId, id.as_bytes());
+                record.quotes.put(Quote::KeyId, id.as_bytes());
             }
         });
     }
@@ -181,7 +110,7 @@ impl Access {
                 && let Some(field) = fields.iter().find(is_id)
             {
                 let id = field.value.of(buf);
-                record.notes.put(Note::UpstreamRequestId, id);
+                record.quotes.put(Quote::UpstreamRequestId, id);
             }
         });
     }
@@ -246,7 +175,7 @@ impl Access {
 
     /// The client has not taken all of its answer yet: the request's end is still to come.
     pub(crate) fn lingers(&mut self) {
-        self.note(|record, _| record.notes.lingers = true);
+        self.note(|record, _| record.quotes.lingers = true);
     }
 
     /// What `line` makes of what is known of its times, and of how long ago it began.
@@ -265,7 +194,7 @@ impl Access {
 
     /// Counts the request and writes its line. `usual` is how it ends as far as the connection knows; where
     /// the client did not take the answer's end, the answer is not `delivered`.
-    pub(crate) fn end(&mut self, worker: &Worker, peer: Peer, usual: Ending, delivered: bool) {
+    pub(crate) fn end(&mut self, worker: &Shared, peer: Peer, usual: Ending, delivered: bool) {
         let Some(shared) = self.0.take() else { return };
         let record = shared.borrow();
         let ending = match record.ending.unwrap_or(usual) {
@@ -273,7 +202,7 @@ impl Access {
             ending => ending,
         };
         if record.counted {
-            let counters = worker.counters();
+            let counters = worker.core.counters();
             if let Some(code) = record.error {
                 counters.error(code);
             }
@@ -282,67 +211,9 @@ impl Access {
             provider.finished(&record.figures, ending, &record.times);
         }
         if record.logged {
-            record.log(worker.log(), &worker.gateway().slots, peer, ending);
+            record.log(&worker.core.log, &worker.core.gateway().slots, peer, ending);
         }
         drop(record);
         worker.records.end(shared);
-    }
-}
-
-impl Record {
-    fn log(&self, log: &Log, slots: &Slots, peer: Peer, ending: Ending) {
-        let figures = &self.figures;
-        let mut line = log.request(self.notes.line_bytes());
-        let figure = |line: &mut crate::log::Line, name: &str, time: Option<Duration>| {
-            if let Some(time) = time {
-                line.number(name, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            }
-        };
-        self.notes.write(&mut line, Note::RequestId);
-        self.notes.write(&mut line, Note::UpstreamRequestId);
-        line.word("client", format_args!("{peer}"));
-        self.notes.write(&mut line, Note::KeyId);
-        if self.slot > 0 {
-            line.text("provider", slots.name(self.slot).as_bytes());
-        }
-        self.notes.write(&mut line, Note::Method);
-        self.notes.write(&mut line, Note::Path);
-        line.number("status", figures.status.into());
-        line.number("bytes_in", figures.received);
-        line.number("bytes_out", figures.sent);
-        let prompt = self.times.latest().filter(|_| !self.notes.lingers);
-        let prompt = prompt.filter(|_| ending == Ending::Complete && figures.status != 101);
-        figure(
-            &mut line,
-            "duration_us",
-            Some(prompt.unwrap_or_else(|| self.began.elapsed())),
-        );
-        let connecting = self.times.connecting();
-        for (name, time) in [
-            ("request_overhead_us", self.times.request_overhead()),
-            ("response_overhead_us", self.times.response_overhead()),
-            ("connect_us", connecting.map(|times| times.connect)),
-            ("tls_us", connecting.and_then(|times| times.tls)),
-            ("head_us", self.times.to_head()),
-            ("first_byte_us", self.times.to_first_byte()),
-            ("longest_gap_us", self.times.longest_gap()),
-            ("stream_us", self.times.stream()),
-        ] {
-            figure(&mut line, name, time);
-        }
-        line.text("end", ending.as_str().as_bytes());
-        if ending == Ending::ClientGone {
-            line.text("phase", figures.phase.as_str().as_bytes());
-        }
-        if let Some(code) = self.error {
-            line.text("error", code.as_bytes());
-        }
-        if self.retries > 0 {
-            line.number("retries", self.retries);
-        }
-        for note in Note::OF_CLIENTS {
-            self.notes.write(&mut line, note);
-        }
-        log.write(line, self.of());
     }
 }

@@ -1,5 +1,7 @@
 //! Answers that need no provider: health, metrics, `OPTIONS *`, preflights.
 
+use std::io::Write as _;
+
 use crate::base::date::imf_fixdate;
 use crate::policy::admission::Admission;
 use crate::policy::error::Persistence;
@@ -10,9 +12,11 @@ const JSON: Option<&str> = Some("application/json");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A whole response.
-pub(crate) struct Answer<'a> {
-    /// Status code and reason.
-    pub status: &'a str,
+pub(crate) struct LocalAnswer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The phrase behind it.
+    pub reason: &'static str,
     /// `None` without content.
     pub content_type: Option<&'a str>,
     /// The content.
@@ -21,21 +25,21 @@ pub(crate) struct Answer<'a> {
     pub lines: Option<&'a [u8]>,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> LocalAnswer<'a> {
     /// The answer to what needs no provider; what does never comes here.
     #[must_use]
     pub(crate) fn to(what: &'a Admission<'_>, healthy: bool, metrics: &'a str) -> Self {
-        let (status, content_type, body): (_, _, &[u8]) = match what {
-            Admission::Health if healthy => ("200 OK", JSON, b"{\"status\":\"ok\"}"),
+        let (status, reason, content_type, body): (_, _, _, &[u8]) = match what {
+            Admission::Health if healthy => (200, "OK", JSON, b"{\"status\":\"ok\"}"),
             Admission::Health => {
                 let body = b"{\"status\":\"draining\"}";
-                ("503 Service Unavailable", JSON, body)
+                (503, "Service Unavailable", JSON, body)
             }
-            Admission::Metrics => ("200 OK", Some(EXPOSITION), metrics.as_bytes()),
+            Admission::Metrics => (200, "OK", Some(EXPOSITION), metrics.as_bytes()),
             Admission::Preflight(_)
             | Admission::Options
             | Admission::Streams
-            | Admission::Forward(_) => ("204 No Content", None, b""),
+            | Admission::Forward(_) => (204, "No Content", None, b""),
         };
         let lines = match what {
             Admission::Preflight(lines) => Some(&**lines),
@@ -43,6 +47,7 @@ impl<'a> Answer<'a> {
         };
         Self {
             status,
+            reason,
             content_type,
             body,
             lines,
@@ -53,9 +58,8 @@ impl<'a> Answer<'a> {
     #[must_use]
     pub(crate) fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
-        for part in ["HTTP/1.1 ", self.status, "\r\nDate: "] {
-            out.extend_from_slice(part.as_bytes());
-        }
+        // A vector takes everything.
+        let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: ", self.status, self.reason);
         out.extend_from_slice(imf_fixdate(now).as_bytes());
         if let Some(content_type) = self.content_type {
             let length = self.body.len();

@@ -6,7 +6,7 @@ use crate::log::Line;
 
 /// One quotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Note {
+pub(crate) enum Quote {
     /// The gateway's, or the client's that it took over.
     RequestId,
     /// The provider's.
@@ -25,24 +25,24 @@ pub(crate) enum Note {
     ClientRequestId,
 }
 
-const NOTES: usize = Note::ClientRequestId as usize + 1;
+const QUOTES: usize = Quote::ClientRequestId as usize + 1;
 
-impl Note {
+impl Quote {
     /// Those that clients send about themselves, as fields of their own.
     pub(crate) const OF_CLIENTS: [Self; 3] =
         [Self::RetryCount, Self::SessionId, Self::ClientRequestId];
 
-    /// The note that a request's field is.
+    /// The quote that a request's field is.
     #[must_use]
     pub(crate) fn of_request(name: &[u8]) -> Option<Self> {
         // The length tells most fields at once.
-        let (lower, note): (&[u8], Self) = match name.len() {
+        let (lower, quote): (&[u8], Self) = match name.len() {
             23 => (b"x-stainless-retry-count", Self::RetryCount),
             24 => (b"x-claude-code-session-id", Self::SessionId),
             19 => (b"x-client-request-id", Self::ClientRequestId),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(lower).then_some(note)
+        name.eq_ignore_ascii_case(lower).then_some(quote)
     }
 
     fn name(self) -> &'static str {
@@ -74,26 +74,26 @@ const CUT: &[u8] = "…".as_bytes();
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct Quotes {
     bytes: Vec<u8>,
     /// Where each begins and ends; what was never put has no length.
-    spans: [(u16, u16); NOTES],
+    spans: [(u16, u16); QUOTES],
     /// The client had not taken all of its answer when that was made.
     pub lingers: bool,
 }
 
-impl Notes {
+impl Quotes {
     /// Keeps a value; the first one counts.
-    pub(crate) fn put(&mut self, note: Note, value: &[u8]) {
+    pub(crate) fn put(&mut self, quote: Quote, value: &[u8]) {
         let begin = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
         let Some(span) = self
             .spans
-            .get_mut(note as usize)
+            .get_mut(quote as usize)
             .filter(|span| span.0 == span.1)
         else {
             return;
         };
-        match value.get(..note.bytes_max()) {
+        match value.get(..quote.bytes_max()) {
             Some(start) if start.len() < value.len() => {
                 self.bytes.extend_from_slice(start);
                 self.bytes.extend_from_slice(CUT);
@@ -104,17 +104,17 @@ impl Notes {
     }
 
     /// Adds a value to a line, if there is one.
-    pub(crate) fn write(&self, line: &mut Line, note: Note) {
-        let value = self.of(note);
+    pub(crate) fn write(&self, line: &mut Line, quote: Quote) {
+        let value = self.of(quote);
         if !value.is_empty() {
-            line.text(note.name(), value);
+            line.text(quote.name(), value);
         }
     }
 
     /// A value, empty where there is none.
     #[must_use]
-    pub(crate) fn of(&self, note: Note) -> &[u8] {
-        let span = self.spans.get(note as usize).copied().unwrap_or_default();
+    pub(crate) fn of(&self, quote: Quote) -> &[u8] {
+        let span = self.spans.get(quote as usize).copied().unwrap_or_default();
         within(&self.bytes, usize::from(span.0)..usize::from(span.1))
     }
 
@@ -145,19 +145,19 @@ mod tests {
 
     #[test]
     fn a_value_is_cut_and_the_first_one_counts() {
-        let mut notes = Notes::default();
-        notes.put(Note::RetryCount, b"1");
-        notes.put(Note::RetryCount, b"2");
-        notes.put(Note::SessionId, &[b'x'; 129]);
-        notes.put(Note::Method, b"");
+        let mut quotes = Quotes::default();
+        quotes.put(Quote::RetryCount, b"1");
+        quotes.put(Quote::RetryCount, b"2");
+        quotes.put(Quote::SessionId, &[b'x'; 129]);
+        quotes.put(Quote::Method, b"");
         let mut line = Line::begin(
             LogFormat::Logfmt,
             Level::Info,
             "request",
-            notes.line_bytes(),
+            quotes.line_bytes(),
         );
-        for note in Note::OF_CLIENTS.into_iter().chain([Note::Method]) {
-            notes.write(&mut line, note);
+        for quote in Quote::OF_CLIENTS.into_iter().chain([Quote::Method]) {
+            quotes.write(&mut line, quote);
         }
         let line = line.end();
         let session = format!("session_id=\"{}…\"", "x".repeat(128));
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn fields_are_known_in_any_case() {
         assert_eq!(
-            Note::of_request(b"X-Stainless-Retry-Count"),
-            Some(Note::RetryCount)
+            Quote::of_request(b"X-Stainless-Retry-Count"),
+            Some(Quote::RetryCount)
         );
-        assert_eq!(Note::of_request(b"x-gomodel-user-path"), None);
+        assert_eq!(Quote::of_request(b"x-gomodel-user-path"), None);
     }
 }

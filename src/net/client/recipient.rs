@@ -1,15 +1,12 @@
 //! What an answer of the gateway's own, or its share in a provider's, depends on in the request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::http::framing;
 use crate::http::head::{Fields, Name, RequestHead, Version};
-use crate::net::core::ids::RequestId;
-use crate::net::worker::Worker;
+use crate::net::core::ids::{Ids, RequestId};
 use crate::policy::admission;
 use crate::policy::cors;
-use crate::policy::error::Persistence;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -42,28 +39,30 @@ impl Asker {
         }
     }
 
+    /// Of a request that nobody could read.
+    #[must_use]
+    pub(crate) fn unknown(id: RequestId) -> Self {
+        Self {
+            id,
+            head_only: false,
+            http10: false,
+            persists: false,
+            expects_continue: false,
+            cors: None,
+        }
+    }
+
     /// The field lines for a browser, where there are any.
     #[must_use]
     pub(crate) fn cors(&self) -> &[u8] {
         self.cors.as_ref().map_or(&[], |lines| lines.answer())
     }
-
-    /// What the answer says of the connection.
-    #[must_use]
-    pub(crate) fn persistence(&self, idle: Duration) -> Persistence {
-        match self.persists {
-            true => Persistence::KeepAlive {
-                timeout_secs: idle.as_secs().saturating_sub(1),
-            },
-            false => Persistence::Close,
-        }
-    }
 }
 
 /// The client's own id where it may be echoed, else a new one.
 #[must_use]
-pub(crate) fn request_id(worker: &Worker, fields: &Fields, buf: &[u8]) -> RequestId {
+pub(crate) fn request_id(ids: &Ids, fields: &Fields, buf: &[u8]) -> RequestId {
     let sent = fields.named(Name::XRequestId).next();
     sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
-        .unwrap_or_else(|| worker.ids.next())
+        .unwrap_or_else(|| ids.next())
 }

@@ -8,21 +8,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::observe::Phase;
-use crate::observe::streams::{Stream, UnderWay};
+use crate::observe::streams::UnderWay;
 
-use super::access::Record;
-use super::quotes::Note;
+use super::record::{Place, Record};
 
 /// A record, held by its connection and by the list.
-pub(crate) type Shared = Rc<RefCell<Record>>;
-/// A record's place in the list.
-pub(crate) type Place = u32;
+pub(crate) type SharedRecord = Rc<RefCell<Record>>;
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Records {
-    spare: RefCell<Vec<Shared>>,
+    spare: RefCell<Vec<SharedRecord>>,
     list: RefCell<List>,
 }
 
@@ -33,7 +29,7 @@ const SHOWN_MAX: usize = 250;
 
 impl Records {
     /// A record of a request that begins, `listed` among those under way or not.
-    pub(crate) fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> Shared {
+    pub(crate) fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> SharedRecord {
         let spare = self.spare.borrow_mut().pop();
         let shared = spare.unwrap_or_else(|| Rc::new(RefCell::new(Record::new())));
         let mut record = shared.borrow_mut();
@@ -48,7 +44,7 @@ impl Records {
     }
 
     /// The request has ended.
-    pub(crate) fn end(&self, shared: Shared) {
+    pub(crate) fn end(&self, shared: SharedRecord) {
         let mut record = shared.borrow_mut();
         if let Some(place) = record.place.take() {
             self.list.borrow_mut().leave(place);
@@ -85,32 +81,6 @@ impl Records {
     }
 }
 
-impl Record {
-    fn show(&self, now: Instant, among: &mut UnderWay) {
-        let age = now.saturating_duration_since(self.began);
-        let phase = self.phase();
-        // Pieces that go through a tunnel are not timed.
-        let moved = self.times.moved().filter(|_| phase != Phase::Tunnel);
-        let stream = Stream {
-            slot: self.slot,
-            phase,
-            method: self.figures.method,
-            status: self.figures.status,
-            received: self.figures.received,
-            sent: self.figures.sent,
-            age,
-            idle: moved.map(|at| age.saturating_sub(at)),
-            key: 0..0,
-            path: 0..0,
-        };
-        among.push(
-            stream,
-            self.notes.of(Note::KeyId),
-            self.notes.of(Note::Path),
-        );
-    }
-}
-
 /// Links are places in the table; free ones are linked through `after` too.
 #[derive(Default)]
 struct List {
@@ -123,14 +93,14 @@ struct List {
 
 #[derive(Default)]
 struct Link {
-    shared: Option<Shared>,
+    shared: Option<SharedRecord>,
     before: Option<Place>,
     after: Option<Place>,
 }
 
 impl List {
     /// Behind all others; `None` where the table is full, which takes four thousand million.
-    fn enter(&mut self, shared: Shared) -> Option<Place> {
+    fn enter(&mut self, shared: SharedRecord) -> Option<Place> {
         let link = Link {
             shared: Some(shared),
             before: self.last,
@@ -214,7 +184,7 @@ mod tests {
         forth
     }
 
-    fn shared() -> Shared {
+    fn shared() -> SharedRecord {
         Rc::new(RefCell::new(Record::new()))
     }
 
@@ -241,7 +211,7 @@ mod tests {
     #[test]
     fn the_oldest_are_shown_and_all_are_counted() {
         let records = Records::default();
-        let held: Vec<Shared> = (0..SHOWN_MAX + 10)
+        let held: Vec<SharedRecord> = (0..SHOWN_MAX + 10)
             .map(|n| records.begin(true, |record| record.slot = n))
             .collect();
         for shared in held.iter().take(5) {

@@ -108,9 +108,13 @@ fn write(sources: &Sources, questions: &Receiver<Question>) {
     }
 }
 
+/// Takes the text for this ticket back to its worker, from another thread.
+pub(crate) type TakeBack = Arc<dyn Fn(u64, Arc<str>) + Send + Sync>;
+
 /// The texts that a worker's connections wait for.
-#[derive(Default)]
 pub(crate) struct Scrapes {
+    scribe: Scribe,
+    take_back: TakeBack,
     waiting: RefCell<Vec<Waiting>>,
     asked: Cell<u64>,
 }
@@ -122,14 +126,20 @@ struct Waiting {
 }
 
 impl Scrapes {
-    /// Asks for one; `wrap` sends it back to where [`arrived`](Self::arrived) is told of it.
+    /// None yet. `take_back` leads to where [`arrived`](Self::arrived) is told of them.
     #[must_use]
-    pub(crate) fn ask(
-        self: &Rc<Self>,
-        scribe: &Scribe,
-        subjects: Subjects,
-        wrap: impl FnOnce(u64, Arc<str>) + Send + 'static,
-    ) -> Awaited {
+    pub(crate) fn new(scribe: Scribe, take_back: TakeBack) -> Rc<Self> {
+        Rc::new(Self {
+            scribe,
+            take_back,
+            waiting: RefCell::default(),
+            asked: Cell::default(),
+        })
+    }
+
+    /// Asks for one.
+    #[must_use]
+    pub(crate) fn ask(self: &Rc<Self>, subjects: Subjects) -> PendingScrape {
         let ticket = self.asked.get();
         self.asked.set(ticket + 1);
         self.waiting.borrow_mut().push(Waiting {
@@ -137,11 +147,12 @@ impl Scrapes {
             text: None,
             waker: None,
         });
-        scribe.ask(Question {
+        let take_back = self.take_back.clone();
+        self.scribe.ask(Question {
             subjects,
-            post: Box::new(move |text| wrap(ticket, text)),
+            post: Box::new(move |text| take_back(ticket, text)),
         });
-        Awaited {
+        PendingScrape {
             scrapes: self.clone(),
             ticket,
         }
@@ -160,12 +171,12 @@ impl Scrapes {
 }
 
 /// A text that was asked for; nobody waits for it any more when this is dropped.
-pub(crate) struct Awaited {
+pub(crate) struct PendingScrape {
     scrapes: Rc<Scrapes>,
     ticket: u64,
 }
 
-impl Awaited {
+impl PendingScrape {
     /// Ready with the text.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Arc<str>> {
         let mut waiting = self.scrapes.waiting.borrow_mut();
@@ -180,7 +191,7 @@ impl Awaited {
     }
 }
 
-impl Drop for Awaited {
+impl Drop for PendingScrape {
     fn drop(&mut self) {
         let mut waiting = self.scrapes.waiting.borrow_mut();
         waiting.retain(|it| it.ticket != self.ticket);

@@ -5,12 +5,11 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::Connection;
 use crate::base::bytes::within;
-use crate::http::exchange::{After, DISCARD_BYTES_MAX, after_own};
+use crate::http::exchange::{After, DISCARD_BYTES_MAX};
 use crate::http::framing::Cursor;
 use crate::http::head::Side;
-use crate::net::client::recipient::Asker;
+use crate::net::client::side::ClientSide;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE};
@@ -21,13 +20,7 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// How long a client may take for an answer of the gateway's own.
 const TAKEN_MAX: Duration = Duration::from_secs(10);
 
-impl Connection {
-    /// How the connection goes on behind an answer of our own.
-    pub(super) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
-        let rest = (!cursor.is_done()).then_some((cursor, asker.expects_continue));
-        after_own(asker.persists && !self.is_ending(), rest)
-    }
-
+impl ClientSide {
     /// Brings the connection to where the next request can begin, or to its end; says which.
     pub(super) async fn settle(&mut self, after: After) -> bool {
         match after {
@@ -105,7 +98,7 @@ impl Connection {
         let own = self.busy.is_none();
         self.deadline.set(match own {
             true => TAKEN_MAX,
-            false => self.worker.gateway().config.timeouts.body_idle,
+            false => self.worker.core.gateway().config.timeouts.body_idle,
         });
         poll_fn(|cx| {
             match self.client.poll_flush(cx) {
@@ -113,7 +106,7 @@ impl Connection {
                 Poll::Pending if self.client.has_sent() && !own => self.deadline.renew(),
                 Poll::Pending => {}
             }
-            if self.poll_left(cx).is_ready() || (own && self.worker.is_stopping()) {
+            if self.poll_left(cx).is_ready() || (own && self.worker.core.drain.is_stopping()) {
                 return Poll::Ready(false);
             }
             self.budget.renew();
@@ -124,7 +117,7 @@ impl Connection {
 
     /// Reads the rest of unwanted content; false when it is too long, malformed or too slow.
     async fn discard(&mut self, mut cursor: Cursor) -> bool {
-        let gateway = self.worker.gateway();
+        let gateway = self.worker.core.gateway();
         self.deadline.set(gateway.config.timeouts.request_header);
         let mut left = DISCARD_BYTES_MAX;
         while !cursor.is_done() {
@@ -142,7 +135,7 @@ impl Connection {
     /// One receive; how much of it was unwanted content.
     fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
         let worker = self.worker.clone();
-        let scratch = &mut *worker.scratch.borrow_mut();
+        let scratch = &mut *worker.core.scratch.borrow_mut();
         let room = scratch
             .plain
             .get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)
@@ -168,7 +161,7 @@ impl Connection {
             self.deadline.set(LINGER_IDLE);
             let received = {
                 let worker = self.worker.clone();
-                let scratch = &mut *worker.scratch.borrow_mut();
+                let scratch = &mut *worker.core.scratch.borrow_mut();
                 let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
                     return;
                 };

@@ -3,22 +3,26 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::Connection;
 use crate::http::exchange::After;
 use crate::http::framing::Cursor;
-use crate::net::client::local_answer::Answer;
+use crate::net::client::local_answer::LocalAnswer;
 use crate::net::client::recipient::Asker;
-use crate::net::worker::unix_seconds;
+use crate::net::client::scrape::Subjects;
+use crate::net::client::side::ClientSide;
 use crate::observe::streams::{self, UnderWay};
 use crate::policy::admission::Admission;
 
-impl Connection {
+impl ClientSide {
     /// Waits for the metrics, unless the client leaves.
     ///
     /// # Cancel safety
     /// Dropped, the request goes unanswered.
     pub(super) async fn answer_metrics(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
-        let awaited = self.worker.scrape();
+        let in_force = &self.worker.core.in_force;
+        let awaited = self.worker.scrapes.ask(Subjects {
+            slots: in_force.gateway().slots.clone(),
+            expiries: in_force.expiries(),
+        });
         let text = poll_fn(|cx| match awaited.poll(cx) {
             Poll::Ready(text) => Poll::Ready(Some(text)),
             Poll::Pending => self.poll_left(cx).map(|()| None),
@@ -33,22 +37,18 @@ impl Connection {
     ///
     /// # Cancel safety
     /// Dropped, the request goes unanswered.
-    pub(super) async fn answer_streams(&mut self, (mut asker, cursor): (Asker, Cursor)) -> After {
-        let after = self.after_local(&asker, cursor);
-        asker.persists = !matches!(after, After::Close { .. });
+    pub(super) async fn answer_streams(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
         let worker = self.worker.clone();
-        let gateway = worker.gateway();
+        let gateway = worker.core.gateway();
         let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
-        let text = worker.asking.ask(&worker.clock, text).await;
-        let answer = Answer {
-            status: "200 OK",
+        let text = worker.survey.take(&worker.core.clock, text).await;
+        let answer = LocalAnswer {
+            status: 200,
+            reason: "OK",
             content_type: Some("application/json"),
             body: text.as_bytes(),
             lines: None,
         };
-        let persistence = asker.persistence(gateway.config.timeouts.idle_client);
-        let out = answer.write(&asker, &persistence, unix_seconds());
-        let _ = self.client.send(&out);
-        after
+        self.send_local(&answer, &asker, cursor)
     }
 }

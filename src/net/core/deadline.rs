@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::net::sockets::timer::Alarm;
+use crate::net::sockets::timer::Timer;
 
 /// How fine deadlines are: one is never early and at most this much late, scheduling apart, and unless very
 /// many expire at once.
@@ -146,14 +146,14 @@ impl Clock {
     ///
     /// # Cancel safety
     /// Dropped, no deadline fires any more.
-    pub(crate) async fn sweep(self: Rc<Self>, mut alarm: Alarm, each: impl Fn(Tick) -> bool) {
+    pub(crate) async fn sweep(self: Rc<Self>, mut timer: Timer, each: impl Fn(Tick) -> bool) {
         loop {
             poll_fn(|cx| self.poll_any(cx)).await;
-            alarm.sleep(TICK).await;
+            timer.sleep(TICK).await;
             self.turn(&each);
             while self.rest.get().is_some() {
                 // Whoever has something to move meanwhile comes first.
-                alarm.sleep(PAUSE).await;
+                timer.sleep(PAUSE).await;
                 self.turn(&each);
             }
         }

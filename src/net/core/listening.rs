@@ -12,22 +12,22 @@ use crate::policy::loops;
 
 /// Ports and paths that a provider's base URL may name.
 #[derive(Default)]
-pub(crate) struct Doors {
+pub(crate) struct Listening {
     ports: Vec<u16>,
     paths: Vec<PathBuf>,
 }
 
-impl Doors {
+impl Listening {
     /// Of these sockets.
     ///
     /// # Errors
     /// When one of them is no listening socket.
     pub(crate) fn of(listeners: &[OwnedFd]) -> io::Result<Self> {
-        let mut doors = Self::default();
+        let mut listening = Self::default();
         for listener in listeners {
-            doors.add(&getsockname(listener)?);
+            listening.add(&getsockname(listener)?);
         }
-        Ok(doors)
+        Ok(listening)
     }
 
     fn add(&mut self, address: &SocketAddrAny) {

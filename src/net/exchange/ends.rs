@@ -4,17 +4,15 @@
 use std::task::{Context, Poll};
 
 use crate::base::bytes::within;
-use crate::http::exchange::{After, Awaited, Exchange, Stop, Streams};
+use crate::http::exchange::{After, Awaited, Exchange, Failure, Stop, Streams};
 use crate::net::client::recipient::Asker;
-use crate::net::connection::Connection;
+use crate::net::client::side::ClientSide;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
 use crate::net::upstream::pool::Upstream;
-use crate::observe::Ending;
+use crate::observe::{Ending, Phase};
 use crate::policy::gateway::Gateway;
-
-use super::{ending, phase, refuse};
 
 /// See the module's documentation.
 pub(super) struct Ends<'a> {
@@ -22,7 +20,7 @@ pub(super) struct Ends<'a> {
     pub exchange: &'a mut Exchange,
     pub asker: &'a Asker,
     pub upstream: &'a mut Upstream,
-    pub connection: &'a mut Connection,
+    pub connection: &'a mut ClientSide,
     /// Should the upstream turn out to have ended before the request came, it may be sent once more.
     pub may_repeat: bool,
 }
@@ -76,8 +74,8 @@ impl Ends<'_> {
     /// Moves what can be moved, both ways, without waiting; sets the deadline for the wait.
     pub(super) fn pump(&mut self) -> Result<Turn, Halt> {
         let worker = self.connection.worker.clone();
-        worker.spin.traffic();
-        let scratch = &mut *worker.scratch.borrow_mut();
+        worker.core.spin.traffic();
+        let scratch = &mut *worker.core.scratch.borrow_mut();
         while !self.connection.budget.is_spent() {
             self.connection.budget.spend(Work::Look, 0);
             let pushed = self.push(scratch)?;
@@ -254,7 +252,8 @@ impl Ends<'_> {
             Stop::Refuse(failure) => {
                 let stays = !self.connection.is_ending();
                 let after = { &*self.exchange }.after_refusal(Some(failure), stays);
-                refuse(self.connection, &failure.into(), self.asker, after)
+                self.connection
+                    .send_error(&failure.into(), self.asker, after)
             }
             Stop::Cut { failure, reset } => {
                 self.connection.access.ends(ending(failure));
@@ -277,5 +276,26 @@ impl Ends<'_> {
             }
             Stop::HungUp => After::Close { linger: false },
         })
+    }
+}
+
+/// What it was doing when it ended, once the request was sent.
+pub(super) fn phase(exchange: &Exchange) -> Phase {
+    match () {
+        () if exchange.is_tunnel() => Phase::Tunnel,
+        () if exchange.is_answered() => Phase::Stream,
+        () if !exchange.upload().is_done() => Phase::Upload,
+        () => Phase::Wait,
+    }
+}
+
+/// What the log says of an answer that breaks off.
+fn ending(failure: Failure) -> Ending {
+    match failure {
+        Failure::Content(_) | Failure::ContentTooLong => Ending::RequestInvalid,
+        Failure::ContentLate | Failure::UpstreamLate => Ending::Timeout,
+        Failure::ResponseInvalid => Ending::UpstreamInvalid,
+        Failure::UpstreamClosed => Ending::UpstreamClosed,
+        Failure::UpstreamReset => Ending::UpstreamReset,
     }
 }

@@ -5,19 +5,20 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::http::exchange::After;
-use crate::net::connection::Connection;
+use crate::net::client::side::ClientSide;
 use crate::net::core::deadline::TICK;
-use crate::net::upstream::connect::{ConnectError, Connected, replaced};
+use crate::net::upstream::connect::Connected;
+use crate::net::upstream::failure::{ConnectError, replaced};
 use crate::net::upstream::pool::Upstream;
 use crate::net::upstream::warm;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::gateway::Gateway;
 
-use super::{Leg, Relay};
+use super::relay::{Leg, Relay};
 
 impl Relay {
     /// Connects and sends what waits for it, watching the client meanwhile.
-    pub(super) async fn establish(&mut self, connection: &mut Connection) -> Result<(), After> {
+    pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
         let Some((provider, _)) = gateway.provider(self.provider) else {
@@ -27,17 +28,17 @@ impl Relay {
         let limit = gateway.config.limits.upstream_connections;
         let (connected, seat) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
-            let in_force = worker.gateway();
+            let in_force = worker.core.gateway();
             let Some(place) = in_force.place_of(&gateway, self.provider) else {
                 return Err(self.give_up(connection, &replaced(&provider.name)));
             };
-            let Some(seat) = worker.pool.seat(place, limit) else {
+            let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
                 let fault = Fault::Overloaded(Scarce::UpstreamConnections);
                 return Err(self.give_up(connection, &fault));
             };
             // Boxed, for it is large and every exchange would carry room for it.
             let connected = Box::pin(self.connected(connection, &in_force, place)).await?;
-            if worker.gateway().index_of(&in_force, place).is_none() {
+            if worker.core.gateway().index_of(&in_force, place).is_none() {
                 // A reload meanwhile: whatever came of this attempt, another one is made on today's terms.
                 continue;
             }
@@ -45,7 +46,7 @@ impl Relay {
                 Ok(connected) => break (connected, seat),
                 Err(fault) => {
                     if fault == Fault::Overloaded(Scarce::System) {
-                        worker.pool.shed();
+                        worker.upstreams.pool.shed();
                     }
                     return Err(self.give_up(connection, &fault));
                 }
@@ -53,7 +54,7 @@ impl Relay {
         };
         if gateway.config.metrics.are_wanted() {
             let slot = gateway.slots.of(self.provider);
-            connected.count(worker.counters().provider(slot));
+            connected.count(worker.core.counters().provider(slot));
         }
         connection.access.connected(connected.took);
         let mut stream = connected.stream;
@@ -82,7 +83,7 @@ impl Relay {
     /// The connection to the provider with this index in the gateway that is in force, or why there is none.
     async fn connected(
         &self,
-        connection: &mut Connection,
+        connection: &mut ClientSide,
         in_force: &Gateway,
         place: usize,
     ) -> Result<Result<Connected, Fault>, After> {
@@ -90,7 +91,11 @@ impl Relay {
         let Some((provider, _)) = in_force.provider(place) else {
             return Err(After::Drop);
         };
-        let mut connect = pin!(warm::awaited(&worker, place, in_force.slots.habit(place)));
+        let mut connect = pin!(warm::awaited(
+            &worker.upstreams,
+            place,
+            in_force.slots.habit(place)
+        ));
         let mut is_late = false;
         // A connect that is dropped has sent no request; what the client sends stays with the kernel.
         poll_fn(|cx| {

@@ -7,7 +7,7 @@ use crate::http::exchange::{Exchange, Terms};
 use crate::http::framing::{BodyLength, Cursor};
 use crate::policy::gateway::Gateway;
 
-use super::{Leg, Relay};
+use super::relay::{Leg, Relay};
 
 /// Boxes of exchanges that have ended, for those to come: so a request allocates nothing.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Spares {
     }
 
     /// What the exchange held is let go; `gateway` is the configuration in force.
-    pub(super) fn keep(&self, mut relay: Box<Relay>, gateway: Rc<Gateway>) {
+    pub(crate) fn keep(&self, mut relay: Box<Relay>, gateway: Rc<Gateway>) {
         relay.gateway = gateway;
         relay.leg = Leg::Unsent(Vec::new());
         let nothing = Cursor::new(BodyLength::Empty);

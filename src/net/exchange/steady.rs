@@ -45,8 +45,8 @@ impl Ends<'_> {
 
     fn pass_on(&mut self) -> Result<Flow, Halt> {
         let worker = self.connection.worker.clone();
-        worker.spin.traffic();
-        let scratch = &mut *worker.scratch.borrow_mut();
+        worker.core.spin.traffic();
+        let scratch = &mut *worker.core.scratch.borrow_mut();
         self.pull(scratch)
     }
 }

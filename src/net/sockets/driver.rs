@@ -19,7 +19,7 @@ pub(crate) enum Rung {
         /// Size of the submission queue; the completion queue has twice that.
         entries: u32,
         /// When the kernel does its part of a completion.
-        work: Work,
+        work: TaskWork,
     },
     /// epoll.
     Epoll,
@@ -27,27 +27,27 @@ pub(crate) enum Rung {
 
 /// When the kernel does its part of a completion: it is cheaper the fewer occasions it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
+pub(crate) enum TaskWork {
     /// `DEFER_TASKRUN`: only when the worker waits, which one that spins does not. A tenth less CPU under load than
-    /// with `AtSystemCalls`; kernel 6.1.
-    AtWaits,
+    /// with `Cooperative`; kernel 6.1.
+    Deferred,
     /// `COOP_TASKRUN`: whenever the worker makes a system call. A fifth less CPU under load than without; kernel 6.0.
-    AtSystemCalls,
+    Cooperative,
     /// At once: it interrupts the worker.
-    AtOnce,
+    Immediate,
 }
 
 /// The ladder, best first.
 const RINGS: [Rung; 6] = [
-    ring(4096, Work::AtWaits),
-    ring(1024, Work::AtWaits),
-    ring(4096, Work::AtSystemCalls),
-    ring(1024, Work::AtSystemCalls),
-    ring(1024, Work::AtOnce),
-    ring(256, Work::AtOnce),
+    ring(4096, TaskWork::Deferred),
+    ring(1024, TaskWork::Deferred),
+    ring(4096, TaskWork::Cooperative),
+    ring(1024, TaskWork::Cooperative),
+    ring(1024, TaskWork::Immediate),
+    ring(256, TaskWork::Immediate),
 ];
 
-const fn ring(entries: u32, work: Work) -> Rung {
+const fn ring(entries: u32, work: TaskWork) -> Rung {
     Rung::Ring { entries, work }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn choose(wish: Driver, spins: bool) -> io::Result<(Rung, String)> {
     }
     let mut refusals = Vec::new();
     let fits = |rung: &Rung| {
-        let waits = matches!(rung, Rung::Ring { work, .. } if *work == Work::AtWaits);
+        let waits = matches!(rung, Rung::Ring { work, .. } if *work == TaskWork::Deferred);
         !(spins && waits)
     };
     for rung in RINGS.into_iter().filter(fits) {
@@ -86,9 +86,9 @@ impl std::fmt::Display for Rung {
             return f.write_str("epoll");
         };
         let flag = match work {
-            Work::AtWaits => ", DEFER_TASKRUN",
-            Work::AtSystemCalls => ", COOP_TASKRUN",
-            Work::AtOnce => "",
+            TaskWork::Deferred => ", DEFER_TASKRUN",
+            TaskWork::Cooperative => ", COOP_TASKRUN",
+            TaskWork::Immediate => "",
         };
         write!(f, "io_uring ({entries} entries{flag})")
     }
@@ -104,12 +104,12 @@ fn try_ring(rung: Rung) -> io::Result<()> {
     Ok(())
 }
 
-fn builder(work: Work) -> io_uring::Builder {
+fn builder(work: TaskWork) -> io_uring::Builder {
     let mut builder = IoUring::builder();
     match work {
-        Work::AtWaits => builder.setup_single_issuer().setup_defer_taskrun(),
-        Work::AtSystemCalls => builder.setup_single_issuer().setup_coop_taskrun(),
-        Work::AtOnce => &mut builder,
+        TaskWork::Deferred => builder.setup_single_issuer().setup_defer_taskrun(),
+        TaskWork::Cooperative => builder.setup_single_issuer().setup_coop_taskrun(),
+        TaskWork::Immediate => &mut builder,
     };
     builder
 }

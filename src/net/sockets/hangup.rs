@@ -25,7 +25,7 @@ pub(crate) struct Hangups {
 #[derive(Default)]
 struct Slots {
     entries: Vec<Slot>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -36,6 +36,22 @@ struct Slot {
     /// The connection as a whole is over, not just the peer's direction.
     reset: bool,
     waker: Option<Waker>,
+}
+
+impl Slots {
+    fn at(&mut self, index: u32) -> Option<&mut Slot> {
+        self.entries.get_mut(index as usize)
+    }
+
+    /// A free one; there are more of them than descriptors.
+    fn take(&mut self) -> io::Result<u32> {
+        if let Some(index) = self.free.pop() {
+            return Ok(index);
+        }
+        let index = u32::try_from(self.entries.len()).map_err(io::Error::other)?;
+        self.entries.push(Slot::default());
+        Ok(index)
+    }
 }
 
 impl Hangups {
@@ -86,8 +102,8 @@ impl Hangups {
 
     fn fired(&self, data: u64, flags: EventFlags) {
         let mut slots = self.slots.borrow_mut();
-        let index = usize::try_from(data & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-        if let Some(slot) = slots.entries.get_mut(index)
+        let index = u32::try_from(data & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        if let Some(slot) = slots.at(index)
             && u64::from(slot.generation) == data >> 32
         {
             slot.gone = true;
@@ -98,13 +114,10 @@ impl Hangups {
         }
     }
 
-    fn add(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    fn add(&self, fd: BorrowedFd<'_>) -> io::Result<u32> {
         let mut slots = self.slots.borrow_mut();
-        let index = slots.free.pop().unwrap_or(slots.entries.len());
-        if index == slots.entries.len() {
-            slots.entries.push(Slot::default());
-        }
-        let generation = slots.entries.get(index).map_or(0, |slot| slot.generation);
+        let index = slots.take()?;
+        let generation = slots.at(index).map_or(0, |slot| slot.generation);
         let flags = EventFlags::RDHUP | EventFlags::ONESHOT;
         if let Err(error) = epoll::add(&self.epoll, fd, data(index, generation), flags) {
             slots.free.push(index);
@@ -114,15 +127,15 @@ impl Hangups {
     }
 }
 
-fn data(index: usize, generation: u32) -> EventData {
-    let index = u64::try_from(index).unwrap_or(u64::MAX);
-    EventData::new_u64(u64::from(generation) << 32 | index)
+fn data(index: u32, generation: u32) -> EventData {
+    EventData::new_u64(u64::from(generation) << 32 | u64::from(index))
 }
 
 /// One connection's registration, made when it is first needed and kept until the connection ends.
 pub(crate) struct Hangup {
     hangups: Rc<Hangups>,
-    index: Option<usize>,
+    /// Small, for every open connection has one.
+    index: Option<u32>,
 }
 
 impl Hangup {
@@ -145,7 +158,7 @@ impl Hangup {
             self.index = self.hangups.add(fd).ok();
         }
         let mut slots = self.hangups.slots.borrow_mut();
-        let Some(slot) = self.index.and_then(|index| slots.entries.get_mut(index)) else {
+        let Some(slot) = self.index.and_then(|index| slots.at(index)) else {
             return Poll::Pending;
         };
         if slot.gone {
@@ -168,9 +181,7 @@ impl Hangup {
     pub(crate) fn poll_reset(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll(fd, cx));
         let mut slots = self.hangups.slots.borrow_mut();
-        let Some((index, slot)) = self
-            .index
-            .and_then(|index| Some((index, slots.entries.get_mut(index)?)))
+        let Some((index, slot)) = self.index.and_then(|index| Some((index, slots.at(index)?)))
         else {
             return Poll::Pending;
         };
@@ -189,7 +200,7 @@ impl Drop for Hangup {
     fn drop(&mut self) {
         let Some(index) = self.index else { return };
         let mut slots = self.hangups.slots.borrow_mut();
-        if let Some(slot) = slots.entries.get_mut(index) {
+        if let Some(slot) = slots.at(index) {
             *slot = Slot {
                 generation: slot.generation.wrapping_add(1),
                 gone: false,

@@ -15,9 +15,9 @@ use rustix::time::{
 use super::socket::Socket;
 
 /// See the module's documentation.
-pub(crate) struct Alarm(Socket);
+pub(crate) struct Timer(Socket);
 
-impl Alarm {
+impl Timer {
     /// One that is not set.
     ///
     /// # Errors

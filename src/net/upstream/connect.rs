@@ -12,58 +12,16 @@ use rustls::{ClientConfig, HandshakeKind};
 use crate::config::{BaseUrl, Host, Provider, Proxy};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
-use crate::policy::error::{Fault, Scarce};
 use crate::tls;
 use crate::tls::handshake::Role;
 
+use super::failure::ConnectError;
 use super::proxy::{ProxyError, tunnel};
 use super::search::Search;
+use super::upstreams::Upstreams;
 use crate::net::sockets::socket::{Socket, is_scarce};
 use crate::net::transport::stream::Stream;
-use crate::net::transport::tls::{TlsStream, may_pass};
-use crate::net::worker::Worker;
-
-/// Why there is no connection: the step that failed and what was said.
-#[derive(Debug)]
-pub(crate) enum ConnectError {
-    /// The name has no address.
-    Resolve(io::Error),
-    /// No address accepted.
-    Connect(io::Error),
-    /// The TLS handshake failed.
-    Tls(io::Error),
-    /// The proxy gave no tunnel.
-    Proxy(ProxyError),
-}
-
-impl ConnectError {
-    /// Whether there was a connection, to somebody who may not be the one that was meant.
-    fn is_the_other_ends(&self) -> bool {
-        match self {
-            Self::Tls(_) => true,
-            Self::Proxy(error) => !matches!(error, ProxyError::Resolve(_)),
-            Self::Resolve(_) | Self::Connect(_) => false,
-        }
-    }
-
-    /// What the client is told of it.
-    #[must_use]
-    pub(crate) fn fault(self, provider: &str) -> Fault {
-        match self {
-            Self::Connect(error) if is_scarce(&error) => Fault::Overloaded(Scarce::System),
-            Self::Resolve(error) => Fault::upstream_resolve(provider, &error),
-            Self::Connect(error) => Fault::upstream_connect(provider, &error),
-            Self::Tls(error) => Fault::upstream_tls(provider, &error, may_pass(&error)),
-            Self::Proxy(error) => Fault::upstream_proxy(provider, &error, error.may_pass()),
-        }
-    }
-}
-
-/// What the client is told where a reload has sent its provider elsewhere.
-#[must_use]
-pub(crate) fn replaced(provider: &str) -> Fault {
-    Fault::upstream_connect(provider, &"its configuration was replaced meanwhile")
-}
+use crate::net::transport::tls::TlsStream;
 
 /// A connection that was made, and what it took.
 pub(crate) struct Connected {
@@ -108,24 +66,27 @@ impl Connected {
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub(crate) async fn connect(worker: &Worker, index: usize) -> Result<Connected, ConnectError> {
+pub(crate) async fn connect(
+    upstreams: &Upstreams,
+    index: usize,
+) -> Result<Connected, ConnectError> {
     // Both before the first wait: a reload may change what is in force.
-    let (gateway, tls) = (worker.gateway(), worker.client_tls(index));
+    let core = &upstreams.core;
+    let (gateway, tls) = (core.gateway(), core.in_force.client_tls(index));
     let (provider, _) = gateway.provider(index).ok_or_else(unknown)?;
     let base = &provider.base;
     let began = Instant::now();
-    #[cfg(fuzzing)]
-    if let Some(answer) = crate::net::harness::dialled(base.port).await {
-        let answer = answer.map(|stream| Connected::plain(stream, began.elapsed()));
-        return answer.map_err(ConnectError::Connect);
+    if let Some(dial) = upstreams.dialler {
+        let dialled = dial(base.port).await.map_err(ConnectError::Connect)?;
+        return Ok(Connected::plain(dialled, began.elapsed()));
     }
     let (host, port) = match &provider.proxy {
         Some(proxy) => (&proxy.host, proxy.port),
         None => (&base.host, base.port),
     };
-    let mut search = Search::new(worker, host, port);
+    let mut search = Search::new(upstreams, host, port);
     loop {
-        match attempt(worker, provider, tls.clone(), &mut search, began).await {
+        match attempt(upstreams, provider, tls.clone(), &mut search, began).await {
             Ok(mut connected) => {
                 connected.address = search.ends();
                 return Ok(connected);
@@ -139,7 +100,7 @@ pub(crate) async fn connect(worker: &Worker, index: usize) -> Result<Connected, 
 
 /// One connection, to whatever address answers.
 async fn attempt(
-    worker: &Worker,
+    upstreams: &Upstreams,
     provider: &Provider,
     tls: Option<Arc<ClientConfig>>,
     search: &mut Search<'_>,
@@ -147,7 +108,7 @@ async fn attempt(
 ) -> Result<Connected, ConnectError> {
     let base = &provider.base;
     let socket = match &provider.proxy {
-        Some(proxy) => through(worker, proxy, base, search).await?,
+        Some(proxy) => through(upstreams, proxy, base, search).await?,
         None => search.socket().await?,
     };
     let connect = began.elapsed();
@@ -162,9 +123,10 @@ async fn attempt(
     };
     let tls = UnbufferedClientConnection::new(tls, name)
         .map_err(|error| ConnectError::Tls(io::Error::other(tls::Fault::from(error))))?;
-    let mut stream = TlsStream::new(socket, Role::Client(tls), worker.seal_room.clone());
+    let core = &upstreams.core;
+    let mut stream = TlsStream::new(socket, Role::Client(tls), core.seal_room.clone());
     stream
-        .handshake(&worker.scratch, &worker.turns)
+        .handshake(&core.scratch, &core.turns)
         .await
         .map_err(ConnectError::Tls)?;
     let resumed = stream.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -181,7 +143,7 @@ fn unknown() -> ConnectError {
 
 /// A socket whose other end is `base`, behind the proxy.
 async fn through(
-    worker: &Worker,
+    upstreams: &Upstreams,
     proxy: &Proxy,
     base: &BaseUrl,
     search: &mut Search<'_>,
@@ -193,6 +155,6 @@ async fn through(
         }
         error => error,
     })?;
-    let opened = tunnel(worker, &mut socket, proxy, base).await;
+    let opened = tunnel(&upstreams.core.scratch, &mut socket, proxy, base).await;
     opened.map(|()| socket).map_err(ConnectError::Proxy)
 }

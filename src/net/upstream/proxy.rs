@@ -1,5 +1,6 @@
 //! Tunnels through a proxy: what [`connect`](crate::http::connect) says, over a socket.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -8,7 +9,7 @@ use crate::base::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
 use crate::http::connect::{ANSWER_BYTES_MAX, Answer, AnswerError, request};
 use crate::net::sockets::socket::{Received, Socket};
-use crate::net::worker::Worker;
+use crate::net::transport::scratch::Scratch;
 
 /// Why there is no tunnel; nothing in it is the proxy's own text.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl fmt::Display for ProxyError {
 /// # Cancel safety
 /// Dropped, the connection to the proxy is closed.
 pub(crate) async fn tunnel(
-    worker: &Worker,
+    scratch: &RefCell<Scratch>,
     socket: &mut Socket,
     proxy: &Proxy,
     base: &BaseUrl,
@@ -76,7 +77,7 @@ pub(crate) async fn tunnel(
     let mut seen = Vec::new();
     loop {
         poll_fn(|cx| socket.poll_readable(cx)).await;
-        let scratch = &mut *worker.scratch.borrow_mut();
+        let scratch = &mut *scratch.borrow_mut();
         let taken = seen.len();
         let room = within_mut(&mut scratch.cipher, ..ANSWER_BYTES_MAX - taken);
         let peeked = match socket.peek_into(room).map_err(ProxyError::Connect)? {

@@ -21,7 +21,7 @@ use crate::net::upstream::addresses::{Call, Name, Step};
 use crate::system::confine::{self, Rules};
 
 /// An answer on its way to the worker that asked.
-pub(crate) struct Answer {
+pub(crate) struct Resolved {
     host: Box<str>,
     addresses: io::Result<Vec<IpAddr>>,
 }
@@ -38,12 +38,12 @@ pub(crate) struct Found {
 pub(crate) struct Names {
     clock: Rc<Clock>,
     entries: RefCell<HashMap<Box<str>, Entry>>,
-    asker: Asker,
+    resolver: Resolver,
     post: Arc<Post>,
 }
 
 /// Wraps an answer into the worker's message and posts it.
-type Post = dyn Fn(Answer) + Send + Sync;
+type Post = dyn Fn(Resolved) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
@@ -58,13 +58,13 @@ impl Names {
     pub(crate) fn new<T: Send + 'static>(
         clock: Rc<Clock>,
         mailbox: Mailbox<T>,
-        wrap: fn(Answer) -> T,
-        asker: Asker,
+        wrap: fn(Resolved) -> T,
+        resolver: Resolver,
     ) -> Self {
         Self {
             clock,
             entries: RefCell::default(),
-            asker,
+            resolver,
             post: Arc::new(move |answer| mailbox.send(wrap(answer))),
         }
     }
@@ -112,8 +112,8 @@ impl Names {
             since: since_boot(),
             beyond,
         };
-        let mut alarm = None;
-        poll_fn(|cx| self.poll_lookup(host, ages, &call, &mut alarm, cx)).await?;
+        let mut deadline = None;
+        poll_fn(|cx| self.poll_lookup(host, ages, &call, &mut deadline, cx)).await?;
         let now = since_boot();
         let entries = self.entries.borrow();
         let name = entries.get(host).map(|entry| &entry.name);
@@ -128,7 +128,7 @@ impl Names {
         host: &str,
         ages: Ages,
         call: &Call,
-        alarm: &mut Option<Deadline>,
+        deadline: &mut Option<Deadline>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -155,9 +155,9 @@ impl Names {
             let Some(until) = until else {
                 return Poll::Pending;
             };
-            let alarm = alarm.get_or_insert_with(|| self.clock.register());
-            alarm.set(until.saturating_sub(now));
-            if alarm.poll(cx).is_pending() {
+            let deadline = deadline.get_or_insert_with(|| self.clock.register());
+            deadline.set(until.saturating_sub(now));
+            if deadline.poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -186,7 +186,7 @@ impl Names {
     }
 
     /// Takes in an answer and wakes who waits for it.
-    pub(crate) fn answered(&self, answer: Answer) {
+    pub(crate) fn answered(&self, answer: Resolved) {
         let now = since_boot();
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(answer.host).or_default();
@@ -209,7 +209,7 @@ impl Names {
             post: self.post.clone(),
         };
         // Its thread goes on for as long as there is somebody to ask it.
-        if let Err(refused) = self.asker.0.send(question) {
+        if let Err(refused) = self.resolver.0.send(question) {
             refused.0.answer(Err(io::ErrorKind::BrokenPipe.into()));
         }
     }
@@ -245,7 +245,7 @@ struct Question {
 
 impl Question {
     fn answer(self, addresses: io::Result<Vec<IpAddr>>) {
-        (self.post)(Answer {
+        (self.post)(Resolved {
             host: self.host,
             addresses,
         });
@@ -254,16 +254,16 @@ impl Question {
 
 /// Has names looked up; clones ask the same thread.
 #[derive(Clone)]
-pub(crate) struct Asker(Sender<Question>);
+pub(crate) struct Resolver(Sender<Question>);
 
-impl Asker {
+impl Resolver {
     /// Starts a thread that starts the threads, all of them confined by `rules`: a worker whose providers have
     /// many hosts would stand still meanwhile.
     ///
     /// # Errors
     /// When there is no thread to be had, or it cannot be confined.
     pub(crate) fn start(rules: Rules) -> io::Result<Self> {
-        let (asker, questions) = channel::<Question>();
+        let (resolver, questions) = channel::<Question>();
         confine::spawn(thread("names"), rules, move || {
             for question in questions {
                 let asked = question.clone();
@@ -277,7 +277,7 @@ impl Asker {
                 }
             }
         })?;
-        Ok(Self(asker))
+        Ok(Self(resolver))
     }
 }
 

@@ -19,18 +19,18 @@ use crate::config::{Host, Tcp};
 use crate::net::upstream::addresses::{STAGGER, is_silent};
 use crate::observe;
 
-use super::connect::ConnectError;
+use super::failure::ConnectError;
 use super::resolve::Found;
+use super::upstreams::Upstreams;
 use crate::net::core::deadline::{Clock, TICK};
 use crate::net::sockets::socket::{Socket, is_scarce};
-use crate::net::worker::Worker;
 
 /// How long nobody answers until the name is asked for anew, meanwhile: when the kernel sends its second SYN.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub(crate) struct Search<'a> {
-    worker: &'a Worker,
+    upstreams: &'a Upstreams,
     host: &'a Host,
     port: u16,
     ages: Ages,
@@ -74,10 +74,10 @@ enum Event {
 impl<'a> Search<'a> {
     /// Nothing is done yet.
     #[must_use]
-    pub(crate) fn new(worker: &'a Worker, host: &'a Host, port: u16) -> Self {
-        let gateway = worker.gateway();
+    pub(crate) fn new(upstreams: &'a Upstreams, host: &'a Host, port: u16) -> Self {
+        let gateway = upstreams.core.gateway();
         Self {
-            worker,
+            upstreams,
             host,
             port,
             ages: gateway.config.ages(),
@@ -106,13 +106,13 @@ impl<'a> Search<'a> {
     pub(crate) async fn socket(&mut self) -> Result<Socket, ConnectError> {
         match self.host {
             Host::Unix(path) => {
-                let reached = reach_unix(&self.worker.clock, path).await;
+                let reached = reach_unix(&self.upstreams.core.clock, path).await;
                 return reached.map_err(ConnectError::Connect);
             }
             Host::Ip(ip) => self.add(vec![*ip]),
             Host::Name(name) if self.answer.is_none() => {
-                let random = self.worker.ids.random();
-                let found = self.worker.names.lookup(name, self.ages, None, random);
+                let random = self.upstreams.core.ids.random();
+                let found = self.upstreams.names.lookup(name, self.ages, None, random);
                 let found = found.await.map_err(ConnectError::Resolve)?;
                 self.answer = Some(found.answer);
                 self.add(found.addresses);
@@ -198,7 +198,7 @@ impl<'a> Search<'a> {
 
     /// Waits for whatever is next.
     async fn event(&mut self) -> Event {
-        let time = self.worker.clock.register();
+        let time = self.upstreams.core.clock.register();
         match (&self.renewal, self.left.is_empty()) {
             (_, false) => time.set(STAGGER),
             (Renewal::Possible, true) => time.set(ASK_AFTER),
@@ -226,7 +226,7 @@ impl<'a> Search<'a> {
         self.reached = Some((winner.address, Instant::now()));
         self.judge(Some(winner.began.elapsed()));
         if let Host::Name(name) = self.host {
-            self.worker.names.trust(name, winner.address);
+            self.upstreams.names.trust(name, winner.address);
         }
         winner.socket
     }
@@ -244,9 +244,9 @@ impl<'a> Search<'a> {
 
     fn shun(&self, address: IpAddr) {
         if let Host::Name(name) = self.host
-            && self.worker.names.shun(name, address)
+            && self.upstreams.names.shun(name, address)
         {
-            observe::add(&self.worker.counters().addresses_shunned, 1);
+            observe::add(&self.upstreams.core.counters().addresses_shunned, 1);
         }
     }
 
@@ -254,10 +254,10 @@ impl<'a> Search<'a> {
         let (Renewal::Possible, Host::Name(name)) = (&self.renewal, self.host) else {
             return;
         };
-        let (worker, ages, beyond) = (self.worker, self.ages, self.answer);
+        let (upstreams, ages, beyond) = (self.upstreams, self.ages, self.answer);
         self.renewal = Renewal::UnderWay(Box::pin(async move {
-            let random = worker.ids.random();
-            let found = worker.names.lookup(name, ages, beyond, random);
+            let random = upstreams.core.ids.random();
+            let found = upstreams.names.lookup(name, ages, beyond, random);
             found.await.ok()
         }));
     }
@@ -290,7 +290,7 @@ impl Drop for Search<'_> {
             return;
         }
         if let Some(answer) = self.answer {
-            self.worker.names.doubt(name, answer);
+            self.upstreams.names.doubt(name, answer);
         }
         if self.known.len() < 2 {
             return;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::net::accept::balance;
-use crate::net::worker::Message;
+use crate::net::worker::messages::Message;
 use crate::observe::Counters;
 use crate::system::notify;
 use crate::system::signals::Request;

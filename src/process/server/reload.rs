@@ -1,12 +1,13 @@
-//! Settings, keys and certificates read anew while everything goes on.
+//! WorkerConfig, keys and certificates read anew while everything goes on.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::log::Value;
+use crate::net::core::in_force::WorkerConfig;
 use crate::net::transport::tls_config::{self, TlsConfigs};
-use crate::net::worker::{Message, Settings};
+use crate::net::worker::messages::Message;
 use crate::observe::Slots;
 use crate::policy::auth::Keys;
 use crate::process::watch::{Entries, Watch};
@@ -129,7 +130,7 @@ pub(super) fn settings(
     read: Read,
     mut before: Option<Before<'_>>,
     slots: &Slots,
-) -> Result<(Settings, Result<Watch, String>), String> {
+) -> Result<(WorkerConfig, Result<Watch, String>), String> {
     let Read {
         config,
         mut entries,
@@ -145,7 +146,7 @@ pub(super) fn settings(
     }
     let workers = workers(&config);
     let connections = config.limits.connections;
-    let settings = Settings {
+    let settings = WorkerConfig {
         connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
         config: Arc::new(config),
         keys: Arc::new(keys),

@@ -8,16 +8,15 @@ use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::net::accept::balance::Peers;
 use crate::net::core::deadline::Clock;
-use crate::net::sockets::mailbox::Mailbox;
-use crate::net::worker::Message;
 use crate::observe::streams::UnderWay;
 
-/// Who is asked, and by whom.
-pub(crate) struct Asking {
-    workers: Peers,
-    mine: Mailbox<Message>,
+/// Puts the question with this number to all workers, and says how many those are.
+type Put = dyn Fn(u64) -> usize;
+
+/// See the module's documentation.
+pub(crate) struct Survey {
+    put: Box<Put>,
     round: RefCell<Weak<Round>>,
     rounds: Cell<u64>,
 }
@@ -25,34 +24,37 @@ pub(crate) struct Asking {
 /// One question to all.
 struct Round {
     number: u64,
+    /// How many workers were asked.
+    asked: usize,
     answers: RefCell<Vec<UnderWay>>,
     wakers: RefCell<Vec<Waker>>,
+}
+
+impl Round {
+    fn is_open(&self) -> bool {
+        self.answers.borrow().len() < self.asked
+    }
 }
 
 /// How long workers have to answer; one that is this late has worse troubles.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Asking {
-    /// Of these workers; their answers come back through `mine`.
+impl Survey {
+    /// One whose questions are `put` to the workers; their answers come back through [`answered`](Self::answered).
     #[must_use]
-    pub(crate) fn new(workers: Peers, mine: Mailbox<Message>) -> Self {
+    pub(crate) fn new(put: impl Fn(u64) -> usize + 'static) -> Self {
         Self {
-            workers,
-            mine,
+            put: Box::new(put),
             round: RefCell::default(),
             rounds: Cell::default(),
         }
-    }
-
-    fn workers(&self) -> &[Mailbox<Message>] {
-        self.workers.get().map_or(&[], Vec::as_slice)
     }
 
     /// What `text` makes of the answers, and of how many workers did not answer in time.
     ///
     /// # Cancel safety
     /// Dropped, answers still to come are thrown away.
-    pub(crate) async fn ask<T>(
+    pub(crate) async fn take<T>(
         &self,
         clock: &Rc<Clock>,
         text: impl FnOnce(&[UnderWay], usize) -> T,
@@ -61,7 +63,7 @@ impl Asking {
         let deadline = clock.register();
         deadline.set(PATIENCE);
         poll_fn(|cx| {
-            if round.answers.borrow().len() >= self.workers().len() {
+            if !round.is_open() {
                 return Poll::Ready(());
             }
             let mut wakers = round.wakers.borrow_mut();
@@ -72,27 +74,24 @@ impl Asking {
         })
         .await;
         let answers = round.answers.borrow();
-        text(&answers, self.workers().len() - answers.len())
+        text(&answers, round.asked.saturating_sub(answers.len()))
     }
 
     /// The round under way, or a new one.
     fn round(&self) -> Rc<Round> {
         let under_way = self.round.borrow().upgrade();
-        let open = |round: &Rc<Round>| round.answers.borrow().len() < self.workers().len();
-        if let Some(round) = under_way.filter(open) {
+        if let Some(round) = under_way.filter(|round| round.is_open()) {
             return round;
         }
         let number = self.rounds.get() + 1;
         self.rounds.set(number);
         let round = Rc::new(Round {
             number,
+            asked: (self.put)(number),
             answers: RefCell::default(),
             wakers: RefCell::default(),
         });
         *self.round.borrow_mut() = Rc::downgrade(&round);
-        for worker in self.workers() {
-            worker.send(Message::Look(number, self.mine.clone()));
-        }
         round
     }
 

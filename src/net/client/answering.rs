@@ -1,0 +1,93 @@
+//! Answers of the gateway's own: errors, and what needs no provider.
+
+use crate::base::date::imf_fixdate;
+use crate::http::exchange::{After, after_own};
+use crate::http::framing::Cursor;
+use crate::policy::admission::Admission;
+use crate::policy::error::{ErrorResponse, Fault, Persistence};
+use crate::system::time::unix_seconds;
+
+use super::local_answer::LocalAnswer;
+use super::recipient::Asker;
+use super::side::ClientSide;
+
+impl ClientSide {
+    /// Answers a request whose head nobody can read, or none yet, and ends the connection.
+    pub(crate) fn refuse_unframed(&mut self, fault: Fault) -> After {
+        let core = self.worker.core.clone();
+        self.begins(&core.gateway());
+        let asker = Asker::unknown(core.ids.next());
+        self.send_error(&fault, &asker, After::Close { linger: true })
+    }
+
+    /// Answers a framed request with an error; its remaining content is unwanted.
+    pub(crate) fn refuse(&mut self, fault: &Fault, asker: &Asker, cursor: Cursor) -> After {
+        let after = self.after_local(asker, cursor);
+        self.send_error(fault, asker, after)
+    }
+
+    /// Sends an error of the gateway's own, behind which the connection goes on like this.
+    pub(crate) fn send_error(&mut self, fault: &Fault, asker: &Asker, after: After) -> After {
+        self.busy = None;
+        self.access.failed(fault.status(), fault.code());
+        let mut out = Vec::with_capacity(512);
+        let date = imf_fixdate(unix_seconds());
+        ErrorResponse {
+            fault,
+            request_id: asker.id.as_bytes(),
+            date: date.as_bytes(),
+            head_only: asker.head_only,
+            connection: self.persistence(&after),
+            cors: asker.cors(),
+        }
+        .write(&mut out);
+        // A client that cannot be told has left, which the next receive finds.
+        let _ = self.client.send(&out);
+        after
+    }
+
+    /// Answers `/health`, `OPTIONS *` and preflights, and with the text of the `metrics` those who asked for it.
+    pub(crate) fn answer_locally(
+        &mut self,
+        what: &Admission<'_>,
+        asker: &Asker,
+        cursor: Cursor,
+        metrics: &str,
+    ) -> After {
+        let healthy = self.worker.core.drain.is_healthy();
+        let answer = LocalAnswer::to(what, healthy, metrics);
+        self.access.answered(answer.status);
+        self.send_local(&answer, asker, cursor)
+    }
+
+    /// Sends an answer that needs no provider; the request's remaining content is unwanted.
+    pub(crate) fn send_local(
+        &mut self,
+        answer: &LocalAnswer<'_>,
+        asker: &Asker,
+        cursor: Cursor,
+    ) -> After {
+        let after = self.after_local(asker, cursor);
+        let out = answer.write(asker, &self.persistence(&after), unix_seconds());
+        let _ = self.client.send(&out);
+        after
+    }
+
+    /// What an answer says of the connection.
+    fn persistence(&self, after: &After) -> Persistence {
+        let idle = self.worker.core.gateway().config.timeouts.idle_client;
+        match after {
+            After::Close { .. } => Persistence::Close,
+            _ => Persistence::KeepAlive {
+                timeout_secs: idle.as_secs().saturating_sub(1),
+            },
+        }
+    }
+
+    /// How the connection goes on behind an answer of our own.
+    #[must_use]
+    pub(crate) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
+        let rest = (!cursor.is_done()).then_some((cursor, asker.expects_continue));
+        after_own(asker.persists && !self.is_ending(), rest)
+    }
+}

@@ -1,0 +1,32 @@
+//! An exchange under way: what decides on it, and how far its request has got.
+
+use std::rc::Rc;
+
+use crate::http::exchange::Exchange;
+use crate::net::client::recipient::Asker;
+use crate::net::upstream::pool::Upstream;
+use crate::policy::auth::Lease;
+use crate::policy::gateway::Gateway;
+
+/// See the module's documentation.
+pub(crate) struct Relay {
+    pub(super) gateway: Rc<Gateway>,
+    pub(super) provider: usize,
+    pub(super) exchange: Exchange,
+    pub(super) leg: Leg,
+    pub(super) asker: Asker,
+    /// Counts for the gateway key until the exchange is over.
+    pub(super) lease: Option<Lease>,
+}
+
+/// How far the request has got.
+pub(super) enum Leg {
+    /// Rewritten, it waits for a connection.
+    Unsent(Vec<u8>),
+    /// It is with an upstream, or the first part of it.
+    Sent {
+        upstream: Box<Upstream>,
+        /// The whole of it, while it may be sent again.
+        replay: Option<Vec<u8>>,
+    },
+}

@@ -1,0 +1,115 @@
+//! What is done for connections to providers at every tick, and when the configuration changes.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::config::Provider;
+use crate::net::core::deadline::Tick;
+use crate::observe;
+use crate::policy::gateway::Gateway;
+
+use super::upstreams::Upstreams;
+use super::warm;
+
+/// Between two looks at the names of providers.
+const NAMES_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs at every tick; whether the next one is wanted.
+pub(crate) fn tick(upstreams: &Rc<Upstreams>, now: Tick) -> bool {
+    let idle = upstreams.pool.expire(now);
+    look_after_names(upstreams, now);
+    show(upstreams);
+    let warm = !upstreams.core.drain.is_draining() && warm::look(upstreams, now);
+    idle || warm
+}
+
+/// Closes idle connections that end, speak or expire, for ever. The worker spawns it once.
+///
+/// # Cancel safety
+/// As [`Pool::keep`](super::pool::Pool::keep).
+pub(crate) async fn keep(upstreams: Rc<Upstreams>) {
+    let core = &upstreams.core;
+    let (scratch, turns) = (core.scratch.clone(), core.turns.clone());
+    let retired = || observe::add(&core.counters().warm_retired, 1);
+    upstreams.pool.clone().keep(scratch, turns, retired).await;
+}
+
+/// A new configuration is about to be in force in place of the old one: connections that would be made again as they
+/// are stay.
+pub(crate) fn reindex(upstreams: &Upstreams, old: &Gateway, new: &Gateway) {
+    forget(upstreams, old);
+    upstreams.pool.reindex(|index| new.index_of(old, index));
+    upstreams.warmth.reindex(|index| new.place_of(old, index));
+}
+
+/// Asks for the names of all providers ahead of need, and forgets others.
+pub(crate) fn prefetch(upstreams: &Upstreams) {
+    if upstreams.core.is_operator() {
+        return;
+    }
+    let gateway = upstreams.core.gateway();
+    let names = || { gateway.config.providers.iter() }.filter_map(Provider::reached_by_name);
+    upstreams
+        .names
+        .retain(|host| names().any(|name| name == host));
+    for name in names() {
+        upstreams.names.prefetch(name, gateway.config.ages());
+    }
+}
+
+/// What is connected to by name is looked up when that is old, also where no connection is made for long, and
+/// connections to addresses that the name has left are let go.
+fn look_after_names(upstreams: &Upstreams, now: Tick) {
+    let Upstreams {
+        names,
+        names_due,
+        pool,
+        ..
+    } = upstreams;
+    if names_due.get().is_some_and(|at| now < at) {
+        return;
+    }
+    names_due.set(Some(now.after(NAMES_EVERY)));
+    let gateway = upstreams.core.gateway();
+    let ages = gateway.config.ages();
+    let mut left = Vec::new();
+    for (index, provider) in gateway.config.providers.iter().enumerate() {
+        if pool.open_count(index) == 0 {
+            continue;
+        }
+        if let Some(name) = provider.reached_by_name() {
+            names.prefetch(name, ages);
+            let of_it = names.left(name, ages);
+            left.extend(of_it.into_iter().map(|address| (index, address)));
+        }
+    }
+    pool.leave(left);
+}
+
+/// A provider that is gone has no connections any more that anybody would count.
+fn forget(upstreams: &Upstreams, gateway: &Gateway) {
+    for index in 0..gateway.config.providers.len() {
+        if let Some(counters) = upstreams.core.counters().known(gateway.slots.of(index)) {
+            counters.idle.store(0, Ordering::Relaxed);
+            counters.busy.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Puts the numbers of connections where other workers can read them.
+fn show(upstreams: &Upstreams) {
+    let gateway = upstreams.core.gateway();
+    if !gateway.config.metrics.are_wanted() {
+        return;
+    }
+    let pool = &upstreams.pool;
+    for index in 0..gateway.config.providers.len() {
+        let (idle, open) = (pool.idle_count(index), pool.open_count(index));
+        if let Some(counters) = upstreams.core.counters().known(gateway.slots.of(index)) {
+            let busy = open.saturating_sub(idle);
+            counters.idle.store(idle as u64, Ordering::Relaxed);
+            counters.busy.store(busy as u64, Ordering::Relaxed);
+        }
+    }
+}

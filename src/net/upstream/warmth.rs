@@ -1,0 +1,95 @@
+//! Which providers are kept warm, and where connections are being made for that.
+
+use std::cell::RefCell;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::net::core::deadline::Tick;
+
+use super::pool;
+
+/// How long after its last request a provider is kept warm.
+const LINGERING: Duration = Duration::from_secs(300);
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct Warmth {
+    providers: RefCell<Vec<OfProvider>>,
+}
+
+#[derive(Clone, Default)]
+struct OfProvider {
+    /// Kept warm until then; `None` before the first request.
+    until: Option<Tick>,
+    /// Not tried again before.
+    not_before: Option<Tick>,
+    connecting: bool,
+    /// The task that connects.
+    filling: Option<Waker>,
+}
+
+impl Warmth {
+    /// A request goes to `provider`.
+    pub(crate) fn used(&self, provider: usize, now: Tick) {
+        let mut providers = self.providers.borrow_mut();
+        if providers.len() <= provider {
+            providers.resize_with(provider + 1, OfProvider::default);
+        }
+        if let Some(it) = providers.get_mut(provider) {
+            it.until = Some(now.after(LINGERING));
+        }
+    }
+
+    /// Moves what is known to new indices, for a new configuration.
+    pub(crate) fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
+        let old = self.providers.take();
+        self.providers.replace(pool::moved(old, new_index));
+    }
+
+    /// How many idle connections `provider` is to have, of so many `configured`.
+    #[must_use]
+    pub(crate) fn wanted(&self, provider: usize, configured: usize, now: Tick) -> usize {
+        let providers = self.providers.borrow();
+        match providers.get(provider).and_then(|it| it.until) {
+            Some(until) if now < until => configured,
+            _ => 0,
+        }
+    }
+
+    /// Whether a connection may be made now; then one is.
+    #[must_use]
+    pub(crate) fn begin(&self, provider: usize, now: Tick) -> bool {
+        let mut providers = self.providers.borrow_mut();
+        let Some(it) = providers.get_mut(provider) else {
+            return false;
+        };
+        let early = it.not_before.is_some_and(|at| now < at);
+        let may = !it.connecting && !early;
+        it.connecting |= may;
+        may
+    }
+
+    /// It is made, or not; the next one may be from this time on.
+    pub(crate) fn ended(&self, provider: usize, not_before: Option<Tick>) {
+        if let Some(it) = self.providers.borrow_mut().get_mut(provider) {
+            it.connecting = false;
+            it.not_before = not_before;
+            it.filling = None;
+        }
+    }
+
+    /// The task that makes it.
+    pub(crate) fn watch(&self, provider: usize, waker: &Waker) {
+        if let Some(it) = self.providers.borrow_mut().get_mut(provider) {
+            it.filling = Some(waker.clone());
+        }
+    }
+
+    /// Has that task look whether it is still wanted.
+    pub(crate) fn disturb(&self, provider: usize) {
+        let mut providers = self.providers.borrow_mut();
+        if let Some(waker) = { providers.get_mut(provider) }.and_then(|it| it.filling.take()) {
+            waker.wake();
+        }
+    }
+}
