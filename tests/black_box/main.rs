@@ -2,6 +2,9 @@
 //!
 //! Each module states one side of the contract as raw bytes in and out. Every step waits for an event, and every
 //! wait has a bound that only ever fails a test; what sleeps is where time itself, or its absence, is what is tested.
+//! `soak` mixes all of it for a time, `stalls` measures who holds up whom: both have the machine for themselves, which takes
+//! two minutes that `cargo test --test black_box -- --skip stalls` does without.
+//!
 //! `SLUICEGATE_TEST_DRIVER` picks the event loop, `SLUICEGATE_TEST_BULK` the number of bytes that the bulk tests move,
 //! `SLUICEGATE_TEST_BIN` another binary than the one that was built with the tests, `SLUICEGATE_TEST_GOES` how often a
 //! side leaves for the figures of `relay::faults::notice`. With AddressSanitizer, leaks included:
