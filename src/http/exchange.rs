@@ -390,7 +390,10 @@ impl Exchange {
             upstream_closes,
             after: match self.upload.rest() {
                 None if persists => After::Persist,
-                Some((cursor, false)) if persists => After::Discard(cursor),
+                Some((cursor, expecting)) if persists => {
+                    debug_assert!(!expecting, "then it was told that the connection ends");
+                    After::Discard(cursor)
+                }
                 rest => After::Close {
                     linger: rest.is_some(),
                 },
