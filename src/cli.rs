@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         None => serve(arguments.config),
-        Some(Command::Check { reference: true }) => print(config::REFERENCE.as_bytes()),
+        Some(Command::Check { reference: true }) => print(config::reference().as_bytes()),
         Some(Command::Check { reference: false }) => check(arguments.config.as_deref()),
         Some(Command::Demo { once }) => demo(once),
         Some(Command::Key(key)) => key::run(key, || load_config(arguments.config.as_deref())),

@@ -1,12 +1,12 @@
 //! The manual page and the completion scripts, made from the definition of the command line and from the
-//! annotated example of a configuration file, so that neither can fall behind what the program takes.
+//! tables of settings, so that neither can fall behind what the program takes.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, Command, Id};
 use clap_complete::Shell;
 
-use crate::config::REFERENCE;
+use crate::config::{reference, variables};
 
 /// A script that completes the words of `command` in a shell.
 #[must_use]
@@ -38,7 +38,9 @@ pub(crate) fn page(mut command: Command) -> String {
     out.push_str(".SH COMMANDS\n");
     commands(&mut out, &mut command);
     out.push_str(".SH SETTINGS\n");
-    settings(&mut out, REFERENCE);
+    settings(&mut out, &reference());
+    out.push_str(".SH ENVIRONMENT\n");
+    environment(&mut out);
     out.push_str(BEHIND);
     out
 }
@@ -122,6 +124,18 @@ fn settings(out: &mut String, example: &str) {
         if !text.is_empty() {
             let _ = writeln!(out, "{}", prose(text));
         }
+    }
+}
+
+/// The variables, and what each of them sets.
+fn environment(out: &mut String) {
+    for variable in variables() {
+        let key = literal(&variable.key);
+        let _ = writeln!(out, ".TP\n.B {}", literal(&variable.name));
+        let _ = match variable.is_file_first {
+            true => writeln!(out, "Holds where {key} says nothing."),
+            false => writeln!(out, "Wins over {key}."),
+        };
     }
 }
 

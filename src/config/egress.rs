@@ -16,9 +16,13 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::error::ConfigError;
+use super::secret::Secret;
 use super::source::Env;
-use super::url::host_and_port;
-use super::{BaseUrl, ConfigError, Host, Secret, Trust, value};
+use super::trust::Trust;
+use super::url::{BaseUrl, Host, host_and_port};
+use super::value;
+use super::written::Written;
 use no_proxy::NoProxy;
 
 /// An HTTP proxy that is asked for tunnels.
@@ -192,26 +196,26 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// Reads the files; an empty name counts as none. An error comes with the key that it belongs to.
+/// Reads the files; an empty name counts as none.
 pub(super) fn identity(
     read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    cert: Option<&str>,
-    key: Option<&str>,
-) -> Result<Option<Arc<ClientIdentity>>, (&'static str, String)> {
-    let named = |path: Option<&str>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
-    let content = |setting: &'static str, path: &Path| match read(path) {
-        Ok(bytes) => Ok(bytes.into_boxed_slice()),
-        Err(error) => Err((setting, format!("{}: {error}", path.display()))),
+    cert: Option<&Written>,
+    key: Option<&Written>,
+) -> Result<Option<Arc<ClientIdentity>>, ConfigError> {
+    let content = |written: &Written| {
+        let read = read(Path::new(written.text())).map(Vec::into_boxed_slice);
+        read.map_err(|error| written.refused(format!("{}: {error}", written.text())))
     };
-    match (named(cert), named(key)) {
+    let named = |written: &&Written| !written.text().is_empty();
+    match (cert.filter(named), key.filter(named)) {
         (None, None) => Ok(None),
-        (Some(_), None) => Err(("client_key", BOTH_EXPECTED.to_owned())),
-        (None, Some(_)) => Err(("client_cert", BOTH_EXPECTED.to_owned())),
+        (Some(cert), None) => Err(cert.refused_without("client_key", BOTH_EXPECTED)),
+        (None, Some(key)) => Err(key.refused_without("client_cert", BOTH_EXPECTED)),
         (Some(cert), Some(key)) => Ok(Some(Arc::new(ClientIdentity {
-            cert_pem: content("client_cert", &cert)?,
-            key_pem: content("client_key", &key)?,
-            cert,
-            key,
+            cert_pem: content(cert)?,
+            key_pem: content(key)?,
+            cert: cert.text().into(),
+            key: key.text().into(),
         }))),
     }
 }

@@ -1,156 +1,197 @@
-//! The TOML file as it is written: every key optional, unknown ones refused. Secrets are still plain text here,
-//! so none of these types can be printed.
+//! The TOML file: what its tables say, by the tables of settings. Unknown keys and values of another type are refused,
+//! `${VAR}` and `${VAR:-default}` are put in, and of every value the line is kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IntoDeserializer as _, Visitor};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::ConfigError;
-use super::syntax::syntax;
+use super::error::ConfigError;
+use super::provider;
+use super::syntax::{line_of, refused, syntax};
+use super::tables::TABLES;
+use super::written::{Form, Section, Value, Written};
 
 /// A whole file.
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
 pub(super) struct File {
-    pub server: ServerTable,
-    pub auth: AuthTable,
-    pub passthrough: PassthroughTable,
-    pub limits: LimitsTable,
-    pub timeouts: TimeoutsTable,
-    pub metrics: MetricsTable,
-    pub log: LogTable,
-    pub tcp: TcpTable,
-    pub upstream: UpstreamTable,
-    pub providers: BTreeMap<String, ProviderTable>,
+    /// Its name for messages.
+    pub(super) from: String,
+    /// By their names, `server.tls` among them; every table that is not written is empty.
+    pub(super) tables: BTreeMap<&'static str, Section>,
+    pub(super) providers: BTreeMap<String, Section>,
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ServerTable {
-    pub listen: Option<Vec<String>>,
-    pub base_path: Option<String>,
-    pub workers: Option<Scalar>,
-    pub driver: Option<String>,
-    pub spin: Option<Scalar>,
-    pub landlock: Option<Scalar>,
-    pub dumpable: Option<Scalar>,
-    pub server_timing: Option<Scalar>,
-    pub cors_origins: Option<Vec<String>>,
-    pub tls: Option<TlsTable>,
+impl File {
+    /// Where a key is written, its table or at least the file.
+    pub(super) fn place(&self, table: &str, key: &str) -> &str {
+        let section = self.tables.get(table);
+        section.map_or(&self.from, |section| section.place(key))
+    }
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct TlsTable {
-    pub cert: Option<String>,
-    pub key: Option<String>,
-    pub client_ca: Option<String>,
+/// The keys of a table, and what they take.
+type Known = Vec<(&'static str, Form)>;
+
+/// Parses a file. A mistyped key is found before anything is put in, so that its line is known.
+pub(super) fn parse<'e>(
+    content: &str,
+    path: &str,
+    variable: impl Fn(&str, &str) -> Option<&'e str>,
+) -> Result<File, ConfigError> {
+    let parsed = DeTable::parse(content).map_err(|error| syntax(path, content, &error))?;
+    let reader = Reader { path, content };
+    let mut file = File {
+        from: path.to_owned(),
+        ..File::default()
+    };
+    for (key, value) in parsed.into_inner() {
+        let name = key.get_ref().as_ref().to_owned();
+        if name == PROVIDERS {
+            for (name, value) in reader.table(value)? {
+                let known = forms(
+                    provider::table::SETTINGS
+                        .iter()
+                        .map(|s| (s.key, s.slot.form)),
+                );
+                let prefix = format!("{PROVIDERS}.{}", name.get_ref());
+                let section = reader.section(&name, value, &prefix, &known, None)?;
+                file.providers
+                    .insert(name.into_inner().into_owned(), section);
+            }
+        } else if let Some(table) = TABLES.iter().find(|table| table.name == name) {
+            let known = forms(table.settings.iter().map(|s| (s.key, s.slot.form)));
+            let section = reader.section(&key, value, table.name, &known, Some(&mut file))?;
+            file.tables.insert(table.name, section);
+        } else {
+            let tables = TABLES.iter().map(|table| table.name);
+            let tables = tables.filter(|name| !name.contains('.')).chain([PROVIDERS]);
+            return Err(reader.unknown(&key, tables));
+        }
+    }
+    let sections = file.tables.values_mut().chain(file.providers.values_mut());
+    for written in sections.flat_map(|section| section.values.values_mut()) {
+        expand(written, &variable)?;
+    }
+    Ok(file)
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct AuthTable {
-    pub master_key: Option<String>,
-    pub master_key_file: Option<String>,
-    pub keys_file: Option<String>,
-    pub open: Option<Scalar>,
-    pub wrong_key_delay: Option<Scalar>,
+const PROVIDERS: &str = "providers";
+
+fn forms(settings: impl Iterator<Item = (&'static str, Form)>) -> Known {
+    settings.filter(|(key, _)| !key.is_empty()).collect()
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct PassthroughTable {
-    pub enabled: Option<Scalar>,
-    pub v1_alias: Option<Scalar>,
-    pub providers: Option<Vec<String>>,
+struct Reader<'c> {
+    path: &'c str,
+    content: &'c str,
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct LimitsTable {
-    pub body: Option<Scalar>,
-    pub connections: Option<Scalar>,
-    pub connections_per_address: Option<Scalar>,
-    pub handshakes_per_address: Option<Scalar>,
-    pub in_flight: Option<Scalar>,
-    pub upstream_connections: Option<Scalar>,
+impl Reader<'_> {
+    fn refused(&self, span: Range<usize>, message: &str) -> ConfigError {
+        refused(self.path, self.content, Some(span), message)
+    }
+
+    fn unknown(
+        &self,
+        key: &Spanned<DeString<'_>>,
+        known: impl Iterator<Item = &'static str>,
+    ) -> ConfigError {
+        let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+        let message = format!(
+            "unknown field `{}`, expected one of {}",
+            key.get_ref(),
+            known.join(", ")
+        );
+        self.refused(key.span(), &message)
+    }
+
+    fn table<'v>(&self, value: Spanned<DeValue<'v>>) -> Result<DeTable<'v>, ConfigError> {
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Ok(table),
+            _ => Err(self.refused(span, "expected a table")),
+        }
+    }
+
+    /// What a table says; tables within it go to the file.
+    fn section(
+        &self,
+        header: &Spanned<DeString<'_>>,
+        value: Spanned<DeValue<'_>>,
+        name: &str,
+        known: &Known,
+        mut file: Option<&mut File>,
+    ) -> Result<Section, ConfigError> {
+        let mut section = Section {
+            from: self.place(&header.span()),
+            values: BTreeMap::new(),
+        };
+        for (key, value) in self.table(value)? {
+            let inner = format!("{name}.{}", key.get_ref());
+            let table = TABLES.iter().find(|table| table.name == inner);
+            if let Some((key, form)) = known.iter().find(|(known, _)| known == key.get_ref()) {
+                let written = Written {
+                    from: self.place(&value.span()),
+                    value: self.value(value, *form)?,
+                    key: inner,
+                };
+                section.values.insert(key, written);
+            } else if let (Some(table), Some(file)) = (table, &mut file) {
+                let known = forms(table.settings.iter().map(|s| (s.key, s.slot.form)));
+                let within = self.section(&key, value, table.name, &known, None)?;
+                file.tables.insert(table.name, within);
+            } else {
+                let within = TABLES.iter().filter_map(|table| {
+                    let inner = table.name.strip_prefix(name)?;
+                    inner.strip_prefix('.')
+                });
+                let keys = known.iter().map(|(key, _)| *key);
+                return Err(self.unknown(&key, keys.chain(within)));
+            }
+        }
+        Ok(section)
+    }
+
+    fn place(&self, span: &Range<usize>) -> String {
+        format!("{} line {}", self.path, line_of(self.content, span.start))
+    }
+
+    fn value(&self, value: Spanned<DeValue<'_>>, form: Form) -> Result<Value, ConfigError> {
+        let span = value.span();
+        // A date would pass for a table.
+        if form == Form::Map && !value.get_ref().is_table() {
+            return Err(self.refused(span, "expected a table"));
+        }
+        let read = read(value, form);
+        read.map_err(|error| {
+            let span = error.span().unwrap_or(span);
+            self.refused(span, error.message())
+        })
+    }
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct TimeoutsTable {
-    pub request: Option<Scalar>,
-    pub response_header: Option<Scalar>,
-    pub connect: Option<Scalar>,
-    pub request_header: Option<Scalar>,
-    pub idle_client: Option<Scalar>,
-    pub body_idle: Option<Scalar>,
-    pub tunnel_idle: Option<Scalar>,
-    pub drain_delay: Option<Scalar>,
-    pub drain: Option<Scalar>,
+/// A value as a setting of this form takes it.
+fn read(value: Spanned<DeValue<'_>>, form: Form) -> Result<Value, toml::de::Error> {
+    let value = value.into_deserializer();
+    match form {
+        Form::Scalar => Scalar::deserialize(value).map(|scalar| Value::Text(scalar.0)),
+        Form::Text => String::deserialize(value).map(Value::Text),
+        Form::List => Vec::deserialize(value).map(Value::List),
+        Form::Map => BTreeMap::deserialize(value).map(Value::Map),
+    }
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct MetricsTable {
-    pub enabled: Option<Scalar>,
-    pub endpoint: Option<String>,
-    pub listen: Option<Vec<String>>,
+/// A value that is not of a file, such as a default.
+pub(super) fn value(text: &str, form: Form) -> Result<Value, toml::de::Error> {
+    read(DeValue::parse(text)?, form)
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct LogTable {
-    pub format: Option<String>,
-    pub level: Option<String>,
-    pub access: Option<Scalar>,
-    pub file: Option<String>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct TcpTable {
-    pub keepalive: Option<Scalar>,
-    pub keepalive_interval: Option<Scalar>,
-    pub keepalive_probes: Option<Scalar>,
-    pub user_timeout: Option<Scalar>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct UpstreamTable {
-    pub address_age: Option<Scalar>,
-    pub ca_file: Option<String>,
-    pub client_cert: Option<String>,
-    pub client_key: Option<String>,
-    pub proxy: Option<String>,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ProviderTable {
-    pub r#type: Option<String>,
-    pub api_key: Option<String>,
-    pub api_key_file: Option<String>,
-    pub base_url: Option<String>,
-    pub ca_file: Option<String>,
-    pub client_cert: Option<String>,
-    pub client_key: Option<String>,
-    pub credential: Option<String>,
-    pub headers: BTreeMap<String, String>,
-    pub idle_upstream: Option<Scalar>,
-    pub proxy: Option<String>,
-    pub warm: Option<Scalar>,
-    pub allow: Option<Vec<String>>,
-    pub deny: Option<Vec<String>>,
-    pub site_url: Option<String>,
-    pub app_name: Option<String>,
-}
-
-/// A number, a switch or a string; which of them is right is decided where it is used.
-#[derive(Clone)]
-pub(super) struct Scalar(pub String);
+/// A number, a switch or a string.
+struct Scalar(String);
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -183,55 +224,41 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// Parses a file after expanding `${VAR}` and `${VAR:-default}` in its strings.
-pub(super) fn parse<'e>(
-    content: &str,
-    path: &str,
-    variable: impl Fn(&str, &str) -> Option<&'e str>,
-) -> Result<File, ConfigError> {
-    let mut table: toml::Table = content
-        .parse()
-        .map_err(|error| syntax(path, content, &error))?;
-    // Read once without expansion: so a mistyped key is reported with its line.
-    if let Err(error) = toml::from_str::<File>(content) {
-        return Err(syntax(path, content, &error));
-    }
-    for (key, value) in &mut table {
-        expand(value, key, path, &variable)?;
-    }
-    table
-        .try_into()
-        .map_err(|error: toml::de::Error| syntax(path, "", &error))
-}
-
+/// Puts variables in.
 fn expand<'e>(
-    value: &mut toml::Value,
-    key: &str,
-    path: &str,
+    written: &mut Written,
     variable: &impl Fn(&str, &str) -> Option<&'e str>,
 ) -> Result<(), ConfigError> {
+    let Written { value, from, key } = written;
+    let (from, key) = (&*from, &*key);
+    let text = |key: &str, text: &mut String| {
+        let expanded = expanded(text, &|name| variable(key, name));
+        if let Some(expanded) = expanded.map_err(|it| ConfigError::new(from, key, it))? {
+            *text = expanded;
+        }
+        Ok(())
+    };
     match value {
-        // Whatever is said of it could repeat the lines that lost quotes have made a part of it.
-        toml::Value::String(text) if text.contains('\n') => {
-            let message = "expected a string of one line; quotes may be missing";
-            Err(ConfigError::new(path, key, message))
+        Value::Text(value) => text(key, value),
+        Value::List(items) => items.iter_mut().try_for_each(|item| text(key, item)),
+        Value::Map(items) => {
+            { items.iter_mut() }.try_for_each(|(inner, item)| text(&format!("{key}.{inner}"), item))
         }
-        toml::Value::String(text) if text.contains("${") => {
-            *text = expanded(text, &|name| variable(key, name))
-                .map_err(|message| ConfigError::new(path, key, message))?;
-            Ok(())
-        }
-        toml::Value::Array(items) => items
-            .iter_mut()
-            .try_for_each(|item| expand(item, key, path, variable)),
-        toml::Value::Table(table) => table
-            .iter_mut()
-            .try_for_each(|(inner, item)| expand(item, &format!("{key}.{inner}"), path, variable)),
-        _ => Ok(()),
     }
 }
 
-fn expanded<'e>(text: &str, variable: &impl Fn(&str) -> Option<&'e str>) -> Result<String, String> {
+/// `None` where there is nothing to be put in.
+fn expanded<'e>(
+    text: &str,
+    variable: &impl Fn(&str) -> Option<&'e str>,
+) -> Result<Option<String>, String> {
+    // Whatever is said of it could repeat the lines that lost quotes have made a part of it.
+    if text.contains('\n') {
+        return Err("expected a string of one line; quotes may be missing".into());
+    }
+    if !text.contains("${") {
+        return Ok(None);
+    }
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
@@ -255,5 +282,5 @@ fn expanded<'e>(text: &str, variable: &impl Fn(&str) -> Option<&'e str>) -> Resu
         rest = after;
     }
     out.push_str(rest);
-    Ok(out)
+    Ok(Some(out))
 }

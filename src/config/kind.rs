@@ -68,9 +68,14 @@ pub struct UnknownKind;
 
 impl fmt::Display for UnknownKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = ProviderKind::ALL.map(ProviderKind::as_str).join(", ");
-        write!(f, "unknown provider type, expected one of {known}")
+        write!(f, "unknown provider type, {}", expected())
     }
 }
 
 impl std::error::Error for UnknownKind {}
+
+/// What is expected where a type is.
+pub(crate) fn expected() -> String {
+    let known = ProviderKind::ALL.map(ProviderKind::as_str).join(", ");
+    format!("expected one of {known}")
+}

@@ -1,6 +1,44 @@
-//! Addresses that stand in each other's way, which a start would be told by the system, and `check` not at all.
+//! Addresses to listen on, and which of them stand in each other's way: of that a start would be told by the system,
+//! and `check` not at all.
 
-use super::Listen;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str =
+            "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
+        match text.trim().strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') && !path.contains('\0') => {
+                Ok(Self::Unix(path.into()))
+            }
+            Some(_) => Err(EXPECTED),
+            None => text.trim().parse().map(Self::Tcp).map_err(|_| EXPECTED),
+        }
+    }
+}
 
 /// The first address that another one takes: whether it is one of those for metrics, and what to say of it.
 pub(super) fn conflict(server: &[Listen], metrics: &[Listen]) -> Option<(bool, String)> {

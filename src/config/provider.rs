@@ -1,26 +1,29 @@
 //! Providers: from the environment's variables and the file's tables to instances.
 
+pub(super) mod fields;
+pub(super) mod instance;
 mod place;
+pub(super) mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::number;
-use crate::config::kind::ProviderKind;
+use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
-use crate::http::head::{Name, name};
 
-use super::egress::{self, Egress, ProxyChoice};
-use super::file::ProviderTable;
+use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
+use self::instance::{Credential, Provider};
+use self::table::{Draft, SETTINGS};
+use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
+use super::error::ConfigError;
+use super::secret::Secret;
 use super::source::{Env, Sources};
-use super::url::base;
-use super::{
-    BaseUrl, ClientIdentity, ConfigError, Credential, Host, Provider, Proxy, Secret, Trust, value,
-};
+use super::trust::Trust;
+use super::url::{BaseUrl, Host, base};
+use super::written::Section;
 
 /// What a file says of providers.
 pub(super) struct Tables<'a> {
@@ -28,7 +31,7 @@ pub(super) struct Tables<'a> {
     pub(super) from: &'a str,
     /// It was found in the working directory, and nobody has named it.
     pub(super) is_stray: bool,
-    pub(super) providers: BTreeMap<String, ProviderTable>,
+    pub(super) providers: BTreeMap<String, Section>,
     /// What holds for all of them.
     pub(super) egress: Egress,
 }
@@ -49,7 +52,7 @@ pub(super) fn resolve(
         .collect();
     let mut providers = Vec::new();
     for name in names {
-        let table = tables.providers.remove(&name);
+        let section = tables.providers.remove(&name);
         let instance = Instance {
             sources,
             env,
@@ -57,10 +60,11 @@ pub(super) fn resolve(
             is_stray: tables.is_stray,
             egress: &tables.egress,
             prefix: named.get(&name),
-            in_file: table.is_some(),
+            in_file: section.is_some(),
+            section: section.unwrap_or_default(),
             name,
         };
-        if let Some(provider) = instance.resolve(table)?
+        if let Some(provider) = instance.resolve()?
             && enabled.contains(&provider.kind)
         {
             providers.push(provider);
@@ -73,7 +77,7 @@ pub(super) fn resolve(
 fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for key in env.keys() {
-        let Some(prefix) = VARIABLES.iter().find_map(|suffix| key.strip_suffix(suffix)) else {
+        let Some(prefix) = suffixes().find_map(|suffix| key.strip_suffix(suffix)) else {
             continue;
         };
         if kind_of_prefix(prefix).is_some() {
@@ -86,8 +90,11 @@ fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
     found
 }
 
-/// What the variables of an instance end in.
-const VARIABLES: [&str; 3] = ["_API_KEY_FILE", "_API_KEY", "_BASE_URL"];
+/// What the variables of an instance end in; of two that end alike the longer first.
+fn suffixes() -> impl Iterator<Item = &'static str> {
+    let suffixes = SETTINGS.iter().rev().map(|setting| setting.suffix);
+    suffixes.filter(|suffix| !suffix.is_empty())
+}
 
 /// The type that a variable's prefix begins with: all of it, or up to an underscore.
 fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
@@ -113,9 +120,6 @@ fn is_instance(text: &str, kind: &str, separator: char) -> bool {
             .is_some_and(|suffix| !suffix.is_empty())
 }
 
-/// Most connections made ahead per provider and worker.
-const WARM_MAX: usize = 64;
-
 struct Instance<'a> {
     sources: &'a Sources<'a>,
     env: &'a Env<'a>,
@@ -127,66 +131,58 @@ struct Instance<'a> {
     prefix: Option<&'a String>,
     /// The file has a table for it.
     in_file: bool,
+    /// What that says.
+    section: Section,
     name: String,
 }
 
 impl Instance<'_> {
-    fn resolve(self, table: Option<ProviderTable>) -> Result<Option<Provider>, ConfigError> {
-        let in_file = self.in_file;
-        let table = table.unwrap_or_default();
+    fn resolve(self) -> Result<Option<Provider>, ConfigError> {
         if !is_segment(&self.name) {
             return Err(self.error(
                 "",
                 "expected a provider name of letters, digits, -, _ and ., not . or ..",
             ));
         }
-        let kind = self.kind(&table)?;
-        let key = self.api_key(&table)?;
-        let base_url = self.base_url(&table)?;
-        let credential = self.credential(&table, kind, key)?;
+        let mut draft = Draft::default();
+        let kind = self.read(&mut draft)?;
+        let key = self.api_key(&draft)?;
+        let credential = self.credential(&draft, kind, key)?;
         // A key makes a provider exist; where none is needed, a base URL does.
         let keyless = kind == ProviderKind::Vllm
-            || matches!(table.credential.as_deref(), Some("none" | "client"));
+            || matches!(draft.credential.as_deref(), Some("none" | "client"));
         match credential {
-            Credential::None if !keyless && in_file => {
+            Credential::None if !keyless && self.in_file => {
                 return Err(self.error("api_key", KEY_EXPECTED));
             }
             Credential::None if !keyless => return Ok(None),
-            Credential::None if base_url.is_none() && !in_file => return Ok(None),
+            Credential::None if draft.base.is_none() && !self.in_file => return Ok(None),
             _ => {}
         }
-        let base = match base_url {
+        let base = match draft.base.take() {
             Some(base) => base,
             None => {
                 base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
             }
         };
-        let headers = self.headers(&table, &credential)?;
-        let mut defaults = self.defaults(&table, kind)?;
-        // A configured header replaces the client's, so there is nothing left to default.
-        defaults.retain(|(name, _)| {
-            !headers
-                .iter()
-                .any(|(set, _)| set.eq_ignore_ascii_case(name))
-        });
-        let idle_upstream = self.idle_upstream(&table, kind)?;
-        let warm = self.warm(&table, base.tls)?;
-        let (allow, deny) = self.policy(&table, kind)?;
-        let proxy = self.proxy(&table, &base)?;
-        let identity = self.identity(&table, &base)?;
-        let trust = self.trust(&table, &base)?;
+        let headers = self.headers(&draft, &credential)?;
+        let (allow, deny) = self.policy(&mut draft, kind)?;
         let provider = Provider {
             name: self.name.clone(),
             kind,
-            base,
-            proxy,
-            identity,
-            trust,
+            proxy: self.proxy(&mut draft, &base)?,
+            identity: self.identity(&draft, &base)?,
+            trust: self.trust(&draft, &base)?,
             credential,
-            defaults,
+            defaults: Self::defaults(&mut draft, kind, &headers),
             headers,
-            idle_upstream,
-            warm,
+            // uvicorn, in front of vllm, closes after 5 s.
+            idle_upstream: draft.idle_upstream.unwrap_or_else(|| {
+                Duration::from_secs(if kind == ProviderKind::Vllm { 4 } else { 60 })
+            }),
+            // One where a handshake is saved; without TLS there is little to gain.
+            warm: draft.warm.unwrap_or(usize::from(base.tls)),
+            base,
             allow,
             deny,
         };
@@ -196,17 +192,56 @@ impl Instance<'_> {
             );
             return Err(self.error("", message));
         }
-        self.doubt_place(&table, &provider);
+        self.doubt_place(&provider);
         Ok(Some(provider))
+    }
+
+    /// Reads every setting, from where it counts.
+    fn read(&self, draft: &mut Draft) -> Result<ProviderKind, ConfigError> {
+        for setting in SETTINGS
+            .iter()
+            .filter(|setting| !self.is_in_variable(setting.suffix))
+        {
+            setting.set_from_file(draft, &self.section)?;
+        }
+        let kind = self.kind(draft)?;
+        for setting in SETTINGS {
+            let is_for_another = setting.only_for.is_some_and(|only| only != kind);
+            if is_for_another && self.section.get(setting.key).is_some() {
+                return Err(self.error(
+                    setting.key,
+                    "expected site_url and app_name only with type openrouter",
+                ));
+            }
+            let is_written = setting.is_file_first && self.section.get(setting.key).is_some();
+            if !is_for_another && !is_written {
+                let prefix = self.prefix.map(String::as_str);
+                setting.set_from_env(draft, self.env, prefix)?;
+            }
+        }
+        Ok(kind)
+    }
+
+    /// Whether the instance's own variable says so, in place of its table.
+    fn is_in_variable(&self, suffix: &str) -> bool {
+        let prefix = self.prefix.filter(|_| !suffix.is_empty());
+        prefix.is_some_and(|prefix| self.env.get(&format!("{prefix}{suffix}")).is_some())
     }
 
     fn error(&self, key: &str, message: impl ToString) -> ConfigError {
         if let Some((variable, from)) = self.origin() {
             return ConfigError::new(&from, &variable, message);
         }
+        let place = match self
+            .section
+            .place(key.split('.').next().unwrap_or_default())
+        {
+            "" => self.path,
+            place => place,
+        };
         let dot = if key.is_empty() { "" } else { "." };
         ConfigError::new(
-            self.path,
+            place,
             &format!("providers.{}{dot}{key}", self.name),
             message,
         )
@@ -215,27 +250,16 @@ impl Instance<'_> {
     /// The variable that it exists for, and where that was set; `None` if it is for a table.
     fn origin(&self) -> Option<(String, String)> {
         let prefix = self.prefix.filter(|_| !self.in_file)?;
-        let names = VARIABLES.map(|suffix| format!("{prefix}{suffix}"));
-        names.into_iter().find_map(|name| {
+        let mut names = suffixes().map(|suffix| format!("{prefix}{suffix}"));
+        names.find_map(|name| {
             let (_, from) = self.env.located(&name)?;
             Some((name, from))
         })
     }
 
-    fn base_url(&self, table: &ProviderTable) -> Result<Option<BaseUrl>, ConfigError> {
-        if let Some(prefix) = self.prefix
-            && let Some(base) = self.env.parsed(&format!("{prefix}_BASE_URL"), base)?
-        {
-            return Ok(Some(base));
-        }
-        let written = table.base_url.as_deref().map(base).transpose();
-        written.map_err(|expected| self.error("base_url", expected))
-    }
-
     /// The table's own, else what holds for all.
-    fn proxy(&self, table: &ProviderTable, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
-        let own = ProxyChoice::parse(table.proxy.as_deref().unwrap_or_default());
-        match own.map_err(|expected| self.error("proxy", expected))? {
+    fn proxy(&self, draft: &mut Draft, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
+        match std::mem::take(&mut draft.proxy) {
             ProxyChoice::Environment => self.egress.proxy.decide(self.env, base),
             ProxyChoice::Through(_) if matches!(base.host, Host::Unix(_)) => {
                 Err(self.error("proxy", "expected no proxy on the way to a Unix socket"))
@@ -247,13 +271,11 @@ impl Instance<'_> {
     /// As for the proxy. Without TLS nobody asks for it.
     fn identity(
         &self,
-        table: &ProviderTable,
+        draft: &Draft,
         base: &BaseUrl,
     ) -> Result<Option<Arc<ClientIdentity>>, ConfigError> {
-        let (cert, key) = (table.client_cert.as_deref(), table.client_key.as_deref());
-        let own = egress::identity(self.sources.read_pem, cert, key)
-            .map_err(|(key, message)| self.error(key, message))?;
-        match own {
+        let (cert, key) = (draft.client_cert.as_ref(), draft.client_key.as_ref());
+        match egress::identity(self.sources.read_pem, cert, key)? {
             Some(_) if !base.tls => {
                 let message = "expected an https:// base_url, since the certificate is for TLS";
                 Err(self.error("client_cert", message))
@@ -265,58 +287,49 @@ impl Instance<'_> {
     }
 
     /// As for the certificate.
-    fn trust(&self, table: &ProviderTable, base: &BaseUrl) -> Result<Trust, ConfigError> {
-        let Some(path) = table.ca_file.as_deref() else {
-            return Ok(self.egress.trust.clone());
-        };
-        if !base.tls {
-            let message = "expected an https:// base_url, since the roots are for TLS";
-            return Err(self.error("ca_file", message));
+    fn trust(&self, draft: &Draft, base: &BaseUrl) -> Result<Trust, ConfigError> {
+        match &draft.ca_file {
+            None => Ok(self.egress.trust.clone()),
+            Some(written) if base.tls => Trust::from_file(self.sources.read_pem, written),
+            Some(written) => {
+                Err(written.refused("expected an https:// base_url, since the roots are for TLS"))
+            }
         }
-        let setting = format!("providers.{}.ca_file", self.name);
-        let trust = Trust::from_file(self.sources.read_pem, &setting, path);
-        trust.map_err(|message| self.error("ca_file", message))
     }
 
-    fn kind(&self, table: &ProviderTable) -> Result<ProviderKind, ConfigError> {
-        const EXPECTED: &str = "expected one of openai, anthropic, openrouter, zai, vllm, deepseek";
-        let kind = match (&table.r#type, self.prefix) {
-            (Some(kind), _) => kind.parse().ok(),
+    fn kind(&self, draft: &Draft) -> Result<ProviderKind, ConfigError> {
+        let kind = match (draft.kind, self.prefix) {
+            (Some(kind), _) => Some(kind),
             (None, Some(prefix)) => kind_of_prefix(prefix),
             (None, None) => kind_of_name(&self.name),
         };
-        kind.ok_or_else(|| self.error("type", EXPECTED))
+        kind.ok_or_else(|| self.error("type", kind::expected()))
     }
 
-    fn api_key(&self, table: &ProviderTable) -> Result<Option<Secret>, ConfigError> {
+    fn api_key(&self, draft: &Draft) -> Result<Option<Secret>, ConfigError> {
         if let Some(prefix) = self.prefix
             && let Some(key) = self.env.secret(&format!("{prefix}_API_KEY"))?
         {
             return Ok(Some(key));
         }
-        match (&table.api_key, &table.api_key_file) {
-            (Some(_), Some(_)) => {
-                Err(self.error("api_key", "expected only one of api_key and api_key_file"))
+        match (&draft.api_key, &draft.api_key_file) {
+            (Some(key), Some(_)) => {
+                Err(key.refused("expected only one of api_key and api_key_file"))
             }
-            (Some(key), None) if key.is_empty() => Ok(None),
+            (Some(key), None) if key.text().is_empty() => Ok(None),
             (Some(key), None) => {
-                let name = format!("providers.{}.api_key", self.name);
-                self.env.doubt(self.path, &name, key);
-                Secret::new(key)
-                    .map(Some)
-                    .map_err(|expected| self.error("api_key", expected))
+                self.env.doubt(&key.from, &key.key, key.text());
+                let secret = Secret::new(key.text()).map(Some);
+                secret.map_err(|expected| key.refused(expected))
             }
-            (None, Some(file)) => {
-                let key = format!("providers.{}.api_key_file", self.name);
-                self.env.secret_file(Path::new(file), &key).map(Some)
-            }
+            (None, Some(file)) => self.env.secret_file_of(file).map(Some),
             (None, None) => Ok(None),
         }
     }
 
     fn credential(
         &self,
-        table: &ProviderTable,
+        draft: &Draft,
         kind: ProviderKind,
         key: Option<Secret>,
     ) -> Result<Credential, ConfigError> {
@@ -325,144 +338,31 @@ impl Instance<'_> {
         } else {
             "bearer"
         };
-        match (table.credential.as_deref().unwrap_or(usual), key) {
+        match (draft.credential.as_deref().unwrap_or(usual), key) {
             ("none", _) => Ok(Credential::None),
             ("client", _) => Ok(Credential::Client),
-            ("bearer", Some(key)) => Ok(Credential::Bearer(key)),
             ("x-api-key", Some(key)) => Ok(Credential::XApiKey(key)),
-            ("bearer" | "x-api-key", None) if table.credential.is_some() => {
-                Err(self.error("api_key", KEY_EXPECTED))
-            }
-            ("bearer" | "x-api-key", None) => Ok(Credential::None),
-            _ => Err(self.error("credential", "expected bearer, x-api-key, none or client")),
+            (_, Some(key)) => Ok(Credential::Bearer(key)),
+            (_, None) if draft.credential.is_some() => Err(self.error("api_key", KEY_EXPECTED)),
+            (_, None) => Ok(Credential::None),
         }
-    }
-
-    fn idle_upstream(
-        &self,
-        table: &ProviderTable,
-        kind: ProviderKind,
-    ) -> Result<Duration, ConfigError> {
-        match &table.idle_upstream {
-            Some(scalar) => {
-                value::duration(&scalar.0).map_err(|expected| self.error("idle_upstream", expected))
-            }
-            // uvicorn, in front of vllm, closes after 5 s.
-            None if kind == ProviderKind::Vllm => Ok(Duration::from_secs(4)),
-            None => Ok(Duration::from_secs(60)),
-        }
-    }
-
-    /// One where a handshake is saved; without TLS there is little to gain.
-    fn warm(&self, table: &ProviderTable, tls: bool) -> Result<usize, ConfigError> {
-        let parse = |text: &str| {
-            let count = number::decimal(text).and_then(|count| usize::try_from(count).ok());
-            count
-                .filter(|count| *count <= WARM_MAX)
-                .ok_or("expected a number of connections, at most 64")
-        };
-        if let Some(scalar) = &table.warm {
-            return parse(&scalar.0).map_err(|expected| self.error("warm", expected));
-        }
-        let everywhere = self.env.parsed("SLUICEGATE_WARM", parse)?;
-        Ok(everywhere.unwrap_or(usize::from(tls)))
     }
 
     /// What it may be asked for, and what not.
     fn policy(
         &self,
-        table: &ProviderTable,
+        draft: &mut Draft,
         kind: ProviderKind,
     ) -> Result<(Option<Rules>, Rules), ConfigError> {
-        let rules = |key: &str, list: &[String]| {
-            Rules::parse(list).map_err(|expected| self.error(key, expected))
-        };
-        let allow = table.allow.as_deref().map(|list| rules("allow", list));
-        let deny = match &table.deny {
-            Some(list) => rules("deny", list)?,
+        let deny = match draft.deny.take() {
+            Some(deny) => deny,
             None if kind == ProviderKind::Vllm => {
                 let control = VLLM_CONTROL.map(|path| format!("* {path}"));
-                rules("deny", &control)?
+                Rules::parse(&control).map_err(|expected| self.error("deny", expected))?
             }
             None => Rules::default(),
         };
-        Ok((allow.transpose()?, deny))
-    }
-
-    fn defaults(
-        &self,
-        table: &ProviderTable,
-        kind: ProviderKind,
-    ) -> Result<Vec<(String, String)>, ConfigError> {
-        let mut defaults = Vec::new();
-        match kind {
-            ProviderKind::Anthropic => {
-                defaults.push(("anthropic-version".into(), "2023-06-01".into()))
-            }
-            ProviderKind::OpenRouter => {
-                let referer = ("HTTP-Referer", "OPENROUTER_SITE_URL");
-                let title = ("X-OpenRouter-Title", "OPENROUTER_APP_NAME");
-                for ((field, variable), key, written) in [
-                    (referer, "site_url", &table.site_url),
-                    (title, "app_name", &table.app_name),
-                ] {
-                    let own = |text: &str| field_value(text).map(|()| text.to_owned());
-                    let value = self.env.parsed(variable, own)?;
-                    // A bad value in the file is an error also where the environment has another.
-                    let written = written.as_deref().map(own).transpose();
-                    let written = written.map_err(|expected| self.error(key, expected))?;
-                    if let Some(value) = value.or(written) {
-                        defaults.push((field.into(), value));
-                    }
-                }
-            }
-            _ => {}
-        }
-        if kind != ProviderKind::OpenRouter
-            && (table.site_url.is_some() || table.app_name.is_some())
-        {
-            return Err(self.error(
-                "site_url",
-                "expected site_url and app_name only with type openrouter",
-            ));
-        }
-        Ok(defaults)
-    }
-
-    fn headers(
-        &self,
-        table: &ProviderTable,
-        credential: &Credential,
-    ) -> Result<Vec<(String, String)>, ConfigError> {
-        let mut headers: Vec<(String, String)> = Vec::new();
-        let mut bytes = 0;
-        for (name, value) in &table.headers {
-            let refuse = |expected: &str| Err(self.error(&format!("headers.{name}"), expected));
-            if !is_token(name) || !may_configure(name.as_bytes()) {
-                return refuse("expected an end-to-end header name");
-            }
-            if credential_field(credential).is_some_and(|field| field.eq_ignore_ascii_case(name)) {
-                return refuse("expected another header, since the credential is sent in this one");
-            }
-            if headers
-                .iter()
-                .any(|(set, _)| set.eq_ignore_ascii_case(name))
-            {
-                return refuse("expected each header once; their case does not matter");
-            }
-            if let Err(expected) = field_value(value) {
-                return refuse(expected);
-            }
-            bytes += line_bytes(name, value);
-            headers.push((name.clone(), value.clone()));
-        }
-        if bytes > HEADER_BYTES_MAX {
-            return Err(self.error(
-                "headers",
-                format!("expected at most {HEADER_BYTES_MAX} bytes in all"),
-            ));
-        }
-        Ok(headers)
+        Ok((draft.allow.take(), deny))
     }
 }
 
@@ -496,56 +396,6 @@ fn is_segment(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.bytes().all(plain)
 }
 
-fn is_token(name: &str) -> bool {
-    let tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty() && name.bytes().all(tchar)
-}
-
-/// The field that the gateway writes the credential into.
-fn credential_field(credential: &Credential) -> Option<&'static str> {
-    match credential {
-        Credential::Bearer(_) => Some("authorization"),
-        Credential::XApiKey(_) => Some("x-api-key"),
-        Credential::None | Credential::Client => None,
-    }
-}
-
-/// Most bytes that a provider's settings can make a head longer by.
-fn head_bytes_added(provider: &Provider) -> usize {
-    let host = line_bytes("host", &provider.base.authority);
-    let credential = match &provider.credential {
-        Credential::Bearer(key) | Credential::XApiKey(key) => {
-            line_bytes("authorization", "bearer ") + key.expose().len()
-        }
-        Credential::None | Credential::Client => 0,
-    };
-    let lines = provider.defaults.iter().chain(&provider.headers);
-    let lines: usize = lines.map(|(name, value)| line_bytes(name, value)).sum();
-    provider.base.path.len() + host + credential + lines
-}
-
-/// Bytes of `name: value` and its line end.
-fn line_bytes(name: &str, value: &str) -> usize {
-    name.len() + value.len() + 4
-}
-
-/// Most bytes that a provider's settings may make a head longer by: they have to fit the room in front of it.
-pub(crate) const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
-
-/// Most bytes of configured headers, and of any one value or path.
-pub(super) const HEADER_BYTES_MAX: usize = 4096;
-
-fn field_value(value: &str) -> Result<(), &'static str> {
-    let plain = value
-        .bytes()
-        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-    if plain && value.trim() == value && value.len() <= HEADER_BYTES_MAX {
-        Ok(())
-    } else {
-        Err("expected a header value without control characters or blanks around it")
-    }
-}
-
 fn default_base(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::OpenAi => "https://api.openai.com/v1",
@@ -555,19 +405,4 @@ fn default_base(kind: ProviderKind) -> &'static str {
         ProviderKind::Vllm => "http://localhost:8000/v1",
         ProviderKind::DeepSeek => "https://api.deepseek.com",
     }
-}
-
-/// Whether a configured extra field may have this name: not one that the gateway decides on itself.
-fn may_configure(field_name: &[u8]) -> bool {
-    matches!(
-        name(field_name),
-        Name::Other
-            | Name::Date
-            | Name::Authorization
-            | Name::XApiKey
-            | Name::ApiKey
-            | Name::XGoogApiKey
-            | Name::Override
-            | Name::Disguised
-    )
 }

@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Secret, dotenv};
+use super::dotenv;
+use super::error::ConfigError;
+use super::secret::Secret;
+use super::value::is_quoted;
+use super::written::Written;
 
 /// Everything outside that a configuration is made of.
 pub struct Sources<'a> {
@@ -322,12 +326,21 @@ impl<'a> Env<'a> {
     }
 
     /// Reads a secret from a file; blanks and line ends around it do not count.
-    pub(super) fn secret_file(&self, path: &Path, key: &str) -> Result<Secret, ConfigError> {
+    fn secret_file(&self, path: &Path, key: &str) -> Result<Secret, ConfigError> {
         let from = path.display().to_string();
         let bytes = (self.read)(path).map_err(|error| ConfigError::new(&from, key, error))?;
         let content = Zeroizing::new(text(bytes, &from)?);
         self.doubt(&from, key, content.trim());
         Secret::new(content.trim()).map_err(|expected| ConfigError::new(&from, key, expected))
+    }
+
+    /// Reads a secret from a file that the configuration file names.
+    pub(super) fn secret_file_of(&self, named: &Written) -> Result<Secret, ConfigError> {
+        if named.text().is_empty() {
+            return Err(named.refused("expected the path of a file; leave it out for none"));
+        }
+        let secret = self.secret_file(Path::new(named.text()), &named.key);
+        secret.map_err(|error| named.refused(format!("{}: {}", named.text(), error.message)))
     }
 }
 
@@ -343,12 +356,6 @@ fn dotenv_file(sources: &Sources<'_>) -> Result<Vec<u8>, ConfigError> {
             format!("cannot read it: {error}"),
         )),
     }
-}
-
-/// Whether a value begins and ends with the same quote.
-fn is_quoted(value: &str) -> bool {
-    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
-    within('"').or_else(|| within('\'')).is_some()
 }
 
 pub(super) fn text(bytes: Vec<u8>, from: &str) -> Result<String, ConfigError> {

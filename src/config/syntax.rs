@@ -1,15 +1,27 @@
 //! What the TOML parser refuses, in words for people: file, line, key and what was expected. Never what was found,
 //! for that may be a secret in the wrong place.
 
-use super::ConfigError;
+use std::ops::Range;
+
+use super::error::ConfigError;
 
 /// Names file, line and key of what the TOML parser refuses.
 pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
     // The library's own rendering quotes the line.
-    let before = error.span().and_then(|span| content.get(..span.start));
-    let from = before.map_or_else(
+    refused(path, content, error.span(), error.message())
+}
+
+/// The same of a part of the file, in the parser's words.
+pub(super) fn refused(
+    path: &str,
+    content: &str,
+    span: Option<Range<usize>>,
+    message: &str,
+) -> ConfigError {
+    let span = span.filter(|span| content.is_char_boundary(span.start));
+    let from = span.as_ref().map_or_else(
         || path.to_owned(),
-        |before| format!("{path} line {}", before.matches('\n').count() + 1),
+        |span| format!("{path} line {}", line_of(content, span.start)),
     );
     if let Some(format) = other_format(content) {
         let message = format!(
@@ -18,17 +30,23 @@ pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> Conf
         );
         return ConfigError::new(&from, "", message);
     }
-    let twice = error.message() == "duplicate key";
-    let place = error.span().map_or(Place::Unknown, |span| match twice {
+    let twice = message == "duplicate key";
+    let place = span.map_or(Place::Unknown, |span| match twice {
         // The key itself is what was found twice, and the span does not reach its sign.
         true => Place::of(content, line_end(content, span.start)),
         false => Place::of(content, span.start),
     });
     let message = match &place {
         Place::Header(name) if twice => format!("expected the table [{name}] only once"),
-        _ => without_value(error.message()),
+        _ => without_value(message),
     };
     ConfigError::new(&from, place.key(), message)
+}
+
+/// The line of the byte at `at`; the first is 1.
+pub(super) fn line_of(content: &str, at: usize) -> usize {
+    let before = content.get(..at).unwrap_or_default();
+    before.matches('\n').count() + 1
 }
 
 /// What a line that is refused is about.
@@ -146,11 +164,9 @@ fn without_value(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn said(content: &str) -> String {
-        let error = toml::from_str::<super::super::file::File>(content);
-        syntax("f", content, &error.err().unwrap()).to_string()
+        let file = super::super::file::parse(content, "f", |_, _| None);
+        file.err().unwrap().to_string()
     }
 
     #[test]

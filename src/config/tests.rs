@@ -2,6 +2,11 @@
 
 mod broken;
 mod example;
+mod table;
+mod tcp;
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use proptest::prelude::*;
 

@@ -7,10 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::ConfigError;
+use super::written::Written;
+
 /// Where the roots for a provider come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
     /// The system.
+    #[default]
     System,
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, in place of the system's.
     Environment(Arc<CertVariables>),
@@ -62,19 +66,20 @@ impl Trust {
         Self::Environment(Arc::new(CertVariables { file, folders }))
     }
 
-    /// Reads a `ca_file`; `setting` is its name for messages.
+    /// Reads a `ca_file`.
     pub(super) fn from_file(
         read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-        setting: &str,
-        path: &str,
-    ) -> Result<Self, String> {
-        if path.is_empty() {
-            return Err("expected the path of a file; leave it out for none".to_owned());
+        written: &Written,
+    ) -> Result<Self, ConfigError> {
+        let path = PathBuf::from(written.text());
+        if path.as_os_str().is_empty() {
+            return Err(written.refused("expected the path of a file; leave it out for none"));
         }
-        let path = PathBuf::from(path);
-        let content = read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let content = read(&path);
+        let content =
+            content.map_err(|error| written.refused(format!("{}: {error}", path.display())))?;
         Ok(Self::File(Arc::new(CaFile {
-            setting: setting.to_owned(),
+            setting: written.key.clone(),
             path,
             pem: content.into_boxed_slice(),
         })))

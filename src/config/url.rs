@@ -10,8 +10,33 @@ use std::path::{Path, PathBuf};
 use crate::base::number;
 use crate::http::target::{self, Target};
 
-use super::provider::HEADER_BYTES_MAX;
-use super::{BaseUrl, Host, value};
+use super::value::{self, HEADER_BYTES_MAX};
+
+/// A provider's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// https
+    pub tls: bool,
+    /// Host.
+    pub host: Host,
+    /// Port; 0 for a Unix socket.
+    pub port: u16,
+    /// As it goes into `Host`.
+    pub authority: String,
+    /// Without a slash at its end; may be empty.
+    pub path: String,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A name to resolve.
+    Name(String),
+    /// An address.
+    Ip(IpAddr),
+    /// This machine: the path of a Unix socket.
+    Unix(PathBuf),
+}
 
 /// `http[s]://host[:port][/path]`, or `http+unix://` with the socket's path, percent-encoded, as host.
 pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {

@@ -107,6 +107,15 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
+/// Whether a value begins and ends with the same quote.
+pub(super) fn is_quoted(value: &str) -> bool {
+    let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).is_some()
+}
+
+/// Most bytes of a provider's configured headers, and of any one value or path that goes into a head.
+pub(super) const HEADER_BYTES_MAX: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! Keys that are set and empty, where a gateway without any listens, and what is warned of.
 
+use std::time::Duration;
+
 use super::super::property::{Env, load_from};
 use super::super::*;
 

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::super::url::split_port;
-use super::super::{Host, value};
 use crate::base::number;
+use crate::config::url::{Host, split_port};
+use crate::config::value;
 
 /// Which hosts are reached without a proxy.
 pub(super) struct NoProxy(Vec<Entry>);

@@ -4,19 +4,20 @@
 //! one's `.env` and `sluicegate.toml`, and these may lead a key from the environment anywhere. That is as often meant
 //! so as not, so it is said and not refused.
 
-use super::{Credential, Instance, Provider, ProviderTable, base, default_base};
-use crate::config::ConfigError;
+use super::instance::{Credential, Provider};
+use super::{Instance, base, default_base};
+use crate::config::error::ConfigError;
 
 impl Instance<'_> {
-    /// Warns where that is so of `provider`, which was made from `table`.
-    pub(super) fn doubt_place(&self, table: &ProviderTable, provider: &Provider) {
+    /// Warns where that is so of `provider`.
+    pub(super) fn doubt_place(&self, provider: &Provider) {
         if base(default_base(provider.kind)).is_ok_and(|usual| usual == provider.base) {
             return;
         }
-        let Some((from, key)) = self.stray_place(table) else {
+        let Some((from, key)) = self.stray_place() else {
             return;
         };
-        let Some(secret) = self.secret_from_elsewhere(table, provider) else {
+        let Some(secret) = self.secret_from_elsewhere(provider) else {
             return;
         };
         let message = format!(
@@ -28,7 +29,7 @@ impl Instance<'_> {
     }
 
     /// File and key of the base URL that counts, if the working directory has it.
-    fn stray_place(&self, table: &ProviderTable) -> Option<(String, String)> {
+    fn stray_place(&self) -> Option<(String, String)> {
         let variable = self.prefix.map(|prefix| format!("{prefix}_BASE_URL"));
         if let Some(variable) = variable
             && let Some((_, from)) = self.env.located(&variable)
@@ -37,12 +38,12 @@ impl Instance<'_> {
             return (!of_environment).then_some((from, variable));
         }
         let key = format!("providers.{}.base_url", self.name);
-        let written = self.is_stray && table.base_url.is_some();
+        let written = self.is_stray && self.section.get("base_url").is_some();
         written.then(|| (self.path.to_owned(), key))
     }
 
     /// What a request is sent and the working directory does not have; for people to read.
-    fn secret_from_elsewhere(&self, table: &ProviderTable, provider: &Provider) -> Option<String> {
+    fn secret_from_elsewhere(&self, provider: &Provider) -> Option<String> {
         let table_name = format!("providers.{}", self.name);
         // A host from the environment is no secret.
         let expanded = self.env.expanded_below(&table_name, "base_url");
@@ -63,9 +64,9 @@ impl Instance<'_> {
             Some(_) => expanded,
             None if self.is_stray => expanded,
             // It stands in a file that was named, or in the system's.
-            None => [&table.api_key, &table.api_key_file]
+            None => ["api_key", "api_key_file"]
                 .iter()
-                .any(|key| key.is_some())
+                .any(|key| self.section.get(key).is_some())
                 .then(|| format!("the key of {}", self.path)),
         }
     }

@@ -232,52 +232,52 @@ fn refused_instances_are_named() {
         (
             &[],
             "[providers.x]\n",
-            "sluicegate.toml: providers.x.type: expected one of",
+            "sluicegate.toml line 1: providers.x.type: expected one of",
         ),
         (
             &[],
             "[providers.openai]\n",
-            "sluicegate.toml: providers.openai.api_key: expected",
+            "sluicegate.toml line 1: providers.openai.api_key: expected",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\napi_key_file = 'b'\n",
-            "sluicegate.toml: providers.openai.api_key: expected only one",
+            "sluicegate.toml line 2: providers.openai.api_key: expected only one",
         ),
         (
             &[],
             "[providers.openai]\napi_key_file = 'gone'\n",
-            "gone: providers.openai.api_key_file: ",
+            "sluicegate.toml line 2: providers.openai.api_key_file: gone: ",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\ncredential = 'basic'\n",
-            "sluicegate.toml: providers.openai.credential: expected",
+            "sluicegate.toml line 3: providers.openai.credential: expected",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\nheaders.Content-Length = '1'\n",
-            "sluicegate.toml: providers.openai.headers.Content-Length: expected",
+            "sluicegate.toml line 3: providers.openai.headers.Content-Length: expected",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\nheaders.'a b' = '1'\n",
-            "sluicegate.toml: providers.openai.headers.a b: expected",
+            "sluicegate.toml line 3: providers.openai.headers.a b: expected",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\nheaders.a = ' 1'\n",
-            "sluicegate.toml: providers.openai.headers.a: expected",
+            "sluicegate.toml line 3: providers.openai.headers.a: expected",
         ),
         (
             &[],
             "[providers.openai]\napi_key = 'a'\napp_name = 'x'\n",
-            "sluicegate.toml: providers.openai.site_url: expected",
+            "sluicegate.toml line 3: providers.openai.app_name: expected",
         ),
         (
             &[],
             "[providers.'é']\ntype = 'openai'\napi_key = 'a'\n",
-            "sluicegate.toml: providers.é: expected a provider name",
+            "sluicegate.toml line 1: providers.é: expected a provider name",
         ),
     ];
     for (env, toml, expected) in rows {
@@ -337,7 +337,8 @@ fn a_field_is_never_sent_twice() {
     ];
     for (name, lines) in refused {
         let error = only(&format!("[providers.{name}]\napi_key = 'a'\n{lines}\n")).unwrap_err();
-        let key = format!("sluicegate.toml: providers.{name}.headers.");
+        let line = 3 + lines.matches("credential").count();
+        let key = format!("sluicegate.toml line {line}: providers.{name}.headers.");
         assert!(error.starts_with(&key), "{lines}: {error}");
     }
     let accepted = [
@@ -419,7 +420,7 @@ fn a_suffixed_name_tells_the_type() {
 fn a_credential_that_is_asked_for_needs_a_key() {
     for credential in ["bearer", "x-api-key"] {
         let error = only(&format!("[providers.vllm]\ncredential = '{credential}'\n")).unwrap_err();
-        let expected = "sluicegate.toml: providers.vllm.api_key: expected api_key";
+        let expected = "sluicegate.toml line 1: providers.vllm.api_key: expected api_key";
         assert!(error.starts_with(expected), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The annotated example, against what is read from a file and what is in force.
 
-use super::super::REFERENCE;
+use super::super::reference;
 use super::*;
 
 /// The example with every setting that is commented out in force.
@@ -14,7 +14,8 @@ fn uncommented() -> String {
         let key = plain && rest.starts_with(&format!("{word} ="));
         (key || rest.starts_with('[')).then(|| rest.to_owned())
     };
-    let lines = REFERENCE
+    let reference = reference();
+    let lines = reference
         .lines()
         .map(|line| setting(line).unwrap_or(line.to_owned()));
     lines.map(|line| line + "\n").collect()
@@ -23,7 +24,7 @@ fn uncommented() -> String {
 #[test]
 fn the_example_names_every_setting_with_its_default() {
     let env = [("ANTHROPIC_API_KEY", "a")];
-    let example = load_from(&env, "", REFERENCE).unwrap();
+    let example = load_from(&env, "", &reference()).unwrap();
     // Keys from files that are not there.
     let absent = ["master_key_file", "ca_file", "client_cert", "client_key"];
     let all = { absent.iter() }.fold(uncommented(), |all, key| all.replace(key, "# "));
@@ -57,7 +58,7 @@ fn the_example_names_every_setting_with_its_default() {
         .filter(|line| !line.starts_with(['#', '[']))
     {
         let key = line.split([' ', '.']).next().unwrap();
-        assert!(REFERENCE.contains(key), "{line}");
+        assert!(reference().contains(key), "{line}");
     }
 }
 
@@ -72,6 +73,7 @@ fn known(table: &str) -> Vec<String> {
 
 #[test]
 fn the_example_names_every_key_that_a_file_may_have() {
+    let reference = reference();
     let mut tables = known("");
     assert!(tables.len() > 8, "{tables:?}");
     tables.push("server.tls".to_owned());
@@ -81,7 +83,7 @@ fn the_example_names_every_key_that_a_file_may_have() {
             name => (format!("[{name}]"), format!("[{name}]")),
         };
         // All tables of providers together, else the one.
-        let (_, from) = REFERENCE.split_once(&shown).expect(&header);
+        let (_, from) = reference.split_once(&shown).expect(&header);
         let table = match &*table {
             "providers" => from,
             _ => from.split("\n[").next().unwrap(),

@@ -131,13 +131,18 @@ fn the_reference_names_every_variable_that_is_read_and_no_other() {
     let reference = printed(&["check", "--reference"]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
     let mut sources = String::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let is_code =
-            path.is_file() && !path.ends_with("tests.rs") && !path.ends_with("property.rs");
-        if is_code {
-            let text = fs::read_to_string(path).unwrap();
-            sources.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let is_test =
+                ["tests", "property"].contains(&path.file_stem().unwrap().to_str().unwrap());
+            if path.is_dir() && !is_test {
+                folders.push(path);
+            } else if path.is_file() && !is_test {
+                let text = fs::read_to_string(path).unwrap();
+                sources.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            }
         }
     }
     // A literal of nothing but a name is one that is looked up; messages are longer.

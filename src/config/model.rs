@@ -1,0 +1,330 @@
+//! What the program uses: everything that was configured, read and checked.
+//!
+//! `Default` is only what a field holds until the defaults of `tables` are read into it.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ages::Ages;
+use super::error::ConfigError;
+use super::kind::ProviderKind;
+use super::listeners::Listen;
+use super::origin::Origin;
+use super::provider::instance::Provider;
+use super::secret::Secret;
+use super::trust::Trust;
+
+/// Everything that was configured.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The file it was read from, if any.
+    pub file: Option<PathBuf>,
+    /// Listening.
+    pub server: Server,
+    /// Gateway keys.
+    pub auth: Auth,
+    /// Routes.
+    pub passthrough: Passthrough,
+    /// Limits.
+    pub limits: Limits,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Connections over TCP, to clients and to providers.
+    pub tcp: Tcp,
+    /// How long a host's addresses are used until they are asked for anew.
+    pub address_age: Duration,
+    /// Trust towards providers that have no `ca_file` of their own.
+    pub trust: Trust,
+    /// Instances that exist and whose type is enabled; the index is a provider's number.
+    pub providers: Vec<Provider>,
+    /// What is in force and can hardly be meant so. None of it holds a secret.
+    pub warnings: Vec<ConfigError>,
+    /// Why not all addresses can be listened on; of no account where a service manager has opened others.
+    pub listen_conflict: Option<ConfigError>,
+}
+
+impl Config {
+    /// How old the addresses of hosts may be.
+    #[must_use]
+    pub fn ages(&self) -> Ages {
+        Ages::new(self.address_age)
+    }
+
+    /// What only a new start puts in force.
+    #[must_use]
+    pub fn fixed(&self) -> impl PartialEq {
+        let Server {
+            listen,
+            workers,
+            driver,
+            spin,
+            landlock,
+            dumpable,
+            ..
+        } = &self.server;
+        (
+            listen.clone(),
+            *workers,
+            *driver,
+            *spin,
+            (*landlock, *dumpable),
+            self.metrics.listen.clone(),
+            self.log.format,
+            self.log.level,
+            self.log.file.clone(),
+        )
+    }
+}
+
+/// Listening.
+#[derive(Debug, Default)]
+pub struct Server {
+    /// Addresses.
+    pub listen: Vec<Listen>,
+    /// Mount prefix without a slash at its end; empty for `/`.
+    pub base_path: String,
+    /// Worker threads; `None` is one per usable core.
+    pub workers: Option<NonZeroUsize>,
+    /// Event loop.
+    pub driver: Driver,
+    /// How long a worker polls after traffic before it sleeps; zero is not at all.
+    pub spin: Duration,
+    /// Whether threads are confined.
+    pub landlock: Landlock,
+    /// Its memory may be looked at by other processes of its account, and written to a core dump.
+    pub dumpable: bool,
+    /// Responses say in `Server-Timing` what took how long.
+    pub server_timing: bool,
+    /// Pages that browsers let use the gateway; none is no CORS at all.
+    pub cors_origins: Vec<Origin>,
+    /// TLS towards clients.
+    pub tls: Option<ServerTls>,
+}
+
+/// Whether threads are confined to the files that they need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Landlock {
+    /// Where the kernel can.
+    #[default]
+    Auto,
+    /// Or nothing is started.
+    On,
+    /// No.
+    Off,
+}
+
+/// Which event loop is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// The best that works.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// TLS towards clients; all PEM files.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Demands client certificates signed by these.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Gateway keys.
+#[derive(Debug, Default)]
+pub struct Auth {
+    /// The one key for everything.
+    pub master_key: Option<Secret>,
+    /// Managed keys.
+    pub keys_file: Option<PathBuf>,
+    /// It is meant that nobody is asked for a key, if there is none.
+    pub open: bool,
+    /// How long the answer to a wrong key is held back at most; zero for not at all.
+    pub wrong_key_delay: Duration,
+}
+
+/// Routes.
+#[derive(Debug, Default)]
+pub struct Passthrough {
+    /// Whether `/p/` is served.
+    pub enabled: bool,
+    /// Whether a leading `v1` is dropped.
+    pub v1_alias: bool,
+    /// Types exposed.
+    pub kinds: Vec<ProviderKind>,
+}
+
+/// Limits. What goes beyond one of the last five is answered 503, or closed where it speaks TLS.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Most bytes of request content.
+    pub body: Option<u64>,
+    /// Client connections per worker; `None` is as many as there are descriptors for.
+    pub connections: Option<NonZeroUsize>,
+    /// Client connections per address, of all workers together.
+    pub connections_per_address: Option<NonZeroUsize>,
+    /// TLS handshakes under way with clients per address, of all workers together.
+    pub handshakes_per_address: Option<NonZeroUsize>,
+    /// Requests under way per worker.
+    pub in_flight: Option<NonZeroUsize>,
+    /// Connections per provider and worker.
+    pub upstream_connections: Option<NonZeroUsize>,
+}
+
+/// Time limits.
+#[derive(Debug, Default)]
+pub struct Timeouts {
+    /// A whole exchange.
+    pub request: Option<Duration>,
+    /// Request sent until response head.
+    pub response_header: Duration,
+    /// Connecting, TLS included.
+    pub connect: Duration,
+    /// First byte of a head until its last; and as long for the first byte of a connection's first, and
+    /// for the TLS handshake.
+    pub request_header: Duration,
+    /// Between requests.
+    pub idle_client: Duration,
+    /// No byte of content either way.
+    pub body_idle: Duration,
+    /// No byte either way after a 101.
+    pub tunnel_idle: Duration,
+    /// Unhealthy but serving, before the listeners close.
+    pub drain_delay: Duration,
+    /// What is under way may take this long then.
+    pub drain: Duration,
+}
+
+/// How the kernel looks after connections over TCP, to clients and to providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tcp {
+    /// A peer that says nothing is asked whether it is still there; `None` is not at all.
+    pub keepalive: Option<Keepalive>,
+    /// How long a peer may take nothing, or acknowledge nothing, until the kernel gives it up; `None` is the
+    /// kernel's own time.
+    pub user_timeout: Option<Duration>,
+}
+
+/// When a silent peer is asked, and when it is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence until it is asked first; whole seconds.
+    pub idle: Duration,
+    /// Between two questions; whole seconds.
+    pub interval: Duration,
+    /// Questions without an answer until it is given up.
+    pub probes: u32,
+}
+
+/// Metrics.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Whether they are served beside the providers.
+    pub enabled: bool,
+    /// Their path.
+    pub endpoint: String,
+    /// Addresses where they are served, and nothing else but the health.
+    pub listen: Vec<Listen>,
+}
+
+impl Metrics {
+    /// Whether anybody can ask for them, so that it is worth counting.
+    #[must_use]
+    pub fn are_wanted(&self) -> bool {
+        self.enabled || !self.listen.is_empty()
+    }
+}
+
+/// Log lines.
+#[derive(Debug, Default)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least important line that is written.
+    pub level: Level,
+    /// A line per request.
+    pub access: bool,
+    /// Where these lines go.
+    pub file: LogFile,
+}
+
+impl LogConfig {
+    /// Whether a line per request is written.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.access && self.level >= Level::Info
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogFile {
+    /// To standard error, among the messages.
+    #[default]
+    Stderr,
+    /// To standard output.
+    Stdout,
+    /// Into this file.
+    Path(PathBuf),
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    #[default]
+    Json,
+    /// `name=value`, for both.
+    Logfmt,
+}
+
+impl LogFormat {
+    /// Its name in configuration files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Logfmt => "logfmt",
+        }
+    }
+}
+
+/// Importance, highest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Act on it.
+    Error,
+    /// Look at it.
+    Warn,
+    /// Good to know.
+    #[default]
+    Info,
+    /// For finding faults.
+    Debug,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        })
+    }
+}

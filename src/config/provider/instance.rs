@@ -1,0 +1,108 @@
+//! A provider as the program uses it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::egress::{ClientIdentity, Proxy};
+use crate::config::kind::ProviderKind;
+use crate::config::rules::Rules;
+use crate::config::secret::Secret;
+use crate::config::trust::Trust;
+use crate::config::url::{BaseUrl, Host};
+
+/// One instance.
+pub struct Provider {
+    /// Its name in paths.
+    pub name: String,
+    /// Its type.
+    pub kind: ProviderKind,
+    /// Where it is.
+    pub base: BaseUrl,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
+    /// The certificate that it is shown if it asks for one.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Whom its own certificate is trusted on the word of.
+    pub trust: Trust,
+    /// What it is sent.
+    pub credential: Credential,
+    /// Fields that are set when the client does not send them.
+    pub defaults: Vec<(String, String)>,
+    /// Fields that are always set, in place of the client's.
+    pub headers: Vec<(String, String)>,
+    /// How long an idle connection is kept.
+    pub idle_upstream: Duration,
+    /// Connections made ahead of requests, per worker.
+    pub warm: usize,
+    /// The only endpoints it is asked for.
+    pub allow: Option<Rules>,
+    /// Endpoints it is not asked for, on the list above or not.
+    pub deny: Rules,
+}
+
+impl Provider {
+    /// Whether both are the same name, place and way there. What their TLS depends on is not looked at.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.name == other.name && self.base == other.base && self.proxy == other.proxy
+    }
+
+    /// Whether it is limited to methods and endpoints, or kept from some.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        self.allow.is_some() || !self.deny.is_empty()
+    }
+
+    /// The host name that a connection to it begins with, where it has one: the proxy's, or its own.
+    #[must_use]
+    pub fn reached_by_name(&self) -> Option<&str> {
+        let proxy = self.proxy.as_ref().map(|proxy| &proxy.host);
+        match proxy.unwrap_or(&self.base.host) {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) | Host::Unix(_) => None,
+        }
+    }
+
+    /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
+    #[must_use]
+    pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {
+        let allowed = |rules: &Rules| rules.allow(method, endpoint);
+        self.allow.as_ref().is_none_or(allowed) && !self.deny.deny(method, endpoint)
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A configured header may be a credential.
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("base", &self.base)
+            .field("proxy", &self.proxy)
+            .field("identity", &self.identity)
+            .field("trust", &self.trust)
+            .field("credential", &self.credential)
+            .field("defaults", &self.defaults)
+            .field("headers", &headers)
+            .field("idle_upstream", &self.idle_upstream)
+            .field("warm", &self.warm)
+            .field("allow", &self.allow)
+            .field("deny", &self.deny)
+            .finish()
+    }
+}
+
+/// What a provider is sent as credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// `Authorization: Bearer`
+    Bearer(Secret),
+    /// `x-api-key`
+    XApiKey(Secret),
+    /// Nothing.
+    None,
+    /// The client's own.
+    Client,
+}

@@ -1,0 +1,376 @@
+//! Every setting of a provider. A new one is an entry here and the field that it is read into.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::fields::field_value;
+use super::instance::{Credential, Provider};
+use crate::config::egress::{Proxy, ProxyChoice};
+use crate::config::kind::{self, ProviderKind};
+use crate::config::kinds::{TIME, count};
+use crate::config::rules::Rules;
+use crate::config::setting::{Line, Setting, Slot};
+use crate::config::shown::{quoted, quoted_path, seconds};
+use crate::config::trust::Trust;
+use crate::config::url::{BaseUrl, base};
+use crate::config::written::{Form, Value, Written};
+
+/// A provider on its way: what was read of it so far.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(super) kind: Option<ProviderKind>,
+    pub(super) base: Option<BaseUrl>,
+    pub(super) credential: Option<String>,
+    pub(super) api_key: Option<Written>,
+    pub(super) api_key_file: Option<Written>,
+    pub(super) proxy: ProxyChoice,
+    pub(super) client_cert: Option<Written>,
+    pub(super) client_key: Option<Written>,
+    pub(super) ca_file: Option<Written>,
+    pub(super) idle_upstream: Option<Duration>,
+    pub(super) warm: Option<usize>,
+    pub(super) allow: Option<Rules>,
+    pub(super) deny: Option<Rules>,
+    pub(super) site_url: Option<String>,
+    pub(super) app_name: Option<String>,
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+/// The tables of the example: their headers, and what is said of them.
+pub(crate) const BLOCKS: [Block; 3] = [
+    Block {
+        name: ANTHROPIC,
+        is_off: false,
+        about: "",
+        first: &["api_key"],
+    },
+    Block {
+        name: OPENROUTER,
+        is_off: true,
+        about: "",
+        first: &[],
+    },
+    Block {
+        name: LOCAL,
+        is_off: false,
+        about: "served at /p/local/…",
+        first: &["type", "base_url", "credential", "proxy", "headers"],
+    },
+];
+
+/// A provider of the example.
+pub(crate) struct Block {
+    pub(crate) name: &'static str,
+    /// All of it is commented out.
+    pub(crate) is_off: bool,
+    pub(crate) about: &'static str,
+    /// Keys that stand first, in this order.
+    pub(crate) first: &'static [&'static str],
+}
+
+const ANTHROPIC: &str = "providers.anthropic";
+const OPENROUTER: &str = "providers.openrouter";
+const LOCAL: &str = "providers.local";
+
+/// Most connections made ahead per provider and worker.
+const WARM_MAX: usize = 64;
+
+const fn off(block: &'static str, value: &'static str, about: &'static str) -> Line {
+    Line {
+        block,
+        is_on: false,
+        value,
+        about,
+    }
+}
+
+const fn on(block: &'static str, value: &'static str, about: &'static str) -> Line {
+    Line {
+        is_on: true,
+        ..off(block, value, about)
+    }
+}
+
+/// A field of [`Draft`].
+macro_rules! at {
+    ($field:ident, $form:expr, $read:expr, $show:expr) => {
+        Slot {
+            form: $form,
+            set: |draft: &mut Draft, written| {
+                draft.$field = $read(written)?;
+                Ok(())
+            },
+            show: $show,
+        }
+    };
+}
+
+fn as_written(written: &Written) -> Result<Option<Written>, String> {
+    Ok(Some(written.clone()))
+}
+
+fn rules(written: &Written) -> Result<Option<Rules>, String> {
+    Rules::parse(written.list()).map(Some)
+}
+
+fn field(written: &Written) -> Result<Option<String>, String> {
+    field_value(written.text())?;
+    Ok(Some(written.text().to_owned()))
+}
+
+/// In the order of `check`.
+pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
+    Setting::new(
+        "type",
+        "",
+        &[on(
+            LOCAL,
+            "\"openai\"",
+            "openai, anthropic, openrouter, zai, vllm or deepseek",
+        )],
+        at!(
+            kind,
+            Form::Text,
+            |written: &Written| match written.text().parse() {
+                Ok(kind) => Ok(Some(kind)),
+                Err(_) => Err(kind::expected()),
+            },
+            |provider: &Provider| Some(quoted(provider.kind.as_str()))
+        ),
+    ),
+    Setting::new(
+        "base_url",
+        "",
+        &[
+            off(ANTHROPIC, "\"https://api.anthropic.com/v1\"", ""),
+            on(
+                LOCAL,
+                "\"http://127.0.0.1:8000/v1\"",
+                "or a Unix socket: \"http+unix://%2Frun%2Fvllm.sock/v1\"",
+            ),
+        ],
+        at!(
+            base,
+            Form::Text,
+            |written: &Written| Ok::<_, String>(Some(base(written.text())?)),
+            |provider: &Provider| Some(quoted(&provider.base.to_string()))
+        ),
+    )
+    .suffix("_BASE_URL"),
+    Setting::new(
+        "credential",
+        "",
+        &[on(
+            LOCAL,
+            "\"none\"",
+            "bearer, x-api-key, none, or client: the client's own goes on",
+        )],
+        at!(
+            credential,
+            Form::Text,
+            |written: &Written| match written.text() {
+                "bearer" | "x-api-key" | "none" | "client" => Ok(Some(written.text().to_owned())),
+                _ => Err("expected bearer, x-api-key, none or client".to_owned()),
+            },
+            |provider: &Provider| {
+                let shown = match &provider.credential {
+                    Credential::Bearer(_) => "bearer",
+                    Credential::XApiKey(_) => "x-api-key",
+                    Credential::None => "none",
+                    Credential::Client => "client",
+                };
+                Some(quoted(shown))
+            }
+        ),
+    ),
+    Setting::new(
+        "api_key",
+        "",
+        &[
+            on(
+                ANTHROPIC,
+                "\"${ANTHROPIC_API_KEY:-unset}\"",
+                "or api_key_file = \"…\"",
+            ),
+            off(OPENROUTER, "\"${OPENROUTER_API_KEY:-unset}\"", ""),
+        ],
+        at!(
+            api_key,
+            Form::Text,
+            as_written,
+            |provider: &Provider| match &provider.credential {
+                Credential::Bearer(key) | Credential::XApiKey(key) => Some(format!("\"{key}\"")),
+                Credential::None | Credential::Client => None,
+            }
+        ),
+    )
+    .suffix("_API_KEY")
+    .secret(),
+    Setting::new(
+        "api_key_file",
+        "",
+        &[],
+        at!(api_key_file, Form::Text, as_written, |_: &Provider| None),
+    )
+    .suffix("_API_KEY_FILE")
+    .secret(),
+    Setting::new(
+        "proxy",
+        "",
+        &[off(
+            LOCAL,
+            "\"none\"",
+            "or \"http://proxy:3128\"; ca_file, client_cert and client_key are possible here too",
+        )],
+        at!(
+            proxy,
+            Form::Text,
+            |written: &Written| Ok::<_, String>(ProxyChoice::parse(written.text())?),
+            |provider: &Provider| {
+                let proxy = provider.proxy.as_ref().map(Proxy::to_string);
+                proxy.as_deref().map(quoted)
+            }
+        ),
+    )
+    .secret(),
+    Setting::new(
+        "client_cert",
+        "",
+        &[],
+        at!(
+            client_cert,
+            Form::Text,
+            as_written,
+            |provider: &Provider| {
+                let identity = provider.identity.as_ref();
+                identity.map(|identity| quoted_path(&identity.cert))
+            }
+        ),
+    ),
+    Setting::new(
+        "client_key",
+        "",
+        &[],
+        at!(client_key, Form::Text, as_written, |provider: &Provider| {
+            let identity = provider.identity.as_ref();
+            identity.map(|identity| quoted_path(&identity.key))
+        }),
+    ),
+    Setting::new(
+        "ca_file",
+        "",
+        &[],
+        at!(
+            ca_file,
+            Form::Text,
+            as_written,
+            |provider: &Provider| match &provider.trust {
+                Trust::File(file) => Some(quoted_path(&file.path)),
+                Trust::System | Trust::Environment(_) => None,
+            }
+        ),
+    ),
+    Setting::new(
+        "idle_upstream",
+        "",
+        &[off(
+            ANTHROPIC,
+            "60",
+            "an idle connection is closed after this; 4 for vllm",
+        )],
+        at!(
+            idle_upstream,
+            Form::Scalar,
+            |written: &Written| (TIME.read)(written).map(Some),
+            |provider: &Provider| Some(seconds(provider.idle_upstream))
+        ),
+    ),
+    Setting::new(
+        "warm",
+        "",
+        &[off(
+            ANTHROPIC,
+            "1",
+            "connections made ahead, per worker; 1 by default with TLS",
+        )],
+        at!(
+            warm,
+            Form::Scalar,
+            |written: &Written| match count(written.text()) {
+                Some(count @ ..=WARM_MAX) => Ok(Some(count)),
+                _ => Err("expected a number of connections, at most 64".to_owned()),
+            },
+            |provider: &Provider| Some(provider.warm.to_string())
+        ),
+    )
+    .variables(&["SLUICEGATE_WARM"])
+    .file_first(),
+    Setting::new(
+        "allow",
+        "",
+        &[off(
+            LOCAL,
+            "[\"POST /chat/*\", \"GET /models\"]",
+            "the only endpoints passed on",
+        )],
+        at!(allow, Form::List, rules, |provider: &Provider| {
+            provider.allow.as_ref().map(Rules::to_string)
+        }),
+    ),
+    Setting::new(
+        "deny",
+        "",
+        &[off(
+            LOCAL,
+            "[\"* /files*\"]",
+            "never passed on; by default vllm's control endpoints",
+        )],
+        at!(deny, Form::List, rules, |provider: &Provider| {
+            let is_set = !provider.deny.is_empty() || provider.kind == ProviderKind::Vllm;
+            is_set.then(|| provider.deny.to_string())
+        }),
+    ),
+    Setting::new(
+        "site_url",
+        "",
+        &[off(
+            OPENROUTER,
+            "\"https://example.com\"",
+            "HTTP-Referer, unless the client sends one",
+        )],
+        at!(site_url, Form::Text, field, |_: &Provider| None),
+    )
+    .variables(&["OPENROUTER_SITE_URL"])
+    .only_for(ProviderKind::OpenRouter),
+    Setting::new(
+        "app_name",
+        "",
+        &[off(
+            OPENROUTER,
+            "\"example\"",
+            "X-OpenRouter-Title, likewise",
+        )],
+        at!(app_name, Form::Text, field, |_: &Provider| None),
+    )
+    .variables(&["OPENROUTER_APP_NAME"])
+    .only_for(ProviderKind::OpenRouter),
+    Setting::new(
+        "headers",
+        "",
+        &[off(
+            LOCAL,
+            "{ X-Team = \"search\" }",
+            "always sent, in place of the client's",
+        )],
+        at!(
+            headers,
+            Form::Map,
+            |written: &Written| match &written.value {
+                Value::Map(headers) => Ok::<_, String>(headers.clone()),
+                Value::Text(_) | Value::List(_) => Ok(BTreeMap::new()),
+            },
+            |_: &Provider| None
+        ),
+    )
+    .secret(),
+];

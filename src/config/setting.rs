@@ -1,0 +1,143 @@
+//! What a setting is. The tables of all of them, in `tables` and `provider::table`, are what the file, the variables,
+//! `sluicegate check`, its reference, the manual page and every error are made of.
+
+use super::error::ConfigError;
+use super::kind::ProviderKind;
+use super::source::Env;
+use super::written::{Form, Section, Written};
+
+/// One setting. A value is read into a `Draft`, where it may be checked against others, and shown of what is `InForce`.
+pub(super) struct Setting<Draft: 'static, InForce: 'static> {
+    /// Its name in its table; empty for a variable that stands for no key alone.
+    pub(super) key: &'static str,
+    /// Variables that win over the file.
+    pub(super) variables: &'static [&'static str],
+    /// What its variable ends in behind a provider's name; empty where it has none.
+    pub(super) suffix: &'static str,
+    /// Variables hold only where the file says nothing.
+    pub(super) is_file_first: bool,
+    /// Nobody may see its value.
+    pub(super) is_secret: bool,
+    /// The only type of providers that has it.
+    pub(super) only_for: Option<ProviderKind>,
+    /// What holds where nobody says anything, as the file would say it; empty where it depends on others.
+    pub(super) default: &'static str,
+    /// What the reference shows of it.
+    pub(super) lines: &'static [Line],
+    pub(super) slot: Slot<Draft, InForce>,
+}
+
+/// A line of the reference: `# key = value    # VARIABLE: about`.
+pub(super) struct Line {
+    /// The table of the example, where there are several; else empty.
+    pub(super) block: &'static str,
+    /// It is in force there, and not commented out.
+    pub(super) is_on: bool,
+    pub(super) value: &'static str,
+    /// Further lines go on behind it.
+    pub(super) about: &'static str,
+}
+
+/// How a value is read and shown.
+pub(super) struct Slot<Draft: 'static, InForce: 'static> {
+    pub(super) form: Form,
+    /// Reads a value into its place, or says what was expected.
+    pub(super) set: fn(&mut Draft, &Written) -> Result<(), String>,
+    /// What `check` shows; `None` is no line.
+    pub(super) show: fn(&InForce) -> Option<String>,
+}
+
+/// A kind of values.
+pub(super) struct Kind<T: 'static> {
+    pub(super) form: Form,
+    pub(super) read: fn(&Written) -> Result<T, String>,
+    pub(super) show: fn(&T) -> Option<String>,
+}
+
+impl<Draft, InForce> Setting<Draft, InForce> {
+    /// With the line of the reference that says so.
+    pub(super) const fn new(
+        key: &'static str,
+        default: &'static str,
+        lines: &'static [Line],
+        slot: Slot<Draft, InForce>,
+    ) -> Self {
+        Self {
+            key,
+            variables: &[],
+            suffix: "",
+            is_file_first: false,
+            is_secret: false,
+            only_for: None,
+            default,
+            lines,
+            slot,
+        }
+    }
+
+    pub(super) const fn variables(mut self, names: &'static [&'static str]) -> Self {
+        self.variables = names;
+        self
+    }
+
+    pub(super) const fn suffix(mut self, suffix: &'static str) -> Self {
+        self.suffix = suffix;
+        self
+    }
+
+    pub(super) const fn file_first(mut self) -> Self {
+        self.is_file_first = true;
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+
+    pub(super) const fn only_for(mut self, kind: ProviderKind) -> Self {
+        self.only_for = Some(kind);
+        self
+    }
+
+    /// Reads a value into its place.
+    pub(super) fn set(&self, draft: &mut Draft, written: &Written) -> Result<(), ConfigError> {
+        (self.slot.set)(draft, written).map_err(|expected| match self.is_secret {
+            true => written.refused(expected),
+            false => written.refused_with_value(&expected),
+        })
+    }
+
+    /// Reads what the file says.
+    pub(super) fn set_from_file(
+        &self,
+        draft: &mut Draft,
+        section: &Section,
+    ) -> Result<(), ConfigError> {
+        let written = section.get(self.key);
+        written.map_or(Ok(()), |written| self.set(draft, written))
+    }
+
+    /// Reads its variables, and that of a provider with this prefix. Secrets, which may also stand in files that
+    /// variables name, are read elsewhere.
+    pub(super) fn set_from_env(
+        &self,
+        draft: &mut Draft,
+        env: &Env<'_>,
+        prefix: Option<&str>,
+    ) -> Result<(), ConfigError> {
+        if self.is_secret {
+            return Ok(());
+        }
+        let own = prefix.filter(|_| !self.suffix.is_empty());
+        let own = own.map(|prefix| format!("{prefix}{}", self.suffix));
+        let names = self.variables.iter().map(|name| (*name).to_owned());
+        for key in names.chain(own) {
+            if let Some((text, from)) = env.located(&key) {
+                let value = self.slot.form.of_variable(text);
+                self.set(draft, &Written { value, from, key })?;
+            }
+        }
+        Ok(())
+    }
+}

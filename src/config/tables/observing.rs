@@ -1,0 +1,72 @@
+//! Metrics and log lines.
+
+use super::{Table, USUAL};
+use crate::config::kinds::{LEVEL, LISTEN, LOG_FILE, METRICS_ENDPOINT, SWITCH, log_format};
+use crate::config::model::Config;
+use crate::config::setting::Setting;
+use crate::config::shown::quoted;
+use crate::config::written::Form;
+
+pub(super) const METRICS: Table = Table {
+    name: "metrics",
+    about: "",
+    layout: USUAL,
+    first: &[],
+    settings: &[
+        Setting::new("enabled", "false", line!(""), at!(metrics.enabled, SWITCH))
+            .variables(&["METRICS_ENABLED"]),
+        Setting::new(
+            "endpoint",
+            "\"/metrics\"",
+            line!(""),
+            at!(metrics.endpoint, METRICS_ENDPOINT),
+        )
+        .variables(&["METRICS_ENDPOINT"]),
+        Setting::new(
+            "listen",
+            "[]",
+            line!("[\"127.0.0.1:9090\"]: they, the health and /streams, nothing else"),
+            at!(metrics.listen, LISTEN),
+        ),
+    ],
+};
+
+pub(super) const LOG: Table = Table {
+    name: "log",
+    about: "",
+    layout: USUAL,
+    first: &[],
+    settings: &[
+        Setting::new(
+            "format",
+            "",
+            line!(
+                "\"json\"",
+                "json, logfmt, text or auto: text on a terminal, else json"
+            ),
+            kept!(log_format, Form::Text, log_format, |config: &Config| {
+                Some(quoted(config.log.format.as_str()))
+            }),
+        )
+        .variables(&["LOG_FORMAT"]),
+        Setting::new(
+            "level",
+            "\"info\"",
+            line!("error, warn, info or debug"),
+            at!(log.level, LEVEL),
+        )
+        .variables(&["LOG_LEVEL"]),
+        Setting::new(
+            "access",
+            "true",
+            line!("a line per request"),
+            at!(log.access, SWITCH),
+        ),
+        Setting::new(
+            "file",
+            "\"stderr\"",
+            line!("where those lines go: also \"stdout\", or a file, opened anew on SIGUSR1"),
+            at!(log.file, LOG_FILE),
+        ),
+    ],
+};

@@ -1,0 +1,68 @@
+//! How providers are reached, where their own tables have nothing else.
+
+use super::{Layout, Table, as_written};
+use crate::config::kinds::TIME;
+use crate::config::model::Config;
+use crate::config::setting::Setting;
+use crate::config::shown::quoted_path;
+use crate::config::trust::Trust;
+use crate::config::written::Form;
+
+pub(super) const UPSTREAM: Table = Table {
+    name: "upstream",
+    about: "without ca_file SSL_CERT_FILE and SSL_CERT_DIR (a list of folders) are heeded",
+    layout: Layout {
+        column: 51,
+        margin: "#",
+        is_off: false,
+    },
+    first: &["ca_file"],
+    settings: &[
+        Setting::new(
+            "address_age",
+            "30",
+            line!("a name's addresses are asked for anew when older; 0 is always"),
+            at!(address_age, TIME),
+        ),
+        Setting::new(
+            "ca_file",
+            "",
+            line!(
+                "\"/etc/ssl/certs/ca-certificates.crt\"",
+                "roots, or a server's own certificate, in place of the system's"
+            ),
+            kept!(ca_file, Form::Text, as_written, |config: &Config| {
+                match &config.trust {
+                    Trust::File(file) => Some(quoted_path(&file.path)),
+                    Trust::System | Trust::Environment(_) => None,
+                }
+            }),
+        ),
+        Setting::new(
+            "client_cert",
+            "",
+            line!(
+                "\"/etc/sluicegate/client.pem\"",
+                "shown to providers that ask for one, PEM; read anew on SIGHUP"
+            ),
+            kept!(client_cert, Form::Text, as_written, |_: &Config| None),
+        ),
+        Setting::new(
+            "client_key",
+            "",
+            line!("\"/etc/sluicegate/client.key\"", ""),
+            kept!(client_key, Form::Text, as_written, |_: &Config| None),
+        ),
+        Setting::new(
+            "proxy",
+            "",
+            line!(
+                "\"http://user:password@proxy:3128\"",
+                "for all providers, or \"none\"; by default as HTTPS_PROXY,\n\
+                 HTTP_PROXY and NO_PROXY say, by the scheme of the base URL"
+            ),
+            kept!(proxy, Form::Text, as_written, |_: &Config| None),
+        )
+        .secret(),
+    ],
+};

@@ -1,0 +1,114 @@
+//! A value as it was written: what it is, where, and under which name; and what is said of one that cannot be used.
+
+use std::collections::BTreeMap;
+
+use super::error::ConfigError;
+use super::shown::{is_harmless, list, quoted};
+use super::value;
+
+/// A value of the file, of a variable or of the defaults.
+#[derive(Clone)]
+pub(super) struct Written {
+    pub(super) value: Value,
+    /// The file and its line, or `environment`.
+    pub(super) from: String,
+    /// The key with its tables, or the variable.
+    pub(super) key: String,
+}
+
+/// Secrets are still plain text here, so it cannot be printed.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// A number, a switch or a string; which of them is right is decided where it is used.
+    Text(String),
+    List(Vec<String>),
+    Map(BTreeMap<String, String>),
+}
+
+/// Which values of TOML a setting takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A number, a switch or a string.
+    Scalar,
+    /// A string.
+    Text,
+    /// A list of strings.
+    List,
+    /// A table of strings.
+    Map,
+}
+
+impl Form {
+    /// A variable's value.
+    pub(super) fn of_variable(self, text: &str) -> Value {
+        match self {
+            Self::List => Value::List(value::list(text).map(str::to_owned).collect()),
+            Self::Scalar | Self::Text | Self::Map => Value::Text(text.to_owned()),
+        }
+    }
+}
+
+impl Written {
+    /// The text, where it is one.
+    pub(super) fn text(&self) -> &str {
+        match &self.value {
+            Value::Text(text) => text,
+            Value::List(_) | Value::Map(_) => "",
+        }
+    }
+
+    /// The list, where it is one.
+    pub(super) fn list(&self) -> &[String] {
+        match &self.value {
+            Value::List(list) => list,
+            Value::Text(_) | Value::Map(_) => &[],
+        }
+    }
+
+    /// Why it cannot be used.
+    pub(super) fn refused(&self, expected: impl ToString) -> ConfigError {
+        ConfigError::new(&self.from, &self.key, expected)
+    }
+
+    /// Why another key of its table is needed with it.
+    pub(super) fn refused_without(&self, other: &str, expected: impl ToString) -> ConfigError {
+        let table = self.key.rsplit_once('.').map_or("", |(table, _)| table);
+        ConfigError::new(&self.from, &format!("{table}.{other}"), expected)
+    }
+
+    /// Why it cannot be used, and what it is: not for secrets.
+    pub(super) fn refused_with_value(&self, expected: &str) -> ConfigError {
+        let (text, shown) = match &self.value {
+            Value::Text(text) => (text.clone(), quoted(text)),
+            Value::List(items) => (items.join(", "), list(items)),
+            Value::Map(_) => return self.refused(expected),
+        };
+        let found = match is_harmless(&text) {
+            _ if value::is_quoted(&text) => {
+                "; the quotes around the value are taken as a part of it".to_owned()
+            }
+            true => format!("; found {shown}"),
+            false => String::new(),
+        };
+        self.refused(format!("{expected}{found}"))
+    }
+}
+
+/// What a file says in one of its tables.
+#[derive(Default)]
+pub(super) struct Section {
+    /// File, and the line where the table begins, if it is there.
+    pub(super) from: String,
+    pub(super) values: BTreeMap<&'static str, Written>,
+}
+
+impl Section {
+    pub(super) fn get(&self, key: &str) -> Option<&Written> {
+        self.values.get(key)
+    }
+
+    /// Where a key is written, or its table where it is not.
+    pub(super) fn place(&self, key: &str) -> &str {
+        self.get(key).map_or(&self.from, |written| &written.from)
+    }
+}
