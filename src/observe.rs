@@ -6,15 +6,17 @@ pub(crate) mod exposition;
 mod families;
 pub(crate) mod habits;
 pub(crate) mod histogram;
+pub(crate) mod one_writer;
 pub(crate) mod slots;
 pub(crate) mod streams;
 mod text;
 pub(crate) mod times;
 
-pub(crate) use counters::{Counters, ProviderCounters, Timing, add};
+pub(crate) use counters::{Counters, ProviderCounters};
 pub(crate) use exposition::{Expiry, Process, Scrape};
+pub(crate) use one_writer::add;
 pub(crate) use slots::Slots;
-pub(crate) use times::Times;
+pub(crate) use times::{Times, Timing};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use crate::observe::Ending;
-use crate::observe::counters::{down, up};
+use crate::observe::one_writer::{down, up};
 use crate::policy::admission::{self, Admission, Decision, Now, Request};
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::gateway::Gateway;

@@ -6,26 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::histogram::Histogram;
-use super::slots::SLOTS_MAX;
-use super::{Ending, Method, Phase, Times};
+use super::one_writer::add;
+use super::times::{Times, Timing};
+use super::{Ending, Method, Phase};
 
-/// Adds to a counter that has one writer.
-pub(crate) fn add(counter: &AtomicU64, n: u64) {
-    let sum = counter.load(Ordering::Relaxed).wrapping_add(n);
-    counter.store(sum, Ordering::Relaxed);
-}
-
-/// Moves a gauge that has one writer up.
-pub(crate) fn up(gauge: &AtomicUsize) {
-    let sum = gauge.load(Ordering::Relaxed).wrapping_add(1);
-    gauge.store(sum, Ordering::Relaxed);
-}
-
-/// And down.
-pub(crate) fn down(gauge: &AtomicUsize) {
-    let sum = gauge.load(Ordering::Relaxed).saturating_sub(1);
-    gauge.store(sum, Ordering::Relaxed);
-}
+/// Providers with figures of their own; all beyond share the last.
+pub(crate) const SLOTS_MAX: usize = 256;
 
 /// See the module's documentation. On cache lines of its own: workers count all the time.
 #[derive(Debug)]
@@ -159,29 +145,6 @@ impl Counters {
 static SPARE: std::sync::LazyLock<ProviderCounters> =
     std::sync::LazyLock::new(ProviderCounters::default);
 
-/// What is measured for every provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Timing {
-    /// Request head to request sent, on a connection that was there.
-    RequestPooled,
-    /// The same where a connection had to be made.
-    RequestConnecting,
-    /// Response head to response sent on.
-    Response,
-    /// Name and TCP.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// Request sent to response head.
-    ToHead,
-    /// Request sent to first content.
-    ToFirstByte,
-    /// Between pieces of content.
-    LongestGap,
-    /// Response head to last content.
-    Stream,
-}
-
 /// Measures in [`Timing`].
 const TIMINGS: usize = Timing::Stream as usize + 1;
 /// Classes of status codes; the first is for requests without an answer.
@@ -250,7 +213,7 @@ impl ProviderCounters {
         if let Some(counter) = counter {
             add(counter, 1);
         }
-        times.count(self);
+        times.each(|timing, time| self.observe(timing, time));
     }
 
     /// Counts a time.

@@ -3,10 +3,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counters::{Counters, ProviderCounters, Refused};
+use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
 use super::families::{Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
-use super::slots::{SLOTS_MAX, Slots};
+use super::slots::Slots;
 use super::text::Exposition;
 use super::{Ending, Method, Phase};
 
@@ -447,7 +447,8 @@ fn timings(out: &mut Exposition, measure: &Measure, providers: &[Provider<'_>]) 
 mod tests {
     use std::time::Duration;
 
-    use super::super::counters::{Timing, add};
+    use super::super::one_writer::add;
+    use super::super::times::Timing;
     use super::*;
 
     #[test]

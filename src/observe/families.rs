@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::counters::{ProviderCounters, Timing};
+use super::counters::ProviderCounters;
+use super::times::Timing;
 
 /// How a series is read.
 pub(super) type Get = fn(&ProviderCounters) -> &AtomicU64;

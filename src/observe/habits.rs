@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::slots::SLOTS_MAX;
+use super::counters::SLOTS_MAX;
 
 /// Those of all providers, by slot.
 #[derive(Clone, Debug)]

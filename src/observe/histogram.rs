@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::counters::add;
+use super::one_writer::add;
 
 /// Buckets between a power of two and the next, as a power of two.
 const SUB_BITS: u32 = 3;

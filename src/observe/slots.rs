@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
+use super::counters::SLOTS_MAX;
 use super::habits::{Habit, Habits};
 
-/// Providers with figures of their own; all beyond share the last.
-pub(crate) const SLOTS_MAX: usize = 256;
 /// The slot of requests that go to no provider, and its label.
 const NOWHERE: &str = "-";
 /// The label of the last slot.

@@ -2,7 +2,28 @@
 
 use std::time::Duration;
 
-use super::counters::{ProviderCounters, Timing};
+/// What is measured for every provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// Request head to request sent, on a connection that was there.
+    RequestPooled,
+    /// The same where a connection had to be made.
+    RequestConnecting,
+    /// Response head to response sent on.
+    Response,
+    /// Name and TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Request sent to response head.
+    ToHead,
+    /// Request sent to first content.
+    ToFirstByte,
+    /// Between pieces of content.
+    LongestGap,
+    /// Response head to last content.
+    Stream,
+}
 
 /// What connecting took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,8 +154,8 @@ impl Times {
         Some(last.saturating_sub(self.head?))
     }
 
-    /// Counts all that is known.
-    pub(crate) fn count(&self, counters: &ProviderCounters) {
+    /// Hands all that is known to `count`.
+    pub(crate) fn each(&self, count: impl Fn(Timing, Duration)) {
         let request = match self.connecting {
             Some(_) => Timing::RequestConnecting,
             None => Timing::RequestPooled,
@@ -148,7 +169,7 @@ impl Times {
             (Timing::Stream, self.stream()),
         ] {
             if let Some(time) = time {
-                counters.observe(timing, time);
+                count(timing, time);
             }
         }
     }

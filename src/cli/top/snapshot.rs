@@ -264,7 +264,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::observe::counters::{self, Counters, Finished, add};
+    use crate::observe::counters::{Counters, Finished};
+    use crate::observe::one_writer::{add, up};
     use crate::observe::{Ending, Process, Scrape, Slots, Times};
 
     /// A text that the gateway itself writes.
@@ -272,7 +273,7 @@ mod tests {
         let workers = [Counters::default(), Counters::default()];
         let slots = Slots::default().next(["one", "two"].into_iter());
         for worker in &workers {
-            counters::up(&worker.in_flight);
+            up(&worker.in_flight);
             worker.error("missing_key");
             let provider = worker.provider(slots.of(0));
             add(&provider.reuses, 2);

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::base::bytes::within;
 use crate::observe::Counters;
-use crate::observe::counters::{down, up};
+use crate::observe::one_writer::{down, up};
 use crate::policy::error::Scarce;
 
 /// Where a worker is among all of them.

@@ -3,16 +3,14 @@
 //! A configuration whose files say what they said before is the same one as before, with its sessions; one whose
 //! files say something else shares nothing with it. So no session is resumed that was made on other terms.
 
+mod dates;
 mod material;
 mod roots;
 mod server;
 mod verifier;
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
@@ -20,11 +18,12 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::config::{CaFile, ClientIdentity, Config, Trust};
 use crate::observe::Expiry;
 use crate::policy::gateway::Terms;
-use crate::tls::certificate::Validity;
 
+use dates::{Dated, Dates};
+use material::{Digest, at, digest};
 use roots::Roots;
 pub(crate) use server::Door;
-use server::Side;
+use server::{ALPN, Side};
 
 /// What a worker needs for TLS on both sides.
 #[derive(Clone)]
@@ -42,18 +41,6 @@ struct Client {
     digest: Digest,
     config: Arc<ClientConfig>,
 }
-
-/// A certificate that is ours, or whose owners we let in or trust.
-pub(crate) struct Dated {
-    setting: String,
-    path: PathBuf,
-    validity: Validity,
-    /// Whether metrics tell when it ends, and of which provider.
-    shown: Option<Option<String>>,
-}
-
-/// SHA-256 of all that a configuration was made from.
-type Digest = [u8; 32];
 
 impl TlsConfigs {
     /// Towards clients, if TLS is configured.
@@ -122,10 +109,13 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
         before,
         roots: Vec::new(),
         clients: Vec::new(),
-        dated: Vec::new(),
+        dates: Dates::default(),
     };
     let server = match &config.server.tls {
-        Some(files) => Some(loader.server(files)?),
+        Some(files) => {
+            let side = before.and_then(|before| before.server.as_ref());
+            Some(server::load(files, side, &mut loader.dates)?)
+        }
         None => None,
     };
     if let Trust::File(file) = &config.trust {
@@ -145,18 +135,16 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
     Ok(TlsConfigs {
         server,
         clients: clients.into(),
-        dated: loader.dated.into(),
+        dated: loader.dates.all.into(),
     })
 }
-
-const ALPN: &[u8] = b"http/1.1";
 
 /// What has been read already.
 struct Loader<'a> {
     before: Option<&'a TlsConfigs>,
     roots: Vec<(&'a Trust, Roots)>,
     clients: Vec<Client>,
-    dated: Vec<Dated>,
+    dates: Dates,
 }
 
 impl<'a> Loader<'a> {
@@ -171,7 +159,8 @@ impl<'a> Loader<'a> {
         if let Some(identity) = identity {
             content.extend([&*identity.cert_pem, identity.expose_key()]);
             let chain = material::chain("client_cert", &identity.cert, &identity.cert_pem)?;
-            self.date("client_cert", &identity.cert, &chain, Some(Some(name)));
+            self.dates
+                .chain("client_cert", &identity.cert, &chain, Some(Some(name)));
         }
         let digest = digest(&content);
         let old = self.before.iter().flat_map(|before| before.clients.iter());
@@ -203,46 +192,9 @@ impl<'a> Loader<'a> {
     /// The certificates of a file of roots.
     fn ca(&mut self, file: &CaFile) -> Result<Vec<CertificateDer<'static>>, String> {
         let certificates = material::chain(&file.setting, &file.path, &file.pem)?;
-        self.last(&file.setting, &file.path, &certificates);
+        self.dates
+            .authorities(&file.setting, &file.path, &certificates);
         Ok(certificates)
-    }
-
-    /// Notes until when the last of these authorities holds: some that have ended are in every bundle.
-    fn last(&mut self, setting: &str, path: &Path, authorities: &[CertificateDer<'_>]) {
-        let each = authorities.iter().filter_map(|der| Validity::of(der));
-        if let Some(validity) = each.max_by_key(|validity| validity.not_after) {
-            self.note(setting, path, validity, None);
-        }
-    }
-
-    /// Notes until when a chain holds.
-    fn date(
-        &mut self,
-        setting: &str,
-        path: &Path,
-        chain: &[CertificateDer<'_>],
-        shown: Option<Option<&str>>,
-    ) {
-        let each = chain.iter().filter_map(|der| Validity::of(der));
-        if let Some(validity) = each.reduce(Validity::and) {
-            self.note(setting, path, validity, shown);
-        }
-    }
-
-    fn note(
-        &mut self,
-        setting: &str,
-        path: &Path,
-        validity: Validity,
-        shown: Option<Option<&str>>,
-    ) {
-        let dated = Dated {
-            setting: setting.to_owned(),
-            path: path.to_owned(),
-            validity,
-            shown: shown.map(|provider| provider.map(str::to_owned)),
-        };
-        self.dated.push(dated);
     }
 }
 
@@ -266,20 +218,4 @@ fn client(roots: Roots, identity: Option<&ClientIdentity>) -> Result<Arc<ClientC
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
-}
-
-/// Of all parts, and where each ends.
-fn digest(parts: &[&[u8]]) -> Digest {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(&part.len().to_be_bytes());
-        context.update(part);
-    }
-    let mut digest = Digest::default();
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
-}
-
-fn at(setting: &str, path: &Path, what: impl Display) -> String {
-    format!("{setting}: {}: {what}", path.display())
 }

@@ -1,8 +1,10 @@
 //! Certificates and keys out of PEM, and what is said of those that cannot be used.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use rustls::crypto::aws_lc_rs;
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -10,8 +12,6 @@ use crate::tls::certificate::pem::{
     ENCRYPTED, instead_of_certificates, instead_of_key, is_encrypted,
 };
 use crate::tls::certificate::{KeyForm, key_kind};
-
-use super::at;
 
 /// All certificates in this, at least one.
 ///
@@ -22,7 +22,7 @@ pub(super) fn chain(
     path: &Path,
     content: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, String> {
-    let expected = |what: &dyn std::fmt::Display| {
+    let expected = |what: &dyn Display| {
         at(
             setting,
             path,
@@ -46,7 +46,7 @@ pub(super) fn key(
     path: &Path,
     content: &[u8],
 ) -> Result<PrivateKeyDer<'static>, String> {
-    let expected = |what: &dyn std::fmt::Display| {
+    let expected = |what: &dyn Display| {
         at(
             setting,
             path,
@@ -60,7 +60,7 @@ pub(super) fn key(
         pem::Error::NoItemsFound => expected(&instead_of_key(content)),
         error => expected(&error),
     })?;
-    let usable = aws_lc_rs::default_provider()
+    let usable = provider::default_provider()
         .key_provider
         .load_private_key(key.clone_key());
     match usable {
@@ -88,4 +88,24 @@ pub(super) fn misfit(setting: &str, path: &Path, error: &rustls::Error) -> Strin
         _ => "the certificate cannot be used",
     };
     at(setting, path, format!("{what}: {error}"))
+}
+
+/// SHA-256 of all that a configuration was made from.
+pub(super) type Digest = [u8; 32];
+
+/// Of all parts, and where each ends.
+pub(super) fn digest(parts: &[&[u8]]) -> Digest {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = Digest::default();
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// An error's message: the setting, its file and what is wrong with it.
+pub(super) fn at(setting: &str, path: &Path, what: impl Display) -> String {
+    format!("{setting}: {}: {what}", path.display())
 }

@@ -11,7 +11,7 @@ use rustls_native_certs::{CertificateResult, ErrorKind, load_certs_from_paths, l
 use crate::config::{CaFile, CertVariables};
 use crate::system::read;
 
-use super::{Digest, at, digest};
+use super::material::{Digest, at, digest};
 
 /// See the module's documentation.
 #[derive(Clone)]

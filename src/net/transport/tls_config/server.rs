@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::config::ServerTls;
 
-use super::{ALPN, Digest, Loader, at, digest, material, roots};
+use super::dates::Dates;
+use super::material::{self, Digest, at, digest};
+use super::roots;
 
 /// See the module's documentation.
 pub(super) struct Side {
@@ -46,46 +48,49 @@ impl Door {
     }
 }
 
+/// The only protocol that is spoken under TLS.
+pub(super) const ALPN: &[u8] = b"http/1.1";
 const SERVER_CERT: &str = "SLUICEGATE_TLS_CERT (server.tls.cert)";
 const SERVER_KEY: &str = "SLUICEGATE_TLS_KEY (server.tls.key)";
 const CLIENT_CA: &str = "server.tls.client_ca";
 const CHAIN: &str = "a certificate chain";
 const KEY: &str = "a private key";
 
-impl Loader<'_> {
-    /// Reads the files; those that hold what they held before are the configuration of before.
-    ///
-    /// # Errors
-    /// As [`load`](super::load).
-    pub(super) fn server(&mut self, files: &ServerTls) -> Result<Arc<Side>, String> {
-        let cert = read(SERVER_CERT, &files.cert, CHAIN)?;
-        let key = Zeroizing::new(read(SERVER_KEY, &files.key, KEY)?);
-        let client_ca = files.client_ca.as_deref();
-        let client_ca =
-            client_ca.map(|path| Ok::<_, String>((path, read(CLIENT_CA, path, CHAIN)?)));
-        let client_ca = client_ca.transpose()?;
-        let chain = material::chain(SERVER_CERT, &files.cert, &cert)?;
-        self.date(SERVER_CERT, &files.cert, &chain, Some(None));
-        let mut authorities = None;
-        if let Some((path, pem)) = &client_ca {
-            let found = material::chain(CLIENT_CA, path, pem)?;
-            self.last(CLIENT_CA, path, &found);
-            authorities = Some((*path, found));
-        }
-        let ca = client_ca.as_ref().map(|(_, pem)| &pem[..]);
-        let digest = digest(&[&cert, &key, ca.unwrap_or_default()]);
-        let before = self.before.and_then(|before| before.server.as_ref());
-        if let Some(side) = before.filter(|side| side.digest == digest) {
-            return Ok(side.clone());
-        }
-        let key = material::key(SERVER_KEY, &files.key, &key)?;
-        let (config, door) = build(&files.cert, chain, key, authorities)?;
-        Ok(Arc::new(Side {
-            digest,
-            config: Arc::new(config),
-            door,
-        }))
+/// Reads the files; those that hold what they held `before` are the configuration of before. Notes until when their
+/// certificates hold.
+///
+/// # Errors
+/// As [`load`](super::load).
+pub(super) fn load(
+    files: &ServerTls,
+    before: Option<&Arc<Side>>,
+    dates: &mut Dates,
+) -> Result<Arc<Side>, String> {
+    let cert = read(SERVER_CERT, &files.cert, CHAIN)?;
+    let key = Zeroizing::new(read(SERVER_KEY, &files.key, KEY)?);
+    let client_ca = files.client_ca.as_deref();
+    let client_ca = client_ca.map(|path| Ok::<_, String>((path, read(CLIENT_CA, path, CHAIN)?)));
+    let client_ca = client_ca.transpose()?;
+    let chain = material::chain(SERVER_CERT, &files.cert, &cert)?;
+    dates.chain(SERVER_CERT, &files.cert, &chain, Some(None));
+    let mut authorities = None;
+    if let Some((path, pem)) = &client_ca {
+        let found = material::chain(CLIENT_CA, path, pem)?;
+        dates.authorities(CLIENT_CA, path, &found);
+        authorities = Some((*path, found));
     }
+    let ca = client_ca.as_ref().map(|(_, pem)| &pem[..]);
+    let digest = digest(&[&cert, &key, ca.unwrap_or_default()]);
+    if let Some(side) = before.filter(|side| side.digest == digest) {
+        return Ok(side.clone());
+    }
+    let key = material::key(SERVER_KEY, &files.key, &key)?;
+    let (config, door) = build(&files.cert, chain, key, authorities)?;
+    Ok(Arc::new(Side {
+        digest,
+        config: Arc::new(config),
+        door,
+    }))
 }
 
 fn build(
