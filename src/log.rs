@@ -6,20 +6,23 @@
 
 mod line;
 mod outlet;
+mod queue;
 mod writer;
 
-use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{Level, LogConfig, LogFormat};
 use crate::system::confine::{self, Rules};
 
-pub(crate) use line::Line;
+use queue::{Entry, Tally};
 use writer::Writer;
+
+pub(crate) use line::{Line, Value};
+pub(crate) use queue::Of;
 
 /// A handle; clones write to the same place.
 #[derive(Clone)]
@@ -30,56 +33,6 @@ pub(crate) struct Log {
     tally: Arc<Tally>,
     /// A request to open the access log's file anew that the queue had no room for.
     reopen: Arc<AtomicBool>,
-}
-
-/// A field's value.
-#[derive(Clone, Copy)]
-pub(crate) enum Value<'a> {
-    /// Anything that can be written.
-    Text(&'a dyn Display),
-    /// A figure.
-    Number(u64),
-}
-
-/// Whose request a line of the access log is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// One that was admitted.
-    Admitted,
-    /// One that the gateway has answered by itself.
-    Anybody,
-}
-
-/// Lines that did not arrive, as far as that is known, and lines that wait.
-#[derive(Default)]
-struct Tally {
-    /// Dropped or not written.
-    lost: AtomicU64,
-    /// Those of them that were dropped to keep room for others.
-    shed: AtomicU64,
-    /// In the queue, of anybody's requests.
-    anybodys: AtomicUsize,
-}
-
-impl Tally {
-    fn lose(&self, lines: u64) {
-        self.lost.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// One of anybody's goes, though there is room for others.
-    fn shed(&self) {
-        self.shed.fetch_add(1, Ordering::Relaxed);
-        self.lose(1);
-    }
-}
-
-enum Entry {
-    Message(String),
-    Access(String, Of),
-    /// The access log's file may have been moved away.
-    Reopen,
-    /// Answered once everything before it is written.
-    Flush(SyncSender<()>),
 }
 
 /// How long the process waits for its last lines to be taken.

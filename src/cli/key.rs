@@ -9,17 +9,19 @@ mod tests;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 
 use crate::base::date;
 use crate::cli::key_file::{KeyFile, Missing, NewEntry};
 use crate::cli::output::{self, tell};
-use crate::config::keys::{self, KEY_PREFIX, ManagedKey, Rate};
+use crate::config::keys::{self, KEY_PREFIX, Rate};
 use crate::config::rules::Rules;
 use crate::config::{Config, value};
 use crate::policy::auth::sha256;
+use crate::system::time::unix_seconds;
+
+use listing::{find, instant};
 
 /// `sluicegate key …`
 #[derive(Args)]
@@ -198,7 +200,7 @@ fn rotate(path: &Path, id: &str, expires: Option<u64>) -> Result<(), String> {
     let mut file = open(path, Missing::Refuse)?;
     let entries = file.read()?;
     let entry = find(&entries, id, path)?;
-    match listing::state(entry, now()) {
+    match listing::state(entry, unix_seconds()) {
         "revoked" => return Err(format!("key {} is revoked; make a new one", entry.id)),
         "expired" if expires.is_none() => {
             return Err(format!(
@@ -237,23 +239,6 @@ fn open(path: &Path, missing: Missing) -> Result<KeyFile, String> {
     KeyFile::open(path, missing, || {
         tell("waiting for another key command to end")
     })
-}
-
-/// By id, else by a name that only one has.
-fn find<'k>(entries: &'k [ManagedKey], id: &str, path: &Path) -> Result<&'k ManagedKey, String> {
-    if let Some(key) = entries.iter().find(|key| key.id == id) {
-        return Ok(key);
-    }
-    let mut named = entries.iter().filter(|key| key.name.as_deref() == Some(id));
-    match (named.next(), named.next()) {
-        (Some(key), None) => Ok(key),
-        (Some(_), Some(_)) => Err(format!(
-            "{}: more than one key has this name; expected an id",
-            path.display()
-        )),
-        // It may be a key itself, so it is not repeated.
-        (None, _) => Err(format!("{}: there is no such key", path.display())),
-    }
 }
 
 /// A key and its digest.
@@ -301,28 +286,10 @@ fn hand_out(key: &str, id: &str) -> Result<(), String> {
         .map_err(|error| format!("{error}; nobody has seen the key: rotate or revoke {id}"))
 }
 
-/// Prints what was asked for; a reader that has seen enough is no fault.
-fn print(text: &str) -> Result<(), String> {
-    match output::write(text.as_bytes()) {
-        Err(error) if !error.is_closed() => Err(error.to_string()),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
-}
-
-/// `2027-01-31T00:00:00Z`
-fn instant(seconds: u64) -> String {
-    date::rfc3339(seconds, 0).to_string().replace(".000Z", "Z")
-}
-
 /// Seconds since 1970 of `30d` from now, or of a time.
 fn expiry(text: &str) -> Result<u64, &'static str> {
     const EXPECTED: &str = "expected a time to come, such as 30d, 12h or 2027-01-31T00:00:00Z";
-    let now = now();
+    let now = unix_seconds();
     // Bare digits would be seconds, and nobody means those.
     let time = match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => None,

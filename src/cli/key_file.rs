@@ -4,9 +4,9 @@
 //! What a person wrote into it stays as it is, comments included.
 
 mod lock;
+mod paths;
 mod place;
 
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use crate::config::keys::{self, ManagedKey};
 use crate::system::read;
 use lock::{LOCK_TIME, Lock};
+use paths::beside;
 use place::Place;
 
 /// A keys file that nobody else changes through this module while this exists.
@@ -247,22 +248,6 @@ fn set(table: &mut Table, key: &str, new: impl Into<toml_edit::Value>) {
             table.insert(key, Item::Value(new));
         }
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => Path::new("/"),
-    }
-}
-
-/// The file's companion in the same folder, which is hidden.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(suffix);
-    folder_of(path).join(name)
 }
 
 #[cfg(any(test, fuzzing))]

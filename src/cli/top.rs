@@ -8,6 +8,7 @@ mod address;
 mod fetch;
 mod figures;
 mod live;
+mod looks;
 mod page;
 mod scrape;
 mod snapshot;
@@ -16,8 +17,8 @@ mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -25,10 +26,9 @@ use crate::cli::output::fail;
 use crate::config::{Config, value};
 
 use address::Address;
-use fetch::FetchError;
-use figures::{Figures, History, Streams};
+use figures::Figures;
+use looks::{Failure, Looks, is_over};
 use page::View;
-use snapshot::Snapshot;
 
 /// `sluicegate top …`
 #[derive(Args)]
@@ -55,9 +55,6 @@ fn interval(text: &str) -> Result<Duration, String> {
         false => Err("expected 100ms to 1h".to_owned()),
     }
 }
-
-/// Live figures are of this long: those of one second jump about, and have few times to take a quantile of.
-const WINDOW: f64 = 10.0;
 
 /// Runs it; `config` loads the configuration, where no address is given.
 pub(crate) fn run(
@@ -88,72 +85,6 @@ pub(crate) fn run(
         Err(Failure::Output(error)) => fail(&error.to_string(), ExitCode::FAILURE),
         Err(Failure::Gateway(message)) => fail(&message, ExitCode::FAILURE),
     }
-}
-
-/// Why it ended.
-enum Failure {
-    /// Nothing can be shown any more.
-    Output(io::Error),
-    /// There is nothing to show.
-    Gateway(String),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-/// One look at a gateway.
-struct Look {
-    at: Instant,
-    snapshot: Snapshot,
-    streams: Option<Streams>,
-}
-
-/// Looks at a gateway again and again.
-struct Looks {
-    address: Address,
-    began: Instant,
-    history: History,
-}
-
-impl Looks {
-    fn new(address: &Address, window: f64) -> Self {
-        Self {
-            address: address.clone(),
-            began: Instant::now(),
-            history: History::new(window),
-        }
-    }
-
-    fn figures(&mut self, look: Look) -> Figures {
-        let at = look.at.duration_since(self.began).as_secs_f64();
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time = time.map_or(0.0, |time| time.as_millis() as f64 / 1000.0);
-        let mut figures = self.history.take(look.snapshot, at, time);
-        figures.streams = look.streams;
-        figures
-    }
-
-    fn next(&mut self) -> Result<Figures, String> {
-        let look = look(&self.address)?;
-        Ok(self.figures(look))
-    }
-}
-
-fn look(address: &Address) -> Result<Look, String> {
-    let trouble = |error: FetchError| format!("{error} ({address})");
-    let text = fetch::metrics(address).map_err(trouble)?;
-    let at = Instant::now();
-    let other = || trouble(FetchError::Unusable("these are no metrics of a sluicegate"));
-    let snapshot = Snapshot::read(&text).ok_or_else(other)?;
-    let streams = fetch::streams(address).and_then(|text| Streams::read(&text));
-    Ok(Look {
-        at,
-        snapshot,
-        streams,
-    })
 }
 
 fn once(address: &Address, interval: Duration) -> Result<(), Failure> {
@@ -203,9 +134,4 @@ fn pause(interval: Duration) {
     // Held to the end, so that waiting is all that receiving comes to.
     let (_held, never) = channel::<()>();
     is_over(&never, interval);
-}
-
-/// Waits that long; whether the other end has gone meanwhile.
-fn is_over(stop: &Receiver<()>, wait: Duration) -> bool {
-    !matches!(stop.recv_timeout(wait), Err(RecvTimeoutError::Timeout))
 }

@@ -1,13 +1,20 @@
 //! One line of a log: JSON, logfmt, or text for people. Whatever a value holds, it cannot end the line or
 //! begin another field.
 
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::date::rfc3339;
 use crate::config::{Level, LogFormat};
 
-use super::Value;
+/// A field's value.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'a> {
+    /// Anything that can be written.
+    Text(&'a dyn Display),
+    /// A figure.
+    Number(u64),
+}
 
 /// A line under way: one allocation, if it gets no longer than was expected.
 pub(crate) struct Line {

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::config::{Level, LogConfig, LogFile, LogFormat};
 
+use super::line::{Line, Value};
 use super::outlet::Outlet;
-use super::{Entry, Line, Of, Tally, Value};
+use super::queue::{Entry, Of, Tally};
 
 /// Where lines go, and those that are about to go there.
 pub(super) struct Writer {

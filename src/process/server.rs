@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use crate::config::{Config, Listen};
 use crate::log::{Log, Value};
@@ -13,35 +13,32 @@ use crate::net::client::scrape::{Scribe, Sources};
 use crate::net::core::in_force::WorkerConfig;
 use crate::net::core::load::Rank;
 use crate::net::sockets::driver::{self, Rung};
-use crate::net::sockets::mailbox::{Mailbox, mailbox};
-use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::sockets::mailbox::mailbox;
 use crate::net::upstream::resolve::Resolver;
 use crate::net::worker::messages::{Fellows, Message};
 use crate::net::worker::{self, Start};
 use crate::observe::{Counters, Slots};
 use crate::policy::auth::Keys;
-use crate::policy::visitors::Visitors;
 use crate::process::handover::{self, Handle, Successor};
 use crate::process::listen::{self, Listener};
-use crate::process::watch::{self, Entries, Seen, Watch};
+use crate::process::watch::{self, Seen, Watch};
 use crate::system::confine::{self, Confinement, Rules};
 use crate::system::descriptors;
 use crate::system::notify;
 use crate::system::process;
 use crate::system::signals::{self, Request};
-use crate::system::time::unix_seconds;
 
 mod drain;
 mod reload;
+mod settings;
+mod state;
 
 use drain::Leaving;
-use reload::{Read, Reading, settings};
+use settings::{Load, Read, check_last_key, settings, warn_of_settings, workers};
+use state::{Applied, Change, Event, Reading};
 
-/// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
-pub(crate) type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
-
-/// A configuration and the entries of its keys file, if it names one.
-pub(crate) type Loaded = (Config, Option<Entries>);
+pub(crate) use settings::Loaded;
+pub(crate) use state::Server;
 
 /// Why the process could not start.
 #[derive(Debug)]
@@ -50,70 +47,6 @@ pub(crate) enum StartError {
     Configuration(String),
     /// The system refused something, a port for instance: exit code 1.
     System(String),
-}
-
-/// A running gateway.
-pub(crate) struct Server {
-    workers: Vec<Mailbox<Message>>,
-    counters: Arc<[Counters]>,
-    /// Writes the metrics.
-    scribe: Scribe,
-    /// Where it listens. Kept to be handed over; the workers accept from clones.
-    listeners: Arc<[Listener]>,
-    log: Log,
-    load: Load,
-    /// Whether a reload is under way.
-    reading: Reading,
-    /// In force; a reload replaces it.
-    config: Arc<Config>,
-    /// In force; what is counted for a key goes on with the next ones.
-    keys: Arc<Keys>,
-    /// In force; what stays the same in the next ones keeps its sessions.
-    tls: TlsConfigs,
-    /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
-    retired: Vec<Arc<Keys>>,
-    watch: Watch,
-    /// Where providers are counted, those of earlier configurations included.
-    slots: Slots,
-    /// Started, and not known to accept.
-    successor: Option<Handle>,
-    /// What is known of clients' addresses, whatever the configuration.
-    visitors: Arc<Visitors>,
-    /// Where a hand-over reports.
-    events: Sender<Event>,
-    arrived: Receiver<Event>,
-}
-
-/// What the main thread waits for.
-enum Event {
-    Asked(Request),
-    /// A successor accepts, or never will.
-    Succession(io::Result<Successor>),
-    /// What a reload wanted to know.
-    Read(Result<Box<Read>, String>),
-    /// All workers have it.
-    InForce(Change),
-}
-
-/// What workers are told anew while they run.
-#[derive(Clone, Copy)]
-enum Change {
-    Configuration,
-    /// So many gateway keys.
-    Keys(usize),
-}
-
-/// Goes with a change to every worker; the last one to be done with it says so.
-struct Applied {
-    change: Change,
-    events: Sender<Event>,
-}
-
-impl Drop for Applied {
-    fn drop(&mut self) {
-        // Nobody waits for it any more when the process ends.
-        let _ = self.events.send(Event::InForce(self.change));
-    }
 }
 
 /// What every worker is started with.
@@ -463,18 +396,6 @@ impl Server {
     }
 }
 
-/// Says what is in force and can hardly be meant so.
-fn warn_of_settings(log: &Log, settings: &WorkerConfig) {
-    for warning in settings.tls.warnings(unix_seconds()) {
-        let fields = [("certificate", Value::Text(&warning))];
-        log.warn("a certificate needs care", &fields);
-    }
-    for warning in &settings.config.warnings {
-        let fields = [("setting", Value::Text(warning))];
-        log.warn("a setting can hardly be meant so", &fields);
-    }
-}
-
 /// Whether a successor may have the sockets: it does not know that there was a key. What cannot be read here it says
 /// itself, and may be a setting that only its version has. May wait, as reading does.
 fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), String> {
@@ -484,13 +405,6 @@ fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), S
     let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
     check_last_key(&keys, keys_before, &config)?;
     Ok(config.may_follow(before)?)
-}
-
-/// Whether these keys may come after those in force.
-fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Result<(), String> {
-    let allowed = config.auth.open.then_some(Ok(()));
-    let checked = allowed.unwrap_or_else(|| keys.may_follow(before, unix_seconds()));
-    checked.map_err(|why| format!("auth: {why}"))
 }
 
 fn say_start(
@@ -546,15 +460,6 @@ fn listeners(
 
 fn system(what: &str, error: &dyn std::fmt::Display) -> StartError {
     StartError::System(format!("{what}: {error}"))
-}
-
-fn workers(config: &Config) -> usize {
-    config.server.workers.map_or_else(usable_cores, Into::into)
-}
-
-/// Cores that this process may run on: the affinity mask and the cgroup's quota count.
-fn usable_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 /// Ends the process when a worker ends, which none should: half a gateway is worse than none.

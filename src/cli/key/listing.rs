@@ -5,14 +5,15 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::base::date;
+use crate::cli::output;
 use crate::config::keys::ManagedKey;
 use crate::config::rules::Rules;
 use crate::process::watch;
-
-use super::{find, instant, now, print};
+use crate::system::time::unix_seconds;
 
 pub(super) fn list(path: &Path, as_json: bool) -> Result<(), String> {
-    let (entries, now) = (watch::read_keys(path)?, now());
+    let (entries, now) = (watch::read_keys(path)?, unix_seconds());
     if as_json {
         let all: Vec<_> = entries.iter().map(|key| as_value(key, now)).collect();
         return print(&format!("{:#}\n", serde_json::Value::from(all)));
@@ -35,7 +36,7 @@ pub(super) fn list(path: &Path, as_json: bool) -> Result<(), String> {
 }
 
 pub(super) fn show(path: &Path, id: &str, as_json: bool) -> Result<(), String> {
-    let (entries, now) = (watch::read_keys(path)?, now());
+    let (entries, now) = (watch::read_keys(path)?, unix_seconds());
     let key = find(&entries, id, path)?;
     if as_json {
         return print(&format!("{:#}\n", as_value(key, now)));
@@ -114,4 +115,38 @@ fn table(rows: &[[String; 8]]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// By id, else by a name that only one has.
+pub(super) fn find<'k>(
+    entries: &'k [ManagedKey],
+    id: &str,
+    path: &Path,
+) -> Result<&'k ManagedKey, String> {
+    if let Some(key) = entries.iter().find(|key| key.id == id) {
+        return Ok(key);
+    }
+    let mut named = entries.iter().filter(|key| key.name.as_deref() == Some(id));
+    match (named.next(), named.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(format!(
+            "{}: more than one key has this name; expected an id",
+            path.display()
+        )),
+        // It may be a key itself, so it is not repeated.
+        (None, _) => Err(format!("{}: there is no such key", path.display())),
+    }
+}
+
+/// `2027-01-31T00:00:00Z`
+pub(super) fn instant(seconds: u64) -> String {
+    date::rfc3339(seconds, 0).to_string().replace(".000Z", "Z")
+}
+
+/// Prints what was asked for; a reader that has seen enough is no fault.
+pub(super) fn print(text: &str) -> Result<(), String> {
+    match output::write(text.as_bytes()) {
+        Err(error) if !error.is_closed() => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 
 use crate::system::read;
 
-use super::{beside, folder_of};
+use super::paths::{beside, folder_of};
 
 /// How long another command has to end.
 pub(super) const LOCK_TIME: Duration = Duration::from_secs(10);

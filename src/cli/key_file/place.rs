@@ -10,8 +10,8 @@ use std::path::Path;
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown};
 use rustix::io::Errno;
 
-use super::folder_of;
 use super::lock::is_closed;
+use super::paths::folder_of;
 
 /// Where a file goes, and what is there.
 pub(super) struct Place<'k> {

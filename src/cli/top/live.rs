@@ -8,10 +8,12 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::address::Address;
+use super::looks::{Failure, Look, Looks, is_over, look};
 use super::page::View;
 use super::terminal::{Key, Terminal};
-use super::{Failure, Look, Looks, WINDOW, is_over, look};
 
+/// Live figures are of this long: those of one second jump about, and have few times to take a quantile of.
+const WINDOW: f64 = 10.0;
 /// How soon a new size, a signal or news of the gateway are seen.
 const TURN: Duration = Duration::from_millis(100);
 

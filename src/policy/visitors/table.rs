@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Address;
+use super::address::Address;
 
 /// Places in which an address can be.
 pub(super) const BUCKET: usize = 16;

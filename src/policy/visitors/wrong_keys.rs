@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Address;
+use super::address::Address;
 use super::table::{Entry, Home, Table};
 
 /// See the module's documentation.

@@ -11,7 +11,7 @@ use crate::observe::Counters;
 use crate::system::notify;
 use crate::system::signals::Request;
 
-use super::{Event, Server};
+use super::state::{Event, Server};
 
 /// Why a drain begins.
 pub(super) enum Leaving {

@@ -1,50 +1,11 @@
-//! WorkerConfig, keys and certificates read anew while everything goes on.
+//! Settings, keys and certificates read anew while everything goes on.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use crate::config::Config;
 use crate::log::Value;
-use crate::net::core::in_force::WorkerConfig;
-use crate::net::transport::tls_config::{self, TlsConfigs};
 use crate::net::worker::messages::Message;
-use crate::observe::Slots;
-use crate::policy::auth::Keys;
-use crate::process::watch::{Entries, Watch};
-use crate::system::descriptors;
 use crate::system::notify;
 
-use super::{Change, Event, Load, Server, check_last_key, warn_of_settings, workers};
-
-/// Whether settings are being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
-    No,
-    Yes,
-    /// Somebody has asked again meanwhile: what is being read may be old.
-    Again,
-}
-
-/// What files and environment say.
-pub(super) struct Read {
-    config: Config,
-    entries: Option<Entries>,
-    tls: TlsConfigs,
-}
-
-impl Read {
-    /// Reads all of it. May wait: for a file system on a network, or a configuration that is a FIFO.
-    /// Certificates and roots that are as they were `before` keep their sessions.
-    pub(super) fn with(load: &Load, before: Option<&TlsConfigs>) -> Result<Self, String> {
-        let (config, entries) = load()?;
-        let tls = tls_config::load(&config, before)?;
-        Ok(Self {
-            config,
-            entries,
-            tls,
-        })
-    }
-}
+use super::settings::{Before, Read, settings, warn_of_settings};
+use super::state::{Change, Event, Reading, Server};
 
 impl Server {
     /// Has everything read anew by a thread of its own, so that signals are heeded whatever that waits for; an event
@@ -121,60 +82,5 @@ impl Server {
                 notify::ready();
             }
         }
-    }
-}
-
-/// What workers need, and how the keys file is looked at from now on, or why that goes on as before; `before` and
-/// `slots` are those so far.
-pub(super) fn settings(
-    read: Read,
-    mut before: Option<Before<'_>>,
-    slots: &Slots,
-) -> Result<(WorkerConfig, Result<Watch, String>), String> {
-    let Read {
-        config,
-        mut entries,
-        tls,
-    } = read;
-    let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
-    let before = before.map(|before| before.keys);
-    let names = config.providers.iter().map(|provider| &*provider.name);
-    let slots = slots.next(names);
-    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
-    if let Some(before) = before {
-        check_last_key(&keys, before, &config)?;
-    }
-    let workers = workers(&config);
-    let connections = config.limits.connections;
-    let settings = WorkerConfig {
-        connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
-        config: Arc::new(config),
-        keys: Arc::new(keys),
-        tls,
-        slots,
-    };
-    let file = settings.config.auth.keys_file.as_deref();
-    let watch = unfinished.map_or_else(|| Ok(Watch::new(file, entries)), Err);
-    Ok((settings, watch))
-}
-
-/// What is in force when other settings are read.
-pub(super) struct Before<'a> {
-    keys: &'a Keys,
-    /// The keys file.
-    file: Option<&'a Path>,
-    watch: &'a mut Watch,
-}
-
-impl Before<'_> {
-    /// Puts the entries in force in the place of those that were read, if the same file cannot be meant as it is;
-    /// why not.
-    fn stay(&mut self, config: &Config, entries: &mut Option<Entries>) -> Option<String> {
-        let file = self
-            .file
-            .filter(|file| Some(*file) == config.auth.keys_file.as_deref())?;
-        let why = self.watch.doubts(file, entries.as_ref()?)?;
-        *entries = self.watch.entries();
-        Some(why)
     }
 }

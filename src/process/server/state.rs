@@ -1,0 +1,94 @@
+//! A running gateway as the main thread knows it, and what happens to it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use crate::config::Config;
+use crate::log::Log;
+use crate::net::client::scrape::Scribe;
+use crate::net::sockets::mailbox::Mailbox;
+use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::worker::messages::Message;
+use crate::observe::{Counters, Slots};
+use crate::policy::auth::Keys;
+use crate::policy::visitors::Visitors;
+use crate::process::handover::{Handle, Successor};
+use crate::process::listen::Listener;
+use crate::process::watch::Watch;
+use crate::system::signals::Request;
+
+use super::settings::{Load, Read};
+
+/// A running gateway.
+pub(crate) struct Server {
+    pub(super) workers: Vec<Mailbox<Message>>,
+    pub(super) counters: Arc<[Counters]>,
+    /// Writes the metrics.
+    pub(super) scribe: Scribe,
+    /// Where it listens. Kept to be handed over; the workers accept from clones.
+    pub(super) listeners: Arc<[Listener]>,
+    pub(super) log: Log,
+    pub(super) load: Load,
+    /// Whether a reload is under way.
+    pub(super) reading: Reading,
+    /// In force; a reload replaces it.
+    pub(super) config: Arc<Config>,
+    /// In force; what is counted for a key goes on with the next ones.
+    pub(super) keys: Arc<Keys>,
+    /// In force; what stays the same in the next ones keeps its sessions.
+    pub(super) tls: TlsConfigs,
+    /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
+    pub(super) retired: Vec<Arc<Keys>>,
+    pub(super) watch: Watch,
+    /// Where providers are counted, those of earlier configurations included.
+    pub(super) slots: Slots,
+    /// Started, and not known to accept.
+    pub(super) successor: Option<Handle>,
+    /// What is known of clients' addresses, whatever the configuration.
+    pub(super) visitors: Arc<Visitors>,
+    /// Where a hand-over reports.
+    pub(super) events: Sender<Event>,
+    pub(super) arrived: Receiver<Event>,
+}
+
+/// What the main thread waits for.
+pub(super) enum Event {
+    Asked(Request),
+    /// A successor accepts, or never will.
+    Succession(io::Result<Successor>),
+    /// What a reload wanted to know.
+    Read(Result<Box<Read>, String>),
+    /// All workers have it.
+    InForce(Change),
+}
+
+/// What workers are told anew while they run.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Configuration,
+    /// So many gateway keys.
+    Keys(usize),
+}
+
+/// Goes with a change to every worker; the last one to be done with it says so.
+pub(super) struct Applied {
+    pub(super) change: Change,
+    pub(super) events: Sender<Event>,
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        // Nobody waits for it any more when the process ends.
+        let _ = self.events.send(Event::InForce(self.change));
+    }
+}
+
+/// Whether settings are being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    Yes,
+    /// Somebody has asked again meanwhile: what is being read may be old.
+    Again,
+}
