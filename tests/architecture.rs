@@ -1,6 +1,15 @@
 //! House rules that the compiler does not know, checked on the sources.
 
-#![allow(clippy::unwrap_used, reason = "that is how a test fails")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "that is how a test fails"
+)]
+
+#[path = "architecture/imports.rs"]
+mod imports;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,6 +77,123 @@ fn rooms_stand_on_those_below_them_only() {
             }
         }
     }
+}
+
+/// The storeys of `src/net`, in the same way: folders, and the files that begin them.
+const STOREYS: [&str; 10] = [
+    "sockets",
+    "transport",
+    "core",
+    "upstream",
+    "client",
+    "exchange",
+    "connection",
+    "accept",
+    "worker",
+    "harness",
+];
+
+#[test]
+fn storeys_of_the_network_stand_on_those_below_them_only() {
+    let storey = |path: &Path| {
+        let name = path.strip_prefix("src/net").ok()?.components().next()?;
+        let name = name.as_os_str().to_string_lossy();
+        let name = name.trim_end_matches(".rs");
+        let storey = STOREYS.iter().position(|storey| *storey == name);
+        Some(storey.unwrap_or_else(|| panic!("{} is in no storey", path.display())))
+    };
+    let mut seen = [false; STOREYS.len()];
+    for (file, used) in imports::imports(&sources()) {
+        let Some(own) = storey(&file) else { continue };
+        seen[own] = true;
+        for used in used {
+            assert!(
+                storey(&used).is_none_or(|used| used <= own),
+                "{} imports {}",
+                file.display(),
+                used.display()
+            );
+        }
+    }
+    assert_eq!(seen, [true; STOREYS.len()], "a storey is empty");
+}
+
+/// Files that still import each other, to be untied: none are added.
+const KNOTS: [&str; 16] = [
+    "config/describe.rs",
+    "config/egress.rs",
+    "config/egress/no_proxy.rs",
+    "config/provider.rs",
+    "config/tcp.rs",
+    "config/url.rs",
+    "http/exchange.rs",
+    "http/exchange/response.rs",
+    "http/exchange/upload.rs",
+    "http/head.rs",
+    "http/head/fields.rs",
+    "http/head/grammar.rs",
+    "http/head/names.rs",
+    "http/head/seen.rs",
+    "policy/admission.rs",
+    "policy/gateway.rs",
+];
+
+#[test]
+fn no_files_import_each_other() {
+    let imports = imports::imports(&sources());
+    assert!(imports.len() > 30, "only {} files found", imports.len());
+    let mut circles = imports::circles(&imports);
+    circles.retain(|circle| {
+        !circle
+            .iter()
+            .all(|file| KNOTS.iter().any(|knot| file.ends_with(knot)))
+    });
+    for circle in &circles {
+        for file in circle {
+            let used: Vec<_> = imports[file].intersection(circle).collect();
+            eprintln!("{} imports {used:?}", file.display());
+        }
+        eprintln!();
+    }
+    assert!(circles.is_empty(), "there are circles");
+}
+
+#[test]
+fn imports_are_read_from_sources() {
+    let source = |path: &str, text: &str| (PathBuf::from(path), text.to_owned());
+    let sources = [
+        source("src/lib.rs", "mod a;\nmod b;\n#[cfg(test)]\nmod c;\n"),
+        source(
+            "src/a.rs",
+            "mod deep;\nmod other;\npub(crate) use deep::Thing;\n",
+        ),
+        source(
+            "src/a/deep.rs",
+            "use crate::b::{self, f as g};\nfn h() { g(); }\n#[cfg(test)]\nmod tests {\n    use super::super::other;\n}\n",
+        ),
+        source(
+            "src/a/other.rs",
+            "// use crate::b;\nfn f() { super::deep::h() }\n",
+        ),
+        source(
+            "src/b.rs",
+            "use crate::a::Thing;\nfn f() { Thing::new() }\n",
+        ),
+        source("src/c.rs", "use crate::a::other;\n"),
+    ];
+    let imports = imports::imports(&sources);
+    let found: Vec<_> = imports
+        .iter()
+        .flat_map(|(file, used)| used.iter().map(move |used| (file.to_str(), used.to_str())))
+        .collect();
+    let expected = [
+        (Some("src/a/deep.rs"), Some("src/b.rs")),
+        (Some("src/a/other.rs"), Some("src/a/deep.rs")),
+        (Some("src/b.rs"), Some("src/a/deep.rs")),
+    ];
+    assert_eq!(found, expected);
+    let circle = ["src/a/deep.rs", "src/b.rs"].map(PathBuf::from);
+    assert_eq!(imports::circles(&imports), [circle.into()]);
 }
 
 #[test]
