@@ -224,7 +224,7 @@ impl Exchange {
     /// The upstream takes no more.
     pub(crate) fn upstream_refused(&mut self) {
         match self.response {
-            Response::Tunnel { .. } => self.response.apply(ResponseEvent::Refusal),
+            Response::Tunnel { .. } => self.response.apply(&ResponseEvent::Refusal),
             Response::Head(_) | Response::Content { .. } | Response::Over { .. } => {
                 self.upload.apply(UploadEvent::Refusal);
             }
@@ -284,13 +284,13 @@ impl Exchange {
     }
 
     /// The final head is out, with the content that came with it.
-    pub(crate) fn answered(&mut self, answer: Answer) {
-        self.response.apply(ResponseEvent::Answer(answer));
+    pub(crate) fn answered(&mut self, answer: &Answer) {
+        self.response.apply(&ResponseEvent::Answer(answer));
     }
 
     /// A 101 is out.
     pub(crate) fn switched(&mut self) {
-        self.response.apply(ResponseEvent::Switch);
+        self.response.apply(&ResponseEvent::Switch);
     }
 
     /// A piece of content from the upstream: how much of it is that, now at its front.
@@ -319,11 +319,12 @@ impl Exchange {
         };
         match &self.response {
             response if may_repeat && response.is_untouched() => {
-                self.response.apply(ResponseEvent::Repetition);
+                self.response.apply(&ResponseEvent::Repetition);
                 Ok(UpstreamEnd::Repeat)
             }
             Response::Content { decided, .. } if orderly && decided.until_close => {
-                self.response.apply(ResponseEvent::Whole { surplus: false });
+                self.response
+                    .apply(&ResponseEvent::Whole { surplus: false });
                 Ok(UpstreamEnd::Whole)
             }
             Response::Tunnel { .. } if orderly => Err(Stop::HungUp),

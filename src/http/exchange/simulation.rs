@@ -335,7 +335,7 @@ impl Play<'_, '_> {
                     return Ok(());
                 }
                 Next::Final { at, head, answer } => {
-                    self.exchange.answered(answer);
+                    self.exchange.answered(&answer);
                     self.seen.status = head.status;
                     self.seen.persists = answer.persists();
                     assert!(!answer.persists() || !answer.ends_with_connection());

@@ -84,7 +84,7 @@ fn feed(exchange: &mut Exchange, piece: &[u8], outcome: &mut Outcome) -> Result<
             Next::Final { at, head, answer } => {
                 outcome.heads.push(head.status);
                 outcome.persists = answer.persists();
-                exchange.answered(answer);
+                exchange.answered(&answer);
                 (begin + at + head.len, answer.taken.kept)
             }
         };

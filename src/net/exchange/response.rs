@@ -95,7 +95,7 @@ impl Ends<'_> {
                 }
                 Next::Switch { at, head } => return self.switch(scratch, &head, begin + at, end),
                 Next::Final { at, head, answer } => {
-                    return self.answer(scratch, &head, begin + at, answer);
+                    return self.answer(scratch, &head, begin + at, &answer);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Ends<'_> {
         scratch: &mut Scratch,
         head: &ResponseHead,
         at: usize,
-        answer: Answer,
+        answer: &Answer,
     ) -> Result<(), Halt> {
         let bytes = within(&scratch.plain, at..);
         let access = &mut self.connection.access;
@@ -157,7 +157,7 @@ impl Ends<'_> {
         let timed = self.gateway.config.server.server_timing;
         let line = || self.connection.access.timed(TimingLine::new);
         let timing = timed.then(line).flatten();
-        let start = self.rewrite_answer(scratch, head, at, &answer, timing.as_ref());
+        let start = self.rewrite_answer(scratch, head, at, answer, timing.as_ref());
         let start = start.ok_or_else(|| self.unfit())?;
         // Where the connection's end is the answer's, only an end that was meant may look like one: not that
         // of a process that is killed or a task that fails.
