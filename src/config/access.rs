@@ -14,9 +14,7 @@ use super::listeners::Listen;
 use super::model::{Auth, Config, ServerTls};
 use super::secret::Secret;
 use super::source::Env;
-use super::tables::Draft;
-
-const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
+use super::tables::{Draft, KEYS_FILE, MASTER_KEYS};
 
 /// A shorter master key is warned of: whoever can ask often enough can guess it.
 const MASTER_KEY_BYTES: usize = 16;
@@ -54,7 +52,7 @@ impl Config {
 pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), ConfigError> {
     let master_key = env.secret_of_either(MASTER_KEYS)?;
     let written = written_master_key(env, draft)?;
-    env.is_not_empty("SLUICEGATE_KEYS_FILE")?;
+    env.is_not_empty(KEYS_FILE)?;
     let auth = &mut draft.config.auth;
     auth.master_key = master_key.or(written);
     let length = auth.master_key.as_ref().map(|key| key.expose().len());

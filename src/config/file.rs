@@ -138,6 +138,7 @@ impl Reader<'_> {
                     from: self.place(&value.span()),
                     value: self.value(value, *form)?,
                     key: inner,
+                    is_expanded: false,
                 };
                 section.values.insert(key, written);
             } else if let (Some(table), Some(file)) = (table, &mut file) {
@@ -229,12 +230,18 @@ fn expand<'e>(
     written: &mut Written,
     variable: &impl Fn(&str, &str) -> Option<&'e str>,
 ) -> Result<(), ConfigError> {
-    let Written { value, from, key } = written;
+    let Written {
+        value,
+        from,
+        key,
+        is_expanded,
+    } = written;
     let (from, key) = (&*from, &*key);
-    let text = |key: &str, text: &mut String| {
+    let mut text = |key: &str, text: &mut String| {
         let expanded = expanded(text, &|name| variable(key, name));
         if let Some(expanded) = expanded.map_err(|it| ConfigError::new(from, key, it))? {
             *text = expanded;
+            *is_expanded = true;
         }
         Ok(())
     };

@@ -14,7 +14,7 @@ use super::model::{Config, LogFormat, ServerTls};
 use super::provider::{self, Tables};
 use super::setting::Setting;
 use super::source::{self, Env, Sources};
-use super::tables::{Draft, TABLES};
+use super::tables::{Draft, TABLES, TLS_CERT, TLS_KEY};
 use super::trust::Trust;
 use super::written::{Section, Written};
 
@@ -88,7 +88,12 @@ fn default<D, C>(table: &str, setting: &Setting<D, C>) -> Result<Option<Written>
     let (from, key) = ("default".to_owned(), format!("{table}.{}", setting.key));
     let value = file::value(setting.default, setting.slot.form);
     let value = value.map_err(|error| ConfigError::new(&from, &key, error.message()))?;
-    Ok(Some(Written { value, from, key }))
+    Ok(Some(Written {
+        value,
+        from,
+        key,
+        is_expanded: false,
+    }))
 }
 
 /// Where a file is looked for last.
@@ -160,13 +165,13 @@ fn tls(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<Option<ServerTls
         })),
         (None, None) if client_ca.is_none() => Ok(None),
         (Some(_), None) => Err(ConfigError::new(
-            &place("SLUICEGATE_TLS_CERT", &["cert"]),
-            "SLUICEGATE_TLS_KEY (server.tls.key)",
+            &place(TLS_CERT, &["cert"]),
+            &format!("{TLS_KEY} (server.tls.key)"),
             "expected a PEM file, since a certificate is set",
         )),
         _ => Err(ConfigError::new(
-            &place("SLUICEGATE_TLS_KEY", &["key", "client_ca"]),
-            "SLUICEGATE_TLS_CERT (server.tls.cert)",
+            &place(TLS_KEY, &["key", "client_ca"]),
+            &format!("{TLS_CERT} (server.tls.cert)"),
             "expected a PEM file, since a key or client_ca is set",
         )),
     }

@@ -135,7 +135,13 @@ impl<Draft, InForce> Setting<Draft, InForce> {
         for key in names.chain(own) {
             if let Some((text, from)) = env.located(&key) {
                 let value = self.slot.form.of_variable(text);
-                self.set(draft, &Written { value, from, key })?;
+                let written = Written {
+                    value,
+                    from,
+                    key,
+                    is_expanded: false,
+                };
+                self.set(draft, &written)?;
             }
         }
         Ok(())

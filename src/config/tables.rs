@@ -62,6 +62,12 @@ use observing::{LOG, METRICS};
 use serving::{AUTH, PASSTHROUGH, SERVER, SERVER_TLS};
 use upstream::UPSTREAM;
 
+// Variables that also messages or rules of their own are about.
+pub(super) const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
+pub(super) const KEYS_FILE: &str = "SLUICEGATE_KEYS_FILE";
+pub(super) const TLS_CERT: &str = "SLUICEGATE_TLS_CERT";
+pub(super) const TLS_KEY: &str = "SLUICEGATE_TLS_KEY";
+
 /// A configuration on its way: what was read so far, and values that only together become one.
 #[derive(Default)]
 pub(super) struct Draft {

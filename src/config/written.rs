@@ -14,6 +14,8 @@ pub(super) struct Written {
     pub(super) from: String,
     /// The key with its tables, or the variable.
     pub(super) key: String,
+    /// Variables were put in, so that it may be a secret whatever it is for.
+    pub(super) is_expanded: bool,
 }
 
 /// Secrets are still plain text here, so it cannot be printed.
@@ -83,7 +85,7 @@ impl Written {
             Value::List(items) => (items.join(", "), list(items)),
             Value::Map(_) => return self.refused(expected),
         };
-        let found = match is_harmless(&text) {
+        let found = match is_harmless(&text) && !self.is_expanded {
             _ if value::is_quoted(&text) => {
                 "; the quotes around the value are taken as a part of it".to_owned()
             }

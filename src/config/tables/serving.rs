@@ -1,6 +1,6 @@
 //! Where clients are listened for, who of them is let in, and to what.
 
-use super::{Layout, Table, USUAL, as_written};
+use super::{KEYS_FILE, Layout, MASTER_KEYS, TLS_CERT, TLS_KEY, Table, USUAL, as_written};
 use crate::config::kinds::{
     BASE_PATH, DRIVER, LANDLOCK, LISTEN, ORIGINS, PATH, SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY,
     port,
@@ -133,7 +133,7 @@ pub(super) const SERVER_TLS: Table = Table {
                 config.server.tls.as_ref().map(|tls| quoted_path(&tls.cert))
             }),
         )
-        .variables(&["SLUICEGATE_TLS_CERT"]),
+        .variables(&[TLS_CERT]),
         Setting::new(
             "key",
             "",
@@ -142,7 +142,7 @@ pub(super) const SERVER_TLS: Table = Table {
                 config.server.tls.as_ref().map(|tls| quoted_path(&tls.key))
             }),
         )
-        .variables(&["SLUICEGATE_TLS_KEY"]),
+        .variables(&[TLS_KEY]),
         Setting::new(
             "client_ca",
             "",
@@ -173,7 +173,7 @@ pub(super) const AUTH: Table = Table {
                 key.map(|key| format!("\"{key}\""))
             }),
         )
-        .variables(&["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"])
+        .variables(&MASTER_KEYS)
         .secret(),
         Setting::new(
             "master_key_file",
@@ -190,7 +190,7 @@ pub(super) const AUTH: Table = Table {
             line!("\"/etc/sluicegate/keys.toml\"", "managed keys"),
             at!(auth.keys_file, PATH),
         )
-        .variables(&["SLUICEGATE_KEYS_FILE"]),
+        .variables(&[KEYS_FILE]),
         Setting::new(
             "open",
             "false",

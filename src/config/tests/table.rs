@@ -204,3 +204,16 @@ fn what_cannot_be_used_of_a_variable_is_named_with_value_and_expectation() {
     }
     assert!(refused > 25, "{refused}");
 }
+
+#[test]
+fn what_a_variable_has_put_into_the_file_is_not_repeated() {
+    for line in [
+        "level = 'hunter2'",
+        "level = '${A}'",
+        "level = '${B:-hunter2}'",
+    ] {
+        let error = load_from(&[("A", "hunter2")], "", &format!("[log]\n{line}\n"));
+        let said = error.unwrap_err().to_string();
+        assert_eq!(said.contains("hunter2"), !line.contains('$'), "{said}");
+    }
+}
