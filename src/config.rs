@@ -30,6 +30,7 @@ mod setting;
 mod shown;
 mod source;
 mod syntax;
+mod table;
 mod tables;
 #[cfg(test)]
 mod tests;

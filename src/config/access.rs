@@ -14,7 +14,7 @@ use super::listeners::Listen;
 use super::model::{Auth, Config, ServerTls};
 use super::secret::Secret;
 use super::source::Env;
-use super::tables::{Draft, KEYS_FILE, MASTER_KEYS};
+use super::table::{Draft, KEYS_FILE, MASTER_KEYS};
 
 /// A shorter master key is warned of: whoever can ask often enough can guess it.
 const MASTER_KEY_BYTES: usize = 16;

@@ -165,7 +165,8 @@ impl Instance<'_> {
                 base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
             }
         };
-        let headers = self.headers(&draft, &credential)?;
+        let headers = fields::headers(&draft.headers, &credential)
+            .map_err(|(key, expected)| self.error(&key, expected))?;
         let (allow, deny) = self.policy(&mut draft, kind)?;
         let provider = Provider {
             name: self.name.clone(),
@@ -174,7 +175,7 @@ impl Instance<'_> {
             identity: self.identity(&draft, &base)?,
             trust: self.trust(&draft, &base)?,
             credential,
-            defaults: Self::defaults(&mut draft, kind, &headers),
+            defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
             // uvicorn, in front of vllm, closes after 5 s.
             idle_upstream: draft.idle_upstream.unwrap_or_else(|| {

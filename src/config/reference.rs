@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::provider::table::{BLOCKS, SETTINGS};
 use super::setting::{Line, Setting};
-use super::tables::{Layout, TABLES, USUAL};
+use super::table::{Layout, USUAL};
+use super::tables::TABLES;
 
 /// The whole file.
 #[must_use]

@@ -14,7 +14,8 @@ use super::model::{Config, LogFormat, ServerTls};
 use super::provider::{self, Tables};
 use super::setting::Setting;
 use super::source::{self, Env, Sources};
-use super::tables::{Draft, TABLES, TLS_CERT, TLS_KEY};
+use super::table::{Draft, TLS_CERT, TLS_KEY};
+use super::tables::TABLES;
 use super::trust::Trust;
 use super::written::{Section, Written};
 

@@ -1,56 +1,6 @@
 //! Every setting of the gateway itself; those of a provider are in `provider::table`.
 //!
-//! A new one is an entry here and the field that it is read into.
-
-use std::path::PathBuf;
-
-use super::listeners::Listen;
-use super::model::{Config, Keepalive, LogFormat};
-use super::setting::Setting;
-use super::written::Written;
-
-/// A field of [`Config`] that is read and shown as a kind of values is.
-macro_rules! at {
-    ($($field:ident).+, $kind:ident) => {
-        $crate::config::setting::Slot {
-            form: $kind.form,
-            set: |draft: &mut $crate::config::tables::Draft, written| {
-                draft.config.$($field).+ = ($kind.read)(written)?;
-                Ok(())
-            },
-            show: |config: &$crate::config::model::Config| ($kind.show)(&config.$($field).+),
-        }
-    };
-}
-
-/// A field of [`Draft`] that is made something of later.
-macro_rules! kept {
-    ($($field:ident).+, $form:expr, $read:expr, $show:expr) => {
-        $crate::config::setting::Slot {
-            form: $form,
-            set: |draft: &mut $crate::config::tables::Draft, written| {
-                draft.$($field).+ = $read(written)?;
-                Ok(())
-            },
-            show: $show,
-        }
-    };
-}
-
-/// The line of the reference, with the default or with an example of a value.
-macro_rules! line {
-    ($about:expr) => {
-        line!("", $about)
-    };
-    ($value:expr, $about:expr) => {
-        &[$crate::config::setting::Line {
-            block: "",
-            is_on: false,
-            value: $value,
-            about: $about,
-        }]
-    };
-}
+//! A new one is an entry in one of these tables and the field that it is read into.
 
 mod bounds;
 mod observing;
@@ -62,65 +12,7 @@ use observing::{LOG, METRICS};
 use serving::{AUTH, PASSTHROUGH, SERVER, SERVER_TLS};
 use upstream::UPSTREAM;
 
-// Variables that also messages or rules of their own are about.
-pub(super) const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
-pub(super) const KEYS_FILE: &str = "SLUICEGATE_KEYS_FILE";
-pub(super) const TLS_CERT: &str = "SLUICEGATE_TLS_CERT";
-pub(super) const TLS_KEY: &str = "SLUICEGATE_TLS_KEY";
-
-/// A configuration on its way: what was read so far, and values that only together become one.
-#[derive(Default)]
-pub(super) struct Draft {
-    pub(super) config: Config,
-    /// What is listened on, and who says so.
-    pub(super) listen: Option<(Vec<Listen>, Written)>,
-    pub(super) port: Option<u16>,
-    pub(super) tls_cert: Option<PathBuf>,
-    pub(super) tls_key: Option<PathBuf>,
-    pub(super) client_ca: Option<PathBuf>,
-    pub(super) master_key: Option<Written>,
-    pub(super) master_key_file: Option<Written>,
-    pub(super) kinds: Option<Written>,
-    /// `None` where it depends on where the lines go.
-    pub(super) log_format: Option<LogFormat>,
-    pub(super) keepalive: Keepalive,
-    pub(super) ca_file: Option<Written>,
-    pub(super) client_cert: Option<Written>,
-    pub(super) client_key: Option<Written>,
-    pub(super) proxy: Option<Written>,
-}
-
-/// A table of the file.
-pub(super) struct Table {
-    pub(super) name: &'static str,
-    /// What the reference says behind its header.
-    pub(super) about: &'static str,
-    pub(super) layout: Layout,
-    /// Keys that the reference shows first, in this order.
-    pub(super) first: &'static [&'static str],
-    /// In the order of `check`.
-    pub(super) settings: &'static [Setting<Draft, Config>],
-}
-
-/// How the reference sets a table.
-pub(super) struct Layout {
-    /// What is said of a setting begins behind so many columns.
-    pub(super) column: usize,
-    /// What a line that goes on begins with.
-    pub(super) margin: &'static str,
-    /// The whole table is commented out.
-    pub(super) is_off: bool,
-}
-
-pub(super) const USUAL: Layout = Layout {
-    column: 43,
-    margin: "",
-    is_off: false,
-};
-
-fn as_written(written: &Written) -> Result<Option<Written>, String> {
-    Ok(Some(written.clone()))
-}
+use super::table::Table;
 
 /// Every table but those of providers, in the order of `check` and of the reference.
 pub(super) const TABLES: [Table; 10] = [

@@ -116,6 +116,18 @@ pub(super) fn is_quoted(value: &str) -> bool {
 /// Most bytes of a provider's configured headers, and of any one value or path that goes into a head.
 pub(super) const HEADER_BYTES_MAX: usize = 4096;
 
+/// A field's value as it can be sent.
+pub(super) fn field(value: &str) -> Result<(), &'static str> {
+    let plain = value
+        .bytes()
+        .all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    if plain && value.trim() == value && value.len() <= HEADER_BYTES_MAX {
+        Ok(())
+    } else {
+        Err("expected a header value without control characters or blanks around it")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

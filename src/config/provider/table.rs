@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::fields::field_value;
 use super::instance::{Credential, Provider};
 use crate::config::egress::{Proxy, ProxyChoice};
 use crate::config::kind::{self, ProviderKind};
@@ -13,6 +12,7 @@ use crate::config::setting::{Line, Setting, Slot};
 use crate::config::shown::{quoted, quoted_path, seconds};
 use crate::config::trust::Trust;
 use crate::config::url::{BaseUrl, base};
+use crate::config::value;
 use crate::config::written::{Form, Value, Written};
 
 /// A provider on its way: what was read of it so far.
@@ -114,7 +114,7 @@ fn rules(written: &Written) -> Result<Option<Rules>, String> {
 }
 
 fn field(written: &Written) -> Result<Option<String>, String> {
-    field_value(written.text())?;
+    value::field(written.text())?;
     Ok(Some(written.text().to_owned()))
 }
 

@@ -1,6 +1,5 @@
 //! How much, how long, and how the kernel looks after connections.
 
-use super::{Layout, Table, USUAL};
 use crate::config::kinds::{
     COUNT, OPTIONAL_TIME, POSITIVE_TIME, SIZE, TIME, USER_TIMEOUT, keepalive, keepalive_interval,
     keepalive_probes,
@@ -8,6 +7,7 @@ use crate::config::kinds::{
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::seconds;
+use crate::config::table::{Layout, Table, USUAL, at, kept, line};
 use crate::config::written::Form;
 
 pub(super) const LIMITS: Table = Table {

@@ -1,10 +1,10 @@
 //! Metrics and log lines.
 
-use super::{Table, USUAL};
 use crate::config::kinds::{LEVEL, LISTEN, LOG_FILE, METRICS_ENDPOINT, SWITCH, log_format};
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::quoted;
+use crate::config::table::{Table, USUAL, at, kept, line};
 use crate::config::written::Form;
 
 pub(super) const METRICS: Table = Table {

@@ -1,6 +1,5 @@
 //! Where clients are listened for, who of them is let in, and to what.
 
-use super::{KEYS_FILE, Layout, MASTER_KEYS, TLS_CERT, TLS_KEY, Table, USUAL, as_written};
 use crate::config::kinds::{
     BASE_PATH, DRIVER, LANDLOCK, LISTEN, ORIGINS, PATH, SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY,
     port,
@@ -8,6 +7,9 @@ use crate::config::kinds::{
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::{list, quoted_path};
+use crate::config::table::{
+    KEYS_FILE, Layout, MASTER_KEYS, TLS_CERT, TLS_KEY, Table, USUAL, as_written, at, kept, line,
+};
 use crate::config::written::{Form, Written};
 
 pub(super) const SERVER: Table = Table {

@@ -1,10 +1,10 @@
 //! How providers are reached, where their own tables have nothing else.
 
-use super::{Layout, Table, as_written};
 use crate::config::kinds::TIME;
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::quoted_path;
+use crate::config::table::{Layout, Table, as_written, at, kept, line};
 use crate::config::trust::Trust;
 use crate::config::written::Form;
 
