@@ -24,8 +24,7 @@ pub use fields::Fields;
 use grammar::{is_host, request_line, request_line_begun, status_line, status_line_begun};
 pub(crate) use grammar::{is_token, list, list_has};
 pub(in crate::http) use names::Folded;
-pub(crate) use names::Name;
-pub(crate) use names::name;
+pub(crate) use names::{Name, NameSet, Value, name};
 
 use crate::base::bytes::{within, within_mut};
 use crate::base::steps;

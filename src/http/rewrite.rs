@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use super::head::grammar::reads;
 use super::head::{
-    Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, RequestHead, ResponseHead, Span, list,
+    Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, NameSet, RequestHead, ResponseHead, Span, list,
 };
 use crate::base::bytes::within;
 use crate::base::steps;
@@ -25,7 +25,7 @@ pub(crate) struct NewTarget<'a> {
 }
 
 /// The field lines that a request never carries on, whatever its provider (RFC 9110, section 7.6.1, and
-/// credentials): `keep` says which of them this one may carry.
+/// credentials): `keep` says of those that may be the client's own credential which this one carries.
 ///
 /// Framing fields stay even when `Connection` names them: dropping one would change where the message ends.
 #[must_use]
@@ -36,26 +36,8 @@ pub(crate) fn request_removals(
 ) -> FieldSet {
     let mut removed = nominated(buf, fields);
     for (index, field) in fields.known() {
-        let remove = match field.name {
-            Name::Host
-            | Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::ProxyAuthenticate
-            | Name::ProxyAuthorization
-            | Name::Te
-            | Name::Upgrade
-            | Name::Cookie
-            | Name::Forwarded
-            | Name::XForwarded
-            | Name::XSluicegateKey
-            | Name::XGomodelUserPath
-            | Name::Disguised => true,
-            Name::Authorization | Name::XApiKey | Name::ApiKey | Name::XGoogApiKey => {
-                !keep(index, field)
-            }
-            _ => false,
-        };
+        let remove = NameSet::NOT_IN_REQUESTS.has(field.name)
+            || NameSet::CLIENTS.has(field.name) && !keep(index, field);
         if remove {
             removed.insert(index);
         }
@@ -73,13 +55,8 @@ pub(crate) fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> Fi
         nominated(buf, fields)
     };
     for (index, field) in fields.known() {
-        let remove = match field.name {
-            Name::KeepAlive | Name::ProxyConnection | Name::ProxyAuthenticate | Name::SetCookie => {
-                true
-            }
-            Name::Connection | Name::Upgrade => !tunnel,
-            _ => false,
-        };
+        let remove = NameSet::NOT_IN_RESPONSES.has(field.name)
+            || NameSet::SWITCHING.has(field.name) && !tunnel;
         if remove {
             removed.insert(index);
         }
@@ -102,10 +79,8 @@ fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
     let lines = fields.named(Name::Connection);
     let options = lines.flat_map(|line| list(line.value.of(buf)));
     let mut options = options.filter(|option| !names_none(option));
-    let framing =
-        |field: &Field| matches!(field.name, Name::ContentLength | Name::TransferEncoding);
     let others = fields.iter().enumerate();
-    let others = others.filter(|(_, field)| !framing(field));
+    let others = others.filter(|(_, field)| !NameSet::FRAMING.has(field.name));
     let mut named = FieldSet::default();
     for option in options.by_ref().take(OPTIONS_USUAL) {
         for (index, field) in others.clone() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::base::bytes::within;
 use crate::http::framing::{BodyLength, Cursor};
 use crate::http::head::{
-    Field, FieldSet, Fields, Name, RequestHead, Span, Version, list, list_has,
+    Field, FieldSet, Fields, Name, NameSet, RequestHead, Span, Version, list, list_has,
 };
 use crate::http::rewrite::{self, NewTarget};
 use crate::http::target::{self, Target};
@@ -159,10 +159,7 @@ fn decide<'g>(
             end: request.head.target.end,
         },
         removed: rewrite::request_removals(request.buf, request.fields, |index, field| {
-            lines.keeps_credential
-                && matches!(field.name, Name::Authorization | Name::XApiKey)
-                && !grant.used(index)
-                && !own.are_in(field.value.of(request.buf))
+            lines.keeps_credential && !grant.used(index) && !own.are_in(field.value.of(request.buf))
         }),
         protocols: Vec::new(),
         upgrade,
@@ -268,10 +265,8 @@ impl Forward<'_> {
 
     /// What the rules were asked for is what the provider is asked for.
     fn drop_overrides(&mut self, request: Request<'_>) {
-        for (index, field) in request.fields.known() {
-            if field.name == Name::Override {
-                self.removed.insert(index);
-            }
+        for (index, _) in request.fields.among(NameSet::OVERRIDES) {
+            self.removed.insert(index);
         }
     }
 

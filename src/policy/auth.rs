@@ -20,7 +20,7 @@ use crate::base::steps;
 use crate::config::Secret;
 use crate::config::keys::{ManagedKey, Rate};
 use crate::config::rules::Rules;
-use crate::http::head::{FieldSet, Fields, Name, list};
+use crate::http::head::{FieldSet, Fields, NameSet, Value, list};
 
 pub(crate) use spelling::Spellings;
 pub(crate) use usage::{Lease, Usage};
@@ -306,15 +306,12 @@ impl Keys {
                 false
             }
         };
-        let (mut seen, mut in_protocols) = ([0_u8; 4], 0);
+        let (mut seen, mut is_repeated, mut in_protocols) = (NameSet::NONE, false, 0);
         for (index, field) in fields.known() {
             let value = field.value.of(buf);
-            let slot = match field.name {
-                Name::Authorization => 0,
-                Name::XApiKey => 1,
-                Name::ApiKey => 2,
-                Name::XSluicegateKey => 3,
-                Name::SecWebsocketProtocol => {
+            let key = match field.name.value() {
+                Value::Plain | Value::Secret => continue,
+                Value::Keys => {
                     for key in list(value).filter_map(key_of_protocol) {
                         in_protocols += 1;
                         if in_protocols > PROTOCOL_KEYS_MAX {
@@ -324,22 +321,17 @@ impl Keys {
                     }
                     continue;
                 }
-                _ => continue,
+                // What is no bearer token is no key either.
+                Value::Bearer => bearer(value).unwrap_or_default(),
+                Value::Key => value,
             };
-            if let Some(count) = seen.get_mut(slot) {
-                *count = count.saturating_add(1);
-            }
-            // What is no bearer token is no key either.
-            let key = if slot == 0 {
-                bearer(value)
-            } else {
-                Some(value)
-            };
-            if look(key.unwrap_or_default()) {
+            is_repeated |= seen.has(field.name);
+            seen = seen.with(field.name);
+            if look(key) {
                 used.insert(index);
             }
         }
-        if seen.iter().any(|count| *count > 1) {
+        if is_repeated {
             return Err(AuthError::RepeatedCredential);
         }
         holder.map(|holder| Grant { used, holder }).ok_or(failed)
@@ -383,7 +375,8 @@ pub(crate) fn key_of_protocol(entry: &[u8]) -> Option<&[u8]> {
 /// Most such entries of a request. One line has room for thousands, and each is a try.
 const PROTOCOL_KEYS_MAX: usize = 4;
 
-/// What such an entry begins with, in any case.
+/// What such an entry begins with, in any case: names of subprotocols are compared exactly (RFC 6455), but a provider
+/// that did not would get the key. What opens the gateway and what is taken out is one thing.
 const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {

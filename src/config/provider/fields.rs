@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::instance::{Credential, Provider};
 use crate::config::kind::ProviderKind;
 use crate::config::value::{self, HEADER_BYTES_MAX};
-use crate::http::head::{Name, name};
+use crate::http::head::{NameSet, name};
 
 /// Most bytes that a provider's settings may make a head longer by: they have to fit the room in front of it.
 pub(crate) const HEAD_ADDED_BYTES_MAX: usize = 12 * 1024;
@@ -110,15 +110,5 @@ fn line_bytes(name: &str, value: &str) -> usize {
 
 /// Whether a configured extra field may have this name: not one that the gateway decides on itself.
 fn may_configure(field_name: &[u8]) -> bool {
-    matches!(
-        name(field_name),
-        Name::Other
-            | Name::Date
-            | Name::Authorization
-            | Name::XApiKey
-            | Name::ApiKey
-            | Name::XGoogApiKey
-            | Name::Override
-            | Name::Disguised
-    )
+    NameSet::CONFIGURABLE.has(name(field_name))
 }

@@ -5,7 +5,7 @@ use super::{BodyLength, FramingError, LENGTH_MAX};
 use crate::base::bytes::{within, within_mut};
 use crate::base::steps;
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
-use crate::http::head::{self, Folded, Name, Side};
+use crate::http::head::{self, Folded, NameSet, Side};
 
 /// Longest chunk line in bytes: size, extensions and CRLF.
 pub(crate) const CHUNK_LINE_BYTES_MAX: u16 = 16 * 1024;
@@ -24,7 +24,7 @@ pub struct Cursor {
     content: u64,
 }
 
-/// Whether trailers may name another method or path ([`Name::Override`]).
+/// Whether trailers may name another method or path ([`NameSet::OVERRIDES`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Overrides {
     Passed,
@@ -511,38 +511,13 @@ impl Section {
     }
 }
 
-/// Framing, routing and credential fields, and those that concern one connection only; an upstream may take any mark
-/// for a hyphen.
+/// Whether no trailer may have this name; an upstream may take any mark for a hyphen.
 fn is_forbidden(name: &Folded, overrides: Overrides) -> bool {
-    match head::name(name.bytes()) {
-        Name::Other | Name::XRequestId | Name::Date => false,
-        Name::Override => overrides == Overrides::Forbidden,
-        Name::ContentLength
-        | Name::TransferEncoding
-        | Name::Host
-        | Name::Connection
-        | Name::KeepAlive
-        | Name::ProxyConnection
-        | Name::ProxyAuthenticate
-        | Name::ProxyAuthorization
-        | Name::Te
-        | Name::Trailer
-        | Name::Upgrade
-        | Name::Expect
-        | Name::Cookie
-        | Name::SetCookie
-        | Name::Forwarded
-        | Name::XForwarded
-        | Name::Authorization
-        | Name::XApiKey
-        | Name::ApiKey
-        | Name::XGoogApiKey
-        | Name::XSluicegateKey
-        | Name::XSluicegateLoop
-        | Name::SecWebsocketProtocol
-        | Name::XGomodelUserPath
-        | Name::Disguised => true,
-    }
+    let forbidden = match overrides {
+        Overrides::Passed => NameSet::NOT_IN_TRAILERS,
+        Overrides::Forbidden => NameSet::NOT_IN_JUDGED_TRAILERS,
+    };
+    forbidden.has(head::name(name.bytes()))
 }
 
 /// As many as 64 bits have.

@@ -6,7 +6,7 @@
 use std::ops::Deref;
 
 use super::seen::Seen;
-use super::{Field, Name, Side, name};
+use super::{Field, Name, NameSet, Side, name};
 use crate::base::steps;
 
 /// The field lines of a head in their order; as a slice, all of them.
@@ -15,8 +15,8 @@ pub struct Fields {
     lines: Vec<Field>,
     /// Indices of the lines with a name other than [`Name::Other`], in their order.
     known: Vec<usize>,
-    /// A bit for each name among them.
-    names: u32,
+    /// The names among them.
+    names: NameSet,
     /// Lines read before, where they are to be known again: of requests and of responses.
     pub(super) seen: Option<Box<[Seen; 2]>>,
 }
@@ -28,7 +28,7 @@ impl Fields {
         Self {
             lines: Vec::new(),
             known: Vec::new(),
-            names: 0,
+            names: NameSet::NONE,
             seen: None,
         }
     }
@@ -40,7 +40,7 @@ impl Fields {
         Self {
             lines: Vec::with_capacity(lines),
             known: Vec::with_capacity(lines),
-            names: 0,
+            names: NameSet::NONE,
             seen: Some(Box::new([
                 Seen::of(Side::Request),
                 Seen::of(Side::Response),
@@ -52,7 +52,7 @@ impl Fields {
     #[must_use]
     pub fn has(&self, name: Name) -> bool {
         debug_assert_ne!(name, Name::Other);
-        self.names & bit(name) != 0
+        self.names.has(name)
     }
 
     /// The lines with this name, which is not [`Name::Other`].
@@ -70,17 +70,31 @@ impl Fields {
         known.filter_map(|&index| Some((index, self.lines.get(index)?)))
     }
 
+    /// The lines with one of these names, of which [`Name::Other`] is none, and their indices.
+    pub(crate) fn among(&self, names: NameSet) -> impl Iterator<Item = (usize, &Field)> {
+        debug_assert!(!names.has(Name::Other));
+        let known = match self.names.meets(names) {
+            true => &*self.known,
+            false => &[],
+        };
+        steps::count(known.len());
+        let lines = known
+            .iter()
+            .filter_map(|&index| Some((index, self.lines.get(index)?)));
+        lines.filter(move |(_, field)| names.has(field.name))
+    }
+
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.known.clear();
-        self.names = 0;
+        self.names = NameSet::NONE;
     }
 
     /// Adds one.
     pub(super) fn push(&mut self, line: Field) {
         if line.name != Name::Other {
             self.known.push(self.lines.len());
-            self.names |= bit(line.name);
+            self.names = self.names.with(line.name);
         }
         self.lines.push(line);
     }
@@ -99,7 +113,7 @@ impl Fields {
             if name != Name::Other {
                 line.name = name;
                 self.known.push(index);
-                self.names |= bit(name);
+                self.names = self.names.with(name);
             }
         }
     }
@@ -112,12 +126,6 @@ impl Deref for Fields {
         &self.lines
     }
 }
-
-const fn bit(name: Name) -> u32 {
-    1 << name as u32
-}
-
-const _: () = assert!((Name::LAST as u32) < u32::BITS, "every name has a bit");
 
 /// A set of field indices of one head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -303,7 +303,7 @@ fn word(bytes: &[u8]) -> [u8; 8] {
 }
 
 /// The bit that tells small letters from capitals, in each byte.
-const CASE: u64 = 0x2020_2020_2020_2020;
+pub(super) const CASE: u64 = 0x2020_2020_2020_2020;
 
 /// The elements of a comma-separated list without surrounding blanks; empty ones are skipped
 /// (RFC 9110, section 5.6.1).

@@ -12,7 +12,7 @@ use httparse::{EMPTY_HEADER, Status};
 use memchr::memchr;
 
 use super::fields::Fields;
-use super::{Field, Name, Side, Span, name, offset};
+use super::{Field, NameSet, Side, Span, name, offset};
 use crate::base::bytes::within;
 use crate::base::steps;
 
@@ -203,8 +203,11 @@ impl Line {
 /// Whether the value is one that nobody else may learn about. Clients carry keys in fields of all names, for
 /// providers that nobody here has heard of.
 fn may_be_credential(side: Side, field: &Field, line: &[u8]) -> bool {
+    if NameSet::SECRET.has(field.name) {
+        return true;
+    }
     if side == Side::Response {
-        return field.name == Name::SetCookie;
+        return false;
     }
     let mut name = within(line, ..usize::from(field.name_len));
     while let [first, rest @ ..] = name {
@@ -225,7 +228,7 @@ fn may_be_credential(side: Side, field: &Field, line: &[u8]) -> bool {
         }
         name = rest;
     }
-    field.name == Name::SecWebsocketProtocol
+    false
 }
 
 /// Reads the line at the front of `rest`, alone; `None` where it is not whole or not fit. `alone` is room for it.
@@ -378,6 +381,7 @@ mod tests {
         let head = "Host: a\r\nAuthorization: Bearer SECRET\r\nX-API-Key: SECRET\r\nCookie: SECRET\r\n\
             X-Goog-Api-Key: SECRET\r\nX-Amz-Security-Token: SECRET\r\nX-Signature: SECRET\r\n\
             Sec-WebSocket-Protocol: openai-insecure-api-key.SECRET\r\nX-Auth: SECRET\r\n\
+            Sec_WebSocket_Protocol: openai-insecure-api-key.SECRET\r\n\
             Proxy-Authorization: SECRET\r\nX-Sluicegate-Key: SECRET\r\nClient-Secret: SECRET\r\n\r\n";
         let mut seen = Seen::of(Side::Request);
         pass(&mut seen, head);

@@ -3,7 +3,7 @@
 use crate::base::bytes::{within, within_mut};
 use crate::http::exchange::{Answer, Failure, Next, UpstreamEnd};
 use crate::http::framing::{self, Stripped};
-use crate::http::head::{self, FieldSet, Name, ResponseHead};
+use crate::http::head::{self, FieldSet, Name, NameSet, ResponseHead};
 use crate::http::rewrite;
 use crate::net::client::server_timing::TimingLine;
 use crate::net::core::ids::IdLine;
@@ -257,9 +257,7 @@ impl Ends<'_> {
 
 /// Interim responses and 101 have no content, so nothing may say that they have.
 fn remove_framing(scratch: &Scratch, removed: &mut FieldSet) {
-    for (index, field) in scratch.fields.known() {
-        if matches!(field.name, Name::ContentLength | Name::TransferEncoding) {
-            removed.insert(index);
-        }
+    for (index, _) in scratch.fields.among(NameSet::FRAMING) {
+        removed.insert(index);
     }
 }
