@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use sluicegate::door::http::{Fields, HeadScan, request};
+use sluicegate::door::http::{Fields, HeadScan, Section, request};
 use sluicegate::door::policy::Rules;
 use sluicegate::door::policy::{Asked, AuthError, Keys, sha256};
 use sluicegate::door::policy::{ManagedKey, Rate};
@@ -40,7 +40,7 @@ const ASKED: Asked<'_> = Asked {
 };
 
 fn check(keys: &Keys, fields: &Fields, text: &[u8], now: u64) -> Result<(), AuthError> {
-    let grant = keys.check(fields, text, || 0)?;
+    let grant = keys.check(Section::new(fields, text), || 0)?;
     grant.permit(ASKED)?;
     grant.enter(|| now).map(drop)
 }

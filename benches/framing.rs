@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use sluicegate::door::http::{BodyLength, Cursor, request_body};
-use sluicegate::door::http::{Fields, Side, parse_request};
+use sluicegate::door::http::{Fields, HeadView, Side, parse_request};
 
 /// About seventy events of one chunk each, as the provider sends them.
 const STREAM: &[u8] = include_bytes!("../tests/corpus/chunked/accept/anthropic_stream");
@@ -54,7 +54,7 @@ fn decision(criterion: &mut Criterion) {
         let Some(head) = parsed else { continue };
         group.throughput(Throughput::Bytes(head.len as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| request_body(&head, black_box(&fields), input));
+            bencher.iter(|| request_body(HeadView::new(&head, black_box(&fields), input)));
         });
     }
     group.finish();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use sluicegate::door::http as framing;
-use sluicegate::door::http::{Fields, HeadScan, request};
+use sluicegate::door::http::{Fields, HeadScan, HeadView, request};
 use sluicegate::door::policy::Gateway;
 use sluicegate::door::policy::Keys;
 use sluicegate::door::policy::{self as config, Sources};
@@ -53,24 +53,25 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
 fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usize> {
     let message = buf.get(ROOM..)?;
     let head = request(&mut HeadScan::default(), message, fields).ok()??;
-    let length = framing::request_body(&head, fields, message).ok()?;
+    let view = HeadView::new(&head, fields, message);
+    let length = framing::request_body(view).ok()?;
     let parsed = Request {
-        buf: message,
-        head: &head,
-        fields,
+        view,
         length,
+        content: 0,
         is_near: true,
     };
     let now = Now {
         unix_seconds: || 0,
         monotonic_nanos: || 0,
+        is_outdated: false,
+        crowded: None,
+        in_flight: 0,
     };
     let Ok(Admission::Forward(forward)) = admit(gateway, parsed, now).outcome else {
         return None;
     };
-    let (_, lines) = gateway.provider(forward.provider)?;
     forward.rewrite(
-        lines,
         buf,
         ROOM,
         &head,

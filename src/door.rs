@@ -12,8 +12,8 @@ pub mod date {
 pub mod http {
     pub use crate::http::framing::{BodyLength, Cursor, request_body};
     pub use crate::http::head::{
-        Fields, HeadError, HeadScan, RESPONSE_FIELDS_MAX, Side, parse_request, parse_response,
-        request,
+        Fields, HeadError, HeadScan, HeadView, RESPONSE_FIELDS_MAX, Section, Side, parse_request,
+        parse_response, request,
     };
     pub use crate::http::target::parse as parse_target;
 }

@@ -1,16 +1,19 @@
 //! What shall happen to a request, decided on its head and one configuration. Pure.
 //!
-//! [`admission`] asks the others in order: who it is ([`auth`], [`visitors`]), whether a page may send it ([`cors`]),
-//! where it goes ([`route`]), whether it has been here before ([`loops`]). [`gateway`] is a configuration made ready
-//! for that, [`error`] the table of what is said when it goes nowhere.
+//! From the ground up, each knowing those before it only: whether it has been here before ([`loops`]), who it is
+//! ([`auth`], [`visitors`]), where it goes ([`route`]), whether a page may send it ([`cors`]); [`error`] is the table of
+//! what is said when it goes nowhere. [`provider_lines`] are what a provider's requests get, [`gateway`] is a
+//! configuration made ready, [`forward`] what is sent on, and [`admission`] asks them all in order.
 
 pub(crate) mod admission;
 pub(crate) mod auth;
 pub(crate) mod cors;
 pub(crate) mod error;
+pub(crate) mod forward;
 pub(crate) mod gateway;
 #[cfg(test)]
 mod linear;
 pub(crate) mod loops;
+pub(crate) mod provider_lines;
 pub(crate) mod route;
 pub(crate) mod visitors;

@@ -27,7 +27,7 @@ pub(crate) use upload::Upload;
 
 use self::response::Event as ResponseEvent;
 use self::upload::Event as UploadEvent;
-use super::framing::{Cursor, FramingError, Stripped};
+use super::framing::{ContentLimit, Cursor, FramingError, Stripped};
 use super::head::{Fields, ResponseHead};
 use super::keep_alive::KeepAlive;
 
@@ -44,8 +44,8 @@ pub(crate) struct Terms {
     pub client_persists: bool,
     /// Rules have judged its method and path: no trailer may put others in their place.
     pub is_judged: bool,
-    /// Most bytes of its content.
-    pub content_bytes_max: Option<u64>,
+    /// How much content it may have.
+    pub content_limit: ContentLimit,
 }
 
 /// See the module's documentation.

@@ -22,7 +22,7 @@ pub(crate) use cursor::Stripped;
 use cursor::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX};
 
 use super::head::grammar::{elements, reads, transfer_coding};
-use super::head::{self, Fields, Name, RequestHead, ResponseHead, Side, Version};
+use super::head::{self, Name, RequestView, ResponseView, Section, Side, Version};
 use crate::base::steps;
 
 /// Greatest length of a message's content, in bytes: 2^63 - 1, as far as everybody's counters go.
@@ -77,21 +77,38 @@ pub enum FramingError {
     TrailersTooLong,
 }
 
+/// How much content a message may have, in bytes without its framing; `None` for any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ContentLimit(pub Option<u64>);
+
+impl ContentLimit {
+    /// Whether so much may have come.
+    #[must_use]
+    pub(crate) fn allows(self, bytes: u64) -> bool {
+        self.0.is_none_or(|limit| bytes <= limit)
+    }
+
+    /// Whether as much may come as the head announces, if it does.
+    #[must_use]
+    pub(crate) fn allows_announced(self, length: BodyLength) -> bool {
+        match length {
+            BodyLength::Length(bytes) => self.allows(bytes),
+            BodyLength::Empty | BodyLength::Chunked | BodyLength::UntilClose => true,
+        }
+    }
+}
+
 /// Decides how a request's content ends (RFC 9112, section 6.3); never [`BodyLength::UntilClose`].
 ///
 /// # Errors
 ///
 /// Any length that another reader might understand differently.
-pub fn request_body(
-    head: &RequestHead,
-    fields: &Fields,
-    buf: &[u8],
-) -> Result<BodyLength, FramingError> {
-    let declared = Declared::read(fields, buf, Side::Request)?;
+pub fn request_body(request: RequestView<'_>) -> Result<BodyLength, FramingError> {
+    let declared = Declared::read(request.section, Side::Request)?;
     if declared.lengths_count > 1 {
         return Err(FramingError::LengthRepeated);
     }
-    declared.length(head.version, BodyLength::Empty)
+    declared.length(request.head.version, BodyLength::Empty)
 }
 
 /// Decides how a response's content ends, also for one that can have none.
@@ -100,12 +117,11 @@ pub fn request_body(
 ///
 /// Any length that another reader might understand differently.
 pub(crate) fn response_body(
-    head: &ResponseHead,
-    fields: &Fields,
-    buf: &[u8],
+    response: ResponseView<'_>,
     method_is_head: bool,
 ) -> Result<BodyLength, FramingError> {
-    let declared = Declared::read(fields, buf, Side::Response)?;
+    let head = response.head;
+    let declared = Declared::read(response.section, Side::Response)?;
     let length = declared.length(head.version, BodyLength::UntilClose)?;
     match head.status {
         100..=199 | 204 | 304 => Ok(BodyLength::Empty),
@@ -117,10 +133,8 @@ pub(crate) fn response_body(
 /// The length that is to be written in the place of a list of equal ones, where a `Content-Length` line of a
 /// well-framed response holds such a list (RFC 9110, section 8.6).
 #[must_use]
-pub(crate) fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
-    let mut values = fields
-        .named(Name::ContentLength)
-        .map(|field| field.value.of(buf));
+pub(crate) fn listed_length(section: Section<'_>) -> Option<u64> {
+    let mut values = section.values(Name::ContentLength);
     let list = values.find(|value| value.contains(&b','))?;
     decimal(elements(list).next()?)
 }
@@ -128,10 +142,9 @@ pub(crate) fn listed_length(fields: &Fields, buf: &[u8]) -> Option<u64> {
 /// Whether the sender of this head keeps the connection open after the message (RFC 9112,
 /// section 9.3).
 #[must_use]
-pub(crate) fn persists(version: Version, fields: &Fields, buf: &[u8]) -> bool {
+pub(crate) fn persists(version: Version, section: Section<'_>) -> bool {
     let mut persists = version == Version::Http11;
-    for field in fields.named(Name::Connection) {
-        let value = field.value.of(buf);
+    for value in section.values(Name::Connection) {
         // As nearly every one reads.
         if reads(value, b"keep-alive") {
             persists = true;
@@ -158,15 +171,15 @@ struct Declared<'a> {
 }
 
 impl<'a> Declared<'a> {
-    fn read(fields: &Fields, buf: &'a [u8], side: Side) -> Result<Self, FramingError> {
+    fn read(section: Section<'a>, side: Side) -> Result<Self, FramingError> {
         let mut declared = Self::default();
-        for (_, field) in fields.known() {
+        for (_, field) in section.fields.known() {
             match field.name {
                 Name::ContentLength => match side {
-                    Side::Request => declared.add_length(field.value.of(buf))?,
-                    Side::Response => declared.add_lengths(field.value.of(buf))?,
+                    Side::Request => declared.add_length(section.value(field))?,
+                    Side::Response => declared.add_lengths(section.value(field))?,
                 },
-                Name::TransferEncoding => declared.add_codings(field.value.of(buf)),
+                Name::TransferEncoding => declared.add_codings(section.value(field)),
                 _ => {}
             }
         }

@@ -14,6 +14,7 @@ pub mod property;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 use memchr::{memchr, memchr2};
@@ -25,6 +26,8 @@ use grammar::{is_host, request_line, request_line_begun, status_line, status_lin
 pub(crate) use grammar::{is_token, list, list_has};
 pub(in crate::http) use names::Folded;
 pub(crate) use names::{Name, NameSet, Value, name};
+pub use view::{HeadView, Section};
+pub(crate) use view::{RequestView, ResponseView};
 
 use crate::base::bytes::{within, within_mut};
 use crate::base::steps;

@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::head::{Fields, Name, list};
+use super::head::{Name, Section, list};
 
 /// What a message's fields say; without a word of it a connection stays for as long as anybody likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +35,10 @@ impl KeepAlive {
 
     /// Reads all lines; of what is said twice the smaller value counts.
     #[must_use]
-    pub(crate) fn read(fields: &Fields, buf: &[u8]) -> Self {
+    pub(crate) fn read(section: Section<'_>) -> Self {
         let mut said = Self::default();
-        for field in fields.named(Name::KeepAlive) {
-            for parameter in list(field.value.of(buf)) {
+        for value in section.values(Name::KeepAlive) {
+            for parameter in list(value) {
                 said.take(parameter);
             }
         }
@@ -94,7 +94,7 @@ fn number(digits: &[u8]) -> Option<u16> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::head::{HeadScan, response};
+    use super::super::head::{Fields, HeadScan, response};
     use super::*;
 
     fn read(lines: &[&str]) -> KeepAlive {
@@ -106,7 +106,7 @@ mod tests {
         let mut fields = Fields::default();
         let found = response(&mut HeadScan::default(), head.as_bytes(), &mut fields);
         found.unwrap().unwrap();
-        KeepAlive::read(&fields, head.as_bytes())
+        KeepAlive::read(Section::new(&fields, head.as_bytes()))
     }
 
     #[test]

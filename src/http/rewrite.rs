@@ -10,7 +10,8 @@ use std::cmp::Ordering;
 
 use super::head::grammar::reads;
 use super::head::{
-    Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, NameSet, RequestHead, ResponseHead, Span, list,
+    Field, FieldSet, Fields, METHOD_BYTES_MAX, Name, NameSet, RequestHead, ResponseHead, Section,
+    Span, list,
 };
 use crate::base::bytes::within;
 use crate::base::steps;
@@ -30,12 +31,11 @@ pub(crate) struct NewTarget<'a> {
 /// Framing fields stay even when `Connection` names them: dropping one would change where the message ends.
 #[must_use]
 pub(crate) fn request_removals(
-    buf: &[u8],
-    fields: &Fields,
+    section: Section<'_>,
     keep: impl Fn(usize, &Field) -> bool,
 ) -> FieldSet {
-    let mut removed = nominated(buf, fields);
-    for (index, field) in fields.known() {
+    let mut removed = nominated(section);
+    for (index, field) in section.fields.known() {
         let remove = NameSet::NOT_IN_REQUESTS.has(field.name)
             || NameSet::CLIENTS.has(field.name) && !keep(index, field);
         if remove {
@@ -48,13 +48,13 @@ pub(crate) fn request_removals(
 /// The field lines that a response never carries on: hop-by-hop ones and cookies. `tunnel` keeps `Upgrade`
 /// and its `Connection` for a 101.
 #[must_use]
-pub(crate) fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> FieldSet {
+pub(crate) fn response_removals(section: Section<'_>, tunnel: bool) -> FieldSet {
     let mut removed = if tunnel {
         FieldSet::default()
     } else {
-        nominated(buf, fields)
+        nominated(section)
     };
-    for (index, field) in fields.known() {
+    for (index, field) in section.fields.known() {
         let remove = NameSet::NOT_IN_RESPONSES.has(field.name)
             || NameSet::SWITCHING.has(field.name) && !tunnel;
         if remove {
@@ -65,19 +65,18 @@ pub(crate) fn response_removals(buf: &[u8], fields: &Fields, tunnel: bool) -> Fi
 }
 
 /// The fields that `Connection` names, framing fields excepted (RFC 9110, section 7.6.1).
-fn nominated(buf: &[u8], fields: &Fields) -> FieldSet {
-    let mut lines = fields.named(Name::Connection);
+fn nominated(section: Section<'_>) -> FieldSet {
     // As nearly every one reads.
-    match lines.all(|line| names_none(line.value.of(buf))) {
+    match section.values(Name::Connection).all(names_none) {
         true => FieldSet::default(),
-        false => nominated_by_options(buf, fields),
+        false => nominated_by_options(section),
     }
 }
 
 #[cold]
-fn nominated_by_options(buf: &[u8], fields: &Fields) -> FieldSet {
-    let lines = fields.named(Name::Connection);
-    let options = lines.flat_map(|line| list(line.value.of(buf)));
+fn nominated_by_options(section: Section<'_>) -> FieldSet {
+    let Section { fields, buf } = section;
+    let options = section.values(Name::Connection).flat_map(list);
     let mut options = options.filter(|option| !names_none(option));
     let others = fields.iter().enumerate();
     let others = others.filter(|(_, field)| !NameSet::FRAMING.has(field.name));

@@ -9,10 +9,9 @@ use std::future::Future;
 use std::rc::Rc;
 
 use crate::base::bytes::within;
-use crate::config::Limits;
 use crate::http::exchange::After;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
-use crate::http::head::{self, Fields, HeadScan, RequestHead, Side};
+use crate::http::head::{self, HeadScan, HeadView, RequestHead, RequestView, Side};
 use crate::net::client::recipient::{Asker, request_id};
 use crate::net::client::side::ClientSide;
 use crate::net::client::visit::Visit;
@@ -23,7 +22,7 @@ use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
 use crate::observe::Ending;
 use crate::observe::one_writer::{down, up};
 use crate::policy::admission::{self, Admission, Decision, Now, Request};
-use crate::policy::error::{Fault, Scarce};
+use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 use crate::system::time::{monotonic_nanos, unix_seconds};
 
@@ -274,7 +273,7 @@ impl Connection {
                 Look::Large
             }
             Ok(Some(head)) => {
-                let framed = framed(&head, &scratch.fields, bytes);
+                let framed = framed(HeadView::new(&head, &scratch.fields, bytes));
                 // What lies behind the message waits for its turn.
                 let behind = within(bytes, message_len(&head, &framed)..);
                 self.side.carry.extend(behind);
@@ -301,7 +300,7 @@ impl Connection {
         match head::request(&mut self.scan, carried, &mut scratch.fields) {
             Ok(Some(head)) if self.waits(&head, has_waited) => Look::Large,
             Ok(Some(head)) => {
-                let framed = framed(&head, &scratch.fields, carried);
+                let framed = framed(HeadView::new(&head, &scratch.fields, carried));
                 let message = within(carried, ..message_len(&head, &framed));
                 let room = HEADROOM..HEADROOM + message.len();
                 let Some(room) = scratch.plain.get_mut(room) else {
@@ -346,48 +345,36 @@ impl Connection {
         framed: &Framed,
     ) -> Step {
         let core = self.side.worker.core.clone();
-        let &Framed {
-            length,
-            cursor,
-            taken,
-        } = framed;
-        let content = HEADROOM + head.len..HEADROOM + head.len + taken;
+        let cursor = framed.cursor;
+        let content = HEADROOM + head.len..HEADROOM + head.len + framed.taken;
         let message = within(&scratch.plain, HEADROOM..content.end);
-        let request = Request {
-            buf: message,
-            head,
-            fields: &scratch.fields,
-            length,
-            is_near: self.side.peer.is_near() && !self.side.client.is_tls(),
-        };
-        let id = request_id(&core.ids, &scratch.fields, message);
-        self.side.access.head(head, &scratch.fields, message, &id);
-        self.side.access.received(taken);
-        let mut asker = Asker::new(head, &scratch.fields, message, id);
+        let view = HeadView::new(head, &scratch.fields, message);
+        let id = request_id(&core.ids, view.section);
+        self.side.access.head(view, &id);
+        self.side.access.received(framed.taken);
+        let mut asker = Asker::new(view, framed.length, id);
         let crowded = core.load.crowded().filter(|_| self.surplus);
         self.surplus = crowded.is_some();
         asker.persists &= !self.surplus;
-        let limits = &gateway.config.limits;
-        let too_long = limits
-            .body
-            .is_some_and(|limit| cursor.content_bytes() > limit);
+        let request = Request {
+            view,
+            length: framed.length,
+            content: cursor.content_bytes(),
+            is_near: self.side.peer.is_near() && !self.side.client.is_tls(),
+        };
         let now = Now {
             unix_seconds,
             monotonic_nanos,
+            is_outdated: self.side.is_outdated(),
+            crowded,
+            in_flight: core.load.in_flight(),
         };
         let Decision { key, cors, outcome } = match core.is_operator() {
-            true => admission::admit_operator(gateway, request),
+            true => admission::admit_operator(gateway, request, now),
             false => admission::admit(gateway, request, now),
         };
         self.side.access.by(key);
         asker.cors = cors;
-        let outcome = outcome.and_then(|admission| match &admission {
-            _ if self.side.is_outdated() => Err(Fault::Outdated),
-            Admission::Forward(forward) => { self.has_room(limits, too_long, crowded) }
-                .and_then(|()| forward.check_trailers(request))
-                .map(|()| admission),
-            _ => Ok(admission),
-        });
         match outcome {
             Ok(Admission::Forward(forward)) => {
                 self.side.busy = Some(core.load.busy());
@@ -399,10 +386,8 @@ impl Connection {
                     content,
                     spares: &self.spares,
                 };
-                match Relay::open(&mut self.side, scratch, gateway, opening) {
-                    Ok(relay) => Step::Exchange(relay),
-                    Err(after) => Step::After(after),
-                }
+                let relay = Relay::open(&mut self.side, scratch, gateway, opening);
+                relay.map_or_else(Step::After, Step::Exchange)
             }
             Ok(Admission::Metrics) => Step::Metrics(Box::new((asker, cursor))),
             Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
@@ -414,30 +399,14 @@ impl Connection {
         }
     }
 
-    /// Whether a request to a provider is within what was configured.
-    fn has_room(
-        &self,
-        limits: &Limits,
-        too_long: bool,
-        crowded: Option<Scarce>,
-    ) -> Result<(), Fault> {
-        match crowded {
-            _ if too_long => Err(Fault::BodyTooLarge),
-            Some(scarce) => Err(Fault::Overloaded(scarce)),
-            None if self.side.core().load.is_busy(limits.in_flight) => {
-                Err(Fault::Overloaded(Scarce::InFlight))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Answers a request whose head is whole and whose framing is not to be trusted, and ends the connection.
     #[cold]
     fn refuse_misframed(&mut self, fault: &Fault, head: &RequestHead, scratch: &Scratch) -> After {
-        let (fields, message) = (&scratch.fields, within(&scratch.plain, HEADROOM..));
-        let id = request_id(&self.side.core().ids, fields, message);
-        self.side.access.head(head, fields, message, &id);
-        let asker = Asker::new(head, fields, message, id);
+        let message = within(&scratch.plain, HEADROOM..);
+        let view = HeadView::new(head, &scratch.fields, message);
+        let id = request_id(&self.side.core().ids, view.section);
+        self.side.access.head(view, &id);
+        let asker = Asker::new(view, BodyLength::Empty, id);
         let after = After::Close { linger: true };
         self.side.send_error(fault, &asker, after)
     }
@@ -462,10 +431,11 @@ struct Framed {
 
 type Framing = Result<Framed, FramingError>;
 
-fn framed(head: &RequestHead, fields: &Fields, bytes: &[u8]) -> Framing {
-    let length = framing::request_body(head, fields, bytes)?;
+fn framed(request: RequestView<'_>) -> Framing {
+    let length = framing::request_body(request)?;
     let mut cursor = Cursor::new(length);
-    let advance = cursor.advance(within(bytes, head.len..), Side::Request)?;
+    let content = within(request.buf, request.head.len..);
+    let advance = cursor.advance(content, Side::Request)?;
     Ok(Framed {
         length,
         cursor,

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use crate::base::bytes::within;
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
-use crate::http::head::{HeadError, Name, RequestHead};
+use crate::http::head::{HeadError, RequestHead, Section};
 use crate::net::client::recipient::Asker;
 use crate::net::client::side::ClientSide;
 use crate::net::core::ids::IdLine;
@@ -29,8 +29,8 @@ use crate::net::transport::scratch::{HEADROOM, Scratch};
 use crate::net::upstream::pool::Upstream;
 use crate::net::upstream::warm;
 use crate::observe;
-use crate::policy::admission::Forward;
 use crate::policy::error::Fault;
+use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
 
 use ends::{Ends, Halt, Turn, Wake, phase};
@@ -75,12 +75,12 @@ impl Relay {
             spares,
         } = opening;
         let worker = connection.worker.clone();
-        let Some((provider, lines)) = gateway.provider(forward.provider) else {
+        let Some((provider, _)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
         let message = within(&scratch.plain, HEADROOM..content.end);
         let idempotent = is_idempotent(head.method.of(message));
-        let has_id = forward.carries_on(&scratch.fields, Name::XRequestId);
+        let has_id = forward.has_id(Section::new(&scratch.fields, message));
         let id = match has_id {
             true => IdLine::none(),
             false => asker.id.line(),
@@ -88,7 +88,6 @@ impl Relay {
         let mark = worker.core.listening.mark(&provider.base, has_id);
         let fields = &scratch.fields;
         let Some(start) = forward.rewrite(
-            lines,
             &mut scratch.plain,
             HEADROOM,
             head,
@@ -106,12 +105,12 @@ impl Relay {
             upgrade: forward.upgrade,
             client_persists: asker.persists,
             is_judged: forward.is_judged,
-            content_bytes_max: gateway.config.limits.body,
+            content_limit: gateway.content_limit(),
         };
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
-            exchange: Exchange::new(terms, cursor, forward.expects_continue),
+            exchange: Exchange::new(terms, cursor, asker.expects_continue),
             leg: Leg::Unsent(Vec::new()),
             asker,
             lease: forward.lease,

@@ -20,7 +20,7 @@ use crate::base::steps;
 use crate::config::Secret;
 use crate::config::keys::{ManagedKey, Rate};
 use crate::config::rules::Rules;
-use crate::http::head::{FieldSet, Fields, NameSet, Value, list};
+use crate::http::head::{FieldSet, NameSet, Section, Value, list};
 
 pub(crate) use spelling::Spellings;
 pub(crate) use usage::{Lease, Usage};
@@ -280,8 +280,7 @@ impl Keys {
     /// Why it may not pass.
     pub fn check(
         &self,
-        fields: &Fields,
-        buf: &[u8],
+        section: Section<'_>,
         now: impl Fn() -> u64,
     ) -> Result<Grant<'_>, AuthError> {
         let mut used = FieldSet::default();
@@ -307,8 +306,8 @@ impl Keys {
             }
         };
         let (mut seen, mut is_repeated, mut in_protocols) = (NameSet::NONE, false, 0);
-        for (index, field) in fields.known() {
-            let value = field.value.of(buf);
+        for (index, field) in section.fields.known() {
+            let value = section.value(field);
             let key = match field.name.value() {
                 Value::Plain | Value::Secret => continue,
                 Value::Keys => {

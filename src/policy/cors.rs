@@ -11,21 +11,23 @@ pub(crate) mod foreign;
 
 use std::sync::Arc;
 
-use crate::base::steps;
 use crate::config::Origin;
-use crate::http::head::{Field, FieldSet, Name, is_token, list};
-use crate::policy::error::Fault;
+use crate::http::head::{FieldSet, Name, NameSet, RequestView, Section, is_token, list};
 
 /// The listed origins, each with the field lines that answers to it get.
 pub struct Cors {
-    listed: Vec<Arc<Lines>>,
+    listed: Vec<Arc<BrowserLines>>,
     /// For requests of no page, or of one that is not listed.
-    others: Arc<Lines>,
+    others: Arc<BrowserLines>,
 }
+
+/// The page's origin is not among the listed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unlisted;
 
 /// What every answer to requests of one origin says.
 #[derive(Debug)]
-pub struct Lines {
+pub struct BrowserLines {
     /// Empty for those that are not listed.
     origin: Box<[u8]>,
     answer: Vec<u8>,
@@ -35,10 +37,12 @@ impl Cors {
     /// `None` without any origin.
     #[must_use]
     pub fn new(origins: &[Origin]) -> Option<Self> {
-        let listed = origins.iter().map(|origin| Arc::new(Lines::of(origin)));
+        let listed = origins
+            .iter()
+            .map(|origin| Arc::new(BrowserLines::of(origin)));
         (!origins.is_empty()).then(|| Self {
             listed: listed.collect(),
-            others: Arc::new(Lines {
+            others: Arc::new(BrowserLines {
                 origin: Box::default(),
                 // What a cache keeps for one page may not be shown to another.
                 answer: b"Vary: Origin\r\n".to_vec(),
@@ -46,10 +50,10 @@ impl Cors {
         })
     }
 
-    /// What the answer to a request with these fields says.
+    /// What the answer to a request with these field lines says.
     #[must_use]
-    pub fn lines(&self, fields: &[Field], buf: &[u8]) -> Arc<Lines> {
-        let mut sent = named(fields, buf, b"origin");
+    pub fn lines(&self, section: Section<'_>) -> Arc<BrowserLines> {
+        let mut sent = section.values(Name::Origin);
         let lines = match (sent.next(), sent.next()) {
             (Some(origin), None) => self.listed.iter().find(|lines| *lines.origin == *origin),
             _ => None,
@@ -58,7 +62,7 @@ impl Cors {
     }
 }
 
-impl Lines {
+impl BrowserLines {
     fn of(origin: &Origin) -> Self {
         let origin = origin.as_str();
         let answer = format!(
@@ -86,23 +90,23 @@ impl Lines {
     /// The field lines that answer a preflight; `None` where the request is none.
     ///
     /// # Errors
-    /// [`Fault::OriginNotAllowed`] for an origin that is not listed.
-    pub fn preflight(
-        &self,
-        method: &[u8],
-        fields: &[Field],
-        buf: &[u8],
-    ) -> Result<Option<Vec<u8>>, Fault> {
-        let sent = |name: &[u8]| named(fields, buf, name).next().is_some();
-        if method != b"OPTIONS" || !sent(b"origin") || !sent(b"access-control-request-method") {
+    /// The origin is not listed.
+    pub fn preflight(&self, request: RequestView<'_>) -> Result<Option<Vec<u8>>, Unlisted> {
+        let section = request.section;
+        let asks = request.method() == b"OPTIONS"
+            && section.fields.has(Name::Origin)
+            && asked(section, b"access-control-request-method")
+                .next()
+                .is_some();
+        if !asks {
             return Ok(None);
         }
         if !self.is_listed() {
-            return Err(Fault::OriginNotAllowed);
+            return Err(Unlisted);
         }
         let mut out = [b"Access-Control-Allow-Origin: ", &*self.origin, b"\r\n"].concat();
         out.extend_from_slice(PREFLIGHT);
-        let wanted = wanted_fields(fields, buf);
+        let wanted = wanted_fields(section);
         if !wanted.is_empty() {
             out.extend_from_slice(b"Access-Control-Allow-Headers: ");
             out.extend_from_slice(&wanted);
@@ -123,9 +127,9 @@ const WANTED_BYTES_MAX: usize = 4096;
 
 /// The names of the fields that the page wants to send, all of which may be; none where one is no
 /// token.
-fn wanted_fields(fields: &[Field], buf: &[u8]) -> Vec<u8> {
+fn wanted_fields(section: Section<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    for value in named(fields, buf, b"access-control-request-headers") {
+    for value in asked(section, b"access-control-request-headers") {
         for name in list(value) {
             if !is_token(name) {
                 return Vec::new();
@@ -142,33 +146,19 @@ fn wanted_fields(fields: &[Field], buf: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The values of the fields with this name, which is none that the gateway has a word for.
-fn named<'m>(fields: &'m [Field], buf: &'m [u8], name: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
-    let named = move |field: &&Field| {
-        field.name == Name::Other && field.name_of(buf).eq_ignore_ascii_case(name)
-    };
-    steps::count(fields.len());
-    fields.iter().filter(named).map(|field| field.value.of(buf))
-}
-
-/// Whether a field says where a page comes from.
-#[must_use]
-pub(crate) fn is_origin(field: &Field, buf: &[u8]) -> bool {
-    field.name == Name::Other && field.name_of(buf).eq_ignore_ascii_case(b"origin")
+/// What a browser asks in the lines with this name, one of the protocol's.
+fn asked<'a>(section: Section<'a>, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let lines = section.fields.named(Name::AccessControl);
+    let lines = lines.filter(move |field| field.is_named(name, section.buf));
+    lines.map(move |field| section.value(field))
 }
 
 /// Adds the fields of this protocol: a provider's own would contradict the gateway's.
-pub(crate) fn remove(fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
-    steps::count(fields.len());
-    for (index, field) in fields.iter().enumerate() {
-        let start = field.name_of(buf).get(..PREFIX.len());
-        if start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
-            removed.insert(index);
-        }
+pub(crate) fn remove(section: Section<'_>, removed: &mut FieldSet) {
+    for (index, _) in section.fields.among(NameSet::FOR_PAGES) {
+        removed.insert(index);
     }
 }
-
-const PREFIX: &[u8] = b"access-control-";
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use crate::http::framing::FramingError;
 use crate::http::head::HeadError;
 use crate::http::target::TargetError;
 use crate::policy::auth::AuthError;
+use crate::policy::cors::Unlisted;
 use crate::policy::route::RouteError;
 
 /// A reason to answer in a provider's stead.
@@ -469,6 +470,12 @@ impl From<Failure> for Fault {
 impl From<TargetError> for Fault {
     fn from(error: TargetError) -> Self {
         Self::Target(error)
+    }
+}
+
+impl From<Unlisted> for Fault {
+    fn from(_: Unlisted) -> Self {
+        Self::OriginNotAllowed
     }
 }
 

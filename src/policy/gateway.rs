@@ -3,14 +3,12 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
-use crate::config::{Config, Credential, Provider};
-use crate::http::head::{Field, FieldSet};
+use crate::config::{Config, Provider};
+use crate::http::framing::ContentLimit;
 use crate::observe::Slots;
-use crate::policy::admission::DEFAULTS_MAX;
 use crate::policy::auth::Keys;
 use crate::policy::cors::Cors;
+use crate::policy::provider_lines::ProviderLines;
 use crate::policy::route::{RouteEntry, Settings, Table};
 
 /// See the module's documentation.
@@ -24,7 +22,7 @@ pub struct Gateway {
     /// What browsers are told, if pages may use the gateway.
     pub cors: Option<Cors>,
     /// In the order of `config.providers`, which is also the table's.
-    pub upstreams: Vec<Lines>,
+    pub upstreams: Vec<ProviderLines>,
     /// What TLS with each of them depends on.
     pub terms: Arc<[Terms]>,
     /// Where each provider is counted.
@@ -52,7 +50,7 @@ impl Gateway {
                 .then_some(&*config.metrics.endpoint),
         };
         let table = Table::new(settings, entries.collect());
-        let upstreams = config.providers.iter().map(Lines::new).collect();
+        let upstreams = config.providers.iter().map(ProviderLines::new).collect();
         let stays = config.timeouts.idle_client.as_secs().saturating_sub(1);
         let keep_alive = format!("Connection: keep-alive\r\nKeep-Alive: timeout={stays}\r\n");
         Self {
@@ -86,9 +84,15 @@ impl Gateway {
         self.config.providers.iter().position(same)
     }
 
+    /// How much content a request may have.
+    #[must_use]
+    pub(crate) fn content_limit(&self) -> ContentLimit {
+        ContentLimit(self.config.limits.body)
+    }
+
     /// The provider with this index and what its requests get.
     #[must_use]
-    pub fn provider(&self, index: usize) -> Option<(&Provider, &Lines)> {
+    pub fn provider(&self, index: usize) -> Option<(&Provider, &ProviderLines)> {
         self.config
             .providers
             .get(index)
@@ -99,117 +103,3 @@ impl Gateway {
 /// A digest of all that a TLS connection to a provider depends on: roots, certificate and key of our own. `None`
 /// without TLS.
 pub(crate) type Terms = Option<[u8; 32]>;
-
-/// The field lines that a provider's requests get, written out once.
-pub struct Lines {
-    /// `Host`, the credential and configured fields: always sent. Overwritten when it is given back.
-    always: Zeroizing<Vec<u8>>,
-    /// Sent unless the client sends the field itself.
-    defaults: Vec<DefaultLine>,
-    /// Names in `always` whose client lines are dropped, beyond those that every request loses.
-    replaced: Vec<Box<[u8]>>,
-    /// The client's own credential goes on (`credential = "client"`).
-    pub keeps_credential: bool,
-}
-
-struct DefaultLine {
-    name: Box<[u8]>,
-    line: Box<[u8]>,
-}
-
-impl Lines {
-    fn new(provider: &Provider) -> Self {
-        // Never moved while it grows, which would leave the key behind.
-        let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider)));
-        push(&mut always, b"Host", provider.base.authority.as_bytes());
-        match &provider.credential {
-            Credential::Bearer(key) => {
-                push_parts(&mut always, b"Authorization", &[b"Bearer ", key.expose()]);
-            }
-            Credential::XApiKey(key) => push(&mut always, b"x-api-key", key.expose()),
-            Credential::None | Credential::Client => {}
-        }
-        for (name, value) in &provider.headers {
-            push(&mut always, name.as_bytes(), value.as_bytes());
-        }
-        let defaults = provider.defaults.iter().map(|(name, value)| {
-            let mut line = Vec::new();
-            push(&mut line, name.as_bytes(), value.as_bytes());
-            DefaultLine {
-                name: name.as_bytes().into(),
-                line: line.into(),
-            }
-        });
-        Self {
-            always,
-            defaults: defaults.collect(),
-            replaced: provider
-                .headers
-                .iter()
-                .map(|(name, _)| name.as_bytes().into())
-                .collect(),
-            keeps_credential: matches!(provider.credential, Credential::Client),
-        }
-    }
-
-    /// The lines that every request gets.
-    #[must_use]
-    pub fn always(&self) -> &[u8] {
-        &self.always
-    }
-
-    /// Adds the field lines whose place configured ones take.
-    pub fn remove_replaced(&self, fields: &[Field], buf: &[u8], removed: &mut FieldSet) {
-        for name in &self.replaced {
-            for (index, field) in fields.iter().enumerate() {
-                if field.is_named(name, buf) {
-                    removed.insert(index);
-                }
-            }
-        }
-    }
-
-    /// The default lines whose fields are not among those of `fields` that go on.
-    #[must_use]
-    pub fn missing(
-        &self,
-        fields: &[Field],
-        buf: &[u8],
-        removed: &FieldSet,
-    ) -> [Option<&[u8]>; DEFAULTS_MAX] {
-        let mut missing = [None; DEFAULTS_MAX];
-        for (slot, default) in missing.iter_mut().zip(&self.defaults) {
-            let sent = fields.iter().enumerate().any(|(index, field)| {
-                field.is_named(&default.name, buf) && !removed.contains(index)
-            });
-            *slot = (!sent).then_some(&*default.line);
-        }
-        missing
-    }
-}
-
-fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    push_parts(out, name, &[value]);
-}
-
-fn push_parts(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    for part in value {
-        out.extend_from_slice(part);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// At least as many as the lines that are always sent take.
-fn always_bytes(provider: &Provider) -> usize {
-    let line = |name: &str, value: usize| name.len() + value + ": \r\n".len();
-    let credential = match &provider.credential {
-        Credential::Bearer(key) => line("Authorization", "Bearer ".len() + key.expose().len()),
-        Credential::XApiKey(key) => line("x-api-key", key.expose().len()),
-        Credential::None | Credential::Client => 0,
-    };
-    let headers = provider.headers.iter();
-    let headers: usize = headers.map(|(name, value)| line(name, value.len())).sum();
-    line("Host", provider.base.authority.len()) + credential + headers
-}

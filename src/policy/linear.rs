@@ -15,8 +15,8 @@ use crate::config::property::load_from;
 use crate::http::connect::Answer;
 use crate::http::framing::{self, BodyLength, Cursor};
 use crate::http::head::{
-    Fields, HEAD_BYTES_MAX, HeadScan, RESPONSE_FIELDS_MAX, Side, TARGET_BYTES_MAX, close_up,
-    request, response,
+    Fields, HEAD_BYTES_MAX, HeadScan, HeadView, RESPONSE_FIELDS_MAX, Side, TARGET_BYTES_MAX,
+    close_up, request, response,
 };
 use crate::http::rewrite;
 use crate::policy::admission::{Admission, Now, Request, admit};
@@ -222,27 +222,29 @@ fn served(gateway: &Gateway, input: &[u8]) {
     let Ok(Some(head)) = request(&mut scan, input, &mut fields) else {
         return;
     };
-    black_box(framing::persists(head.version, &fields, input));
-    let Ok(length) = framing::request_body(&head, &fields, input) else {
+    let view = HeadView::new(&head, &fields, input);
+    black_box(framing::persists(head.version, view.section));
+    let Ok(length) = framing::request_body(view) else {
         return;
     };
     let asked = Request {
-        buf: input,
-        head: &head,
-        fields: &fields,
+        view,
         length,
+        content: 0,
         is_near: true,
     };
     let now = Now {
         unix_seconds: || 0,
         monotonic_nanos: || 0,
+        is_outdated: false,
+        crowded: None,
+        in_flight: 0,
     };
     let Ok(Admission::Forward(forward)) = admit(gateway, asked, now).outcome else {
         return;
     };
     let mut buf = [&[0; ROOM], input].concat();
-    let (_, lines) = gateway.provider(forward.provider).unwrap();
-    black_box(forward.rewrite(lines, &mut buf, ROOM, &head, &fields, [b""; 2]));
+    black_box(forward.rewrite(&mut buf, ROOM, &head, &fields, [b""; 2]));
 }
 
 /// Reads a response in pieces, closes its names up, judges and rewrites it.
@@ -258,11 +260,12 @@ fn relayed(input: &[u8]) {
     let Ok(Some(head)) = response(&mut HeadScan::default(), message, &mut fields) else {
         return;
     };
-    black_box(framing::persists(head.version, &fields, message));
-    let _ = black_box(framing::response_body(&head, &fields, message, false));
-    black_box(framing::listed_length(&fields, message));
-    let mut removed = rewrite::response_removals(message, &fields, false);
-    cors::remove(&fields, message, &mut removed);
+    let view = HeadView::new(&head, &fields, message);
+    black_box(framing::persists(head.version, view.section));
+    let _ = black_box(framing::response_body(view, false));
+    black_box(framing::listed_length(view.section));
+    let mut removed = rewrite::response_removals(view.section, false);
+    cors::remove(view.section, &mut removed);
     let at = ROOM + start;
     black_box(rewrite::response(
         &mut buf,

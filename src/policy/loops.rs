@@ -8,7 +8,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
-use crate::http::head::{Fields, Name};
+use crate::http::head::{Name, Section};
 
 /// Most processes that a request may have been through.
 const PROCESSES_MAX: usize = 8;
@@ -30,26 +30,26 @@ pub(crate) fn line() -> &'static [u8] {
 
 /// Whether a request has been through this process, or through more than any that has somewhere to go.
 #[must_use]
-pub(crate) fn has_come_round(fields: &Fields, buf: &[u8]) -> bool {
-    if !fields.has(Name::XSluicegateLoop) {
+pub(crate) fn has_come_round(section: Section<'_>) -> bool {
+    if !section.fields.has(Name::XSluicegateLoop) {
         return false;
     }
     let ours = line().trim_ascii_end().rsplit(|byte| *byte == b' ').next();
-    let mut marks = fields.named(Name::XSluicegateLoop);
-    marks.any(|mark| Some(mark.value.of(buf)) == ours)
-        || fields.named(Name::XSluicegateLoop).count() > PROCESSES_MAX
+    let mut marks = section.values(Name::XSluicegateLoop);
+    marks.any(|mark| Some(mark) == ours)
+        || section.values(Name::XSluicegateLoop).count() > PROCESSES_MAX
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::head::parse_request;
+    use crate::http::head::{Fields, parse_request};
 
     fn come_round(lines: &[u8]) -> bool {
         let head = [b"GET / HTTP/1.1\r\nHost: h\r\n", lines, b"\r\n"].concat();
         let mut fields = Fields::new();
         parse_request(&head, &mut fields).unwrap().unwrap();
-        has_come_round(&fields, &head)
+        has_come_round(Section::new(&fields, &head))
     }
 
     #[test]

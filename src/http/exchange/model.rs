@@ -5,7 +5,7 @@ use super::simulation::{Behind, End, Seen, Step};
 use super::{DISCARD_BYTES_MAX, Failure};
 use crate::base::bytes::within;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
-use crate::http::head::{self, Fields, HeadError, Name, ResponseHead, Side};
+use crate::http::head::{self, Fields, HeadError, HeadView, Name, ResponseHead, Side};
 use crate::http::keep_alive::KeepAlive;
 
 /// See the module's documentation.
@@ -180,12 +180,13 @@ impl<'s> Model<'s> {
             }
             return;
         }
-        let Ok(length) = framing::response_body(head, fields, bytes, terms.head_only) else {
+        let view = HeadView::new(head, fields, bytes);
+        let Ok(length) = framing::response_body(view, terms.head_only) else {
             received.invalid = true;
             return;
         };
-        let keep_alive = match framing::persists(head.version, fields, bytes) {
-            true => KeepAlive::read(fields, bytes),
+        let keep_alive = match framing::persists(head.version, view.section) {
+            true => KeepAlive::read(view.section),
             false => KeepAlive::CLOSE,
         };
         let mut content = behind.to_vec();
@@ -256,7 +257,7 @@ impl<'s> Model<'s> {
             self.seen.to_upstream += n;
             return;
         }
-        let limit = self.script.terms.content_bytes_max;
+        let limit = self.script.terms.content_limit.0;
         match self.request() {
             Err(error) => self.fail(Failure::Content(error), before),
             Ok(request) if limit.is_some_and(|limit| request.content > limit) => {

@@ -7,7 +7,7 @@ use super::{Failure, Terms};
 use crate::base::bytes::{within, within_mut};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
 use crate::http::head::{
-    self, Field, Fields, HeadError, HeadScan, Name, ResponseHead, Side, list_has,
+    self, Fields, HeadError, HeadScan, HeadView, Name, ResponseHead, Section, Side,
 };
 use crate::http::keep_alive::KeepAlive;
 
@@ -219,7 +219,9 @@ impl Response {
         heads.scan = HeadScan::default();
         let bytes = within_mut(bytes, at..);
         match head.status {
-            101 if terms.upgrade && names_websocket(fields, bytes) => Ok(Next::Switch { at, head }),
+            101 if terms.upgrade && names_websocket(Section::new(fields, bytes)) => {
+                Ok(Next::Switch { at, head })
+            }
             101 => Err(Failure::ResponseInvalid),
             100..=199 if heads.interim < INTERIM_MAX => {
                 heads.interim += 1;
@@ -282,9 +284,10 @@ impl Answer {
         terms: &Terms,
         stays: impl FnOnce(KeepAlive) -> bool,
     ) -> Result<Self, FramingError> {
-        let length = framing::response_body(head, fields, bytes, terms.head_only)?;
-        let keep_alive = match framing::persists(head.version, fields, bytes) {
-            true => KeepAlive::read(fields, bytes),
+        let view = HeadView::new(head, fields, &*bytes);
+        let length = framing::response_body(view, terms.head_only)?;
+        let keep_alive = match framing::persists(head.version, view.section) {
+            true => KeepAlive::read(view.section),
             false => KeepAlive::CLOSE,
         };
         let mut decided = Final {
@@ -324,9 +327,8 @@ impl Final {
 }
 
 /// Only a websocket was asked for (RFC 9110, section 7.8).
-fn names_websocket(fields: &Fields, bytes: &[u8]) -> bool {
-    let names_it = |field: &Field| list_has(field.value.of(bytes), b"websocket");
-    fields.named(Name::Upgrade).any(names_it)
+fn names_websocket(section: Section<'_>) -> bool {
+    section.lists(Name::Upgrade, b"websocket")
 }
 
 /// How much of a piece belongs to the response, and how much of that goes to the client.

@@ -2,7 +2,7 @@
 
 use super::Terms;
 use super::choices::Choices;
-use crate::http::framing::BodyLength;
+use crate::http::framing::{BodyLength, ContentLimit};
 
 /// One exchange's peers, and what was known before.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Script {
             upgrade: choices.once_in(6),
             client_persists: !choices.once_in(4),
             is_judged: choices.once_in(2),
-            content_bytes_max: choices.once_in(6).then(|| choices.below(24) as u64),
+            content_limit: ContentLimit(choices.once_in(6).then(|| choices.below(24) as u64)),
         };
         let (length, mut client) = content(choices);
         let expects_continue = length != BodyLength::Empty && choices.once_in(4);

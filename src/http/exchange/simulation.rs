@@ -128,8 +128,8 @@ impl Stage {
         let Ok(advance) = cursor.advance(with_head, Side::Request) else {
             return;
         };
-        let limit = script.terms.content_bytes_max;
-        if limit.is_some_and(|limit| cursor.content_bytes() > limit) {
+        let limit = script.terms.content_limit;
+        if !limit.allows(cursor.content_bytes()) {
             return;
         }
         let mut play = Play {

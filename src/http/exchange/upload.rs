@@ -109,8 +109,7 @@ impl Upload {
             false => cursor.advance(bytes, Side::Request),
         };
         let taken = advance.map_err(Failure::Content)?.taken;
-        let limit = terms.content_bytes_max;
-        if limit.is_some_and(|limit| cursor.content_bytes() > limit) {
+        if !terms.content_limit.allows(cursor.content_bytes()) {
             return Err(Failure::ContentTooLong);
         }
         self.apply(Event::Content(cursor));
@@ -146,7 +145,7 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::framing::{BodyLength, FramingError};
+    use crate::http::framing::{BodyLength, ContentLimit, FramingError};
 
     fn cursor(left: u64) -> Cursor {
         Cursor::new(BodyLength::Length(left))
@@ -230,7 +229,7 @@ mod tests {
     #[test]
     fn content_is_told_from_what_is_behind_it() {
         let terms = Terms {
-            content_bytes_max: Some(6),
+            content_limit: ContentLimit(Some(6)),
             ..Terms::default()
         };
         let sending = |left| Upload::new(cursor(left), false);

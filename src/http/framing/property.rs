@@ -5,7 +5,9 @@ use super::{
     BodyLength, CHUNK_LINE_BYTES_MAX, Cursor, FramingError, LENGTH_MAX, Stripped,
     TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, listed_length, persists, request_body, response_body,
 };
-use crate::http::head::{Field, Fields, Name, Side, Version, parse_request, parse_response};
+use crate::http::head::{
+    Field, Fields, HeadView, Name, Section, Side, Version, parse_request, parse_response,
+};
 
 /// The end of reading one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ pub fn decision_holds(input: &[u8]) {
         persistence_holds(head.version, &fields, input);
     }
     if let Ok(Some(head)) = parse_request(input, &mut fields)
-        && let Ok(length) = request_body(&head, &fields, input)
+        && let Ok(length) = request_body(HeadView::new(&head, &fields, input))
     {
         assert_ne!(length, BodyLength::UntilClose);
         let (lengths, codings) = framing_fields(&fields, input);
@@ -124,7 +126,7 @@ pub fn decision_holds(input: &[u8]) {
         fields_say(length, head.version, &lengths, &codings);
     }
     if let Ok(Some(head)) = parse_response(input, &mut fields)
-        && let Ok(length) = response_body(&head, &fields, input, false)
+        && let Ok(length) = response_body(HeadView::new(&head, &fields, input), false)
     {
         let (lines, codings) = framing_fields(&fields, input);
         let elements = lines.iter().flat_map(|value| value.split(','));
@@ -134,14 +136,14 @@ pub fn decision_holds(input: &[u8]) {
         let listed = lines.iter().any(|value| value.contains(','));
         let listed = lengths.first().filter(|_| listed);
         let listed = listed.and_then(|length| length.parse().ok());
-        assert_eq!(listed_length(&fields, input), listed);
+        assert_eq!(listed_length(Section::new(&fields, input)), listed);
         assert!(lengths.len() + codings.len() <= 1);
         match head.status {
             ..200 | 204 | 304 => assert_eq!(length, BodyLength::Empty),
             _ => fields_say(length, head.version, &lengths, &codings),
         }
         assert_eq!(
-            response_body(&head, &fields, input, true),
+            response_body(HeadView::new(&head, &fields, input), true),
             Ok(BodyLength::Empty)
         );
     }
@@ -163,7 +165,11 @@ fn persistence_holds(version: Version, fields: &Fields, input: &[u8]) {
             .any(|element| element.trim_matches([' ', '\t']) == option)
     };
     let expected = !has("close") && (version == Version::Http11 || has("keep-alive"));
-    assert_eq!(persists(version, fields, input), expected, "{values}");
+    assert_eq!(
+        persists(version, Section::new(fields, input)),
+        expected,
+        "{values}"
+    );
 }
 
 fn framing_fields(fields: &[Field], input: &[u8]) -> (Vec<String>, Vec<String>) {

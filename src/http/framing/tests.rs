@@ -9,7 +9,7 @@ use super::property::{
     advance, chunked_holds, chunked_holds_at_cut, decision_holds, plain_holds, relay, strip,
 };
 use super::*;
-use crate::http::head::{Fields, Side, parse_request, parse_response};
+use crate::http::head::{Fields, HeadView, Side, parse_request, parse_response};
 
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n";
 
@@ -20,7 +20,7 @@ fn request_length(version: &str, lines: &str) -> Result<BodyLength, FramingError
         .unwrap()
         .unwrap();
     decision_holds(input.as_bytes());
-    request_body(&head, &fields, input.as_bytes())
+    request_body(HeadView::new(&head, &fields, input.as_bytes()))
 }
 
 fn response_length(
@@ -34,7 +34,7 @@ fn response_length(
         .unwrap()
         .unwrap();
     decision_holds(input.as_bytes());
-    response_body(&head, &fields, input.as_bytes(), is_head)
+    response_body(HeadView::new(&head, &fields, input.as_bytes()), is_head)
 }
 
 #[test]
@@ -297,7 +297,10 @@ fn persistence() {
             .unwrap()
             .unwrap();
         assert_eq!(
-            persists(head.version, &fields, input.as_bytes()),
+            persists(
+                head.version,
+                HeadView::new(&head, &fields, input.as_bytes()).section
+            ),
             expected,
             "{input:?}"
         );

@@ -85,6 +85,11 @@ names! {
     XGomodelUserPath      ["x-gomodel-user-path"]     Removed    Passed     Forbidden  Disguised  Taken    Plain
     XRequestId            ["x-request-id"]            Passed     Passed     Passed     Another    Taken    Plain
     SecWebsocketProtocol  ["sec-websocket-protocol"]  Passed     Passed     Forbidden  Disguised  Taken    Keys
+    /// Where the page is from that a browser sends a request for.
+    Origin                ["origin"]                  Page       Passed     Passed     Another    Free     Plain
+    SecFetchSite          ["sec-fetch-site"]          Passed     Passed     Passed     Another    Free     Plain
+    /// What browsers ask about pages, and what they are told.
+    AccessControl         ["access-control-"]         Passed     Page       Passed     Another    Free     Plain
     Date                  ["date"]                    Passed     Passed     Passed     Another    Free     Plain
     /// A name with which a client asks some servers for another method or path than those of the request line.
     Override              ["x-http-method" "x-rewrite-url" "x-original-url" "x-original-uri" "x-override-url"
@@ -106,6 +111,8 @@ enum InRequests {
     Clients,
     /// Removed where rules have judged method and path.
     Judged,
+    /// Removed where the gateway answers the page in the provider's stead.
+    Page,
 }
 
 /// What becomes of a response's lines.
@@ -117,6 +124,8 @@ enum InResponses {
     Removed,
     /// Removed, but from a 101, which they are about.
     Switching,
+    /// Removed where the gateway answers the page in the provider's stead.
+    Page,
 }
 
 /// Whether a trailer may have the name.
@@ -188,6 +197,10 @@ impl NameSet {
     pub(crate) const CLIENTS: Self = names_that!(in_requests: InRequests::Clients);
     /// What names a method or path beside those of the request line.
     pub(crate) const OVERRIDES: Self = names_that!(in_requests: InRequests::Judged);
+    /// What tells a provider of a page, where the gateway answers that.
+    pub(crate) const PAGES: Self = names_that!(in_requests: InRequests::Page);
+    /// What a provider tells a page, where the gateway does.
+    pub(crate) const FOR_PAGES: Self = names_that!(in_responses: InResponses::Page);
     /// What no response carries on.
     pub(in crate::http) const NOT_IN_RESPONSES: Self =
         names_that!(in_responses: InResponses::Removed);

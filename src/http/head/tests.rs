@@ -463,9 +463,9 @@ fn is_relayed(side: Side, input: &[u8]) -> bool {
     let input = &buf[start..];
     match side {
         Side::Request => matches!(parse_request(input, &mut fields),
-            Ok(Some(head)) if request_body(&head, &fields, input).is_ok()),
+            Ok(Some(head)) if request_body(HeadView::new(&head, &fields, input)).is_ok()),
         Side::Response => matches!(parse_response(input, &mut fields),
-            Ok(Some(head)) if response_body(&head, &fields, input, false).is_ok()),
+            Ok(Some(head)) if response_body(HeadView::new(&head, &fields, input), false).is_ok()),
     }
 }
 

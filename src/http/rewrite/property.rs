@@ -9,7 +9,7 @@
 )]
 
 use super::{NewTarget, request, request_removals, response, response_removals};
-use crate::http::head::{self, Field, FieldSet, Fields, HeadError, HeadScan, Name, Span};
+use crate::http::head::{self, Field, FieldSet, Fields, HeadError, HeadScan, Name, Section, Span};
 
 /// Room before the message, as the worker's buffer has.
 const ROOM: usize = 1024;
@@ -27,7 +27,7 @@ pub fn request_holds(input: &[u8]) {
     let Ok(Some(head)) = head::request(&mut HeadScan::default(), input, &mut fields) else {
         return;
     };
-    let removed = request_removals(input, &fields, |_, _| false);
+    let removed = request_removals(Section::new(&fields, input), |_, _| false);
     removes(input, &fields, &removed, |name| {
         REQUEST_REMOVED.contains(&name) || name.starts_with("x-forwarded-") || is_disguised(name)
     });
@@ -93,7 +93,7 @@ pub fn response_holds(input: &[u8]) {
     let Ok(Some(head)) = head::response(&mut HeadScan::default(), input, &mut fields) else {
         return;
     };
-    let removed = response_removals(input, &fields, false);
+    let removed = response_removals(Section::new(&fields, input), false);
     removes(input, &fields, &removed, |name| {
         RESPONSE_REMOVED.contains(&name)
     });

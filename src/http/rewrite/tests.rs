@@ -12,7 +12,7 @@ fn names_left(input: &str) -> Vec<String> {
     head::request(&mut HeadScan::default(), input, &mut fields)
         .unwrap()
         .unwrap();
-    let removed = request_removals(input, &fields, |_, _| false);
+    let removed = request_removals(Section::new(&fields, input), |_, _| false);
     let left = fields
         .iter()
         .enumerate()
@@ -82,8 +82,14 @@ fn a_response_keeps_everything_else_and_a_tunnel_its_upgrade() {
         .unwrap()
         .unwrap();
     let left = |removed: FieldSet| (0..4).filter(|i| !removed.contains(*i)).collect::<Vec<_>>();
-    assert_eq!(left(response_removals(input, &fields, true)), [0, 1, 3]);
-    assert_eq!(left(response_removals(input, &fields, false)), [3]);
+    assert_eq!(
+        left(response_removals(Section::new(&fields, input), true)),
+        [0, 1, 3]
+    );
+    assert_eq!(
+        left(response_removals(Section::new(&fields, input), false)),
+        [3]
+    );
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn too_little_room_is_said_and_nothing_is_written_outside() {
     let head = head::request(&mut HeadScan::default(), input, &mut fields)
         .unwrap()
         .unwrap();
-    let removed = request_removals(input, &fields, |_, _| false);
+    let removed = request_removals(Section::new(&fields, input), |_, _| false);
     let target = NewTarget {
         prefix: b"/a-very-long-prefix-for-so-little-room",
         rest: head.target,

@@ -9,7 +9,7 @@ use super::quotes::Quote;
 use super::record::Record;
 use super::records::SharedRecord;
 use super::shared::Shared;
-use crate::http::head::{Field, Name, RequestHead};
+use crate::http::head::{Field, Name, RequestView, Section};
 use crate::http::target;
 use crate::net::core::ids::RequestId;
 use crate::net::sockets::peer::Peer;
@@ -39,18 +39,12 @@ impl Access {
     }
 
     /// The request's head is known. Method, path and ids are copied, never query, fragment or authority.
-    pub(crate) fn head(
-        &mut self,
-        head: &RequestHead,
-        fields: &[Field],
-        buf: &[u8],
-        id: &RequestId,
-    ) {
+    pub(crate) fn head(&mut self, request: RequestView<'_>, id: &RequestId) {
         let Some(record) = &mut self.0 else {
             return;
         };
         let record = &mut *record.borrow_mut();
-        let method = head.method.of(buf);
+        let method = request.method();
         record.figures.method = Method::of(method);
         // A list of requests under way shows the path where it is known; for that alone it costs too much.
         if !record.logged {
@@ -59,10 +53,11 @@ impl Access {
         let quotes = &mut record.quotes;
         quotes.put(Quote::RequestId, id.as_bytes());
         quotes.put(Quote::Method, method);
-        quotes.put(Quote::Path, target::shown(head.target.of(buf)));
-        for field in fields.iter().filter(|field| field.name == Name::Other) {
-            if let Some(quote) = Quote::of_request(field.name_of(buf)) {
-                quotes.put(quote, field.value.of(buf));
+        quotes.put(Quote::Path, target::shown(request.target()));
+        let lines = request.fields.iter();
+        for field in lines.filter(|field| field.name == Name::Other) {
+            if let Some(quote) = Quote::of_request(field.name_of(request.buf)) {
+                quotes.put(quote, request.value(field));
             }
         }
     }
@@ -98,18 +93,17 @@ impl Access {
     }
 
     /// The response's head is known.
-    pub(crate) fn response(&mut self, status: u16, fields: &[Field], buf: &[u8]) {
+    pub(crate) fn response(&mut self, status: u16, section: Section<'_>) {
         let is_id = |field: &&Field| {
             field.name == Name::XRequestId
-                || (field.name == Name::Other
-                    && field.name_of(buf).eq_ignore_ascii_case(b"request-id"))
+                || (field.name == Name::Other && field.is_named(b"request-id", section.buf))
         };
         self.note(|record, _| {
             record.figures.status = status;
             if record.logged
-                && let Some(field) = fields.iter().find(is_id)
+                && let Some(field) = section.fields.iter().find(is_id)
             {
-                let id = field.value.of(buf);
+                let id = section.value(field);
                 record.quotes.put(Quote::UpstreamRequestId, id);
             }
         });

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::http::framing;
-use crate::http::head::{Fields, Name, RequestHead, Version};
+use crate::http::expect;
+use crate::http::framing::{self, BodyLength};
+use crate::http::head::{Name, RequestView, Section, Version};
 use crate::net::core::ids::{Ids, RequestId};
-use crate::policy::admission;
-use crate::policy::cors;
+use crate::policy::cors::BrowserLines;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -22,19 +22,20 @@ pub(crate) struct Asker {
     /// The client may wait for a 100.
     pub expects_continue: bool,
     /// What the answer says to browsers, where they are spoken to.
-    pub cors: Option<Arc<cors::Lines>>,
+    pub cors: Option<Arc<BrowserLines>>,
 }
 
 impl Asker {
     /// What this request says of it.
     #[must_use]
-    pub(crate) fn new(head: &RequestHead, fields: &Fields, buf: &[u8], id: RequestId) -> Self {
+    pub(crate) fn new(request: RequestView<'_>, length: BodyLength, id: RequestId) -> Self {
+        let version = request.head.version;
         Self {
             id,
-            head_only: head.method.of(buf) == b"HEAD",
-            http10: head.version == Version::Http10,
-            persists: framing::persists(head.version, fields, buf),
-            expects_continue: admission::asks_for_continue(head.version, fields, buf),
+            head_only: request.method() == b"HEAD",
+            http10: version == Version::Http10,
+            persists: framing::persists(version, request.section),
+            expects_continue: expect::waits(request, length),
             cors: None,
         }
     }
@@ -61,8 +62,8 @@ impl Asker {
 
 /// The client's own id where it may be echoed, else a new one.
 #[must_use]
-pub(crate) fn request_id(ids: &Ids, fields: &Fields, buf: &[u8]) -> RequestId {
-    let sent = fields.named(Name::XRequestId).next();
-    sent.and_then(|field| RequestId::theirs(field.value.of(buf)))
+pub(crate) fn request_id(ids: &Ids, section: Section<'_>) -> RequestId {
+    let sent = section.values(Name::XRequestId).next();
+    sent.and_then(RequestId::theirs)
         .unwrap_or_else(|| ids.next())
 }

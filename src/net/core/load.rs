@@ -1,7 +1,6 @@
 //! How much a worker has to do, where that is counted, and when it is too much.
 
 use std::cell::Cell;
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -121,11 +120,10 @@ impl Load {
         self.counters().open.load(Ordering::Relaxed) > most
     }
 
-    /// Whether as many requests as may be are under way.
+    /// How many requests are under way.
     #[must_use]
-    pub(crate) fn is_busy(&self, limit: Option<NonZeroUsize>) -> bool {
-        let busy = self.counters().in_flight.load(Ordering::Relaxed);
-        limit.is_some_and(|limit| busy >= limit.get())
+    pub(crate) fn in_flight(&self) -> usize {
+        self.counters().in_flight.load(Ordering::Relaxed)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::base::bytes::{within, within_mut};
 use crate::http::exchange::{Answer, Failure, Next, UpstreamEnd};
 use crate::http::framing::{self, Stripped};
-use crate::http::head::{self, FieldSet, Name, NameSet, ResponseHead};
+use crate::http::head::{self, FieldSet, Name, NameSet, ResponseHead, Section};
 use crate::http::rewrite;
 use crate::net::client::server_timing::TimingLine;
 use crate::net::core::ids::IdLine;
@@ -109,7 +109,7 @@ impl Ends<'_> {
         at: usize,
     ) -> Result<(), Halt> {
         let bytes = within(&scratch.plain, at..);
-        let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
+        let mut removed = rewrite::response_removals(Section::new(&scratch.fields, bytes), false);
         remove_framing(scratch, &mut removed);
         let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &[]);
         let start = start.ok_or_else(|| self.unfit())?;
@@ -125,10 +125,10 @@ impl Ends<'_> {
         end: usize,
     ) -> Result<(), Halt> {
         let bytes = within(&scratch.plain, at..);
-        let mut removed = rewrite::response_removals(bytes, &scratch.fields, true);
+        let mut removed = rewrite::response_removals(Section::new(&scratch.fields, bytes), true);
         remove_framing(scratch, &mut removed);
         let access = &mut self.connection.access;
-        access.response(head.status, &scratch.fields, bytes);
+        access.response(head.status, Section::new(&scratch.fields, bytes));
         let id = self.id_line(&scratch.fields);
         let lines = [id.as_bytes()];
         let fields = &scratch.fields;
@@ -153,7 +153,7 @@ impl Ends<'_> {
     ) -> Result<(), Halt> {
         let bytes = within(&scratch.plain, at..);
         let access = &mut self.connection.access;
-        access.response(head.status, &scratch.fields, bytes);
+        access.response(head.status, Section::new(&scratch.fields, bytes));
         let timed = self.gateway.config.server.server_timing;
         let line = || self.connection.access.timed(TimingLine::new);
         let timing = timed.then(line).flatten();
@@ -179,14 +179,14 @@ impl Ends<'_> {
         answer: &Answer,
         timing: Option<&TimingLine>,
     ) -> Option<usize> {
-        let bytes = within(&scratch.plain, at..);
-        let mut removed = rewrite::response_removals(bytes, &scratch.fields, false);
-        let listed = framing::listed_length(&scratch.fields, bytes).filter(|_| head.status != 204);
+        let section = Section::new(&scratch.fields, within(&scratch.plain, at..));
+        let mut removed = rewrite::response_removals(section, false);
+        let listed = framing::listed_length(section).filter(|_| head.status != 204);
         let length = listed.map(|length| format!("Content-Length: {length}\r\n"));
         let lengths_kept = if length.is_some() { 0 } else { 1 };
         self.framing_removals(scratch, head, lengths_kept, &mut removed);
         if self.asker.cors.is_some() {
-            cors::remove(&scratch.fields, bytes, &mut removed);
+            cors::remove(section, &mut removed);
         }
         let id = self.id_line(&scratch.fields);
         let persistence: &[u8] = match answer.persists() {

@@ -4,7 +4,7 @@
 use super::{AuthError, Keys, Spellings, sha256};
 use crate::config::Secret;
 use crate::config::keys::ManagedKey;
-use crate::http::head::{Fields, parse_request};
+use crate::http::head::{Fields, Section, parse_request};
 
 /// Short, so that they are soon found: the master key, a managed one, one that is revoked, one that has expired.
 const KEYS: [(&str, Verdict); 4] = [
@@ -59,7 +59,7 @@ pub fn holds(keys: &Keys, lines: &[u8]) {
     });
     let lines: Vec<(String, String)> = lines.collect();
     let shown = head.escape_ascii();
-    let checked = keys.check(&fields, &head, || 20);
+    let checked = keys.check(Section::new(&fields, &head), || 20);
     let expected = model(&lines);
     match (&checked, &expected) {
         (Ok(grant), Ok((id, used))) => {

@@ -1,7 +1,7 @@
 //! Credential fields, and what keys are limited to.
 
 use super::*;
-use crate::http::head::{self, Fields, HeadScan};
+use crate::http::head::{self, Fields, HeadScan, Section};
 
 const NOW: u64 = 1000;
 
@@ -45,7 +45,7 @@ fn check(keys: &Keys, lines: &[&str]) -> Result<Vec<usize>, AuthError> {
     head::request(&mut HeadScan::default(), text.as_bytes(), &mut fields)
         .unwrap()
         .unwrap();
-    let grant = keys.check(&fields, text.as_bytes(), || NOW)?;
+    let grant = keys.check(Section::new(&fields, text.as_bytes()), || NOW)?;
     // `Host` is field 0.
     Ok((0..fields.len())
         .filter(|index| grant.used(*index))
@@ -230,7 +230,7 @@ fn ask<'k>(
     now: u64,
 ) -> Result<Outcome<'k>, AuthError> {
     let (text, fields) = parsed(line);
-    let grant = keys.check(&fields, text.as_bytes(), || NOW)?;
+    let grant = keys.check(Section::new(&fields, text.as_bytes()), || NOW)?;
     let [provider, method, endpoint] = asked.map(str::as_bytes);
     grant.permit(Asked {
         provider,
@@ -285,7 +285,9 @@ fn why_a_key_is_worth_nothing_is_told_to_its_holder_only() {
     }
     // A dead key does not go on either.
     let (text, fields) = parsed("api-key: off\r\nx-api-key: good\r\nX-Sluicegate-Key: other");
-    let grant = keys.check(&fields, text.as_bytes(), || NOW).unwrap();
+    let grant = keys
+        .check(Section::new(&fields, text.as_bytes()), || NOW)
+        .unwrap();
     assert_eq!(
         [1, 2, 3].map(|index| grant.used(index)),
         [true, true, false]

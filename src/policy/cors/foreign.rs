@@ -10,17 +10,15 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::config::Origin;
-use crate::http::head::{Field, Fields, Name};
-
-use super::named;
+use crate::http::head::{Name, Section};
 
 /// Whether a page sends this that is none of this machine's own. Programs send neither field; browsers send `Origin` in
 /// one way only.
 #[must_use]
-pub(crate) fn is_foreign(fields: &[Field], buf: &[u8]) -> bool {
-    let mut sent = named(fields, buf, b"origin");
+pub(crate) fn is_foreign(section: Section<'_>) -> bool {
+    let mut sent = section.values(Name::Origin);
     match (sent.next(), sent.next()) {
-        (None, _) => named(fields, buf, b"sec-fetch-site").any(is_elsewhere),
+        (None, _) => section.values(Name::SecFetchSite).any(is_elsewhere),
         (Some(origin), None) => !is_loopback(origin),
         (Some(_), Some(_)) => true,
     }
@@ -34,10 +32,10 @@ fn is_elsewhere(site: &[u8]) -> bool {
 /// Whether `Host` is a name that may lead elsewhere tomorrow: neither an address, nor one that no page from elsewhere
 /// can have, nor that of one of these `origins`. No `Host` is no browser.
 #[must_use]
-pub(crate) fn is_rebound(fields: &Fields, buf: &[u8], origins: &[Origin]) -> bool {
-    let mut hosts = fields.named(Name::Host);
-    hosts.any(|field| {
-        let Ok(authority) = std::str::from_utf8(field.value.of(buf)) else {
+pub(crate) fn is_rebound(section: Section<'_>, origins: &[Origin]) -> bool {
+    let mut hosts = section.values(Name::Host);
+    hosts.any(|host| {
+        let Ok(authority) = std::str::from_utf8(host) else {
             return true;
         };
         let host = host_and_port(authority).0.to_ascii_lowercase();

@@ -4,7 +4,7 @@
 use super::foreign::is_foreign;
 use super::{Cors, remove};
 use crate::config::Origin;
-use crate::http::head::{FieldSet, Fields, parse_request, parse_response};
+use crate::http::head::{FieldSet, Fields, HeadView, parse_request, parse_response};
 
 const LISTED: [&str; 2] = ["https://a.b", "http://c:1"];
 
@@ -32,11 +32,13 @@ pub fn holds(cors: &Cors, input: &[u8]) {
         .map_or(0, |at| at + 1);
     let (method, lines) = input.split_at(line);
     let method = method.trim_ascii();
-    let head = [b"GET / HTTP/1.1\r\nHost: h\r\n", lines, b"\r\n\r\n"].concat();
+    let begin = [method, b" / HTTP/1.1\r\nHost: h\r\n"].concat();
+    let head = [&*begin, lines, b"\r\n\r\n"].concat();
     let mut fields = Fields::new();
-    let Ok(Some(_)) = parse_request(&head, &mut fields) else {
+    let Ok(Some(read)) = parse_request(&head, &mut fields) else {
         return;
     };
+    let request = HeadView::new(&read, &fields, &head);
     let text = |bytes: &[u8]| -> String { bytes.iter().map(|&byte| char::from(byte)).collect() };
     let named: Vec<(String, String)> = fields
         .iter()
@@ -56,13 +58,13 @@ pub fn holds(cors: &Cors, input: &[u8]) {
         [origin] => LISTED.into_iter().find(|listed| *listed == origin),
         _ => None,
     };
-    let answered = cors.lines(&fields, &head);
+    let answered = cors.lines(request.section);
     assert_eq!(answered.is_listed(), listed.is_some(), "{shown}");
     section_says(answered.answer(), listed, None);
     let asks = method == b"OPTIONS"
         && !all("origin").is_empty()
         && !all("access-control-request-method").is_empty();
-    match (answered.preflight(method, &fields, &head), asks, listed) {
+    match (answered.preflight(request), asks, listed) {
         (Ok(None), false, _) | (Err(_), true, None) => {}
         (Ok(Some(section)), true, Some(_)) => {
             let wanted = all("access-control-request-headers").join(",");
@@ -77,9 +79,9 @@ pub fn holds(cors: &Cors, input: &[u8]) {
         [origin] => !is_of_this_machine(origin),
         _ => true,
     };
-    assert_eq!(is_foreign(&fields, &head), foreign, "{shown}");
+    assert_eq!(is_foreign(request.section), foreign, "{shown}");
     let mut removed = FieldSet::default();
-    remove(&fields, &head, &mut removed);
+    remove(request.section, &mut removed);
     for (index, (name, _)) in named.iter().enumerate() {
         let expected = name.starts_with("access-control-");
         assert_eq!(removed.contains(index), expected, "{name} in {shown}");

@@ -39,12 +39,18 @@ fn names() {
         ("X-Request-ID", Name::XRequestId),
         ("Sec-WebSocket-Protocol", Name::SecWebsocketProtocol),
         ("Date", Name::Date),
+        ("Origin", Name::Origin),
+        ("Sec-Fetch-Site", Name::SecFetchSite),
+        ("Access-Control-", Name::AccessControl),
+        ("access-control-allow-origin", Name::AccessControl),
+        ("Access-Control", Name::Other),
+        ("Access_Control-Allow-Origin", Name::Other),
         ("X-Forwarded", Name::Other),
         ("", Name::Other),
     ];
     for (bytes, expected) in rows {
         assert_eq!(name(bytes.as_bytes()), expected, "{bytes}");
-        if expected != Name::XForwarded {
+        if ![Name::XForwarded, Name::AccessControl].contains(&expected) {
             assert_eq!(
                 name(format!("{bytes}x").as_bytes()),
                 Name::Other,
@@ -123,6 +129,8 @@ const KNOWN: &[(&str, Name)] = &[
     ("x-request-id", Name::XRequestId),
     ("sec-websocket-protocol", Name::SecWebsocketProtocol),
     ("date", Name::Date),
+    ("origin", Name::Origin),
+    ("sec-fetch-site", Name::SecFetchSite),
     ("x-http-method", Name::Override),
     ("x-rewrite-url", Name::Override),
     ("x-original-url", Name::Override),
@@ -157,7 +165,9 @@ fn naive_name(bytes: &[u8]) -> Name {
             | Name::TransferEncoding
             | Name::KeepAlive
             | Name::ProxyConnection
-            | Name::ProxyAuthenticate,
+            | Name::ProxyAuthenticate
+            | Name::SecFetchSite
+            | Name::AccessControl,
         ) => Name::Other,
         Some(Name::Override) => Name::Override,
         Some(_) => Name::Disguised,
@@ -167,9 +177,11 @@ fn naive_name(bytes: &[u8]) -> Name {
 fn exact_name(lower: &[u8]) -> Option<Name> {
     let known = KNOWN.iter().find(|(known, _)| known.as_bytes() == lower);
     let is_forwarded = lower.starts_with(b"x-forwarded-");
+    let is_control = lower.starts_with(b"access-control-");
     known
         .map(|(_, name)| *name)
         .or_else(|| is_forwarded.then_some(Name::XForwarded))
+        .or_else(|| is_control.then_some(Name::AccessControl))
 }
 
 fn name_is_naive(bytes: &[u8]) {
@@ -182,6 +194,8 @@ fn names_in_any_case_and_those_that_differ_in_a_byte() {
         "x-forwarded-",
         "x-forwarded-for",
         "x-forwarded-and-a-long-rest",
+        "access-control-",
+        "access-control-allow-origin",
     ];
     let names = KNOWN.iter().map(|(known, _)| *known).chain(forwarded);
     for lower in names {
