@@ -3,7 +3,8 @@
 //! closed up by the framing cursor.
 
 use super::grammar::is_token_byte;
-use super::{HeadScan, Side};
+use super::parts::Side;
+use super::scan::HeadScan;
 use crate::base::bytes::within;
 use crate::base::steps;
 

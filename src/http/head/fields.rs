@@ -5,8 +5,9 @@
 
 use std::ops::Deref;
 
+use super::names::{Name, NameSet, name};
+use super::parts::{Field, Side};
 use super::seen::Seen;
-use super::{Field, Name, NameSet, Side, name};
 use crate::base::steps;
 
 /// The field lines of a head in their order; as a slice, all of them.

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2_iter};
 
 use crate::base::steps;
 
-use super::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
+use super::parts::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
 
 /// The parts of a request line.
 pub(super) struct RequestLine<'a> {

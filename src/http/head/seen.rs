@@ -11,8 +11,8 @@
 use httparse::{EMPTY_HEADER, Status};
 use memchr::memchr;
 
-use super::fields::Fields;
-use super::{Field, NameSet, Side, Span, name, offset};
+use super::names::{NameSet, name};
+use super::parts::{Field, Side, Span, offset};
 use crate::base::bytes::within;
 use crate::base::steps;
 
@@ -28,6 +28,15 @@ pub(super) struct Seen {
     passed_by: u8,
     /// Room for one line and the blank line behind it.
     alone: Vec<u8>,
+}
+
+/// A section that was read by lines from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its length, blank line included.
+    pub len: usize,
+    /// So much of it was new that [`Seen::learn`] is worth while.
+    pub is_to_be_learned: bool,
 }
 
 /// How many kinds of heads are told apart.
@@ -79,25 +88,25 @@ impl Seen {
         }
     }
 
-    /// Reads the field section at the front of `section`, which lies at `start` in its head, into `fields`, which has
-    /// room for `fields_max`; returns the section's length, blank line included. `None`: the section is to be parsed
-    /// as a whole, and `fields` then holds anything.
+    /// Reads the field section at the front of `section`, which lies at `start` in its head, and gives its lines to
+    /// `push`, `fields_max` at most. `None`: the section is to be parsed as a whole, whatever lines were given.
     pub(super) fn read(
         &mut self,
         section: &[u8],
         start: usize,
         fields_max: usize,
-        fields: &mut Fields,
-    ) -> Option<usize> {
+        mut push: impl FnMut(Field),
+    ) -> Option<Known> {
         let begins = |kind: &Kind| kind.begins(section);
         self.last = self.kinds.iter().position(begins).unwrap_or(self.last);
         let kind = self.kinds.get_mut(self.last)?;
         if kind.lines.is_empty() {
             return None;
         }
-        let (mut lines, mut rest, mut new) = (kind.lines.iter(), section, 0);
+        let (mut lines, mut rest) = (kind.lines.iter(), section);
+        let (mut len, mut new) = (0, 0);
         while !rest.starts_with(b"\r\n") {
-            if fields.len() == fields_max {
+            if len == fields_max {
                 return None;
             }
             let seen = lines
@@ -107,19 +116,28 @@ impl Seen {
                 Some(seen) => seen,
                 None => {
                     new += 1;
-                    if 2 * new > fields.len() + NEW_MORE_MAX {
+                    if 2 * new > len + NEW_MORE_MAX {
                         return None;
                     }
                     parse(rest, &mut self.alone)?
                 }
             };
-            fields.push(moved(field, offset(start + section.len() - rest.len())));
+            push(moved(field, offset(start + section.len() - rest.len())));
+            len += 1;
             rest = after;
         }
-        if new > *kind.new_usual.get_or_insert(new) && is_due(&mut self.passed_by) {
+        let is_out_of_date = new > *kind.new_usual.get_or_insert(new);
+        Some(Known {
+            len: section.len() - rest.len() + 2,
+            is_to_be_learned: is_out_of_date && is_due(&mut self.passed_by),
+        })
+    }
+
+    /// Keeps the lines of a section in the place of those that it was read by.
+    pub(super) fn learn(&mut self, section: &[u8], start: usize, fields: &[Field]) {
+        if let Some(kind) = self.kinds.get_mut(self.last) {
             kind.keep(self.side, section, start, fields);
         }
-        Some(section.len() - rest.len() + 2)
     }
 
     /// Keeps the lines of a section that was parsed as a whole, if it is its turn.
@@ -287,6 +305,7 @@ fn moved_back(span: Span, by: u32) -> Span {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Fields;
     use super::*;
 
     const START: usize = "POST / HTTP/1.1\r\n".len();
@@ -294,18 +313,21 @@ mod tests {
     /// How the section behind [`START`] is known, and the lines that it has.
     fn read(seen: &mut Seen, section: &str) -> (Option<usize>, usize) {
         let mut fields = Fields::new();
-        let known = seen.read(section.as_bytes(), START, 100, &mut fields);
-        (known, fields.len())
+        let known = seen.read(section.as_bytes(), START, 100, |line| fields.push(line));
+        if known.is_some_and(|known| known.is_to_be_learned) {
+            seen.learn(section.as_bytes(), START, &fields);
+        }
+        (known.map(|known| known.len), fields.len())
     }
 
-    /// Reads it as [`super::super::read_fields`] would; whether it was known.
+    /// Reads it as `read_fields` would; whether it was known.
     fn pass(seen: &mut Seen, section: &str) -> bool {
         let known = read(seen, section).0;
         if known.is_none() {
             let message = format!("POST / HTTP/1.1\r\n{section}");
             let mut fields = Fields::new();
             let (_, whole) = message.as_bytes().split_at(START);
-            super::super::parse_fields(message.as_bytes(), whole, 100, &mut fields).unwrap();
+            super::super::read::parse_fields(message.as_bytes(), whole, 100, &mut fields).unwrap();
             seen.keep(section.as_bytes(), START, &fields);
         }
         known.is_some()

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::grammar::is_host;
 use super::property::{Parsed, closes_up, hold, holds_at_cut, holds_though_seen, parse};
 use super::*;
 use crate::http::framing::{request_body, response_body};

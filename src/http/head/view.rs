@@ -2,7 +2,10 @@
 
 use std::ops::Deref;
 
-use super::{Field, FieldSet, Fields, Name, RequestHead, ResponseHead, list_has};
+use super::fields::{FieldSet, Fields};
+use super::grammar::list_has;
+use super::names::Name;
+use super::parts::{Field, RequestHead, ResponseHead};
 
 /// The field lines of a head and the buffer that they were read from.
 #[derive(Clone, Copy, Debug)]
