@@ -80,7 +80,7 @@ impl Field {
     }
 }
 
-/// A complete request head; its spans count from the start of the buffer given to [`parse_request`].
+/// A complete request head; its spans count from the start of the buffer given to [`parse_request`](super::parse_request).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method token.
@@ -94,7 +94,7 @@ pub struct RequestHead {
     pub len: usize,
 }
 
-/// A complete response head; its spans count from the start of the buffer given to [`parse_response`].
+/// A complete response head; its spans count from the start of the buffer given to [`parse_response`](super::parse_response).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The version in the status line.

@@ -42,7 +42,7 @@ pub fn request(
 ///
 /// # Errors
 ///
-/// [`HeadError::BadFieldName`] comes of a whole head only, and [`close_up`] may make that one fit.
+/// [`HeadError::BadFieldName`] comes of a whole head only, and [`close_up`](super::close_up) may make that one fit.
 /// Whatever makes the head unfit, as early as the bytes show it; the connection is then unusable.
 pub(crate) fn response(
     scan: &mut HeadScan,
