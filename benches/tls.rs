@@ -71,7 +71,8 @@ async fn receive(stream: &mut Stream, scratch: &RefCell<Scratch>, size: usize) -
     while left > 0 {
         let received = {
             let scratch = &mut *scratch.borrow_mut();
-            stream.recv(&mut scratch.plain, &mut scratch.cipher)?
+            let (room, cipher) = scratch.room(usize::MAX);
+            stream.recv(room, cipher)?
         };
         match received {
             Received::Data(n) => left = left.saturating_sub(n),

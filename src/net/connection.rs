@@ -18,7 +18,7 @@ use crate::net::client::visit::Visit;
 use crate::net::exchange::{Opening, Relay, Spares};
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
-use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE, Scratch};
+use crate::net::transport::scratch::{ONE_RECEIVE, Scratch};
 use crate::observe::Ending;
 use crate::observe::one_writer::{down, up};
 use crate::policy::admission::{self, Admission, Decision, Now, Request};
@@ -242,10 +242,8 @@ impl Connection {
         if !self.side.client.is_readable() {
             return Look::Nothing;
         }
-        let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
-            return Look::Nothing;
-        };
-        let received = self.side.client.recv(room, &mut scratch.cipher);
+        let (room, cipher) = scratch.room(ONE_RECEIVE);
+        let received = self.side.client.recv(room, cipher);
         let records = self.side.client.take_records();
         self.side.budget.spend_receive(Work::Look, 0, records);
         if self.visit.is_shaking() && !self.side.client.is_handshaking() {
@@ -262,18 +260,18 @@ impl Connection {
         };
         core.spin.traffic();
         self.side.budget.spend(Work::Look, received);
-        let bytes = within(room, ..received);
+        let (bytes, fields) = scratch.parts(0..received);
         if !self.side.carry.is_empty() {
             self.keep(bytes);
             return self.try_carried(scratch, has_waited);
         }
-        match head::request(&mut self.scan, bytes, &mut scratch.fields) {
+        match head::request(&mut self.scan, bytes, fields) {
             Ok(Some(head)) if self.waits(&head, has_waited) => {
                 self.keep(bytes);
                 Look::Large
             }
             Ok(Some(head)) => {
-                let framed = framed(HeadView::new(&head, &scratch.fields, bytes));
+                let framed = framed(HeadView::new(&head, fields, bytes));
                 // What lies behind the message waits for its turn.
                 let behind = within(bytes, message_len(&head, &framed)..);
                 self.side.carry.extend(behind);
@@ -297,17 +295,16 @@ impl Connection {
     /// there is one.
     fn try_carried(&mut self, scratch: &mut Scratch, has_waited: bool) -> Look {
         let carried = self.side.carry.bytes();
-        match head::request(&mut self.scan, carried, &mut scratch.fields) {
+        match head::request(&mut self.scan, carried, scratch.fields_mut()) {
             Ok(Some(head)) if self.waits(&head, has_waited) => Look::Large,
             Ok(Some(head)) => {
-                let framed = framed(HeadView::new(&head, &scratch.fields, carried));
+                let framed = framed(HeadView::new(&head, scratch.fields(), carried));
                 let message = within(carried, ..message_len(&head, &framed));
-                let room = HEADROOM..HEADROOM + message.len();
-                let Some(room) = scratch.plain.get_mut(room) else {
+                if !scratch.put(message) {
                     return Look::Nothing;
-                };
-                room.copy_from_slice(message);
-                self.side.carry.consume(room.len());
+                }
+                let used = message.len();
+                self.side.carry.consume(used);
                 Look::Found(self.arrived(scratch, &head, framed))
             }
             Ok(None) => Look::Nothing,
@@ -346,9 +343,9 @@ impl Connection {
     ) -> Step {
         let core = self.side.worker.core.clone();
         let cursor = framed.cursor;
-        let content = HEADROOM + head.len..HEADROOM + head.len + framed.taken;
-        let message = within(&scratch.plain, HEADROOM..content.end);
-        let view = HeadView::new(head, &scratch.fields, message);
+        let content = head.len..head.len + framed.taken;
+        let message = scratch.received(0..content.end);
+        let view = HeadView::new(head, scratch.fields(), message);
         let id = request_id(&core.ids, view.section);
         self.side.access.head(view, &id);
         self.side.access.received(framed.taken);
@@ -402,8 +399,7 @@ impl Connection {
     /// Answers a request whose head is whole and whose framing is not to be trusted, and ends the connection.
     #[cold]
     fn refuse_misframed(&mut self, fault: &Fault, head: &RequestHead, scratch: &Scratch) -> After {
-        let message = within(&scratch.plain, HEADROOM..);
-        let view = HeadView::new(head, &scratch.fields, message);
+        let view = HeadView::new(head, scratch.fields(), scratch.message(0));
         let id = request_id(&self.side.core().ids, view.section);
         self.side.access.head(view, &id);
         let asker = Asker::new(view, BodyLength::Empty, id);

@@ -18,14 +18,13 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::base::bytes::within;
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, RequestHead, Section};
 use crate::net::client::recipient::Asker;
 use crate::net::client::side::ClientSide;
 use crate::net::core::ids::IdLine;
-use crate::net::transport::scratch::{HEADROOM, Scratch};
+use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::net::upstream::pool::Upstream;
 use crate::net::upstream::warm;
 use crate::observe;
@@ -43,7 +42,7 @@ pub(crate) use spares::Spares;
 pub(crate) struct Opening<'a> {
     /// Where it goes and what is changed.
     pub forward: Forward<'a>,
-    /// Its head, at [`HEADROOM`].
+    /// Its head, with which the buffer begins.
     pub head: &'a RequestHead,
     /// Stands behind the content that came with the head.
     pub cursor: Cursor,
@@ -78,22 +77,19 @@ impl Relay {
         let Some((provider, _)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
-        let message = within(&scratch.plain, HEADROOM..content.end);
+        let message = scratch.received(0..content.end);
         let idempotent = is_idempotent(head.method.of(message));
-        let has_id = forward.has_id(Section::new(&scratch.fields, message));
+        let has_id = forward.has_id(Section::new(scratch.fields(), message));
         let id = match has_id {
             true => IdLine::none(),
             false => asker.id.line(),
         };
         let mark = worker.core.listening.mark(&provider.base, has_id);
-        let fields = &scratch.fields;
-        let Some(start) = forward.rewrite(
-            &mut scratch.plain,
-            HEADROOM,
-            head,
-            fields,
-            [id.as_bytes(), mark],
-        ) else {
+        let lines = [id.as_bytes(), mark];
+        let rewritten = scratch.rewrite(0, |buf, at, fields| {
+            forward.rewrite(buf, at, head, fields, lines)
+        });
+        let Some(start) = rewritten else {
             // The headroom is sized for every configuration; only a defect leads here.
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
@@ -119,7 +115,7 @@ impl Relay {
             .upstreams
             .warmth
             .used(relay.provider, worker.core.clock.now());
-        relay.dispatch(connection, scratch, start..content.end, idempotent);
+        relay.dispatch(connection, scratch, (start, content.end), idempotent);
         Ok(relay)
     }
 
@@ -128,13 +124,13 @@ impl Relay {
         &mut self,
         connection: &mut ClientSide,
         scratch: &mut Scratch,
-        request: Range<usize>,
+        (start, end): (Rewritten, usize),
         idempotent: bool,
     ) {
         let worker = connection.worker.clone();
         let counters = worker.core.counters();
         let pooled = worker.upstreams.pool.take(self.provider, scratch);
-        let request = within(&scratch.plain, request);
+        let request = scratch.rewritten(start, end);
         let Some(mut upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
             let habit = self.gateway.slots.habit(self.provider);

@@ -12,7 +12,7 @@ use crate::http::head::Side;
 use crate::net::client::side::ClientSide;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
-use crate::net::transport::scratch::{HEADROOM, ONE_RECEIVE};
+use crate::net::transport::scratch::ONE_RECEIVE;
 
 /// How long an ending connection is listened to, see [`After::Close`]: in all, and while it says nothing.
 const LINGER: Duration = Duration::from_secs(30);
@@ -136,11 +136,8 @@ impl ClientSide {
     fn discard_once(&mut self, cursor: &mut Cursor) -> Result<usize, ()> {
         let worker = self.worker.clone();
         let scratch = &mut *worker.core.scratch.borrow_mut();
-        let room = scratch
-            .plain
-            .get_mut(HEADROOM..HEADROOM + ONE_RECEIVE)
-            .ok_or(())?;
-        match self.client.recv(room, &mut scratch.cipher) {
+        let (room, cipher) = scratch.room(ONE_RECEIVE);
+        match self.client.recv(room, cipher) {
             Ok(Received::Pending) => Ok(0),
             Ok(Received::Data(n)) => {
                 let bytes = within(room, ..n);
@@ -162,10 +159,8 @@ impl ClientSide {
             let received = {
                 let worker = self.worker.clone();
                 let scratch = &mut *worker.core.scratch.borrow_mut();
-                let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + ONE_RECEIVE) else {
-                    return;
-                };
-                self.client.recv(room, &mut scratch.cipher)
+                let (room, cipher) = scratch.room(ONE_RECEIVE);
+                self.client.recv(room, cipher)
             };
             let (work, n) = match received {
                 Ok(Received::Data(n)) => (Work::Piece, n),

@@ -9,7 +9,7 @@ use crate::net::client::recipient::Asker;
 use crate::net::client::side::ClientSide;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
-use crate::net::transport::scratch::{BULK_BYTES_MAX, HEADROOM, ONE_RECEIVE, Scratch};
+use crate::net::transport::scratch::{BULK_BYTES_MAX, ONE_RECEIVE, Scratch};
 use crate::net::upstream::pool::Upstream;
 use crate::observe::{Ending, Phase};
 use crate::policy::gateway::Gateway;
@@ -116,10 +116,8 @@ impl Ends<'_> {
         let ahead = self.exchange.client_bytes_ahead();
         let ahead = usize::try_from(ahead).unwrap_or(BULK_BYTES_MAX);
         let most = ahead.clamp(ONE_RECEIVE, BULK_BYTES_MAX);
-        let Some(room) = scratch.plain.get_mut(HEADROOM..HEADROOM + most) else {
-            return Ok(Flow::Idle);
-        };
-        let received = match self.connection.client.recv(room, &mut scratch.cipher) {
+        let (room, cipher) = scratch.room(most);
+        let received = match self.connection.client.recv(room, cipher) {
             Ok(Received::Data(n)) => n,
             Ok(Received::Pending) => return Ok(Flow::Idle),
             Ok(Received::Eof) => {

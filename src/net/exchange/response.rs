@@ -1,6 +1,6 @@
 //! From the upstream to the client: heads are rewritten, content passes on.
 
-use crate::base::bytes::{within, within_mut};
+use crate::base::bytes::within;
 use crate::http::exchange::{Answer, Failure, Next, UpstreamEnd};
 use crate::http::framing::{self, Stripped};
 use crate::http::head::{self, FieldSet, Name, NameSet, ResponseHead, Section};
@@ -9,7 +9,7 @@ use crate::net::client::server_timing::TimingLine;
 use crate::net::core::ids::IdLine;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
-use crate::net::transport::scratch::{HEADROOM, Scratch};
+use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::policy::cors;
 
 use crate::http::exchange::After;
@@ -23,10 +23,8 @@ impl Ends<'_> {
         if self.exchange.is_response_over() || !ready {
             return Ok(Flow::Idle);
         }
-        let Some(room) = scratch.plain.get_mut(HEADROOM..) else {
-            return Ok(Flow::Idle);
-        };
-        match self.upstream.stream.recv(room, &mut scratch.cipher) {
+        let (room, cipher) = scratch.room(usize::MAX);
+        match self.upstream.stream.recv(room, cipher) {
             Ok(Received::Pending) => Ok(Flow::Idle),
             Ok(Received::Data(n)) => {
                 let records = self.upstream.stream.take_records();
@@ -41,26 +39,26 @@ impl Ends<'_> {
         }
     }
 
-    /// `n` bytes lie at [`HEADROOM`].
+    /// `n` bytes have come.
     fn upstream_sent(&mut self, scratch: &mut Scratch, n: usize) -> Result<(), Halt> {
         if self.exchange.is_content() {
             return self.pass_content(scratch, n);
         }
         if self.exchange.is_tunnel() {
             self.connection.access.sent(n);
-            return self.send_client(within(&scratch.plain, HEADROOM..HEADROOM + n));
+            return self.send_client(scratch.received(0..n));
         }
         self.connection.access.head_arrived();
-        let room = within_mut(&mut scratch.plain, HEADROOM..);
+        let (room, _) = scratch.room(usize::MAX);
         let gathered = self.exchange.upstream_sent(room, n);
         match gathered.map_err(|stop| self.stop(stop))? {
-            Some(len) => self.pass_heads(scratch, HEADROOM + len),
+            Some(len) => self.pass_heads(scratch, len),
             None => Ok(()),
         }
     }
 
     fn pass_content(&mut self, scratch: &mut Scratch, n: usize) -> Result<(), Halt> {
-        let piece = within_mut(&mut scratch.plain, HEADROOM..HEADROOM + n);
+        let piece = scratch.received_mut(0..n);
         let taken = self.exchange.content(piece);
         let taken = taken.map_err(|stop| self.stop(stop))?;
         let sent = self.send_client(within(piece, ..taken.kept));
@@ -80,11 +78,11 @@ impl Ends<'_> {
 
     /// Goes through the heads in the scratch buffer up to `end`: interim ones, then the final one.
     fn pass_heads(&mut self, scratch: &mut Scratch, end: usize) -> Result<(), Halt> {
-        let mut begin = HEADROOM;
+        let mut begin = 0;
         loop {
-            let bytes = within_mut(&mut scratch.plain, begin..end);
+            let (bytes, fields) = scratch.parts(begin..end);
             let is_ending = self.connection.is_ending();
-            let next = { &mut *self.exchange }.next_head(bytes, &mut scratch.fields, is_ending);
+            let next = { &mut *self.exchange }.next_head(bytes, fields, is_ending);
             match next.map_err(|stop| self.stop(stop))? {
                 Next::More => return Ok(()),
                 Next::Interim { at, head } => {
@@ -108,12 +106,14 @@ impl Ends<'_> {
         head: &ResponseHead,
         at: usize,
     ) -> Result<(), Halt> {
-        let bytes = within(&scratch.plain, at..);
-        let mut removed = rewrite::response_removals(Section::new(&scratch.fields, bytes), false);
+        let section = Section::new(scratch.fields(), scratch.message(at));
+        let mut removed = rewrite::response_removals(section, false);
         remove_framing(scratch, &mut removed);
-        let start = rewrite::response(&mut scratch.plain, at, head, &scratch.fields, &removed, &[]);
+        let start = scratch.rewrite(at, |buf, at, fields| {
+            rewrite::response(buf, at, head, fields, &removed, &[])
+        });
         let start = start.ok_or_else(|| self.unfit())?;
-        self.send_client(within(&scratch.plain, start..at + head.len))
+        self.send_client(scratch.rewritten(start, at + head.len))
     }
 
     /// A 101 that was asked for: from here on bytes are bytes.
@@ -124,15 +124,16 @@ impl Ends<'_> {
         at: usize,
         end: usize,
     ) -> Result<(), Halt> {
-        let bytes = within(&scratch.plain, at..);
-        let mut removed = rewrite::response_removals(Section::new(&scratch.fields, bytes), true);
+        let section = Section::new(scratch.fields(), scratch.message(at));
+        let mut removed = rewrite::response_removals(section, true);
         remove_framing(scratch, &mut removed);
         let access = &mut self.connection.access;
-        access.response(head.status, Section::new(&scratch.fields, bytes));
-        let id = self.id_line(&scratch.fields);
+        access.response(head.status, section);
+        let id = self.id_line(scratch.fields());
         let lines = [id.as_bytes()];
-        let fields = &scratch.fields;
-        let start = rewrite::response(&mut scratch.plain, at, head, fields, &removed, &lines);
+        let start = scratch.rewrite(at, |buf, at, fields| {
+            rewrite::response(buf, at, head, fields, &removed, &lines)
+        });
         let start = start.ok_or_else(|| self.unfit())?;
         self.exchange.switched();
         self.connection.access.passed_on(false);
@@ -140,7 +141,7 @@ impl Ends<'_> {
             .access
             .sent(end.saturating_sub(at + head.len));
         self.connection.client.fail();
-        self.send_client(within(&scratch.plain, start..end))
+        self.send_client(scratch.rewritten(start, end))
     }
 
     /// The final response: sends head and first content in one piece.
@@ -151,9 +152,9 @@ impl Ends<'_> {
         at: usize,
         answer: &Answer,
     ) -> Result<(), Halt> {
-        let bytes = within(&scratch.plain, at..);
+        let section = Section::new(scratch.fields(), scratch.message(at));
         let access = &mut self.connection.access;
-        access.response(head.status, Section::new(&scratch.fields, bytes));
+        access.response(head.status, section);
         let timed = self.gateway.config.server.server_timing;
         let line = || self.connection.access.timed(TimingLine::new);
         let timing = timed.then(line).flatten();
@@ -166,7 +167,7 @@ impl Ends<'_> {
         }
         self.exchange.answered(answer);
         let end = at + head.len + answer.taken.kept;
-        let sent = self.send_client(within(&scratch.plain, start..end));
+        let sent = self.send_client(scratch.rewritten(start, end));
         self.content_passed(&answer.taken);
         sent
     }
@@ -178,8 +179,8 @@ impl Ends<'_> {
         at: usize,
         answer: &Answer,
         timing: Option<&TimingLine>,
-    ) -> Option<usize> {
-        let section = Section::new(&scratch.fields, within(&scratch.plain, at..));
+    ) -> Option<Rewritten> {
+        let section = Section::new(scratch.fields(), scratch.message(at));
         let mut removed = rewrite::response_removals(section, false);
         let listed = framing::listed_length(section).filter(|_| head.status != 204);
         let length = listed.map(|length| format!("Content-Length: {length}\r\n"));
@@ -188,7 +189,7 @@ impl Ends<'_> {
         if self.asker.cors.is_some() {
             cors::remove(section, &mut removed);
         }
-        let id = self.id_line(&scratch.fields);
+        let id = self.id_line(scratch.fields());
         let persistence: &[u8] = match answer.persists() {
             true => &self.gateway.keep_alive,
             false => b"Connection: close\r\n",
@@ -200,8 +201,9 @@ impl Ends<'_> {
             persistence,
             length.as_deref().unwrap_or_default().as_bytes(),
         ];
-        let fields = &scratch.fields;
-        rewrite::response(&mut scratch.plain, at, head, fields, &removed, &lines)
+        scratch.rewrite(at, |buf, at, fields| {
+            rewrite::response(buf, at, head, fields, &removed, &lines)
+        })
     }
 
     /// Framing fields that must not go on: all where there can be no content (RFC 9110, section 8.6), the
@@ -215,7 +217,7 @@ impl Ends<'_> {
         removed: &mut FieldSet,
     ) {
         let mut lengths = 0;
-        for (index, field) in scratch.fields.known() {
+        for (index, field) in scratch.fields().known() {
             let remove = match field.name {
                 Name::TransferEncoding => self.asker.http10 || head.status == 204,
                 Name::ContentLength => {
@@ -257,7 +259,7 @@ impl Ends<'_> {
 
 /// Interim responses and 101 have no content, so nothing may say that they have.
 fn remove_framing(scratch: &Scratch, removed: &mut FieldSet) {
-    for (index, _) in scratch.fields.among(NameSet::FRAMING) {
+    for (index, _) in scratch.fields().among(NameSet::FRAMING) {
         removed.insert(index);
     }
 }

@@ -5,8 +5,10 @@
 //! it). It stays in the core's cache however many connections there are.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
+use crate::base::bytes::{within, within_mut};
 use crate::config::{HEAD_ADDED_BYTES_MAX, ORIGIN_BYTES_MAX};
 use crate::http::head::{Fields, HEAD_BYTES_MAX, RESPONSE_FIELDS_MAX};
 
@@ -17,7 +19,7 @@ pub(crate) const RECEIVE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const BULK_BYTES_MAX: usize = 256 * 1024;
 /// Room in front of a received head, into which the rewritten one grows; configuration is refused when
 /// what it adds to a head could need more.
-pub(crate) const HEADROOM: usize = 16 * 1024;
+const HEADROOM: usize = 16 * 1024;
 /// The rest is for what does not depend on the configuration: request id, upgrade, transfer coding.
 const _: () = assert!(HEAD_ADDED_BYTES_MAX + 1024 <= HEADROOM);
 /// What a response gains is less: request id, timing, persistence, and what a browser is told.
@@ -31,15 +33,19 @@ pub(crate) const ONE_RECEIVE: usize = RECORD_BYTES_MAX + RECEIVE_BYTES_MAX;
 const CAPACITY: usize = HEADROOM + BULK_BYTES_MAX;
 const _: () = assert!(HEAD_BYTES_MAX + ONE_RECEIVE <= BULK_BYTES_MAX);
 
-/// See the module's documentation.
+/// See the module's documentation. Places in it are counted from where received bytes begin.
 pub struct Scratch {
     /// [`HEADROOM`] bytes of room, then received plain bytes.
-    pub plain: Box<[u8]>,
+    plain: Box<[u8]>,
     /// Received TLS records before they are opened: the start of one, then one receive.
-    pub cipher: Box<[u8]>,
+    cipher: Box<[u8]>,
     /// The field lines of the head under way; kept for its capacity.
-    pub fields: Fields,
+    fields: Fields,
 }
+
+/// Where a rewritten head begins, in front of the one that was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rewritten(usize);
 
 impl Scratch {
     /// Allocates everything a worker's relaying needs, once.
@@ -50,6 +56,81 @@ impl Scratch {
             cipher: vec![0; ONE_RECEIVE].into_boxed_slice(),
             fields: Fields::with_capacity(RESPONSE_FIELDS_MAX),
         }
+    }
+
+    /// Room to receive so many bytes into, and that which TLS records pass through before.
+    pub fn room(&mut self, most: usize) -> (&mut [u8], &mut [u8]) {
+        let plain = within_mut(&mut self.plain, HEADROOM..);
+        let most = most.min(plain.len());
+        (within_mut(plain, ..most), &mut self.cipher)
+    }
+
+    /// Room for what is no part of a message.
+    pub(crate) fn cipher(&mut self) -> &mut [u8] {
+        &mut self.cipher
+    }
+
+    /// Puts bytes where received ones lie; whether there is room for them.
+    #[must_use]
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> bool {
+        let room = self.plain.get_mut(HEADROOM..HEADROOM + bytes.len());
+        room.is_some_and(|room| {
+            room.copy_from_slice(bytes);
+            true
+        })
+    }
+
+    /// What was received, this part of it.
+    #[must_use]
+    pub(crate) fn received(&self, part: Range<usize>) -> &[u8] {
+        within(&self.plain, HEADROOM + part.start..HEADROOM + part.end)
+    }
+
+    /// What lies from this place on: a head, and what may have come behind it.
+    #[must_use]
+    pub(crate) fn message(&self, at: usize) -> &[u8] {
+        within(&self.plain, HEADROOM + at..)
+    }
+
+    /// What was received, this part of it, to be changed.
+    pub(crate) fn received_mut(&mut self, part: Range<usize>) -> &mut [u8] {
+        self.parts(part).0
+    }
+
+    /// The field lines of the head under way.
+    #[must_use]
+    pub(crate) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The same, for those of a head that lies elsewhere.
+    pub(crate) fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// A part of what was received and the field lines of the head under way, to be changed.
+    pub(crate) fn parts(&mut self, part: Range<usize>) -> (&mut [u8], &mut Fields) {
+        let part = HEADROOM + part.start..HEADROOM + part.end;
+        (within_mut(&mut self.plain, part), &mut self.fields)
+    }
+
+    /// Has the head at `at` rewritten, in place and into the room in front of it, with the lines that were read of it.
+    /// `rewrite` gets the buffer and where the head is in that, and says where it begins then.
+    #[must_use]
+    pub(crate) fn rewrite(
+        &mut self,
+        at: usize,
+        rewrite: impl FnOnce(&mut [u8], usize, &Fields) -> Option<usize>,
+    ) -> Option<Rewritten> {
+        let start = rewrite(&mut self.plain, HEADROOM + at, &self.fields)?;
+        debug_assert!(start <= CAPACITY, "a head begins in its buffer");
+        Some(Rewritten(start))
+    }
+
+    /// From a rewritten head to this place.
+    #[must_use]
+    pub(crate) fn rewritten(&self, start: Rewritten, end: usize) -> &[u8] {
+        within(&self.plain, start.0..HEADROOM + end)
     }
 }
 

@@ -103,8 +103,8 @@ impl TlsStream {
             }
             poll_fn(|cx| self.plain.socket.poll_readable(cx)).await;
             turns.for_handshake().await;
-            let cipher = &mut *scratch.borrow_mut().cipher;
-            let room = within_mut(cipher, ..RECEIVE_BYTES_MAX);
+            let scratch = &mut *scratch.borrow_mut();
+            let room = within_mut(scratch.cipher(), ..RECEIVE_BYTES_MAX);
             match self.plain.socket.recv(room)? {
                 Received::Data(n) => {
                     if let Some(rest) = self.shake(within(room, ..n))? {

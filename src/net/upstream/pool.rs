@@ -183,7 +183,7 @@ impl Pool {
                 budget.spend(Work::Look, 0);
                 continue;
             }
-            if upstream.stream.is_quiet(&mut scratch.cipher) {
+            if upstream.stream.is_quiet(scratch.cipher()) {
                 upstream.reused = true;
                 if upstream.served > 0 {
                     upstream.habit.persists();
@@ -449,7 +449,7 @@ fn look(upstream: &mut Upstream, cx: &mut Context<'_>, scratch: &mut Scratch) ->
     if stream.poll_readable(cx).is_pending() {
         return Seen::Waiting;
     }
-    match stream.listen(&mut scratch.cipher) {
+    match stream.listen(scratch.cipher()) {
         Silence::Broken => Seen::Over,
         Silence::More => Seen::More,
         Silence::Kept => {

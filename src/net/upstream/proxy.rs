@@ -79,7 +79,7 @@ pub(crate) async fn tunnel(
         poll_fn(|cx| socket.poll_readable(cx)).await;
         let scratch = &mut *scratch.borrow_mut();
         let taken = seen.len();
-        let room = within_mut(&mut scratch.cipher, ..ANSWER_BYTES_MAX - taken);
+        let room = within_mut(scratch.cipher(), ..ANSWER_BYTES_MAX - taken);
         let peeked = match socket.peek_into(room).map_err(ProxyError::Connect)? {
             Received::Data(n) => n,
             Received::Pending => {
