@@ -71,7 +71,7 @@ fn main() {
         for (alike, every) in [("again", usize::MAX), ("a_quarter_new", 4), ("all_new", 1)] {
             // More than are told apart at once.
             let heads: Vec<_> = (b'1'..b'9').map(|mark| marked(head, every, mark)).collect();
-            let mut fields = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+            let mut fields = Fields::remembering(RESPONSE_FIELDS_MAX);
             assert!(
                 heads.iter().all(|head| parse(side, head, &mut fields)),
                 "{name} {alike}"

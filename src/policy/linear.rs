@@ -211,7 +211,7 @@ fn gateway(toml: &str, keys: bool) -> Gateway {
 
 /// Reads a request in pieces, decides on it and rewrites it.
 fn served(gateway: &Gateway, input: &[u8]) {
-    let mut fields = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let mut fields = Fields::remembering(RESPONSE_FIELDS_MAX);
     let mut scan = HeadScan::default();
     for end in (64..input.len()).step_by(64) {
         let read = request(&mut scan, &input[..end], &mut fields);
@@ -249,7 +249,7 @@ fn served(gateway: &Gateway, input: &[u8]) {
 
 /// Reads a response in pieces, closes its names up, judges and rewrites it.
 fn relayed(input: &[u8]) {
-    let mut fields = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let mut fields = Fields::remembering(RESPONSE_FIELDS_MAX);
     let mut scan = HeadScan::default();
     for end in (64..input.len()).step_by(64) {
         let _ = black_box(scan.find_end(&input[..end], Side::Response));

@@ -37,7 +37,7 @@ impl Fields {
     /// None, and room for this many. Whatever heads are read into it, lines that were in one of the last ones are
     /// known again.
     #[must_use]
-    pub fn with_capacity(lines: usize) -> Self {
+    pub fn remembering(lines: usize) -> Self {
         Self {
             lines: Vec::with_capacity(lines),
             known: Vec::with_capacity(lines),

@@ -58,7 +58,7 @@ pub fn holds_at_cut(side: Side, input: &[u8], at: usize) {
 /// Asserts that heads read one after another, so that lines of one are known again in the next, read as each alone:
 /// `input` and what becomes of it by small changes in many places.
 pub fn holds_though_seen(side: Side, input: &[u8]) {
-    let mut seen = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let mut seen = Fields::remembering(RESPONSE_FIELDS_MAX);
     reads_as_alone(side, input, &mut seen);
     for at in (0..input.len()).step_by(1 + input.len() / CHANGES_MAX) {
         let (before, after) = input.split_at(at);
@@ -75,7 +75,7 @@ pub fn holds_though_seen(side: Side, input: &[u8]) {
 
 /// As [`holds_though_seen`], with one change, which `chosen` decides on: a fuzzer has other inputs for the others.
 pub fn holds_though_seen_once(side: Side, input: &[u8], chosen: usize) {
-    let mut seen = Fields::with_capacity(RESPONSE_FIELDS_MAX);
+    let mut seen = Fields::remembering(RESPONSE_FIELDS_MAX);
     let (before, after) = input.split_at(chosen % (input.len() + 1));
     let rest = after.get(1..).unwrap_or_default();
     let kind = chosen / (input.len() + 1);

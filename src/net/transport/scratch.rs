@@ -54,7 +54,7 @@ impl Scratch {
         Self {
             plain: vec![0; CAPACITY].into_boxed_slice(),
             cipher: vec![0; ONE_RECEIVE].into_boxed_slice(),
-            fields: Fields::with_capacity(RESPONSE_FIELDS_MAX),
+            fields: Fields::remembering(RESPONSE_FIELDS_MAX),
         }
     }
 
