@@ -15,6 +15,7 @@ mod response;
 mod script;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -23,30 +24,14 @@ mod upload;
 pub use choices::Choices;
 
 pub(crate) use response::{Answer, Next, Response};
+pub(crate) use terms::{Failure, Terms};
 pub(crate) use upload::Upload;
 
 use self::response::Event as ResponseEvent;
 use self::upload::Event as UploadEvent;
-use super::framing::{ContentLimit, Cursor, FramingError, Stripped};
+use super::framing::{Cursor, Stripped};
 use super::head::{Fields, ResponseHead};
 use super::keep_alive::KeepAlive;
-
-/// What is known of an exchange before its first byte moves, and does not change.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
-    /// The client speaks HTTP/1.0.
-    pub http10: bool,
-    /// The request is a HEAD: no content follows whatever the fields say.
-    pub head_only: bool,
-    /// It asks for a websocket.
-    pub upgrade: bool,
-    /// The client lets its connection stay (RFC 9112, section 9.3).
-    pub client_persists: bool,
-    /// Rules have judged its method and path: no trailer may put others in their place.
-    pub is_judged: bool,
-    /// How much content it may have.
-    pub content_limit: ContentLimit,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -54,37 +39,6 @@ pub(crate) struct Exchange {
     terms: Terms,
     upload: Upload,
     response: Response,
-}
-
-/// Why an exchange does not come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The client's content is not framed as it should be.
-    Content(FramingError),
-    /// The client's content is longer than it may be.
-    ContentTooLong,
-    /// The client's content did not come in time.
-    ContentLate,
-    /// What the upstream sent is no response to this request.
-    ResponseInvalid,
-    /// The upstream closed in order, and too early.
-    UpstreamClosed,
-    /// The upstream's connection broke.
-    UpstreamReset,
-    /// The upstream did not answer in time, or did not go on.
-    UpstreamLate,
-}
-
-impl Failure {
-    fn is_clients(self) -> bool {
-        match self {
-            Self::Content(_) | Self::ContentTooLong | Self::ContentLate => true,
-            Self::ResponseInvalid
-            | Self::UpstreamClosed
-            | Self::UpstreamReset
-            | Self::UpstreamLate => false,
-        }
-    }
 }
 
 /// What ends an exchange before both messages have ended.
