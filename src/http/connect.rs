@@ -42,14 +42,14 @@ pub(crate) enum AnswerError {
 
 /// Reads an answer as it comes.
 #[derive(Default)]
-pub(crate) struct Answer {
+pub(crate) struct TunnelAnswer {
     /// Bytes of interim responses.
     interim: usize,
     scan: HeadScan,
     fields: Fields,
 }
 
-impl Answer {
+impl TunnelAnswer {
     /// The length of the answer that opens the tunnel, once it is at the front of `buf`, which holds all that
     /// has come and only ever grows. Any 2xx opens it, without content whatever its fields say. `None`: more
     /// bytes are needed.

@@ -12,7 +12,7 @@ use crate::base::bytes::within;
 use crate::http::exchange::After;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, HeadScan, HeadView, RequestHead, RequestView, Side};
-use crate::net::client::recipient::{Asker, request_id};
+use crate::net::client::recipient::{Recipient, request_id};
 use crate::net::client::side::ClientSide;
 use crate::net::client::visit::Visit;
 use crate::net::exchange::{Opening, Relay, Spares};
@@ -47,9 +47,9 @@ struct Connection {
 /// What waiting for a request led to.
 enum Step {
     Exchange(Box<Relay>),
-    Metrics(Box<(Asker, Cursor)>),
+    Metrics(Box<(Recipient, Cursor)>),
     /// Other workers are asked first.
-    Streams(Box<(Asker, Cursor)>),
+    Streams(Box<(Recipient, Cursor)>),
     /// A wrong key, and not the first.
     Delayed(Box<Delayed>),
     After(After),
@@ -349,10 +349,10 @@ impl Connection {
         let id = request_id(&core.ids, view.section);
         self.side.access.head(view, &id);
         self.side.access.received(framed.taken);
-        let mut asker = Asker::new(view, framed.length, id);
+        let mut recipient = Recipient::new(view, framed.length, id);
         let crowded = core.load.crowded().filter(|_| self.surplus);
         self.surplus = crowded.is_some();
-        asker.persists &= !self.surplus;
+        recipient.persists &= !self.surplus;
         let request = Request {
             view,
             length: framed.length,
@@ -371,7 +371,7 @@ impl Connection {
             false => admission::admit(gateway, request, now),
         };
         self.side.access.by(key);
-        asker.cors = cors;
+        recipient.cors = cors;
         match outcome {
             Ok(Admission::Forward(forward)) => {
                 self.side.busy = Some(core.load.busy());
@@ -379,17 +379,17 @@ impl Connection {
                     forward,
                     head,
                     cursor,
-                    asker,
+                    recipient,
                     content,
                     spares: &self.spares,
                 };
                 let relay = Relay::open(&mut self.side, scratch, gateway, opening);
                 relay.map_or_else(Step::After, Step::Exchange)
             }
-            Ok(Admission::Metrics) => Step::Metrics(Box::new((asker, cursor))),
-            Ok(Admission::Streams) => Step::Streams(Box::new((asker, cursor))),
-            Ok(local) => Step::After(self.side.answer_locally(&local, &asker, cursor, "")),
-            Err(fault) => match self.side.reject(&fault, asker, cursor) {
+            Ok(Admission::Metrics) => Step::Metrics(Box::new((recipient, cursor))),
+            Ok(Admission::Streams) => Step::Streams(Box::new((recipient, cursor))),
+            Ok(local) => Step::After(self.side.answer_locally(&local, &recipient, cursor, "")),
+            Err(fault) => match self.side.reject(&fault, recipient, cursor) {
                 Refusal::Now(after) => Step::After(after),
                 Refusal::Later(delayed) => Step::Delayed(delayed),
             },
@@ -402,9 +402,9 @@ impl Connection {
         let view = HeadView::new(head, scratch.fields(), scratch.message(0));
         let id = request_id(&self.side.core().ids, view.section);
         self.side.access.head(view, &id);
-        let asker = Asker::new(view, BodyLength::Empty, id);
+        let recipient = Recipient::new(view, BodyLength::Empty, id);
         let after = After::Close { linger: true };
-        self.side.send_error(fault, &asker, after)
+        self.side.send_error(fault, &recipient, after)
     }
 }
 

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, RequestHead, Section};
-use crate::net::client::recipient::Asker;
+use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
 use crate::net::core::ids::IdLine;
 use crate::net::transport::scratch::{Rewritten, Scratch};
@@ -47,7 +47,7 @@ pub(crate) struct Opening<'a> {
     /// Stands behind the content that came with the head.
     pub cursor: Cursor,
     /// What answers depend on.
-    pub asker: Asker,
+    pub recipient: Recipient,
     /// The content that came with the head.
     pub content: Range<usize>,
     /// Where there is room for it.
@@ -69,7 +69,7 @@ impl Relay {
             forward,
             head,
             cursor,
-            asker,
+            recipient,
             content,
             spares,
         } = opening;
@@ -82,7 +82,7 @@ impl Relay {
         let has_id = forward.has_id(Section::new(scratch.fields(), message));
         let id = match has_id {
             true => IdLine::none(),
-            false => asker.id.line(),
+            false => recipient.id.line(),
         };
         let mark = worker.core.listening.mark(&provider.base, has_id);
         let lines = [id.as_bytes(), mark];
@@ -96,19 +96,19 @@ impl Relay {
         connection.access.routed(gateway.slots.of(forward.provider));
         connection.deadline.limit(gateway.config.timeouts.request);
         let terms = Terms {
-            http10: asker.http10,
-            head_only: asker.head_only,
+            http10: recipient.http10,
+            head_only: recipient.head_only,
             upgrade: forward.upgrade,
-            client_persists: asker.persists,
+            client_persists: recipient.persists,
             is_judged: forward.is_judged,
             content_limit: gateway.content_limit(),
         };
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
-            exchange: Exchange::new(terms, cursor, asker.expects_continue),
+            exchange: Exchange::new(terms, cursor, recipient.expects_continue),
             leg: Leg::Unsent(Vec::new()),
-            asker,
+            recipient,
             lease: forward.lease,
         });
         worker
@@ -260,7 +260,7 @@ impl Relay {
             may_repeat: replay.is_some() && upstream.reused,
             gateway: &self.gateway,
             exchange: &mut self.exchange,
-            asker: &self.asker,
+            recipient: &self.recipient,
             upstream,
             connection,
         })
@@ -279,7 +279,7 @@ impl Relay {
     /// Ends the exchange with an error of our own, for want of a connection.
     fn give_up(&self, connection: &mut ClientSide, fault: &Fault) -> After {
         let after = { &self.exchange }.after_refusal(None, !connection.is_ending());
-        connection.send_error(fault, &self.asker, after)
+        connection.send_error(fault, &self.recipient, after)
     }
 
     /// Both messages have ended, or the request's end is of no more use: the one place where an upstream

@@ -199,8 +199,8 @@ impl Worker {
             Message::Resolved(answer) => self.upstreams().names.answered(answer),
             Message::Client(fd, peer) => self.reception.receive(fd, peer),
             Message::Scraped(ticket, text) => shared.scrapes.arrived(ticket, text),
-            Message::Look(number, asker) => {
-                asker.send(Message::Seen(number, shared.records.look()));
+            Message::Look(number, fellow) => {
+                fellow.send(Message::Seen(number, shared.records.look()));
             }
             Message::Seen(number, answer) => shared.survey.answered(number, answer),
         }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::base::steps;
 use crate::config::Secret;
 use crate::config::property::load_from;
-use crate::http::connect::Answer;
+use crate::http::connect::TunnelAnswer;
 use crate::http::framing::{self, BodyLength, Cursor};
 use crate::http::head::{
     Fields, HEAD_BYTES_MAX, HeadScan, HeadView, RESPONSE_FIELDS_MAX, Side, TARGET_BYTES_MAX,
@@ -382,7 +382,7 @@ fn response_heads() {
     let interim: Make = Box::new(|bytes| many("HTTP/1.1 100 \r\nA : b\r\n\r\n", bytes));
     kinds.push(("interim", interim, HEAD_BYTES_MAX / 4 - 1024));
     is_linear(&kinds, &|input| {
-        let mut answer = Answer::default();
+        let mut answer = TunnelAnswer::default();
         for end in (64..input.len()).step_by(64).chain([input.len()]) {
             if !matches!(black_box(answer.read(&input[..end])), Ok(None)) {
                 return;

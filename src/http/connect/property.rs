@@ -1,10 +1,10 @@
 //! What holds for every answer of a proxy, shared by the property tests and a fuzz target.
 
-use super::{ANSWER_BYTES_MAX, Answer, AnswerError};
+use super::{ANSWER_BYTES_MAX, AnswerError, TunnelAnswer};
 
 /// Asserts everything that must hold for `input`; `step` is the size of the pieces it is cut into.
 pub fn holds(input: &[u8], step: usize) {
-    let whole = Answer::default().read(input);
+    let whole = TunnelAnswer::default().read(input);
     assert_eq!(in_pieces(input, step.max(1)), whole, "pieces of {step}");
     match whole {
         Ok(Some(len)) => opens(input, len),
@@ -23,8 +23,8 @@ fn opens(input: &[u8], len: usize) {
     assert!(len <= ANSWER_BYTES_MAX && answer.ends_with(b"\r\n\r\n"));
     // Less is never enough, and what comes behind makes no difference.
     let less = answer.get(..len - 1).unwrap_or_default();
-    assert_eq!(Answer::default().read(less), Ok(None));
-    assert_eq!(Answer::default().read(answer), Ok(Some(len)));
+    assert_eq!(TunnelAnswer::default().read(less), Ok(None));
+    assert_eq!(TunnelAnswer::default().read(answer), Ok(Some(len)));
     let text = String::from_utf8_lossy(answer);
     let heads: Vec<&str> = text.split_terminator("\r\n\r\n").collect();
     for (index, head) in heads.iter().enumerate() {
@@ -43,7 +43,7 @@ fn opens(input: &[u8], len: usize) {
 }
 
 fn in_pieces(input: &[u8], step: usize) -> Result<Option<usize>, AnswerError> {
-    let mut answer = Answer::default();
+    let mut answer = TunnelAnswer::default();
     for end in (step..input.len()).step_by(step) {
         match answer.read(input.get(..end).unwrap_or_default()) {
             Ok(None) => {}

@@ -54,7 +54,11 @@ fn answers() {
         (String::new(), Ok(None)),
     ];
     for (text, expected) in rows {
-        assert_eq!(Answer::default().read(text.as_bytes()), expected, "{text}");
+        assert_eq!(
+            TunnelAnswer::default().read(text.as_bytes()),
+            expected,
+            "{text}"
+        );
         for step in 1..=text.len() {
             property::holds(text.as_bytes(), step);
         }
@@ -72,7 +76,7 @@ fn what_is_no_answer_is_refused() {
         "HTTP/1.1 200 OK\r\nX A : b\r\n\r\n",
         "\u{15}\u{3}\u{3}\0\u{2}\u{2}(",
     ] {
-        let read = Answer::default().read(text.as_bytes());
+        let read = TunnelAnswer::default().read(text.as_bytes());
         assert!(
             matches!(read, Err(AnswerError::Malformed(_))),
             "{text}: {read:?}"
@@ -87,13 +91,13 @@ fn an_answer_has_a_limit() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(ANSWER_BYTES_MAX / 25 + 1);
     for long in [field, interim] {
         property::holds(long.as_bytes(), 1000);
-        let read = Answer::default().read(long.as_bytes());
+        let read = TunnelAnswer::default().read(long.as_bytes());
         assert_eq!(read, Err(AnswerError::TooLong));
     }
     let padding = ANSWER_BYTES_MAX - "HTTP/1.1 200 OK\r\nA: \r\n\r\n".len();
     let fits = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(padding));
     assert_eq!(
-        Answer::default().read(fits.as_bytes()),
+        TunnelAnswer::default().read(fits.as_bytes()),
         Ok(Some(ANSWER_BYTES_MAX))
     );
 }

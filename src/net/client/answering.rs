@@ -8,7 +8,7 @@ use crate::policy::error::{ErrorResponse, Fault, Persistence};
 use crate::system::time::unix_seconds;
 
 use super::local_answer::LocalAnswer;
-use super::recipient::Asker;
+use super::recipient::Recipient;
 use super::side::ClientSide;
 
 impl ClientSide {
@@ -16,29 +16,34 @@ impl ClientSide {
     pub(crate) fn refuse_unframed(&mut self, fault: Fault) -> After {
         let core = self.worker.core.clone();
         self.begins(&core.gateway());
-        let asker = Asker::unknown(core.ids.next());
-        self.send_error(&fault, &asker, After::Close { linger: true })
+        let recipient = Recipient::unknown(core.ids.next());
+        self.send_error(&fault, &recipient, After::Close { linger: true })
     }
 
     /// Answers a framed request with an error; its remaining content is unwanted.
-    pub(crate) fn refuse(&mut self, fault: &Fault, asker: &Asker, cursor: Cursor) -> After {
-        let after = self.after_local(asker, cursor);
-        self.send_error(fault, asker, after)
+    pub(crate) fn refuse(&mut self, fault: &Fault, recipient: &Recipient, cursor: Cursor) -> After {
+        let after = self.after_local(recipient, cursor);
+        self.send_error(fault, recipient, after)
     }
 
     /// Sends an error of the gateway's own, behind which the connection goes on like this.
-    pub(crate) fn send_error(&mut self, fault: &Fault, asker: &Asker, after: After) -> After {
+    pub(crate) fn send_error(
+        &mut self,
+        fault: &Fault,
+        recipient: &Recipient,
+        after: After,
+    ) -> After {
         self.busy = None;
         self.access.failed(fault.status(), fault.code());
         let mut out = Vec::with_capacity(512);
         let date = imf_fixdate(unix_seconds());
         ErrorResponse {
             fault,
-            request_id: asker.id.as_bytes(),
+            request_id: recipient.id.as_bytes(),
             date: date.as_bytes(),
-            head_only: asker.head_only,
+            head_only: recipient.head_only,
             connection: self.persistence(&after),
-            cors: asker.cors(),
+            cors: recipient.cors(),
         }
         .write(&mut out);
         // A client that cannot be told has left, which the next receive finds.
@@ -50,25 +55,25 @@ impl ClientSide {
     pub(crate) fn answer_locally(
         &mut self,
         what: &Admission<'_>,
-        asker: &Asker,
+        recipient: &Recipient,
         cursor: Cursor,
         metrics: &str,
     ) -> After {
         let healthy = self.worker.core.drain.is_healthy();
         let answer = LocalAnswer::to(what, healthy, metrics);
         self.access.answered(answer.status);
-        self.send_local(&answer, asker, cursor)
+        self.send_local(&answer, recipient, cursor)
     }
 
     /// Sends an answer that needs no provider; the request's remaining content is unwanted.
     pub(crate) fn send_local(
         &mut self,
         answer: &LocalAnswer<'_>,
-        asker: &Asker,
+        recipient: &Recipient,
         cursor: Cursor,
     ) -> After {
-        let after = self.after_local(asker, cursor);
-        let out = answer.write(asker, &self.persistence(&after), unix_seconds());
+        let after = self.after_local(recipient, cursor);
+        let out = answer.write(recipient, &self.persistence(&after), unix_seconds());
         let _ = self.client.send(&out);
         after
     }
@@ -86,8 +91,8 @@ impl ClientSide {
 
     /// How the connection goes on behind an answer of our own.
     #[must_use]
-    pub(crate) fn after_local(&self, asker: &Asker, cursor: Cursor) -> After {
-        let rest = (!cursor.is_done()).then_some((cursor, asker.expects_continue));
-        after_own(asker.persists && !self.is_ending(), rest)
+    pub(crate) fn after_local(&self, recipient: &Recipient, cursor: Cursor) -> After {
+        let rest = (!cursor.is_done()).then_some((cursor, recipient.expects_continue));
+        after_own(recipient.persists && !self.is_ending(), rest)
     }
 }

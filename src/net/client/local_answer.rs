@@ -6,7 +6,7 @@ use crate::base::date::imf_fixdate;
 use crate::policy::admission::Admission;
 use crate::policy::error::Persistence;
 
-use super::recipient::Asker;
+use super::recipient::Recipient;
 
 const JSON: Option<&str> = Some("application/json");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -56,7 +56,12 @@ impl<'a> LocalAnswer<'a> {
 
     /// Status line, fields and, unless a HEAD asked, the content. `now` is in seconds since 1970.
     #[must_use]
-    pub(crate) fn write(&self, asker: &Asker, persistence: &Persistence, now: u64) -> Vec<u8> {
+    pub(crate) fn write(
+        &self,
+        recipient: &Recipient,
+        persistence: &Persistence,
+        now: u64,
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         // A vector takes everything.
         let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: ", self.status, self.reason);
@@ -67,11 +72,11 @@ impl<'a> LocalAnswer<'a> {
             out.extend_from_slice(fields.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(self.lines.unwrap_or(asker.cors()));
-        out.extend_from_slice(asker.id.line().as_bytes());
+        out.extend_from_slice(self.lines.unwrap_or(recipient.cors()));
+        out.extend_from_slice(recipient.id.line().as_bytes());
         persistence.write(&mut out);
         out.extend_from_slice(b"\r\n");
-        if !asker.head_only {
+        if !recipient.head_only {
             out.extend_from_slice(self.body);
         }
         out

@@ -1,4 +1,4 @@
-//! What an answer of the gateway's own, or its share in a provider's, depends on in the request.
+//! What an answer, of the gateway's own or of a provider, has to be for the client that is to receive it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::policy::cors::BrowserLines;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Recipient {
     /// Goes into the answer.
     pub id: RequestId,
     /// A HEAD request: the answer has no content.
@@ -25,7 +25,7 @@ pub(crate) struct Asker {
     pub cors: Option<Arc<BrowserLines>>,
 }
 
-impl Asker {
+impl Recipient {
     /// What this request says of it.
     #[must_use]
     pub(crate) fn new(request: RequestView<'_>, length: BodyLength, id: RequestId) -> Self {

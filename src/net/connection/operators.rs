@@ -6,7 +6,7 @@ use std::task::Poll;
 use crate::http::exchange::After;
 use crate::http::framing::Cursor;
 use crate::net::client::local_answer::LocalAnswer;
-use crate::net::client::recipient::Asker;
+use crate::net::client::recipient::Recipient;
 use crate::net::client::scrape::Subjects;
 use crate::net::client::side::ClientSide;
 use crate::observe::streams::{self, UnderWay};
@@ -17,7 +17,10 @@ impl ClientSide {
     ///
     /// # Cancel safety
     /// Dropped, the request goes unanswered.
-    pub(super) async fn answer_metrics(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
+    pub(super) async fn answer_metrics(
+        &mut self,
+        (recipient, cursor): (Recipient, Cursor),
+    ) -> After {
         let in_force = &self.worker.core.in_force;
         let awaited = self.worker.scrapes.ask(Subjects {
             slots: in_force.gateway().slots.clone(),
@@ -28,7 +31,7 @@ impl ClientSide {
             Poll::Pending => self.poll_left(cx).map(|()| None),
         });
         match text.await {
-            Some(text) => self.answer_locally(&Admission::Metrics, &asker, cursor, &text),
+            Some(text) => self.answer_locally(&Admission::Metrics, &recipient, cursor, &text),
             None => After::Drop,
         }
     }
@@ -37,7 +40,10 @@ impl ClientSide {
     ///
     /// # Cancel safety
     /// Dropped, the request goes unanswered.
-    pub(super) async fn answer_streams(&mut self, (asker, cursor): (Asker, Cursor)) -> After {
+    pub(super) async fn answer_streams(
+        &mut self,
+        (recipient, cursor): (Recipient, Cursor),
+    ) -> After {
         let worker = self.worker.clone();
         let gateway = worker.core.gateway();
         let text = |workers: &[UnderWay], silent| streams::json(workers, silent, &gateway.slots);
@@ -49,6 +55,6 @@ impl ClientSide {
             body: text.as_bytes(),
             lines: None,
         };
-        self.send_local(&answer, &asker, cursor)
+        self.send_local(&answer, &recipient, cursor)
     }
 }

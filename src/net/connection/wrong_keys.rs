@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::http::exchange::After;
 use crate::http::framing::Cursor;
-use crate::net::client::recipient::Asker;
+use crate::net::client::recipient::Recipient;
 use crate::net::client::shared::Shared;
 use crate::net::client::side::ClientSide;
 use crate::observe;
@@ -22,7 +22,7 @@ const DELAYED_MAX: usize = 256;
 pub(super) struct Delayed {
     time: Duration,
     fault: Fault,
-    asker: Asker,
+    recipient: Recipient,
     cursor: Cursor,
     _held_back: HeldBack,
 }
@@ -57,21 +57,26 @@ pub(super) enum Refusal {
 
 impl ClientSide {
     /// Refuses a framed request, later if it brought a wrong key and its address has brought others.
-    pub(super) fn reject(&mut self, fault: &Fault, mut asker: Asker, cursor: Cursor) -> Refusal {
+    pub(super) fn reject(
+        &mut self,
+        fault: &Fault,
+        mut recipient: Recipient,
+        cursor: Cursor,
+    ) -> Refusal {
         let time = self.time_to_answer(fault);
         if !time.is_zero() {
             if let Some(held_back) = HeldBack::take(&self.worker) {
                 return Refusal::Later(Box::new(Delayed {
                     time,
                     fault: fault.clone(),
-                    asker,
+                    recipient,
                     cursor,
                     _held_back: held_back,
                 }));
             }
-            asker.persists = false;
+            recipient.persists = false;
         }
-        Refusal::Now(self.refuse(fault, &asker, cursor))
+        Refusal::Now(self.refuse(fault, &recipient, cursor))
     }
 
     /// How long an answer is held back.
@@ -101,7 +106,7 @@ impl ClientSide {
             () => self.deadline.poll(cx).map(|()| true),
         });
         match stayed.await {
-            true => self.refuse(&delayed.fault, &delayed.asker, delayed.cursor),
+            true => self.refuse(&delayed.fault, &delayed.recipient, delayed.cursor),
             false => After::Drop,
         }
     }

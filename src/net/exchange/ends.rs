@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use crate::base::bytes::within;
 use crate::http::exchange::{After, Awaited, Exchange, Failure, Stop, Streams};
-use crate::net::client::recipient::Asker;
+use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
@@ -18,7 +18,7 @@ use crate::policy::gateway::Gateway;
 pub(super) struct Ends<'a> {
     pub gateway: &'a Gateway,
     pub exchange: &'a mut Exchange,
-    pub asker: &'a Asker,
+    pub recipient: &'a Recipient,
     pub upstream: &'a mut Upstream,
     pub connection: &'a mut ClientSide,
     /// Should the upstream turn out to have ended before the request came, it may be sent once more.
@@ -251,7 +251,7 @@ impl Ends<'_> {
                 let stays = !self.connection.is_ending();
                 let after = { &*self.exchange }.after_refusal(Some(failure), stays);
                 self.connection
-                    .send_error(&failure.into(), self.asker, after)
+                    .send_error(&failure.into(), self.recipient, after)
             }
             Stop::Cut { failure, reset } => {
                 self.connection.access.ends(ending(failure));

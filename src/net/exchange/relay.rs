@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::http::exchange::Exchange;
-use crate::net::client::recipient::Asker;
+use crate::net::client::recipient::Recipient;
 use crate::net::upstream::pool::Upstream;
 use crate::policy::auth::Lease;
 use crate::policy::gateway::Gateway;
@@ -14,7 +14,7 @@ pub(crate) struct Relay {
     pub(super) provider: usize,
     pub(super) exchange: Exchange,
     pub(super) leg: Leg,
-    pub(super) asker: Asker,
+    pub(super) recipient: Recipient,
     /// Counts for the gateway key until the exchange is over.
     pub(super) lease: Option<Lease>,
 }

@@ -186,7 +186,7 @@ impl Ends<'_> {
         let length = listed.map(|length| format!("Content-Length: {length}\r\n"));
         let lengths_kept = if length.is_some() { 0 } else { 1 };
         self.framing_removals(scratch, head, lengths_kept, &mut removed);
-        if self.asker.cors.is_some() {
+        if self.recipient.cors.is_some() {
             cors::remove(section, &mut removed);
         }
         let id = self.id_line(scratch.fields());
@@ -197,7 +197,7 @@ impl Ends<'_> {
         let lines = [
             id.as_bytes(),
             timing.map_or(&[][..], TimingLine::as_bytes),
-            self.asker.cors(),
+            self.recipient.cors(),
             persistence,
             length.as_deref().unwrap_or_default().as_bytes(),
         ];
@@ -219,12 +219,12 @@ impl Ends<'_> {
         let mut lengths = 0;
         for (index, field) in scratch.fields().known() {
             let remove = match field.name {
-                Name::TransferEncoding => self.asker.http10 || head.status == 204,
+                Name::TransferEncoding => self.recipient.http10 || head.status == 204,
                 Name::ContentLength => {
                     lengths += 1;
                     lengths > lengths_kept || head.status == 204
                 }
-                Name::Trailer => self.asker.http10,
+                Name::Trailer => self.recipient.http10,
                 _ => false,
             };
             if remove {
@@ -237,7 +237,7 @@ impl Ends<'_> {
     fn id_line(&self, fields: &head::Fields) -> IdLine {
         match fields.has(Name::XRequestId) {
             true => IdLine::none(),
-            false => self.asker.id.line(),
+            false => self.recipient.id.line(),
         }
     }
 

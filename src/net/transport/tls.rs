@@ -26,7 +26,7 @@ use crate::net::sockets::turns::Turns;
 pub struct TlsStream {
     /// What ciphertext goes through.
     pub(crate) plain: PlainStream,
-    state: State,
+    state: TlsState,
     /// The start of a record.
     partial: Vec<u8>,
     /// What is wrong with the record behind all that was handed out.
@@ -55,7 +55,7 @@ const SILENT_RECEIVES_MAX: usize = 4;
 /// From this length on records are taken for bulk.
 const BULK_RECORD_BYTES: usize = 8 * 1024;
 
-enum State {
+enum TlsState {
     Handshake(Box<Handshake>),
     Traffic(Box<Traffic>),
     Failed,
@@ -73,7 +73,7 @@ impl TlsStream {
     pub fn new(socket: Socket, role: Role, room: SealRoom) -> Self {
         Self {
             plain: PlainStream::new(socket),
-            state: State::Handshake(Box::new(Handshake::new(role))),
+            state: TlsState::Handshake(Box::new(Handshake::new(role))),
             partial: Vec::new(),
             fault: None,
             kind: None,
@@ -120,7 +120,7 @@ impl TlsStream {
 
     /// Goes on with the handshake; what was received behind it, once it is completed.
     fn shake(&mut self, received: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let State::Handshake(handshake) = &mut self.state else {
+        let TlsState::Handshake(handshake) = &mut self.state else {
             return Err(ErrorKind::InvalidData.into());
         };
         let mut out = Vec::new();
@@ -135,7 +135,7 @@ impl TlsStream {
             _ => self.plain.send(&out),
         };
         if let Err(fault) = advanced {
-            self.state = State::Failed;
+            self.state = TlsState::Failed;
             return Err(invalid(fault));
         }
         sent?;
@@ -143,18 +143,19 @@ impl TlsStream {
             return Ok(None);
         }
         self.kind = handshake.kind();
-        let State::Handshake(handshake) = std::mem::replace(&mut self.state, State::Failed) else {
+        let TlsState::Handshake(handshake) = std::mem::replace(&mut self.state, TlsState::Failed)
+        else {
             return Ok(None);
         };
         let (traffic, rest) = handshake.finish().map_err(invalid)?;
-        self.state = State::Traffic(Box::new(traffic));
+        self.state = TlsState::Traffic(Box::new(traffic));
         Ok(Some(rest))
     }
 
     /// Whether the handshake is still under way.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
-        matches!(self.state, State::Handshake(_))
+        matches!(self.state, TlsState::Handshake(_))
     }
 
     /// Whether the completed handshake took up an earlier session.
@@ -169,14 +170,14 @@ impl TlsStream {
     /// As there.
     pub fn recv(&mut self, out: &mut [u8], cipher: &mut [u8]) -> io::Result<Received> {
         if let Some(fault) = self.fault.take() {
-            self.state = State::Failed;
+            self.state = TlsState::Failed;
             return Err(invalid(fault));
         }
         let held = match &self.state {
-            State::Failed => return Err(ErrorKind::InvalidData.into()),
-            State::Traffic(traffic) if traffic.is_closed() => return Ok(Received::Eof),
-            State::Traffic(_) => self.partial.len(),
-            State::Handshake(_) => 0,
+            TlsState::Failed => return Err(ErrorKind::InvalidData.into()),
+            TlsState::Traffic(traffic) if traffic.is_closed() => return Ok(Received::Eof),
+            TlsState::Traffic(_) => self.partial.len(),
+            TlsState::Handshake(_) => 0,
         };
         let end = self.receive_end(held, cipher.len().min(out.len()));
         let Some(room) = cipher.get_mut(held..end) else {
@@ -233,7 +234,7 @@ impl TlsStream {
 
     /// Opens whole records from `cipher` into `out` and keeps the rest; returns how much application data it was.
     fn open(&mut self, cipher: &[u8], out: &mut [u8]) -> usize {
-        let State::Traffic(traffic) = &mut self.state else {
+        let TlsState::Traffic(traffic) = &mut self.state else {
             return 0;
         };
         let Opened {
@@ -278,7 +279,7 @@ impl TlsStream {
     /// # Errors
     /// What the kernel reports; [`ErrorKind::NotConnected`] before the handshake is completed.
     pub fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let State::Traffic(traffic) = &mut self.state else {
+        let TlsState::Traffic(traffic) = &mut self.state else {
             return Err(ErrorKind::NotConnected.into());
         };
         let room = &mut *self.room.borrow_mut();
@@ -292,7 +293,7 @@ impl TlsStream {
 
     /// Queues close_notify, and sends it if the kernel takes it at once.
     pub fn close_notify(&mut self) {
-        if let State::Traffic(traffic) = &mut self.state {
+        if let TlsState::Traffic(traffic) = &mut self.state {
             let room = &mut *self.room.borrow_mut();
             if let Ok(len) = traffic.seal_close(room) {
                 let _ = self.plain.send(within(room, ..len));
@@ -303,7 +304,7 @@ impl TlsStream {
     /// Whether there is something to receive without asking the kernel.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        let ended = matches!(&self.state, State::Traffic(traffic) if traffic.is_closed());
+        let ended = matches!(&self.state, TlsState::Traffic(traffic) if traffic.is_closed());
         ended || self.fault.is_some() || self.plain.socket.is_readable()
     }
 
@@ -340,7 +341,7 @@ impl TlsStream {
 
     fn receive_silence(&mut self, cipher: &mut [u8]) -> Silence {
         match &self.state {
-            State::Traffic(traffic) if !traffic.is_closed() && self.fault.is_none() => {}
+            TlsState::Traffic(traffic) if !traffic.is_closed() && self.fault.is_none() => {}
             _ => return Silence::Broken,
         }
         match self.plain.socket.recv(cipher) {

@@ -25,7 +25,7 @@ pub(crate) const ADDRESSES_MAX: usize = 64;
 
 /// One host name.
 #[derive(Debug, Default)]
-pub(crate) struct Name {
+pub(crate) struct HostName {
     /// In the resolver's order; never more than [`ADDRESSES_MAX`].
     addresses: Vec<IpAddr>,
     /// When they were asked for: an answer is as old as its question.
@@ -69,7 +69,7 @@ pub(crate) enum Step {
     Fail,
 }
 
-impl Name {
+impl HostName {
     /// What a call is to do now. [`Step::Ask`] counts as asked.
     pub(crate) fn next(&mut self, now: Duration, call: &Call, ages: Ages) -> Step {
         let younger = |most| { self.known }.is_some_and(|at| now.saturating_sub(at) < most);

@@ -7,7 +7,7 @@ use std::io;
 
 use crate::base::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
-use crate::http::connect::{ANSWER_BYTES_MAX, Answer, AnswerError, request};
+use crate::http::connect::{ANSWER_BYTES_MAX, AnswerError, TunnelAnswer, request};
 use crate::net::sockets::socket::{Received, Socket};
 use crate::net::transport::scratch::Scratch;
 
@@ -73,7 +73,7 @@ pub(crate) async fn tunnel(
     send(socket, &request(&authority, basic))
         .await
         .map_err(ProxyError::Connect)?;
-    let mut answer = Answer::default();
+    let mut answer = TunnelAnswer::default();
     let mut seen = Vec::new();
     loop {
         poll_fn(|cx| socket.poll_readable(cx)).await;

@@ -1,6 +1,6 @@
 //! Host names to addresses, off the workers: the system's resolver blocks, so threads call it.
 //!
-//! A worker keeps the last answer of every host. [`Name`] says when it is asked for anew and what it is good for
+//! A worker keeps the last answer of every host. [`HostName`] says when it is asked for anew and what it is good for
 //! until then; here questions are asked, and waited for.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use std::thread::Builder;
 use crate::config::Ages;
 use crate::net::core::deadline::{Clock, Deadline, since_boot};
 use crate::net::sockets::mailbox::Mailbox;
-use crate::net::upstream::addresses::{Call, Name, Step};
+use crate::net::upstream::addresses::{Call, HostName, Step};
 use crate::system::confine::{self, Rules};
 
 /// An answer on its way to the worker that asked.
@@ -47,7 +47,7 @@ type Post = dyn Fn(Resolved) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
-    name: Name,
+    name: HostName,
     failure: Option<Rc<io::Error>>,
     waiting: Vec<Waker>,
 }
@@ -79,7 +79,7 @@ impl Names {
         }
     }
 
-    /// See [`Name::left`].
+    /// See [`HostName::left`].
     #[must_use]
     pub(crate) fn left(&self, host: &str, ages: Ages) -> Vec<IpAddr> {
         let entries = self.entries.borrow();
@@ -170,7 +170,7 @@ impl Names {
         }
     }
 
-    /// See [`Name::shun`].
+    /// See [`HostName::shun`].
     pub(crate) fn shun(&self, host: &str, address: IpAddr) -> bool {
         let now = since_boot();
         let mut entries = self.entries.borrow_mut();
@@ -178,7 +178,7 @@ impl Names {
         entry.is_some_and(|entry| entry.name.shun(address, now))
     }
 
-    /// See [`Name::trust`].
+    /// See [`HostName::trust`].
     pub(crate) fn trust(&self, host: &str, address: IpAddr) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(host) {
             entry.name.trust(address);

@@ -32,8 +32,8 @@ fn v6(last: u16) -> IpAddr {
 }
 
 /// Known since 0 ms.
-fn known(addresses: &[IpAddr]) -> Name {
-    let mut name = Name::default();
+fn known(addresses: &[IpAddr]) -> HostName {
+    let mut name = HostName::default();
     assert_eq!(name.next(at(0), &call(0), AGES), Step::Ask);
     name.answered(addresses);
     name
@@ -41,7 +41,7 @@ fn known(addresses: &[IpAddr]) -> Name {
 
 #[test]
 fn the_first_call_waits_for_as_long_as_it_takes() {
-    let mut name = Name::default();
+    let mut name = HostName::default();
     assert_eq!(name.next(at(5), &call(5), AGES), Step::Ask);
     assert_eq!(name.next(at(5), &call(5), AGES), Step::Wait(None));
     assert_eq!(name.next(at(9_000), &call(7), AGES), Step::Wait(None));
@@ -141,14 +141,14 @@ fn nothing_is_fresh_without_an_age() {
 }
 
 /// Asks at this time and is answered so.
-fn asked(name: &mut Name, millis: u64, addresses: &[IpAddr]) {
+fn asked(name: &mut HostName, millis: u64, addresses: &[IpAddr]) {
     assert!(name.is_due(at(millis), AGES));
     name.answered(addresses);
 }
 
 #[test]
 fn a_name_has_left_an_address_when_no_answer_has_named_it_for_long() {
-    let left = |name: &Name| name.left(AGES).collect::<Vec<_>>();
+    let left = |name: &HostName| name.left(AGES).collect::<Vec<_>>();
     let mut name = known(&[v4(1), v4(2)]);
     asked(&mut name, 30_000, &[v4(2)]);
     asked(&mut name, 300_000, &[v4(3)]);
@@ -170,7 +170,7 @@ fn a_name_has_left_an_address_when_no_answer_has_named_it_for_long() {
 
 #[test]
 fn what_is_due_is_asked_for_once() {
-    let mut name = Name::default();
+    let mut name = HostName::default();
     assert!(name.is_due(at(0), AGES));
     assert!(!name.is_due(at(1), AGES));
     name.answered(&[v4(1)]);
@@ -264,7 +264,7 @@ proptest! {
     fn no_call_is_left_waiting_or_misled(
         events in prop::collection::vec((0..6_u8, 0..40_000_u64), 0..60),
     ) {
-        let mut name = Name::default();
+        let mut name = HostName::default();
         let (mut now, mut question, mut known) = (at(1), None, None);
         for (event, passes) in events {
             now += at(passes);
