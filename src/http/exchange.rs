@@ -42,7 +42,7 @@ pub(crate) struct Exchange {
 }
 
 /// What ends an exchange before both messages have ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Nothing of the answer is out: an error of the gateway's own takes its place.
     Refuse(Failure),

@@ -273,6 +273,7 @@ impl Relay {
             Leg::Sent { replay, .. } => replay.take(),
             Leg::Unsent(request) => Some(std::mem::take(request)),
         };
+        debug_assert!(replay.is_some(), "only what is kept is asked for again");
         self.leg = Leg::Unsent(replay.unwrap_or_default());
     }
 

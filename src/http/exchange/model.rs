@@ -2,7 +2,7 @@
 
 use super::script::Script;
 use super::simulation::{Behind, End, Seen, Step};
-use super::{DISCARD_BYTES_MAX, Failure};
+use super::{DISCARD_BYTES_MAX, Failure, Stop};
 use crate::base::bytes::within;
 use crate::http::framing::{self, BodyLength, Cursor, FramingError};
 use crate::http::head::{self, Fields, HeadError, HeadView, Name, ResponseHead, Side};
@@ -221,14 +221,14 @@ impl<'s> Model<'s> {
         match step {
             Step::ClientSends(n) => self.client_sends(n, &before),
             Step::ClientEnds if before.last.as_ref().is_some_and(Last::is_tunnel) => {
-                self.seen.end = Some(End::HungUp);
+                self.seen.end = Some(End::Stopped(Stop::HungUp));
             }
             Step::ClientEnds | Step::ClientLeaves => {
                 let last = before.last.as_ref();
-                self.seen.end = Some(End::Left {
+                self.seen.end = Some(End::Stopped(Stop::Left {
                     abort_upstream: last.is_some_and(Last::is_tunnel) || !self.is_done(),
                     reset: last.is_some_and(|last| self.ends_with_connection(last)),
-                });
+                }));
             }
             Step::UpstreamSends(n) => self.upstream_sends(n, &before),
             Step::UpstreamEnds { orderly } => self.upstream_ends(orderly, &before),
@@ -310,7 +310,9 @@ impl<'s> Model<'s> {
                 self.seen.repeated = true;
                 self.head_awaited = false;
             }
-            Some(last) if last.is_tunnel() && orderly => self.seen.end = Some(End::HungUp),
+            Some(last) if last.is_tunnel() && orderly => {
+                self.seen.end = Some(End::Stopped(Stop::HungUp))
+            }
             Some(last) if last.until_close() && orderly => self.seen.closed = true,
             _ => self.fail(failure, before),
         }
@@ -318,10 +320,10 @@ impl<'s> Model<'s> {
 
     fn fail(&mut self, failure: Failure, received: &Received) {
         self.seen.end = Some(match &received.last {
-            Some(last) => End::Cut {
+            Some(last) => End::Stopped(Stop::Cut {
                 failure,
                 reset: self.ends_with_connection(last),
-            },
+            }),
             None => End::Refused {
                 failure,
                 behind: self.behind_refusal(failure, received),

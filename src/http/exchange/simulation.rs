@@ -57,15 +57,8 @@ pub(super) enum End {
         failure: Failure,
         behind: Behind,
     },
-    Cut {
-        failure: Failure,
-        reset: bool,
-    },
-    Left {
-        abort_upstream: bool,
-        reset: bool,
-    },
-    HungUp,
+    /// Otherwise than by a refusal.
+    Stopped(Stop),
     Concluded {
         reusable: Option<KeepAlive>,
         upstream_closes: bool,
@@ -260,15 +253,7 @@ impl Play<'_, '_> {
                     .after_refusal(Some(failure), !self.is_ending)
                     .into(),
             },
-            Stop::Cut { failure, reset } => End::Cut { failure, reset },
-            Stop::Left {
-                abort_upstream,
-                reset,
-            } => End::Left {
-                abort_upstream,
-                reset,
-            },
-            Stop::HungUp => End::HungUp,
+            stop => End::Stopped(stop),
         });
     }
 

@@ -1,7 +1,7 @@
 //! From the upstream to the client: heads are rewritten, content passes on.
 
 use crate::base::bytes::within;
-use crate::http::exchange::{Answer, Failure, Next, UpstreamEnd};
+use crate::http::exchange::{After, Answer, Failure, Next, UpstreamEnd};
 use crate::http::framing::{self, Stripped};
 use crate::http::head::{self, FieldSet, Name, NameSet, ResponseHead, Section};
 use crate::http::rewrite;
@@ -11,8 +11,6 @@ use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::policy::cors;
-
-use crate::http::exchange::After;
 
 use super::ends::{Ends, Flow, Halt};
 
