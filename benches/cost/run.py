@@ -215,7 +215,7 @@ class Calls:
         self.preload = folder / "count.so"
         flags = ["-O2", "-shared", "-fPIC", "-fno-builtin", "-fno-tree-loop-distribute-patterns"]
         self.counts = shutil.which("cc") and subprocess.run(
-            ["cc", *flags, "-o", self.preload, HERE / "count.c"]).returncode == 0
+            ["cc", *flags, "-o", self.preload, HERE / "count.c"], check=True)
 
     def command(self):
         self.seen, self.calls = 0, dict.fromkeys(COLUMNS[:4], 0)

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::support::Setup;
+use crate::support::{Setup, not_tried};
 
 const FILE: &str = "keys.toml";
 const LOCK: &str = ".keys.toml.lock";
@@ -386,11 +386,7 @@ fn in_a_namespace(setup: &Setup, script: &str) -> Option<Output> {
     if run("mount --bind . .").is_ok_and(|output| output.status.success()) {
         return Some(run(script).unwrap());
     }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "no mount namespaces here, and this is CI"
-    );
-    eprintln!("not tried: this system lets nobody make a mount namespace (unshare --mount)");
+    not_tried("this system lets nobody make a mount namespace (unshare --mount)");
     None
 }
 

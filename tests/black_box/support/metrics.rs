@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::gateway::Gateway;
-use super::get;
 use super::rig::{Rig, Sides};
 use super::tls::pki;
 use super::wire::{PATIENCE, Wire};
+use super::{get, not_tried};
 
 /// The address of the listener for metrics.
 pub(crate) fn metrics_addr(gateway: &Gateway) -> SocketAddr {
@@ -106,8 +106,9 @@ pub(crate) fn promtool(arguments: &[&str], input: &str) {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("skipped: no promtool here ({error}); it is in Debian's prometheus package");
-            return;
+            return not_tried(&format!(
+                "no promtool here ({error}); it is in Debian's prometheus package"
+            ));
         }
     };
     child
