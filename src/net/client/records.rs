@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use slab::Slab;
+
 use crate::observe::streams::UnderWay;
 
 use super::record::{Place, Record};
@@ -61,39 +63,37 @@ impl Records {
     pub(crate) fn look(&self) -> UnderWay {
         let mut list = self.list.borrow_mut();
         let now = Instant::now();
-        let mut seen = UnderWay::with_room(list.len.min(SHOWN_MAX));
+        let mut seen = UnderWay::with_room(list.links.len().min(SHOWN_MAX));
         let mut next = list.first;
         while let Some(place) = next {
-            let link = list.at(place);
-            next = link.and_then(|link| link.after);
-            match link.and_then(|link| link.shared.as_ref()) {
+            let Some(link) = list.links.get(place as usize) else {
+                break;
+            };
+            next = link.after;
+            match Rc::strong_count(&link.shared) {
                 // The task panicked that held the other end: this request does not end any more.
-                Some(shared) if Rc::strong_count(shared) == 1 => list.leave(place),
-                Some(shared) => shared.borrow().show(now, &mut seen),
-                None => {}
+                1 => list.leave(place),
+                _ => link.shared.borrow().show(now, &mut seen),
             }
             if seen.streams.len() >= SHOWN_MAX {
                 break;
             }
         }
-        seen.in_flight = list.len as u64;
+        seen.in_flight = list.links.len() as u64;
         seen
     }
 }
 
-/// Links are places in the table; free ones are linked through `after` too.
+/// Links are places in the table.
 #[derive(Default)]
 struct List {
-    links: Vec<Link>,
+    links: Slab<Link>,
     first: Option<Place>,
     last: Option<Place>,
-    free: Option<Place>,
-    len: usize,
 }
 
-#[derive(Default)]
 struct Link {
-    shared: Option<SharedRecord>,
+    shared: SharedRecord,
     before: Option<Place>,
     after: Option<Place>,
 }
@@ -101,46 +101,26 @@ struct Link {
 impl List {
     /// Behind all others; `None` where the table is full, which takes four thousand million.
     fn enter(&mut self, shared: SharedRecord) -> Option<Place> {
-        let link = Link {
-            shared: Some(shared),
+        let place = Place::try_from(self.links.vacant_key()).ok()?;
+        self.links.insert(Link {
+            shared,
             before: self.last,
             after: None,
-        };
-        let place = match self.free {
-            Some(place) => {
-                let room = self.at_mut(place)?;
-                let next = std::mem::replace(room, link).after;
-                self.free = next;
-                place
-            }
-            None => {
-                let place = Place::try_from(self.links.len()).ok()?;
-                self.links.push(link);
-                place
-            }
-        };
+        });
         self.join(self.last, Some(place));
         self.last = Some(place);
-        self.len += 1;
         Some(place)
     }
 
     fn leave(&mut self, place: Place) {
-        let free = self.free;
-        let Some(link) = self.at_mut(place) else {
+        let Some(Link { before, after, .. }) = self.links.try_remove(place as usize) else {
             return;
         };
-        link.shared = None;
-        let (before, after) = (link.before, link.after);
-        link.after = free;
-        self.free = Some(place);
         self.join(before, after);
-        if let Some(after) = after.and_then(|after| self.at_mut(after)) {
-            after.before = before;
-        } else {
-            self.last = before;
+        match after.and_then(|after| self.at_mut(after)) {
+            Some(after) => after.before = before,
+            None => self.last = before,
         }
-        self.len = self.len.saturating_sub(1);
     }
 
     /// Makes `after` the one behind `before`, or the first.
@@ -149,10 +129,6 @@ impl List {
             Some(link) => link.after = after,
             None => self.first = after,
         }
-    }
-
-    fn at(&self, place: Place) -> Option<&Link> {
-        self.links.get(place as usize)
     }
 
     fn at_mut(&mut self, place: Place) -> Option<&mut Link> {
@@ -170,7 +146,7 @@ mod tests {
             let mut found = Vec::new();
             let mut at = first;
             while let Some(place) = at {
-                assert!(found.len() <= list.links.len(), "a ring");
+                assert!(found.len() < list.links.len(), "a ring");
                 found.push(place);
                 at = next(&list.links[place as usize]);
             }
@@ -180,7 +156,7 @@ mod tests {
         let mut back = follow(list.last, |link| link.before);
         back.reverse();
         assert_eq!(forth, back);
-        assert_eq!(forth.len(), list.len);
+        assert_eq!(forth.len(), list.links.len());
         forth
     }
 
@@ -205,7 +181,8 @@ mod tests {
             }
             assert_eq!(order(&list), model);
         }
-        assert!(list.links.len() <= 40, "places are not used again");
+        let most = list.links.iter().map(|(place, _)| place).max();
+        assert!(most < Some(40), "places are not used again");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! connections that wait for something else in that state, one epoll instance per worker reports
 //! `EPOLLRDHUP`, and the runtime watches that instance.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,45 +13,26 @@ use std::task::{Context, Poll, Waker};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use slab::Slab;
 
 use super::socket::Socket;
 
 /// A worker's watch for hang-ups.
 pub(crate) struct Hangups {
     epoll: OwnedFd,
-    slots: RefCell<Slots>,
-}
-
-#[derive(Default)]
-struct Slots {
-    entries: Vec<Slot>,
-    free: Vec<u32>,
+    slots: RefCell<Slab<Slot>>,
+    /// Of the newest slot.
+    generation: Cell<u32>,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// Tells a late event of an earlier holder from one of this.
+    /// Tells a late event of an earlier holder of the place from one of this.
     generation: u32,
     gone: bool,
     /// The connection as a whole is over, not just the peer's direction.
     reset: bool,
     waker: Option<Waker>,
-}
-
-impl Slots {
-    fn at(&mut self, index: u32) -> Option<&mut Slot> {
-        self.entries.get_mut(index as usize)
-    }
-
-    /// A free one; there are more of them than descriptors.
-    fn take(&mut self) -> io::Result<u32> {
-        if let Some(index) = self.free.pop() {
-            return Ok(index);
-        }
-        let index = u32::try_from(self.entries.len()).map_err(io::Error::other)?;
-        self.entries.push(Slot::default());
-        Ok(index)
-    }
 }
 
 impl Hangups {
@@ -64,6 +45,7 @@ impl Hangups {
         Ok(Rc::new(Self {
             epoll,
             slots: RefCell::default(),
+            generation: Cell::new(0),
         }))
     }
 
@@ -103,7 +85,7 @@ impl Hangups {
     fn fired(&self, data: u64, flags: EventFlags) {
         let mut slots = self.slots.borrow_mut();
         let index = u32::try_from(data & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        if let Some(slot) = slots.at(index)
+        if let Some(slot) = slots.get_mut(index as usize)
             && u64::from(slot.generation) == data >> 32
         {
             slot.gone = true;
@@ -116,13 +98,15 @@ impl Hangups {
 
     fn add(&self, fd: BorrowedFd<'_>) -> io::Result<u32> {
         let mut slots = self.slots.borrow_mut();
-        let index = slots.take()?;
-        let generation = slots.at(index).map_or(0, |slot| slot.generation);
+        let index = u32::try_from(slots.vacant_key()).map_err(io::Error::other)?;
+        let generation = self.generation.get().wrapping_add(1);
         let flags = EventFlags::RDHUP | EventFlags::ONESHOT;
-        if let Err(error) = epoll::add(&self.epoll, fd, data(index, generation), flags) {
-            slots.free.push(index);
-            return Err(error.into());
-        }
+        epoll::add(&self.epoll, fd, data(index, generation), flags)?;
+        self.generation.set(generation);
+        slots.insert(Slot {
+            generation,
+            ..Slot::default()
+        });
         Ok(index)
     }
 }
@@ -158,7 +142,7 @@ impl Hangup {
             self.index = self.hangups.add(fd).ok();
         }
         let mut slots = self.hangups.slots.borrow_mut();
-        let Some(slot) = self.index.and_then(|index| slots.at(index)) else {
+        let Some(slot) = self.index.and_then(|index| slots.get_mut(index as usize)) else {
             return Poll::Pending;
         };
         if slot.gone {
@@ -181,7 +165,9 @@ impl Hangup {
     pub(crate) fn poll_reset(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<()> {
         std::task::ready!(self.poll(fd, cx));
         let mut slots = self.hangups.slots.borrow_mut();
-        let Some((index, slot)) = self.index.and_then(|index| Some((index, slots.at(index)?)))
+        let Some((index, slot)) = self
+            .index
+            .and_then(|index| Some((index, slots.get_mut(index as usize)?)))
         else {
             return Poll::Pending;
         };
@@ -199,15 +185,6 @@ impl Hangup {
 impl Drop for Hangup {
     fn drop(&mut self) {
         let Some(index) = self.index else { return };
-        let mut slots = self.hangups.slots.borrow_mut();
-        if let Some(slot) = slots.at(index) {
-            *slot = Slot {
-                generation: slot.generation.wrapping_add(1),
-                gone: false,
-                reset: false,
-                waker: None,
-            };
-            slots.free.push(index);
-        }
+        self.hangups.slots.borrow_mut().try_remove(index as usize);
     }
 }
