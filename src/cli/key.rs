@@ -6,13 +6,12 @@ mod listing;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::base::date;
+use crate::base::{date, hex};
 use crate::cli::key_file::{KeyFile, Missing, NewEntry};
 use crate::cli::output::{self, tell};
 use crate::config::keys::{self, KEY_PREFIX, Rate};
@@ -244,10 +243,7 @@ fn open(path: &Path, missing: Missing) -> Result<KeyFile, String> {
 /// A key and its digest.
 fn new_key() -> Result<(String, String), String> {
     let key = format!("{KEY_PREFIX}{}", base62(random::<32>()?));
-    let mut digest = String::new();
-    for byte in sha256(key.as_bytes()) {
-        let _ = write!(digest, "{byte:02x}");
-    }
+    let digest = hex::text(&sha256(key.as_bytes()));
     Ok((key, digest))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::ConfigError;
 use super::syntax::syntax;
-use crate::base::number;
+use crate::base::{hex, number};
 use crate::config::rules::Rules;
 
 /// One managed key.
@@ -160,7 +160,7 @@ impl Entry {
                     .into(),
             );
         }
-        let sha256 = digest(&self.sha256).ok_or("expected sha256 as 64 hexadecimal digits")?;
+        let sha256 = hex::bytes(&self.sha256).ok_or("expected sha256 as 64 hexadecimal digits")?;
         let expires = match &self.expires {
             Some(time) => Some(
                 instant(time).ok_or("expected expires as a time such as 2027-01-31T00:00:00Z")?,
@@ -210,20 +210,6 @@ pub(crate) fn is_id(id: &str) -> bool {
 
 /// What every managed key that is made here begins with.
 pub(crate) const KEY_PREFIX: &str = "sk_sg_";
-
-fn digest(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16)?;
-            *byte = *byte << 4 | u8::try_from(value).ok()?;
-        }
-    }
-    Some(digest)
-}
 
 #[cfg(test)]
 mod tests {

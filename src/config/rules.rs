@@ -9,7 +9,7 @@ use std::fmt;
 
 use memchr::memchr2;
 
-use crate::base::steps;
+use crate::base::{hex, steps};
 
 /// A list of rules; an empty one has no rule that fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -218,7 +218,7 @@ fn decoded(path: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
     while let Some((&byte, behind)) = rest.split_first() {
         rest = behind;
         let escape = match (byte, behind) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(h, l)| h << 4 | l),
+            (b'%', [high, low, ..]) => hex::byte(*high, *low),
             _ => None,
         };
         match escape.filter(|byte| wanted(*byte)) {
@@ -230,11 +230,6 @@ fn decoded(path: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
         }
     }
     out
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
 }
 
 /// What the most lenient server makes of a path: no empty segments, no parameters, no leading `v1`; one

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::number;
+use crate::base::{hex, number};
 
 /// Whole seconds, or numbers with units, largest first: `90`, `1h30m`, `250ms`, `50us`.
 ///
@@ -90,11 +90,8 @@ pub(crate) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
             out.push(byte);
             continue;
         }
-        let (digits, behind) = behind.split_at_checked(2)?;
-        let value = digits.iter().try_fold(0, |value, digit| {
-            Some(value << 4 | char::from(*digit).to_digit(16)?)
-        })?;
-        out.push(u8::try_from(value).ok()?);
+        let ([high, low], behind) = behind.split_first_chunk()?;
+        out.push(hex::byte(*high, *low)?);
         rest = behind;
     }
     Some(out)

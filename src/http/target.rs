@@ -8,7 +8,7 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use crate::base::bytes::within;
-use crate::base::steps;
+use crate::base::{hex, steps};
 use crate::http::head::Span;
 
 /// Where path and query lie in the request target's own bytes.
@@ -202,22 +202,12 @@ fn check_segments(path: &[u8]) -> Result<(), TargetError> {
 fn decode_first(path: &[u8]) -> Result<Option<(u8, &[u8])>, TargetError> {
     match path {
         [] => Ok(None),
-        [b'%', high, low, rest @ ..] => match (hex_value(*high), hex_value(*low)) {
-            (Some(high), Some(low)) => Ok(Some((high << 4 | low, rest))),
-            _ => Err(TargetError::BadEscape),
+        [b'%', high, low, rest @ ..] => match hex::byte(*high, *low) {
+            Some(byte) => Ok(Some((byte, rest))),
+            None => Err(TargetError::BadEscape),
         },
         [b'%', ..] => Err(TargetError::BadEscape),
         [byte, rest @ ..] => Ok(Some((*byte, rest))),
-    }
-}
-
-/// The value of a hexadecimal digit.
-const fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::base::hex;
+
 /// One streamed exchange as the client saw it.
 pub(super) struct Exchange {
     /// The head that was sent.
@@ -91,9 +93,8 @@ impl Client {
 pub(super) fn chunk(input: &mut BufReader<TcpStream>) -> io::Result<Option<String>> {
     let mut line = String::new();
     input.read_line(&mut line)?;
-    let size = line.trim_end().chars().try_fold(0_u64, |size, digit| {
-        size.checked_mul(16)?
-            .checked_add(digit.to_digit(16)?.into())
+    let size = line.trim_end().bytes().try_fold(0_u64, |size, byte| {
+        size.checked_mul(16)?.checked_add(hex::digit(byte)?.into())
     });
     let size = size.filter(|_| line.ends_with("\r\n"));
     let size = size.ok_or_else(|| io::Error::other("malformed chunk size"))?;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{KeyFile, Missing, NewEntry};
+use crate::base::hex;
 use crate::config::keys::{self, ManagedKey};
 
 /// A digest that no file has.
@@ -40,7 +41,7 @@ pub fn holds(path: &Path, content: &[u8]) {
         only(&before, disabled, key, tables, |key| key.disabled = true);
         let replaced = changed(&|file| file.replace(&key.id, OTHER, Some("2100-01-01T00:00:00Z")));
         only(&before, replaced, key, tables, |key| {
-            key.sha256 = digest();
+            key.sha256 = hex::bytes(OTHER).unwrap_or_default();
             key.expires = Some(4_102_444_800);
         });
     }
@@ -48,7 +49,7 @@ pub fn holds(path: &Path, content: &[u8]) {
     assert!(file.disable("nobody").is_err());
     if !before
         .iter()
-        .any(|key| key.id == "added" || key.sha256 == digest())
+        .any(|key| key.id == "added" || hex::bytes(OTHER) == Some(key.sha256))
     {
         let entry = NewEntry {
             id: "added".to_owned(),
@@ -100,17 +101,4 @@ fn only(
         Ok(after) => assert_eq!(after, expected),
         Err(error) => assert!(!tables || error.contains("[[key]]"), "{error}"),
     }
-}
-
-fn digest() -> [u8; 32] {
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(OTHER.as_bytes().chunks(2)) {
-        let digits = pair
-            .iter()
-            .filter_map(|digit| char::from(*digit).to_digit(16));
-        *byte = digits.fold(0, |value, digit| {
-            value << 4 | u8::try_from(digit).unwrap_or(0)
-        });
-    }
-    digest
 }

@@ -3,7 +3,7 @@
 
 use super::{BodyLength, FramingError, LENGTH_MAX};
 use crate::base::bytes::{within, within_mut};
-use crate::base::steps;
+use crate::base::{hex, steps};
 use crate::http::head::grammar::{is_text_byte, is_token_byte};
 use crate::http::head::{self, Folded, NameSet, Side};
 
@@ -278,18 +278,16 @@ fn plain_chunk_line(input: &[u8]) -> Option<(State, &[u8])> {
     let digits = input
         .iter()
         .take(usize::from(CHUNK_SIZE_DIGITS_MAX))
-        .map_while(|&byte| hex(byte));
-    let (size, len) = digits.fold((0, 0), |(size, len), digit| (size << 4 | digit, len + 1));
+        .map_while(|&byte| hex::digit(byte));
+    let (size, len) = digits.fold((0, 0), |(size, len), digit| {
+        (size << 4 | u64::from(digit), len + 1)
+    });
     match input.get(len..) {
         Some([b'\r', b'\n', after @ ..]) if (1..=LENGTH_MAX).contains(&size) => {
             Some((State::Data { left: size }, after))
         }
         _ => None,
     }
-}
-
-fn hex(byte: u8) -> Option<u64> {
-    char::from(byte).to_digit(16).map(u64::from)
 }
 
 /// The smaller of both, and what is then left of the first.
@@ -410,12 +408,12 @@ impl State {
     }
 
     fn size(size: u64, line: u16, byte: u8) -> Result<Self, FramingError> {
-        match (byte, hex(byte)) {
+        match (byte, hex::digit(byte)) {
             (_, Some(_)) if line >= CHUNK_SIZE_DIGITS_MAX || size > LENGTH_MAX >> 4 => {
                 Err(FramingError::ChunkSizeOverflow)
             }
             (_, Some(digit)) => Ok(Self::Size {
-                size: size << 4 | digit,
+                size: size << 4 | u64::from(digit),
                 line: line + 1,
             }),
             (b'\n', _) => Err(FramingError::ChunkBareLf),

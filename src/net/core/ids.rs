@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::base::bytes::within;
+use crate::base::hex;
 
 /// The id that an exchange goes by in answers.
 #[derive(Clone, Debug)]
@@ -99,11 +100,8 @@ impl Ids {
     pub(crate) fn next(&self) -> RequestId {
         let bits = self.0.borrow_mut().take();
         let mut id = [b'0'; 32];
-        for (pair, byte) in id.chunks_exact_mut(2).zip(bits) {
-            if let [high, low] = pair {
-                *high = hex(byte >> 4);
-                *low = hex(byte & 15);
-            }
+        for (pair, byte) in id.as_chunks_mut().0.iter_mut().zip(bits) {
+            *pair = hex::digits(byte);
         }
         RequestId::Ours(id)
     }
@@ -127,13 +125,5 @@ impl Supply {
         let bits = within(&self.bytes, self.used..);
         self.used += 16;
         bits.first_chunk().copied().unwrap_or_default()
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    if digit < 10 {
-        b'0' + digit
-    } else {
-        b'a' + digit - 10
     }
 }

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 
 use super::Keys;
-use crate::base::steps;
+use crate::base::{hex, steps};
 
 /// Most pieces of one request's values that are looked up: a digest each.
 const PIECES_MAX: u32 = 256;
@@ -221,8 +221,8 @@ fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
         let mut rest = value;
         std::iter::from_fn(|| {
             let (byte, behind) = match rest {
-                [b'%', high, low, behind @ ..] => match hex(*high).zip(hex(*low)) {
-                    Some((high, low)) => (high << 4 | low, behind),
+                [b'%', high, low, behind @ ..] => match hex::byte(*high, *low) {
+                    Some(byte) => (byte, behind),
                     None => (b'%', rest.get(1..)?),
                 },
                 [byte, behind @ ..] => (*byte, behind),
@@ -233,10 +233,6 @@ fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
         })
         .collect()
     })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    u8::try_from(char::from(digit).to_digit(16)?).ok()
 }
 
 /// Base64 of either alphabet without its padding (RFC 4648). UTF-16, which PowerShell encodes, loses its zeros.
