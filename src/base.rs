@@ -1,5 +1,6 @@
 //! What every room stands on: ranges of buffers, dates, the count of steps. Pure.
 
+pub(crate) mod authority;
 pub(crate) mod bytes;
 pub(crate) mod date;
 pub(crate) mod hex;

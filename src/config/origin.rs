@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::base::authority;
 use crate::base::number::decimal;
 
 /// Scheme, host and port of a page; compared byte by byte.
@@ -41,11 +42,7 @@ impl FromStr for Origin {
             _ => {}
         }
         let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
-        let (host, port) = match authority.rsplit_once(':') {
-            // A colon within brackets is the address's own.
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-            _ => (authority, None),
-        };
+        let (host, port) = authority::split_text(authority).ok_or(EXPECTED)?;
         let known = is_scheme(scheme) && is_host(host) && text.len() <= ORIGIN_BYTES_MAX;
         if !known || !port.is_none_or(is_port) {
             return Err(EXPECTED);
@@ -70,10 +67,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn is_host(text: &str) -> bool {
-    if let Some(literal) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(literal) = authority::bracketed(text) {
         // Browsers write the shortest form, and no other would ever be met.
         return literal
             .parse()

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::base::number;
+use crate::base::{authority, number};
 use crate::http::target::{self, Target};
 
 use super::value::{self, HEADER_BYTES_MAX};
@@ -101,7 +101,7 @@ pub(super) fn host_and_port(
     authority: &str,
     usual: u16,
 ) -> Result<Option<(Host, u16)>, &'static str> {
-    let Some((host, port)) = split_port(authority) else {
+    let Some((host, port)) = authority::split_text(authority) else {
         return Ok(None);
     };
     let port = match port {
@@ -114,24 +114,9 @@ pub(super) fn host_and_port(
     Ok(parse_host(host).map(|host| (host, port)))
 }
 
-/// Host, with its brackets, and port; `None` where brackets do not fit.
-pub(super) fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
-    if authority.starts_with('[') {
-        let (host, behind) = authority.split_at(authority.find(']')? + 1);
-        return match behind.strip_prefix(':') {
-            Some(port) => Some((host, Some(port))),
-            None => behind.is_empty().then_some((host, None)),
-        };
-    }
-    match authority.split_once(':') {
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((authority, None)),
-    }
-}
-
 fn parse_host(host: &str) -> Option<Host> {
-    if let Some(inner) = host.strip_prefix('[') {
-        let ip: IpAddr = inner.strip_suffix(']')?.parse().ok()?;
+    if let Some(address) = authority::bracketed(host) {
+        let ip: IpAddr = address.parse().ok()?;
         return ip.is_ipv6().then_some(Host::Ip(ip));
     }
     if let Ok(ip) = host.parse::<IpAddr>() {

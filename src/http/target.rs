@@ -5,10 +5,10 @@
 //! decoded, normalised or copied: what is accepted is forwarded as it was written. Authority-form
 //! belongs to CONNECT, which is refused before its target is looked at.
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr2, memchr3};
 
 use crate::base::bytes::within;
-use crate::base::{hex, steps};
+use crate::base::{authority, hex, steps};
 use crate::http::head::Span;
 
 /// Where path and query lie in the request target's own bytes.
@@ -248,23 +248,16 @@ fn authority_end(target: &[u8]) -> Result<usize, TargetError> {
 /// `uri-host [ ":" port ]` (RFC 3986, section 3.2) with a host that is not empty. It names this
 /// gateway and goes nowhere, so its escapes and numbers are not looked into.
 fn is_host_and_port(authority: &[u8]) -> bool {
-    let host_len = match authority.first() {
-        Some(b'[') => memchr(b']', authority).map(|close| close + 1),
-        _ => memchr(b':', authority),
+    let Some((host, port)) = authority::split(authority) else {
+        return false;
     };
-    let (host, port) = authority.split_at(host_len.unwrap_or(authority.len()));
     let host_is_fine = match host {
         [b'[', address @ .., b']'] => {
             !address.is_empty() && address.iter().all(|&byte| is_ip_literal_byte(byte))
         }
         name => !name.is_empty() && name.iter().all(|&byte| is_reg_name_byte(byte)),
     };
-    let port_is_fine = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    host_is_fine && port_is_fine
+    host_is_fine && port.is_none_or(|port| port.iter().all(u8::is_ascii_digit))
 }
 
 const fn is_ip_literal_byte(byte: u8) -> bool {

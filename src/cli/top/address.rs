@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::base::number;
+use crate::base::{authority, number};
 use crate::config::{Config, Listen};
 
 /// See the module's documentation.
@@ -146,21 +146,14 @@ impl fmt::Display for Address {
 }
 
 fn host_and_port(authority: &str) -> Option<(&str, u16)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, port)
-        }
-        None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            authority.split_at_checked(end)?
-        }
-    };
-    let port = match port.strip_prefix(':') {
+    let (mut host, port) = authority::split_text(authority)?;
+    if let Some(address) = authority::bracketed(host) {
+        address.parse::<Ipv6Addr>().ok()?;
+        host = address;
+    }
+    let port = match port {
         Some(digits) => u16::try_from(number::decimal(digits)?).ok()?,
-        None if port.is_empty() => 80,
-        None => return None,
+        None => 80,
     };
     (!host.is_empty() && port > 0).then_some((host, port))
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::base::number;
-use crate::config::url::{Host, split_port};
+use crate::base::{authority, number};
+use crate::config::url::Host;
 use crate::config::value;
 
 /// Which hosts are reached without a proxy.
@@ -54,12 +54,9 @@ impl Entry {
         let (host, port) = match text.parse() {
             // Without brackets it has no port.
             Ok(IpAddr::V6(_)) => (&*text, None),
-            _ => split_port(&text)?,
+            _ => authority::split_text(&text)?,
         };
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        let what = match bare.unwrap_or(host).parse() {
+        let what = match authority::bracketed(host).unwrap_or(host).parse() {
             Ok(ip) => What::Network(IpAddr::to_canonical(&ip), EXACT),
             Err(_) => names(host)?,
         };

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use memchr::{memchr, memchr2_iter};
 
-use crate::base::steps;
+use crate::base::{authority, steps};
 
 use super::parts::{HeadError, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Version};
 
@@ -129,29 +129,16 @@ fn protocol(version: &[u8]) -> Option<Result<Version, HeadError>> {
 /// Stricter in two points: no comma, which would be two joined values, and no IPvFuture, of which
 /// none exists.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let (fits, port) = match value.strip_prefix(b"[") {
-        Some(literal) => {
-            let len = memchr(b']', literal).unwrap_or(literal.len());
-            let (address, end) = literal.split_at_checked(len).unwrap_or_default();
-            let Some(port) = end.strip_prefix(b"]") else {
-                return false;
-            };
-            (
-                str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
-                port,
-            )
-        }
-        None => {
-            let len = memchr(b':', value).unwrap_or(value.len());
-            let (name, port) = value.split_at_checked(len).unwrap_or_default();
-            (is_reg_name(name), port)
-        }
+    let Some((host, port)) = authority::split(value) else {
+        return false;
     };
-    fits && match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
+    let fits = match host {
+        [b'[', address @ .., b']'] => {
+            str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+        }
+        name => is_reg_name(name),
+    };
+    fits && port.is_none_or(|port| port.iter().all(u8::is_ascii_digit))
 }
 
 fn is_reg_name(name: &[u8]) -> bool {

@@ -9,6 +9,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::base::authority;
 use crate::config::Origin;
 use crate::http::head::{Name, Section};
 
@@ -38,13 +39,14 @@ pub(crate) fn is_rebound(section: Section<'_>, origins: &[Origin]) -> bool {
         let Ok(authority) = std::str::from_utf8(host) else {
             return true;
         };
-        let host = host_and_port(authority).0.to_ascii_lowercase();
+        let Some((host, _)) = authority::split_text(authority) else {
+            return true;
+        };
+        let host = host.to_ascii_lowercase();
         let is_listed = |origin: &Origin| {
-            let authority = origin
-                .as_str()
-                .split_once("://")
-                .map_or("", |(_, rest)| rest);
-            host_and_port(authority).0 == host
+            let authority = origin.as_str().split_once("://");
+            let parts = authority.and_then(|(_, authority)| authority::split_text(authority));
+            parts.is_some_and(|(listed, _)| listed == host)
         };
         !is_own(&host) && !origins.iter().any(is_listed)
     })
@@ -53,26 +55,14 @@ pub(crate) fn is_rebound(section: Section<'_>, origins: &[Origin]) -> bool {
 /// A host in small letters that can only be this machine, or one that is not on the internet.
 fn is_own(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
     let is_address = host.parse::<Ipv4Addr>().is_ok()
-        || address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        || authority::bracketed(host).is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     match host.rsplit_once('.') {
         _ if is_address => true,
         // Docker's `host.docker.internal` and its kind among them.
         Some((_, last)) => matches!(last, "localhost" | "local" | "internal"),
         // No page has such a name: `localhost`, a container's.
         None => true,
-    }
-}
-
-/// An authority's two parts.
-fn host_and_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        // A colon within brackets is the address's own.
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
     }
 }
 
@@ -83,10 +73,9 @@ fn is_loopback(origin: &[u8]) -> bool {
         return false;
     };
     let authority = { origin.strip_prefix("http://") }.or_else(|| origin.strip_prefix("https://"));
-    let Some(authority) = authority else {
+    let Some((host, port)) = authority.and_then(authority::split_text) else {
         return false;
     };
-    let (host, port) = host_and_port(authority);
     let is_port = |port: &str| {
         (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
     };
