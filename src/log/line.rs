@@ -1,7 +1,9 @@
 //! One line of a log: JSON, logfmt, or text for people. Whatever a value holds, it cannot end the line or
 //! begin another field.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::date::rfc3339;
@@ -16,133 +18,199 @@ pub(crate) enum Value<'a> {
     Number(u64),
 }
 
-/// A line under way: one allocation, if it gets no longer than was expected.
-pub(crate) struct Line {
-    out: String,
+/// A line under way, at the end of `out`.
+pub(super) struct Line<'a> {
+    out: &'a mut Vec<u8>,
     format: LogFormat,
 }
 
-/// Time, level, message and brackets.
-const BEGIN_BYTES: usize = 96;
+/// A field's name with what stands around it, as each form has it: one copy instead of three.
+#[derive(Clone, Copy)]
+pub(super) struct FieldName {
+    pub json: &'static str,
+    pub plain: &'static str,
+}
 
-impl Line {
-    /// A line with the current time, whose fields are expected to take this many `bytes`.
-    #[must_use]
-    pub(crate) fn begin(format: LogFormat, level: Level, message: &str, bytes: usize) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let time = rfc3339(now.as_secs(), now.subsec_millis());
-        let mut out = String::with_capacity(BEGIN_BYTES + bytes);
-        let _ = match format {
-            LogFormat::Text => write!(out, "{time} {level} {message}"),
-            LogFormat::Json => write!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\""),
-            LogFormat::Logfmt => write!(out, "time={time} level={level}"),
-        };
-        let mut line = Self { out, format };
-        if format != LogFormat::Text {
-            line.text("message", message.as_bytes());
+/// The [`FieldName`] of a literal.
+macro_rules! field_name {
+    ($name:literal) => {
+        $crate::log::line::FieldName {
+            json: concat!(",\"", $name, "\":"),
+            plain: concat!(" ", $name, "="),
         }
-        line
-    }
+    };
+}
+pub(super) use field_name;
 
-    /// A whole message.
-    #[must_use]
-    pub(crate) fn of(
+/// Bytes of a message as it mostly is.
+const MESSAGE_BYTES: usize = 352;
+
+/// A whole message, with the current time.
+#[must_use]
+pub(super) fn message(
+    format: LogFormat,
+    level: Level,
+    message: &str,
+    fields: &[(&str, Value<'_>)],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(MESSAGE_BYTES);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let time = rfc3339(now.as_secs(), now.subsec_millis());
+    let mut line = Line::begin(&mut out, format, &time.to_string(), level, message);
+    for (name, value) in fields {
+        line.name(name);
+        match value {
+            Value::Text(text) => line.text(text.to_string().as_bytes()),
+            Value::Number(number) => line.number(*number),
+        }
+    }
+    line.end();
+    out
+}
+
+impl<'a> Line<'a> {
+    /// Begins one behind what is in `out`.
+    pub(super) fn begin(
+        out: &'a mut Vec<u8>,
         format: LogFormat,
+        time: &str,
         level: Level,
         message: &str,
-        fields: &[(&str, Value<'_>)],
     ) -> Self {
-        let mut line = Self::begin(format, level, message, 256);
-        for (name, value) in fields {
-            match value {
-                Value::Text(text) => line.text(name, text.to_string().as_bytes()),
-                Value::Number(number) => line.number(name, *number),
+        let mut line = Self { out, format };
+        let level = level.as_str();
+        match format {
+            LogFormat::Text => line.put(&[time, " ", level, " ", message]),
+            LogFormat::Json => {
+                line.put(&["{\"time\":\"", time, "\",\"level\":\"", level, "\""]);
             }
+            LogFormat::Logfmt => line.put(&["time=", time, " level=", level]),
+        }
+        if format != LogFormat::Text {
+            line.field(field_name!("message")).text(message.as_bytes());
         }
         line
     }
 
-    /// Adds a field; what is not UTF-8 in it is replaced.
-    pub(crate) fn text(&mut self, name: &str, value: &[u8]) {
-        self.name(name);
-        let json = self.format == LogFormat::Json;
-        let bare = |b: &u8| b.is_ascii_graphic() && !b"\"\\=".contains(b);
-        let plain = |b: &u8| (b' '..=b'~').contains(b) && !b"\"\\".contains(b);
-        let quoted = json || value.is_empty() || !value.iter().all(bare);
-        if !quoted {
-            self.out.push_str(str::from_utf8(value).unwrap_or_default());
-            return;
-        }
-        self.out.push('"');
-        if value.iter().all(plain) {
-            self.out.push_str(str::from_utf8(value).unwrap_or_default());
-        } else {
-            for chunk in value.utf8_chunks() {
-                escape(&mut self.out, chunk.valid());
-                if !chunk.invalid().is_empty() {
-                    self.out.push(char::REPLACEMENT_CHARACTER);
-                }
-            }
-        }
-        self.out.push('"');
-    }
-
-    /// Adds a figure.
-    pub(crate) fn number(&mut self, name: &str, value: u64) {
-        self.name(name);
-        let _ = write!(self.out, "{value}");
-    }
-
-    /// Adds what is its own best text, such as an address.
-    pub(crate) fn word(&mut self, name: &str, value: fmt::Arguments<'_>) {
-        self.name(name);
-        let quote = if self.format == LogFormat::Json {
-            "\""
-        } else {
-            ""
+    /// Adds a field, whose value is to follow.
+    pub(super) fn field(&mut self, name: FieldName) -> &mut Self {
+        let name = match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text | LogFormat::Logfmt => name.plain,
         };
-        let _ = write!(self.out, "{quote}{value}{quote}");
-    }
-
-    /// The whole line, its end included.
-    #[must_use]
-    pub(crate) fn end(mut self) -> String {
-        if self.format == LogFormat::Json {
-            self.out.push('}');
-        }
-        self.out.push('\n');
-        self.out
+        self.put(&[name]);
+        self
     }
 
     fn name(&mut self, name: &str) {
-        let (before, behind) = match self.format {
-            LogFormat::Json => (",\"", "\":"),
-            LogFormat::Text | LogFormat::Logfmt => (" ", "="),
+        match self.format {
+            LogFormat::Json => self.put(&[",\"", name, "\":"]),
+            LogFormat::Text | LogFormat::Logfmt => self.put(&[" ", name, "="]),
+        }
+    }
+
+    /// A value; what is not UTF-8 in it is replaced.
+    pub(super) fn text(&mut self, value: &[u8]) {
+        let json = self.format == LogFormat::Json;
+        if !json && !value.is_empty() && all(value, is_bare) {
+            return self.out.extend_from_slice(value);
+        }
+        self.out.push(b'"');
+        if all(value, is_plain) {
+            self.out.extend_from_slice(value);
+        } else {
+            for chunk in value.utf8_chunks() {
+                escape(self.out, chunk.valid());
+                if !chunk.invalid().is_empty() {
+                    put(self.out, char::REPLACEMENT_CHARACTER);
+                }
+            }
+        }
+        self.out.push(b'"');
+    }
+
+    /// A figure.
+    pub(super) fn number(&mut self, value: u64) {
+        self.put(&[itoa::Buffer::new().format(value)]);
+    }
+
+    /// An address; nothing for that of a Unix socket.
+    pub(super) fn address(&mut self, address: Option<SocketAddr>) {
+        let quotation = match self.format {
+            LogFormat::Json => "\"",
+            LogFormat::Text | LogFormat::Logfmt => "",
         };
-        for part in [before, name, behind] {
-            self.out.push_str(part);
+        self.put(&[quotation]);
+        match address.map(|address| (address.ip(), address.port())) {
+            Some((IpAddr::V4(ip), port)) => {
+                for (octet, mark) in ip.octets().into_iter().zip(["", ".", ".", "."]) {
+                    self.put(&[mark, itoa::Buffer::new().format(octet)]);
+                }
+                self.put(&[":", itoa::Buffer::new().format(port)]);
+            }
+            Some((IpAddr::V6(ip), port)) => {
+                let _ = write!(self.out, "[{ip}]:{port}");
+            }
+            None => self.put(&["unix"]),
+        }
+        self.put(&[quotation]);
+    }
+
+    /// Its end.
+    pub(super) fn end(mut self) {
+        self.put(match self.format {
+            LogFormat::Json => &["}\n"],
+            LogFormat::Text | LogFormat::Logfmt => &["\n"],
+        });
+    }
+
+    fn put(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.out.extend_from_slice(text.as_bytes());
         }
     }
 }
 
+/// Whether all bytes are of a kind. Looks at every one, which is many at a time.
+fn all(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is(*byte))
+}
+
+/// Whether it stands for itself between quotation marks.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
+}
+
+/// Whether it needs none.
+fn is_bare(byte: u8) -> bool {
+    is_plain(byte) & (byte != b' ') & (byte != b'=')
+}
+
 /// As JSON has it (RFC 8259, section 7); controls beyond ASCII and bidirectional overrides too, for terminals.
-fn escape(out: &mut String, text: &str) {
+fn escape(out: &mut Vec<u8>, text: &str) {
     for c in text.chars() {
         match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
+            '"' | '\\' => {
+                put(out, '\\');
+                put(out, c);
+            }
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
             c if c.is_control()
                 || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
             {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
-            c => out.push(c),
+            c => put(out, c),
         }
     }
+}
+
+fn put(out: &mut Vec<u8>, c: char) {
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 #[cfg(test)]
@@ -150,11 +218,15 @@ mod tests {
     use super::*;
 
     fn fields(format: LogFormat, value: &[u8]) -> String {
-        let mut line = Line::begin(format, Level::Warn, "a message", 64);
-        line.text("name", value);
-        line.number("count", 7);
-        line.word("addr", format_args!("[::1]:8"));
-        line.end()
+        let mut out = Vec::new();
+        let time = rfc3339(0, 1).to_string();
+        let mut line = Line::begin(&mut out, format, &time, Level::Warn, "a message");
+        line.field(field_name!("name")).text(value);
+        line.field(field_name!("count")).number(7);
+        line.field(field_name!("addr"))
+            .address("[::1]:8".parse().ok());
+        line.end();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -203,13 +275,5 @@ mod tests {
             );
             assert!(line.starts_with("time="), "{line}");
         }
-    }
-
-    #[test]
-    fn an_expected_line_is_one_allocation() {
-        let mut line = Line::begin(LogFormat::Json, Level::Info, "request", 100);
-        let room = line.out.capacity();
-        line.text("path", &[b'x'; 80]);
-        assert_eq!(line.out.capacity(), room);
     }
 }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
-use super::queue::Tally;
+use super::tally::Tally;
 
 /// Lines on their way to a descriptor.
 pub(super) struct Outlet {

@@ -1,47 +1,22 @@
-//! What goes to the thread that writes, and what got lost on the way.
+//! What the thread that writes is given beside the workers' records.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
-/// Whose request a line of the access log is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// One that was admitted.
-    Admitted,
-    /// One that the gateway has answered by itself.
-    Anybody,
+use super::lane::Outgoing;
+
+/// See the module's documentation.
+pub(super) struct Entry {
+    /// When it was put here, in nanoseconds: records of before come first.
+    pub at: u64,
+    pub what: What,
 }
 
-/// Lines that did not arrive, as far as that is known, and lines that wait.
-#[derive(Default)]
-pub(super) struct Tally {
-    /// Dropped or not written.
-    pub lost: AtomicU64,
-    /// Those of them that were dropped to keep room for others.
-    pub shed: AtomicU64,
-    /// In the queue, of anybody's requests.
-    pub anybodys: AtomicUsize,
-}
-
-impl Tally {
-    /// So many more are lost.
-    pub(super) fn lose(&self, lines: u64) {
-        self.lost.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// One of anybody's goes, though there is room for others.
-    pub(super) fn shed(&self) {
-        self.shed.fetch_add(1, Ordering::Relaxed);
-        self.lose(1);
-    }
-}
-
-/// What the thread is given.
-pub(super) enum Entry {
-    /// For people.
-    Message(String),
-    /// Of the access log.
-    Access(String, Of),
+/// What it is.
+pub(super) enum What {
+    /// A line for people.
+    Message(Vec<u8>),
+    /// Another worker's records.
+    Lane(Box<Outgoing>),
     /// The access log's file may have been moved away.
     Reopen,
     /// Answered once everything before it is written.

@@ -1,13 +1,12 @@
 //! The client's side of whatever is under way on its connection.
 //!
 //! [`side`] is what exchanges know of it: its stream, [`carry`], the bytes that have come too early, [`access`], the
-//! record of its request ([`record`], [`records`], [`quotes`]), and answers of the gateway's own ([`answering`]).
+//! record of its request ([`record`], [`records`]), and answers of the gateway's own ([`answering`]).
 
 pub(crate) mod access;
 pub(crate) mod answering;
 pub(crate) mod carry;
 pub(crate) mod local_answer;
-pub(crate) mod quotes;
 pub(crate) mod recipient;
 pub(crate) mod record;
 pub(crate) mod records;

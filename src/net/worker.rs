@@ -5,7 +5,7 @@
 
 pub(crate) mod messages;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -116,10 +116,12 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
     let upstreams = Upstreams::new(core.clone(), names, start.dialler);
     let asked = mailbox.clone();
     let take_back = move |ticket, text| asked.send(Message::Scraped(ticket, text));
+    let lane = RefCell::new(core.log.lane());
     let shared = Rc::new(Shared {
         core,
         upstreams,
         records: Records::default(),
+        lane,
         survey: survey(start.fellows.clone(), mailbox),
         scrapes: Scrapes::new(start.scribe, Arc::new(take_back)),
         held_back: Cell::new(0),

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use super::quotes::Quote;
 use super::record::Record;
 use super::records::SharedRecord;
 use super::shared::Shared;
 use crate::http::head::{Field, Name, RequestView, Section};
 use crate::http::target;
+use crate::log::Quote;
 use crate::net::core::ids::RequestId;
 use crate::net::sockets::peer::Peer;
 use crate::observe::times::Connecting;
@@ -169,7 +169,7 @@ impl Access {
 
     /// The client has not taken all of its answer yet: the request's end is still to come.
     pub(crate) fn lingers(&mut self) {
-        self.note(|record, _| record.quotes.lingers = true);
+        self.note(|record, _| record.lingers = true);
     }
 
     /// What `line` makes of what is known of its times, and of how long ago it began.
@@ -190,7 +190,7 @@ impl Access {
     /// the client did not take the answer's end, the answer is not `delivered`.
     pub(crate) fn end(&mut self, worker: &Shared, peer: Peer, usual: Ending, delivered: bool) {
         let Some(shared) = self.0.take() else { return };
-        let record = shared.borrow();
+        let mut record = shared.borrow_mut();
         let ending = match record.ending.unwrap_or(usual) {
             Ending::Complete if !delivered => Ending::Undelivered,
             ending => ending,
@@ -205,7 +205,8 @@ impl Access {
             provider.finished(&record.figures, ending, &record.times);
         }
         if record.logged {
-            record.log(&worker.core.log, &worker.core.gateway().slots, peer, ending);
+            let lane = &mut worker.lane.borrow_mut();
+            record.log(lane, &worker.core.gateway().slots, peer, ending);
         }
         drop(record);
         worker.records.end(shared);

@@ -1,21 +1,18 @@
 //! What is known of one request under way: its points in time, and what its log line will say.
 
-use std::time::{Duration, Instant};
-
-use crate::log::{Line, Log, Of};
+use crate::log::{Lane, Of, Quote, Quotes, Request};
 use crate::net::sockets::peer::Peer;
 use crate::observe::counters::Finished;
 use crate::observe::streams::{Stream, UnderWay};
 use crate::observe::{Ending, Phase, Slots, Times};
-
-use super::quotes::{Quote, Quotes};
+use crate::system::time::Moment;
 
 /// A record's place in the list of those under way.
 pub(crate) type Place = u32;
 
 /// See the module's documentation.
 pub(crate) struct Record {
-    pub(crate) began: Instant,
+    pub(crate) began: Moment,
     pub(crate) times: Times,
     /// Where it is counted.
     pub(crate) slot: usize,
@@ -31,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) logged: bool,
     /// Where it stands among the requests under way, if it does.
     pub(crate) place: Option<Place>,
+    /// The client had not taken all of its answer when that was made.
+    pub(crate) lingers: bool,
     pub(crate) quotes: Quotes,
 }
 
@@ -38,7 +37,7 @@ impl Record {
     /// Of a request that begins now.
     pub(crate) fn new() -> Self {
         Self {
-            began: Instant::now(),
+            began: Moment::now(),
             times: Times::default(),
             slot: 0,
             figures: Finished::default(),
@@ -49,6 +48,7 @@ impl Record {
             counted: false,
             logged: false,
             place: None,
+            lingers: false,
             quotes: Quotes::default(),
         }
     }
@@ -62,6 +62,7 @@ impl Record {
         self.uploading = false;
         self.retries = 0;
         self.error = None;
+        self.lingers = false;
         self.quotes.clear();
     }
 
@@ -85,8 +86,8 @@ impl Record {
     }
 
     /// Adds it to those that are shown.
-    pub(crate) fn show(&self, now: Instant, among: &mut UnderWay) {
-        let age = now.saturating_duration_since(self.began);
+    pub(crate) fn show(&self, now: Moment, among: &mut UnderWay) {
+        let age = now.since(self.began);
         let phase = self.phase();
         // Pieces that go through a tunnel are not timed.
         let moved = self.times.moved().filter(|_| phase != Phase::Tunnel);
@@ -109,60 +110,32 @@ impl Record {
         );
     }
 
-    /// Writes its line.
-    pub(crate) fn log(&self, log: &Log, slots: &Slots, peer: Peer, ending: Ending) {
+    /// Hands over what its line says.
+    pub(crate) fn log(&mut self, lane: &mut Lane, slots: &Slots, peer: Peer, ending: Ending) {
         let figures = &self.figures;
-        let mut line = log.request(self.quotes.line_bytes());
-        let figure = |line: &mut Line, name: &str, time: Option<Duration>| {
-            if let Some(time) = time {
-                line.number(name, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-            }
-        };
-        self.quotes.write(&mut line, Quote::RequestId);
-        self.quotes.write(&mut line, Quote::UpstreamRequestId);
-        line.word("client", format_args!("{peer}"));
-        self.quotes.write(&mut line, Quote::KeyId);
         if self.slot > 0 {
-            line.text("provider", slots.name(self.slot).as_bytes());
-        }
-        self.quotes.write(&mut line, Quote::Method);
-        self.quotes.write(&mut line, Quote::Path);
-        line.number("status", figures.status.into());
-        line.number("bytes_in", figures.received);
-        line.number("bytes_out", figures.sent);
-        let prompt = self.times.latest().filter(|_| !self.quotes.lingers);
-        let prompt = prompt.filter(|_| ending == Ending::Complete && figures.status != 101);
-        figure(
-            &mut line,
-            "duration_us",
-            Some(prompt.unwrap_or_else(|| self.began.elapsed())),
-        );
-        let connecting = self.times.connecting();
-        for (name, time) in [
-            ("request_overhead_us", self.times.request_overhead()),
-            ("response_overhead_us", self.times.response_overhead()),
-            ("connect_us", connecting.map(|times| times.connect)),
-            ("tls_us", connecting.and_then(|times| times.tls)),
-            ("head_us", self.times.to_head()),
-            ("first_byte_us", self.times.to_first_byte()),
-            ("longest_gap_us", self.times.longest_gap()),
-            ("stream_us", self.times.stream()),
-        ] {
-            figure(&mut line, name, time);
-        }
-        line.text("end", ending.as_str().as_bytes());
-        if ending == Ending::ClientGone {
-            line.text("phase", figures.phase.as_str().as_bytes());
+            let name = slots.name(self.slot).as_bytes();
+            self.quotes.put(Quote::Provider, name);
         }
         if let Some(code) = self.error {
-            line.text("error", code.as_bytes());
+            self.quotes.put(Quote::Error, code.as_bytes());
         }
-        if self.retries > 0 {
-            line.number("retries", self.retries);
-        }
-        for quote in Quote::OF_CLIENTS {
-            self.quotes.write(&mut line, quote);
-        }
-        log.write(line, self.of());
+        let prompt = self.times.latest().filter(|_| !self.lingers);
+        let prompt = prompt.filter(|_| ending == Ending::Complete && figures.status != 101);
+        let duration = prompt.unwrap_or_else(|| self.began.elapsed());
+        let request = Request {
+            of: self.of(),
+            client: peer.address(),
+            status: figures.status,
+            received: figures.received,
+            sent: figures.sent,
+            duration,
+            times: &self.times,
+            ending,
+            phase: figures.phase,
+            retries: self.retries,
+            quotes: &self.quotes,
+        };
+        lane.write(&request, self.began + duration);
     }
 }

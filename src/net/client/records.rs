@@ -6,11 +6,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use slab::Slab;
 
 use crate::observe::streams::UnderWay;
+use crate::system::time::Moment;
 
 use super::record::{Place, Record};
 
@@ -35,7 +35,7 @@ impl Records {
         let spare = self.spare.borrow_mut().pop();
         let shared = spare.unwrap_or_else(|| Rc::new(RefCell::new(Record::new())));
         let mut record = shared.borrow_mut();
-        record.began = Instant::now();
+        record.began = Moment::now();
         set(&mut record);
         record.place = match listed {
             true => self.list.borrow_mut().enter(shared.clone()),
@@ -62,7 +62,7 @@ impl Records {
     /// The oldest requests under way, and how many there are.
     pub(crate) fn look(&self) -> UnderWay {
         let mut list = self.list.borrow_mut();
-        let now = Instant::now();
+        let now = Moment::now();
         let mut seen = UnderWay::with_room(list.links.len().min(SHOWN_MAX));
         let mut next = list.first;
         while let Some(place) = next {

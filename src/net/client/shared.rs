@@ -1,8 +1,9 @@
 //! What the connections of a worker's clients share.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::log::Lane;
 use crate::net::core::Core;
 use crate::net::upstream::upstreams::Upstreams;
 
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub upstreams: Rc<Upstreams>,
     /// Records of requests under way, and room for those to come.
     pub records: Records,
+    /// Where their lines go.
+    pub lane: RefCell<Lane>,
     /// How to learn what all workers have under way.
     pub survey: Survey,
     /// The metrics' texts that somebody waits for.

@@ -1,6 +1,5 @@
 //! A client's address in as few bytes as there can be, since every connection holds one.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::SocketAddrAny;
@@ -33,6 +32,17 @@ impl Peer {
         }
     }
 
+    /// Address and port; nothing for a Unix socket's.
+    #[must_use]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        Some(match *self {
+            Self::V4(ip, port) | Self::Near4(ip, port) => (ip, port).into(),
+            Self::V6(ip, port) => (ip, port).into(),
+            Self::Near6(port) => (Ipv6Addr::LOCALHOST, port).into(),
+            Self::Local => return None,
+        })
+    }
+
     /// Whether both are on this machine and of no other's.
     #[must_use]
     pub(crate) fn is_near(&self) -> bool {
@@ -62,19 +72,6 @@ impl From<Option<SocketAddrAny>> for Peer {
     }
 }
 
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::V4(ip, port) | Self::Near4(ip, port) => {
-                write!(f, "{}:{port}", Ipv4Addr::from(ip))
-            }
-            Self::V6(ip, port) => write!(f, "[{}]:{port}", Ipv6Addr::from(ip)),
-            Self::Near6(port) => write!(f, "[{}]:{port}", Ipv6Addr::LOCALHOST),
-            Self::Local => f.write_str("unix"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,9 +80,9 @@ mod tests {
     fn addresses_are_written_as_usual() {
         for text in ["127.0.0.1:80", "[2001:db8::1]:443"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(Peer::from(Some(address.into())).to_string(), text);
+            assert_eq!(Peer::from(Some(address.into())).address(), Some(address));
         }
-        assert_eq!(Peer::from(None).to_string(), "unix");
+        assert_eq!(Peer::from(None).address(), None);
         for (text, is_near) in [
             ("127.1.2.3:80", true),
             ("[::1]:80", true),
@@ -97,7 +94,7 @@ mod tests {
             let peer = Peer::from(Some(address.into()));
             let near = peer.at_loopback();
             assert_eq!((peer.is_near(), near.is_near()), (false, is_near), "{text}");
-            assert_eq!(near.to_string(), peer.to_string());
+            assert_eq!(near.address(), peer.address());
             assert_eq!(near.counted_as(), peer.counted_as());
         }
         assert!(!Peer::Local.at_loopback().is_near());

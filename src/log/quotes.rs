@@ -2,7 +2,8 @@
 //! messages themselves are gone when the line is written.
 
 use crate::base::bytes::within;
-use crate::log::Line;
+
+use super::line::{FieldName, field_name};
 
 /// One quotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +24,14 @@ pub(crate) enum Quote {
     SessionId,
     /// `X-Client-Request-Id`
     ClientRequestId,
+    /// The provider's name.
+    Provider,
+    /// The code of the gateway's own answer.
+    Error,
 }
 
-const QUOTES: usize = Quote::ClientRequestId as usize + 1;
+/// How many there are.
+pub(super) const QUOTES: usize = Quote::Error as usize + 1;
 
 impl Quote {
     /// Those that clients send about themselves, as fields of their own.
@@ -45,16 +51,19 @@ impl Quote {
         name.eq_ignore_ascii_case(lower).then_some(quote)
     }
 
-    fn name(self) -> &'static str {
+    /// The field's name.
+    pub(super) fn name(self) -> FieldName {
         match self {
-            Self::RequestId => "request_id",
-            Self::UpstreamRequestId => "upstream_request_id",
-            Self::KeyId => "key",
-            Self::Method => "method",
-            Self::Path => "path",
-            Self::RetryCount => "retry_count",
-            Self::SessionId => "session_id",
-            Self::ClientRequestId => "client_request_id",
+            Self::RequestId => field_name!("request_id"),
+            Self::UpstreamRequestId => field_name!("upstream_request_id"),
+            Self::KeyId => field_name!("key"),
+            Self::Method => field_name!("method"),
+            Self::Path => field_name!("path"),
+            Self::RetryCount => field_name!("retry_count"),
+            Self::SessionId => field_name!("session_id"),
+            Self::ClientRequestId => field_name!("client_request_id"),
+            Self::Provider => field_name!("provider"),
+            Self::Error => field_name!("error"),
         }
     }
 
@@ -64,7 +73,12 @@ impl Quote {
             Self::Path => 1024,
             Self::RequestId => 200,
             Self::Method | Self::RetryCount => 32,
-            Self::UpstreamRequestId | Self::KeyId | Self::SessionId | Self::ClientRequestId => 128,
+            Self::UpstreamRequestId
+            | Self::KeyId
+            | Self::SessionId
+            | Self::ClientRequestId
+            | Self::Provider
+            | Self::Error => 128,
         }
     }
 }
@@ -72,14 +86,14 @@ impl Quote {
 /// Stands behind what was cut.
 const CUT: &[u8] = "…".as_bytes();
 
+/// Where each quotation begins and ends; what was never put has no length.
+pub(super) type Spans = [(u16, u16); QUOTES];
+
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Quotes {
     bytes: Vec<u8>,
-    /// Where each begins and ends; what was never put has no length.
-    spans: [(u16, u16); QUOTES],
-    /// The client had not taken all of its answer when that was made.
-    pub lingers: bool,
+    spans: Spans,
 }
 
 impl Quotes {
@@ -103,14 +117,6 @@ impl Quotes {
         *span = (begin, u16::try_from(self.bytes.len()).unwrap_or(u16::MAX));
     }
 
-    /// Adds a value to a line, if there is one.
-    pub(crate) fn write(&self, line: &mut Line, quote: Quote) {
-        let value = self.of(quote);
-        if !value.is_empty() {
-            line.text(quote.name(), value);
-        }
-    }
-
     /// A value, empty where there is none.
     #[must_use]
     pub(crate) fn of(&self, quote: Quote) -> &[u8] {
@@ -118,12 +124,14 @@ impl Quotes {
         within(&self.bytes, usize::from(span.0)..usize::from(span.1))
     }
 
-    /// How long a line with all of them and a request's figures may get.
-    #[must_use]
-    pub(crate) fn line_bytes(&self) -> usize {
-        /// Names, figures and what else a line has.
-        const REST: usize = 640;
-        REST + self.bytes.len() + self.bytes.len() / 8
+    /// Where each begins and ends.
+    pub(super) fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    /// All values, one behind the other.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Forgets everything but the buffer.
@@ -131,7 +139,6 @@ impl Quotes {
         self.bytes.clear();
         self.bytes.shrink_to(BYTES_KEPT);
         self.spans = Default::default();
-        self.lingers = false;
     }
 }
 
@@ -141,7 +148,6 @@ const BYTES_KEPT: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Level, LogFormat};
 
     #[test]
     fn a_value_is_cut_and_the_first_one_counts() {
@@ -150,21 +156,10 @@ mod tests {
         quotes.put(Quote::RetryCount, b"2");
         quotes.put(Quote::SessionId, &[b'x'; 129]);
         quotes.put(Quote::Method, b"");
-        let mut line = Line::begin(
-            LogFormat::Logfmt,
-            Level::Info,
-            "request",
-            quotes.line_bytes(),
-        );
-        for quote in Quote::OF_CLIENTS.into_iter().chain([Quote::Method]) {
-            quotes.write(&mut line, quote);
-        }
-        let line = line.end();
-        let session = format!("session_id=\"{}…\"", "x".repeat(128));
-        assert!(
-            line.ends_with(&format!(" retry_count=1 {session}\n")),
-            "{line}"
-        );
+        assert_eq!(quotes.of(Quote::RetryCount), b"1");
+        let cut = format!("{}…", "x".repeat(128));
+        assert_eq!(quotes.of(Quote::SessionId), cut.as_bytes());
+        assert_eq!(quotes.of(Quote::Method), b"");
     }
 
     #[test]
