@@ -19,12 +19,9 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sluicegate::door::tls::Stream;
-use sluicegate::door::tls::TlsStream;
-use sluicegate::door::tls::Turns;
-use sluicegate::door::tls::{Handshake, Role};
-use sluicegate::door::tls::{Received, Socket};
-use sluicegate::door::tls::{Scratch, seal_room};
+use sluicegate::door::tls::{
+    Handshake, Reactor, Received, Role, Scratch, Socket, Stream, TlsStream, Turns, seal_room,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -89,6 +86,7 @@ async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
 }
 
 async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Failure> {
+    Reactor::start(!monoio::utils::detect_uring())?;
     let (near, far) = connected()?;
     let name = ServerName::try_from("localhost")?;
     let client = Role::Client(UnbufferedClientConnection::new(
@@ -110,8 +108,8 @@ async fn ours(configs: &Pair, size: usize, rounds: u64) -> Result<Duration, Fail
         }
         io::Result::Ok(far)
     });
-    let (turns, bell) = Turns::new()?;
-    monoio::spawn(turns.clone().run(bell));
+    let turns = Turns::new();
+    monoio::spawn(turns.clone().run(Reactor::current()?));
     near.handshake(&scratch, &turns).await?;
     let mut near = Stream::Tls(Box::new(near));
     let message = vec![0; size];

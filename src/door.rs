@@ -20,6 +20,7 @@ pub mod http {
 
 /// Records and handshakes.
 pub mod tls {
+    pub use crate::net::sockets::reactor::Reactor;
     pub use crate::net::sockets::socket::{Received, Socket};
     pub use crate::net::sockets::turns::Turns;
     pub use crate::net::transport::scratch::{Scratch, seal_room};

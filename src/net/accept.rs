@@ -55,6 +55,7 @@ pub(crate) async fn accept(reception: Rc<Reception>, listener: Socket) {
                 }
                 core.clock.sleep(ACCEPT_REST).await;
                 spare.hold();
+                continue;
             }
         }
         listener.socket.rest();

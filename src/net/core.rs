@@ -15,7 +15,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::log::Log;
-use crate::net::sockets::hangup::Hangups;
 use crate::net::sockets::spin::Spin;
 use crate::net::sockets::turns::Turns;
 use crate::net::transport::scratch::{Scratch, SealRoom};
@@ -42,8 +41,6 @@ pub(crate) struct Core {
     pub turns: Rc<Turns>,
     /// Polling before sleeping.
     pub spin: Rc<Spin>,
-    /// Peers that leave while bytes of theirs are unread.
-    pub hangups: Rc<Hangups>,
     /// The configuration.
     pub in_force: InForce,
     /// How much there is to do, and how much may be.

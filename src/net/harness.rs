@@ -28,6 +28,7 @@ use crate::net::core::listening::Listening;
 use crate::net::core::load::Rank;
 use crate::net::sockets::mailbox::mailbox;
 use crate::net::sockets::peer::Peer;
+use crate::net::sockets::reactor::Reactor;
 use crate::net::sockets::socket::Socket;
 use crate::net::transport::stream::Stream;
 use crate::net::transport::tls_config;
@@ -85,7 +86,10 @@ impl Harness {
             dialler: Some(|port| Box::pin(dialled(port))),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
-        let session = runtime.block_on(async { Session::new(start) })?;
+        let session = runtime.block_on(async {
+            Reactor::start(true)?;
+            Session::new(start)
+        })?;
         Ok(Self { runtime, session })
     }
 

@@ -1,14 +1,13 @@
 //! Sockets and what wakes a worker: readiness, timers, turns, messages from other threads.
 //!
-//! Each worker has one event loop ([`driver`]). [`socket`] asks it what is ready and makes the system calls itself;
-//! the others are sockets to the event loop too ([`timer`], [`hangup`], [`mailbox`]), or say who runs next ([`turns`],
-//! [`spin`]).
+//! Each worker has one event loop ([`driver`]), and one list of what is ready ([`reactor`]). [`socket`] asks that and makes
+//! the system calls itself; the others are sockets too ([`timer`], [`mailbox`]), or say who runs next ([`turns`], [`spin`]).
 
 pub(crate) mod driver;
-pub(crate) mod hangup;
 pub(crate) mod keepalive;
 pub(crate) mod mailbox;
 pub(crate) mod peer;
+pub(crate) mod reactor;
 pub(crate) mod socket;
 pub(crate) mod spin;
 pub(crate) mod timer;

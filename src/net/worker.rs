@@ -26,12 +26,12 @@ use crate::net::core::in_force::{InForce, WorkerConfig};
 use crate::net::core::listening::Listening;
 use crate::net::core::load::{Load, Rank};
 use crate::net::exchange::Spares;
-use crate::net::sockets::hangup::Hangups;
 use crate::net::sockets::mailbox::{Inbox, Mailbox};
+use crate::net::sockets::reactor::Reactor;
 use crate::net::sockets::socket::Socket;
 use crate::net::sockets::spin::Spin;
 use crate::net::sockets::timer::Timer;
-use crate::net::sockets::turns::{Bell, Turns};
+use crate::net::sockets::turns::Turns;
 use crate::net::transport::scratch::seal_room;
 use crate::net::upstream::resolve::{Names, Resolver};
 use crate::net::upstream::upkeep;
@@ -95,14 +95,13 @@ pub(crate) async fn run(mut start: Start) -> io::Result<()> {
 /// As [`run`].
 pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, Inbox<Message>)> {
     let mailbox = start.mailbox;
-    let (turns, bell) = Turns::new()?;
+    let turns = Turns::new();
     let core = Rc::new(Core {
         scratch: Rc::default(),
         seal_room: seal_room(),
         clock: Clock::new(),
         turns,
         spin: Spin::new(start.config.config.server.spin),
-        hangups: Hangups::new()?,
         in_force: InForce::new(&start.config),
         load: Load::new(start.rank, start.config.connections),
         drain: Drain::default(),
@@ -134,7 +133,7 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
         spares,
         shared,
     };
-    worker.begin(bell)?;
+    worker.begin()?;
     Ok((worker, start.inbox))
 }
 
@@ -171,16 +170,15 @@ impl Worker {
     }
 
     /// Starts the tasks that do not belong to a connection.
-    fn begin(&self, bell: Bell) -> io::Result<()> {
+    fn begin(&self) -> io::Result<()> {
         upkeep::prefetch(self.upstreams());
         let (core, upstreams) = (self.core(), self.upstreams().clone());
         let each = move |now| upkeep::tick(&upstreams, now);
-        monoio::spawn(core.turns.clone().run(bell));
+        monoio::spawn(core.turns.clone().run(Reactor::current()?));
         monoio::spawn(core.spin.clone().run());
         monoio::spawn(core.spin.clone().give_back());
         monoio::spawn(core.clock.clone().sweep(Timer::new()?, each));
         monoio::spawn(upkeep::keep(self.upstreams().clone()));
-        monoio::spawn(core.hangups.clone().run());
         Ok(())
     }
 

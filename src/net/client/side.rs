@@ -8,7 +8,6 @@ use crate::http::head::HEAD_BYTES_MAX;
 use crate::net::core::Core;
 use crate::net::core::deadline::Deadline;
 use crate::net::core::load::Busy;
-use crate::net::sockets::hangup::Hangup;
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::turns::Budget;
 use crate::net::transport::stream::Stream;
@@ -31,7 +30,6 @@ pub(crate) struct ClientSide {
     pub budget: Budget,
     /// Of what is waited for.
     pub deadline: Deadline,
-    hangup: Hangup,
     /// What the worker's was when the client was let in.
     door: u16,
     /// A request has come and its end is not recorded yet.
@@ -57,7 +55,6 @@ impl ClientSide {
             carry: Carry::default(),
             budget: Budget::default(),
             deadline: worker.core.clock.register(),
-            hangup: Hangup::new(worker.core.hangups.clone()),
             door: worker.core.in_force.door(),
             answering: false,
             busy: None,
@@ -136,12 +133,12 @@ impl ClientSide {
 
     /// Ready once the client has closed or reset, whatever it had sent before.
     pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.hangup.poll(self.client.fd(), cx)
+        self.client.poll_ended(cx)
     }
 
     /// Ready once the client has reset; bytes that it sent before an orderly end still count.
     pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.hangup.poll_reset(self.client.fd(), cx)
+        self.client.poll_broken(cx)
     }
 
     /// Whether bytes behind the request may be taken to see whether the client is still there.

@@ -11,6 +11,8 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use crate::config::Driver;
 
+use super::reactor::Reactor;
+
 /// One kind of event loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -133,11 +135,16 @@ pub(crate) fn block_on<F: Future>(rung: Rung, future: F) -> io::Result<F::Output
             .with_entries(entries)
             .build();
         if let Ok(mut runtime) = runtime {
-            return Ok(runtime.block_on(future));
+            return runtime.block_on(run(false, future));
         }
     }
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
-    Ok(runtime.block_on(future))
+    runtime.block_on(run(true, future))
+}
+
+async fn run<F: Future>(is_epoll: bool, future: F) -> io::Result<F::Output> {
+    Reactor::start(is_epoll)?;
+    Ok(future.await)
 }
 
 /// Plays on the best event loop of this machine, and on epoll.

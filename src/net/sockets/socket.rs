@@ -1,22 +1,17 @@
 //! A non-blocking stream socket: readiness from the runtime, system calls of our own.
 //!
-//! The runtime is asked only whether a socket is readable or writable (`POLL_ADD` on io_uring, edge-triggered
-//! readiness on epoll); bytes are moved by `recv` and `sendmsg` straight between the kernel and the caller's
-//! buffer. A pending wait therefore owns no buffer and may be dropped or kept at will.
-//!
-//! This is the only module with unsafe code: one borrow of a descriptor number that the runtime owns.
+//! The [`reactor`](super::reactor) says whether a socket is readable or writable; bytes are moved by `recv` and `sendmsg`
+//! straight between the kernel and the caller's buffer. A pending wait therefore owns no buffer and may be dropped or kept
+//! at will.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use monoio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
@@ -26,6 +21,7 @@ use rustix::net::{
 use crate::config::Tcp;
 
 use super::keepalive;
+use super::reactor::{Interest, Registration};
 
 /// What one attempt to receive gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,22 +36,13 @@ pub enum Received {
 
 /// A connected (or connecting) stream socket, TCP or Unix.
 pub struct Socket {
-    inner: Rc<Inner>,
-    read: Watch,
-    /// Made when first needed: most sockets are never full.
-    write: Option<Watch>,
+    registration: Registration,
     /// Bytes may be waiting: no receive since the last wake has come up short.
     readable: bool,
     /// A close would be a reset.
     resets: Cell<bool>,
-}
-
-/// What a socket and its waits share, in one place.
-struct Inner {
-    stream: TcpStream,
-    /// The wait for this has just ended.
-    read_fired: Cell<bool>,
-    write_fired: Cell<bool>,
+    // Closed last.
+    fd: OwnedFd,
 }
 
 impl Socket {
@@ -64,18 +51,15 @@ impl Socket {
     /// # Errors
     /// When the runtime cannot register it.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let inner = Rc::new(Inner {
-            stream: TcpStream::from_std(fd.into())?,
-            read_fired: Cell::new(false),
-            write_fired: Cell::new(false),
-        });
-        let read = Watch::new(inner.clone(), Interest::Read);
+        Self::with(fd, true)
+    }
+
+    fn with(fd: OwnedFd, is_connected: bool) -> io::Result<Self> {
         Ok(Self {
-            inner,
-            read,
-            write: None,
-            readable: true,
+            registration: Registration::new(fd.as_fd(), !is_connected)?,
+            readable: is_connected,
             resets: Cell::new(false),
+            fd,
         })
     }
 
@@ -100,9 +84,7 @@ impl Socket {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut socket = Self::from_fd(fd)?;
-        socket.readable = false;
-        Ok(socket)
+        Self::with(fd, false)
     }
 
     /// Connects to a Unix socket of this machine, which is done at once; `None` when too many wait there to be
@@ -172,10 +154,10 @@ impl Socket {
         self.readable = true;
     }
 
-    /// Makes the next wait ask the kernel again although bytes may be left. That lets nobody else run; see
-    /// [`turns`](super::turns).
+    /// Makes the next wait one for something new: what there was has been seen.
     pub fn rest(&mut self) {
         self.readable = false;
+        self.registration.forget();
     }
 
     /// Ready when bytes, the end or an error can be received.
@@ -184,7 +166,7 @@ impl Socket {
     /// Nothing is lost: the wait stays armed in the socket and the next poll goes on with it.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.readable {
-            std::task::ready!(self.read.poll(&self.inner.read_fired, cx));
+            std::task::ready!(self.registration.poll(Interest::Read, cx));
             self.readable = true;
         }
         Poll::Ready(())
@@ -195,13 +177,24 @@ impl Socket {
     /// # Cancel safety
     /// As [`poll_readable`](Self::poll_readable).
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let inner = &self.inner;
-        let watch = self
-            .write
-            .get_or_insert_with(|| Watch::new(inner.clone(), Interest::Write));
-        std::task::ready!(watch.poll(&inner.write_fired, cx));
-        self.write = None;
-        Poll::Ready(())
+        self.registration.want_room(self.fd.as_fd());
+        self.registration.poll(Interest::Write, cx)
+    }
+
+    /// Ready once the peer has ended its direction or all of it, whatever it had sent before.
+    ///
+    /// # Cancel safety
+    /// As [`poll_readable`](Self::poll_readable).
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registration.poll(Interest::End, cx)
+    }
+
+    /// Ready once the peer has reset, or both directions have ended.
+    ///
+    /// # Cancel safety
+    /// As [`poll_readable`](Self::poll_readable).
+    pub(crate) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registration.poll(Interest::Break, cx)
     }
 
     /// Waits until [`poll_writable`](Self::poll_writable) is ready.
@@ -263,18 +256,16 @@ impl Socket {
         }
     }
 
-    /// The descriptor, for as long as the socket is borrowed.
+    /// The descriptor.
     #[must_use]
-    #[expect(
-        unsafe_code,
-        reason = "the runtime's stream lends its descriptor only as a number"
-    )]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        let raw = self.inner.stream.as_raw_fd();
-        // SAFETY: `raw` is open: the stream in `self.inner` owns it and closes it only when it is dropped, and
-        // `self.inner`, which is never replaced, lives at least as long as `&self`, which the result borrows.
-        // It is not -1: the stream was made from an `OwnedFd`.
-        unsafe { BorrowedFd::borrow_raw(raw) }
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.registration.end(self.fd.as_fd());
     }
 }
 
@@ -294,55 +285,4 @@ fn would_block(result: rustix::io::Result<usize>) -> io::Result<Option<usize>> {
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-#[derive(Clone, Copy)]
-enum Interest {
-    Read,
-    Write,
-}
-
-/// A wait for readiness that survives being left and taken up again, by another task too.
-///
-/// One boxed future serves all waits of a socket, so a wait allocates nothing. It cannot end each time, so it says
-/// by a flag in [`Inner`] that the socket is ready.
-struct Watch(Pin<Box<dyn Future<Output = ()>>>);
-
-impl Watch {
-    fn new(inner: Rc<Inner>, interest: Interest) -> Self {
-        Self(Box::pin(async move {
-            loop {
-                // An error here is the socket's own and comes back from the next system call.
-                let (_, fired) = match interest {
-                    Interest::Read => (inner.stream.readable(false).await, &inner.read_fired),
-                    Interest::Write => (inner.stream.writable(false).await, &inner.write_fired),
-                };
-                fired.set(true);
-                yield_to_owner().await;
-            }
-        }))
-    }
-
-    /// Arms the wait if it is not armed. Ready once per readiness; `fired` is this wait's flag.
-    fn poll(&mut self, fired: &Cell<bool>, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = self.0.as_mut().poll(cx);
-        if fired.take() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-/// Pending once. No waker is needed: only [`Watch::poll`] polls it, and it has seen the flag by then.
-async fn yield_to_owner() {
-    let mut yielded = false;
-    poll_fn(|_| {
-        if std::mem::replace(&mut yielded, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
 }

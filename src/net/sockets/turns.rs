@@ -1,9 +1,8 @@
 //! Turns of the event loop: how a task that always has something to do lets all others run.
 //!
-//! Readiness is no yield. On epoll the runtime asks the kernel at once whether a socket is still readable and the
-//! task goes on; a task that wakes itself is put before all others, on either driver. So who has spent his
-//! [`Budget`] waits here for a later turn: a bell is rung that only the driver reports, and those who wait are
-//! woken behind everything else that was ready by then.
+//! Readiness is no yield: a socket may be ready for ever, and a task that wakes itself is put before all others. So who
+//! has spent his [`Budget`] waits here for a later turn: until the [reactor](super::reactor) has asked the kernel once more,
+//! and everything else that was ready by then stands before him.
 //!
 //! Only [`RESTED_MAX`] of them go on in one turn, in the order in which they came, so that a turn does not get
 //! longer the more of them there are. Steps of handshakes, which cost a hundred times what others do, have a queue
@@ -13,22 +12,17 @@
 //! budget. So what the heads of a turn cost comes out of a purse besides, and where that is empty further ones
 //! wait for later turns, in order. Large heads have one of their own: whoever sends many of those is in nobody's
 //! way but his own. What is under way, a stream's event for instance, asks neither. A purse knows of a new turn only
-//! when the bell has rung, which it does while half is left: once in some dozens of requests.
+//! when it asks for one, which it does while half is left: once in some dozens of requests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io;
-use std::os::unix::net;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use monoio::io::AsyncWriteRent;
-use monoio::net::UnixStream;
-
 use crate::http::head::HEAD_USUAL;
 
-use super::socket::Socket;
+use super::reactor::Reactor;
 
 /// Tasks in one turn that have rested: about a millisecond of bulk.
 pub(crate) const RESTED_MAX: u64 = 16;
@@ -111,8 +105,8 @@ pub struct Turns {
     handshakes: Queue,
     heads: Purse,
     large_heads: Purse,
-    /// The task that rings, while there is no reason to.
-    ringer: RefCell<Option<Waker>>,
+    /// The task that takes turns, while there is no reason to.
+    idle: RefCell<Option<Waker>>,
 }
 
 /// Those who wait, in the order in which they came.
@@ -204,23 +198,21 @@ impl Purse {
 }
 
 impl Turns {
-    /// The first turn, and what [`run`](Self::run) needs.
-    ///
-    /// # Errors
-    /// When there is no descriptor left, or the runtime cannot watch the bell.
-    pub fn new() -> io::Result<(Rc<Self>, Bell)> {
+    /// The first turn.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
         let turns = Self {
             rested: Queue::default(),
             handshakes: Queue::default(),
             heads: Purse::new(PURSE),
             large_heads: Purse::new(PURSE_LARGE),
-            ringer: RefCell::default(),
+            idle: RefCell::default(),
         };
         turns.handshakes.open(HANDSHAKES_MAX);
-        Ok((Rc::new(turns), Bell::new()?))
+        Rc::new(turns)
     }
 
-    /// Waits until everything that is ready has run and the driver has been asked for more.
+    /// Waits until everything that is ready has run and the kernel has been asked for more.
     ///
     /// # Cancel safety
     /// Dropped, its place is lost and nobody else's.
@@ -267,7 +259,7 @@ impl Turns {
     /// A head is not whole yet, and so many bytes more of it are kept.
     pub fn kept(&self, bytes: usize) {
         self.heads.take(Work::Look, bytes.saturating_mul(KEPT_BYTE));
-        self.ring_if_low();
+        self.ask_if_low();
     }
 
     /// A head of so many bytes has been decided on.
@@ -277,12 +269,12 @@ impl Turns {
             false => &self.heads,
         };
         purse.take(Work::Piece, bytes.saturating_mul(HEAD_BYTE));
-        self.ring_if_low();
+        self.ask_if_low();
     }
 
-    fn ring_if_low(&self) {
+    fn ask_if_low(&self) {
         if self.is_low() {
-            self.ring();
+            self.ask();
         }
     }
 
@@ -298,35 +290,34 @@ impl Turns {
             }
             if !std::mem::replace(&mut waits, true) {
                 queue.wakers.borrow_mut().push_back(cx.waker().clone());
-                self.ring();
+                self.ask();
             }
             Poll::Pending
         })
         .await;
     }
 
-    fn ring(&self) {
-        if let Some(ringer) = self.ringer.take() {
-            ringer.wake();
+    fn ask(&self) {
+        if let Some(idle) = self.idle.take() {
+            idle.wake();
         }
     }
 
-    /// Takes turn after turn while anybody waits or the purse is low, for ever. The worker spawns it once.
+    /// Takes turn after turn while anybody waits or a purse is low, for ever. The worker spawns it once.
     ///
     /// # Cancel safety
     /// Dropped, those who wait never run again.
-    pub async fn run(self: Rc<Self>, mut bell: Bell) {
+    pub async fn run(self: Rc<Self>, reactor: Rc<Reactor>) {
         loop {
             poll_fn(|cx| {
                 if self.is_awaited() {
                     return Poll::Ready(());
                 }
-                self.ringer.replace(Some(cx.waker().clone()));
+                self.idle.replace(Some(cx.waker().clone()));
                 Poll::Pending
             })
             .await;
-            // One that cannot be rung is a turn that began early.
-            let _ = bell.ring().await;
+            reactor.next_look().await;
             self.begin();
         }
     }
@@ -350,64 +341,35 @@ impl Turns {
     }
 }
 
-/// What only the driver hears.
-pub struct Bell {
-    heard: Socket,
-    pull: UnixStream,
-}
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        let (heard, pull) = net::UnixStream::pair()?;
-        heard.set_nonblocking(true)?;
-        pull.set_nonblocking(true)?;
-        Ok(Self {
-            heard: Socket::from_fd(heard.into())?,
-            pull: UnixStream::from_std(pull)?,
-        })
-    }
-
-    /// Rings, and waits until the driver has heard it.
-    ///
-    /// The wait is armed before the bell is pulled, and the runtime pulls it: a wait that finds it rung is over when
-    /// it is handed in. The runtime does that, without asking for what else is ready, whenever tasks woke others; on
-    /// a ring with deferred work (`DEFER_TASKRUN`) none of the other waits would end then, however often.
-    async fn ring(&mut self) -> io::Result<()> {
-        self.heard.rest();
-        poll_fn(|cx| {
-            let _ = self.heard.poll_readable(cx);
-            Poll::Ready(())
-        })
-        .await;
-        self.pull.write(&b"."[..]).await.0?;
-        poll_fn(|cx| self.heard.poll_readable(cx)).await;
-        self.heard.recv(&mut [0; 8])?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net;
+
     use super::*;
     use crate::net::sockets::driver;
+    use crate::net::sockets::socket::Socket;
 
-    fn on_both(play: impl AsyncFn(&Rc<Turns>)) {
+    fn on_both(play: impl AsyncFn(&Rc<Turns>) + 'static) {
+        let play = Rc::new(play);
         driver::on_both(async || {
-            let (turns, bell) = Turns::new().unwrap();
-            monoio::spawn(turns.clone().run(bell));
-            play(&turns).await;
+            let turns = Turns::new();
+            let reactor = Reactor::current().unwrap();
+            monoio::spawn(turns.clone().run(reactor));
+            let play = play.clone();
+            // The main task does not stand among the others.
+            monoio::spawn(async move { play(&turns).await }).await;
         });
     }
 
-    /// A task that always has something to do, and one that waits for the driver.
+    /// A task that always has something to do, and one that waits for the kernel.
     #[test]
-    fn the_driver_is_asked_in_between() {
+    fn the_kernel_is_asked_in_between() {
         on_both(async |turns| asked_in_between(turns, 0).await);
     }
 
-    /// The runtime hands in new waits without asking for what is ready while tasks make others ready.
+    /// The runtime does not ask its driver for what is ready while tasks make others ready.
     #[test]
-    fn the_driver_is_asked_whatever_tasks_wake() {
+    fn the_kernel_is_asked_whatever_tasks_wake() {
         on_both(async |turns| asked_in_between(turns, 40).await);
     }
 
@@ -433,7 +395,7 @@ mod tests {
                 monoio::spawn(async {});
             }
             count += 1;
-            assert!(count < 4, "the driver was not asked");
+            assert!(count < 4, "the kernel was not asked");
         }
     }
 
@@ -515,7 +477,7 @@ mod tests {
     #[test]
     fn heads_at_once_take_turns() {
         for (bytes, most) in [(LARGEST, 8), (1000, 80)] {
-            on_both(async |turns| {
+            on_both(async move |turns| {
                 let count = decide_many(turns, bytes);
                 let mut before = 0;
                 while count.get() < 1000 {

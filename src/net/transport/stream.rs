@@ -240,9 +240,13 @@ impl Stream {
         self.socket().reset_on_close();
     }
 
-    /// The socket's descriptor, for watching it.
-    #[must_use]
-    pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket().fd()
+    /// Ready once the peer has closed or reset, whatever it had sent before.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket().poll_ended(cx)
+    }
+
+    /// Ready once the peer has reset; bytes that it sent before an orderly end still count.
+    pub(crate) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.socket().poll_broken(cx)
     }
 }

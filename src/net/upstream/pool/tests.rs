@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 use crate::net::core::deadline::{SUSPENDED, TICK};
 use crate::net::sockets::driver;
+use crate::net::sockets::reactor::Reactor;
 use crate::net::sockets::socket::Socket;
 use crate::observe::habits::Habits;
 
@@ -23,9 +24,9 @@ struct Stage {
 fn on_both(play: impl AsyncFn(Stage)) {
     driver::on_both(async || {
         let pool = Rc::new(Pool::new(Clock::new()));
-        let (turns, bell) = Turns::new().unwrap();
+        let (turns, reactor) = (Turns::new(), Reactor::current().unwrap());
         let scratch = Rc::default();
-        monoio::spawn(turns.clone().run(bell));
+        monoio::spawn(turns.clone().run(reactor));
         let retired: Rc<Cell<usize>> = Rc::default();
         let counts = retired.clone();
         let retires = move || counts.set(counts.get() + 1);
