@@ -155,7 +155,7 @@ fn who_says_open_gets_it_open() {
 
 #[test]
 fn nor_does_a_successor_start_without_it() {
-    let gateway = bare().toml(WITH_MASTER).start();
+    let mut gateway = bare().toml(WITH_MASTER).start();
     write(&gateway, "sluicegate.toml", "");
     gateway.signal(Signal::USR2);
     gateway.wait_log(|line| line.contains("the successor did not start") && line.contains(REFUSED));
@@ -168,6 +168,7 @@ fn nor_does_a_successor_start_without_it() {
     write(&gateway, "sluicegate.toml", WITH_MASTER);
     gateway.signal(Signal::USR2);
     gateway.successor(0);
+    assert_eq!(gateway.wait_succeeded(), Some(0));
     let mut client = gateway.connect();
     assert_eq!(
         (status(&mut client, KEY), status(&mut client, "")),
