@@ -25,6 +25,7 @@ impl<'a> Choices<'a> {
         }
     }
 
+    #[inline]
     fn next(&mut self) -> u64 {
         if let Some((&first, rest)) = self.bytes.split_first() {
             self.bytes = rest;
@@ -38,7 +39,8 @@ impl<'a> Choices<'a> {
         z ^ (z >> 31)
     }
 
-    /// One of the numbers below `n`, or nothing of none.
+    /// One of the numbers below `n`, or nothing of none. Inlined, since most callers know `n`, and division is slow.
+    #[inline]
     pub(super) fn below(&mut self, n: usize) -> usize {
         let next = self.next();
         let index = next.checked_rem(n as u64).unwrap_or(0);
@@ -46,10 +48,12 @@ impl<'a> Choices<'a> {
     }
 
     /// Once in `n` times.
+    #[inline]
     pub(super) fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
+    #[inline]
     pub(super) fn pick<T: Copy>(&mut self, from: &[T], default: T) -> T {
         let index = self.below(from.len());
         from.get(index).copied().unwrap_or(default)

@@ -1,10 +1,12 @@
 //! What the peers of a played exchange have to say: mostly what they should.
 
+use std::io::Write;
+
 use super::Terms;
 use super::choices::Choices;
 use crate::http::framing::{BodyLength, ContentLimit};
 
-/// One exchange's peers, and what was known before.
+/// One exchange's peers, and what was known before. Its room serves for one after the other.
 #[derive(Debug)]
 pub(super) struct Script {
     pub terms: Terms,
@@ -21,9 +23,24 @@ pub(super) struct Script {
     pub may_repeat: bool,
 }
 
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            terms: Terms::default(),
+            length: BodyLength::Empty,
+            expects_continue: false,
+            client: Vec::new(),
+            with_head: 0,
+            upstream: Vec::new(),
+            may_repeat: false,
+        }
+    }
+}
+
 impl Script {
-    pub(super) fn new(choices: &mut Choices<'_>) -> Self {
-        let terms = Terms {
+    /// Writes another one.
+    pub(super) fn write(&mut self, choices: &mut Choices<'_>) {
+        self.terms = Terms {
             http10: choices.once_in(6),
             head_only: choices.once_in(8),
             upgrade: choices.once_in(6),
@@ -31,50 +48,54 @@ impl Script {
             is_judged: choices.once_in(2),
             content_limit: ContentLimit(choices.once_in(6).then(|| choices.below(24) as u64)),
         };
-        let (length, mut client) = content(choices);
-        let expects_continue = length != BodyLength::Empty && choices.once_in(4);
+        let client = &mut self.client;
+        client.clear();
+        self.length = length(choices);
+        content(choices, self.length, client);
+        self.expects_continue = self.length != BodyLength::Empty && choices.once_in(4);
         if choices.once_in(16) {
-            spoil(choices, &mut client);
+            spoil(choices, client);
         }
         if choices.once_in(3) {
             client.extend_from_slice(choices.pick(&BEHIND, b"G"));
         }
-        let with_head = match choices.below(3) {
+        self.with_head = match choices.below(3) {
             0 => 0,
             1 => client.len(),
             _ => choices.below(client.len() + 1),
         };
-        let mut upstream = response(choices, terms);
+        self.upstream.clear();
+        response(choices, self.terms, &mut self.upstream);
         if choices.once_in(12) {
-            spoil(choices, &mut upstream);
+            spoil(choices, &mut self.upstream);
         }
-        Self {
-            terms,
-            length,
-            expects_continue,
-            client,
-            with_head,
-            upstream,
-            may_repeat: choices.once_in(3),
-        }
+        self.may_repeat = choices.once_in(3);
     }
 }
 
 const BEHIND: [&[u8]; 3] = [b"\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"P"];
 
-fn content(choices: &mut Choices<'_>) -> (BodyLength, Vec<u8>) {
+fn length(choices: &mut Choices<'_>) -> BodyLength {
     match choices.below(5) {
-        0 | 1 => (BodyLength::Empty, Vec::new()),
-        2 | 3 => {
-            let length = 1 + choices.below(40);
-            (BodyLength::Length(length as u64), vec![b'c'; length])
-        }
-        _ => (BodyLength::Chunked, chunked(choices)),
+        0 | 1 => BodyLength::Empty,
+        2 | 3 => BodyLength::Length(1 + choices.below(40) as u64),
+        _ => BodyLength::Chunked,
     }
 }
 
-fn chunked(choices: &mut Choices<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
+/// As `length` says.
+fn content(choices: &mut Choices<'_>, length: BodyLength, out: &mut Vec<u8>) {
+    match length {
+        BodyLength::Empty | BodyLength::UntilClose => {}
+        BodyLength::Length(length) => {
+            let length = usize::try_from(length).unwrap_or(0);
+            out.resize(out.len() + length, b'c');
+        }
+        BodyLength::Chunked => chunked(choices, out),
+    }
+}
+
+fn chunked(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
     for _ in 0..choices.below(3) {
         let size = 1 + choices.below(15);
         let digit = b"0123456789abcdef".get(size).copied().unwrap_or(b'1');
@@ -91,7 +112,6 @@ fn chunked(choices: &mut Choices<'_>) -> Vec<u8> {
         out.extend_from_slice(choices.pick(&TRAILERS, b"a:b\r\n"));
     }
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 const EXTENSIONS: [&[u8]; 3] = [b";a=b", b" ", b";"];
@@ -103,8 +123,7 @@ const TRAILERS: [&[u8]; 5] = [
     b"A: b\r\nB: c\r\n",
 ];
 
-fn response(choices: &mut Choices<'_>, terms: Terms) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192);
+fn response(choices: &mut Choices<'_>, terms: Terms, out: &mut Vec<u8>) {
     let interim = match choices.below(32) {
         0 => 15 + choices.below(4),
         n @ 1..6 => 1 + n % 2,
@@ -117,7 +136,7 @@ fn response(choices: &mut Choices<'_>, terms: Terms) -> Vec<u8> {
     if switches {
         out.extend_from_slice(choices.pick(&SWITCHING, b"HTTP/1.1 101 \r\n\r\n"));
         out.resize(out.len() + choices.below(24), b't');
-        return out;
+        return;
     }
     out.extend_from_slice(choices.pick(&STATUS, b"HTTP/1.1 200 OK\r\n"));
     for lines in [&CONNECTION[..], &KEEP_ALIVE, &OTHERS] {
@@ -125,7 +144,7 @@ fn response(choices: &mut Choices<'_>, terms: Terms) -> Vec<u8> {
             out.extend_from_slice(choices.pick(lines, b"A: b\r\n"));
         }
     }
-    let (length, content) = content(choices);
+    let length = length(choices);
     match length {
         BodyLength::Length(length) => {
             // Mostly the true one.
@@ -133,9 +152,8 @@ fn response(choices: &mut Choices<'_>, terms: Terms) -> Vec<u8> {
                 0 => choices.below(48) as u64,
                 _ => length,
             };
-            out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(declared.to_string().as_bytes());
-            out.extend_from_slice(b"\r\n");
+            let written = write!(out, "Content-Length: {declared}\r\n");
+            debug_assert!(written.is_ok());
         }
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::Empty if choices.once_in(2) => {
@@ -144,11 +162,10 @@ fn response(choices: &mut Choices<'_>, terms: Terms) -> Vec<u8> {
         BodyLength::Empty | BodyLength::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&content);
+    content(choices, length, out);
     if choices.once_in(8) {
         out.resize(out.len() + choices.below(24), b's');
     }
-    out
 }
 
 const INTERIM: [&[u8]; 5] = [

@@ -1,10 +1,10 @@
 //! Plays an exchange in memory: both peers, their cuts, faults and delays at every point, against the slow model.
 //!
 //! What the caller of the machine does with sockets is done here with numbers. Seeded plays run in a test, as many as
-//! `SLUICEGATE_SIMULATED` says; the fuzz target `exchange` hands in bytes.
+//! `SLUICEGATE_SIMULATED` says; the fuzz target `connection` hands in bytes.
 
 use super::choices::Choices;
-use super::model::Model;
+use super::model::{self, Model};
 use super::script::Script;
 use super::{After, Awaited, Exchange, Failure, Next, Stop, Streams, UpstreamEnd};
 use crate::base::bytes::{within, within_mut};
@@ -50,6 +50,18 @@ pub(super) struct Seen {
     pub end: Option<End>,
 }
 
+impl Seen {
+    /// Nothing again; the room for content stays.
+    fn clear(&mut self) {
+        let mut to_client = std::mem::take(&mut self.to_client);
+        to_client.clear();
+        *self = Self {
+            to_client,
+            ..Self::default()
+        };
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -91,8 +103,12 @@ impl From<After> for Behind {
 
 /// Room for plays, used by one after the other.
 pub struct Stage {
+    script: Script,
     room: Vec<u8>,
     fields: Fields,
+    model_room: model::Room,
+    /// Of the machine and of the model.
+    seen: [Seen; 2],
 }
 
 /// Bytes that a play's room holds: more than any of its heads and receives.
@@ -103,8 +119,11 @@ const STEPS_MAX: usize = 96;
 impl Default for Stage {
     fn default() -> Self {
         Self {
+            script: Script::default(),
             room: vec![0; ROOM],
             fields: Fields::new(),
+            model_room: model::Room::default(),
+            seen: Default::default(),
         }
     }
 }
@@ -115,7 +134,10 @@ impl Stage {
     /// # Panics
     /// When the machine and the model differ.
     pub fn play(&mut self, choices: &mut Choices<'_>) {
-        let script = Script::new(choices);
+        self.script.write(choices);
+        let script = &self.script;
+        self.seen.iter_mut().for_each(Seen::clear);
+        let [seen, model_seen] = &mut self.seen;
         let mut cursor = Cursor::new(script.length);
         let with_head = within(&script.client, ..script.with_head);
         let Ok(advance) = cursor.advance(with_head, Side::Request) else {
@@ -125,14 +147,13 @@ impl Stage {
         if !limit.allows(cursor.content_bytes()) {
             return;
         }
+        seen.to_upstream = advance.taken;
         let mut play = Play {
             exchange: Exchange::new(script.terms, cursor, script.expects_continue),
-            script: &script,
-            stage: self,
-            seen: Seen {
-                to_upstream: advance.taken,
-                ..Seen::default()
-            },
+            script,
+            room: &mut self.room,
+            fields: &mut self.fields,
+            seen,
             client: script.with_head,
             upstream: 0,
             is_ending: false,
@@ -143,7 +164,7 @@ impl Stage {
                 may_carry: true,
             },
         };
-        let mut model = Model::new(&script);
+        let mut model = Model::new(script, &mut self.model_room, model_seen);
         for number in 0.. {
             let streams = play.streams;
             let wants = [
@@ -182,8 +203,9 @@ impl Stage {
 struct Play<'s, 'p> {
     exchange: Exchange,
     script: &'s Script,
-    stage: &'p mut Stage,
-    seen: Seen,
+    room: &'p mut [u8],
+    fields: &'p mut Fields,
+    seen: &'p mut Seen,
     /// How much of what each side says has been taken.
     client: usize,
     upstream: usize,
@@ -271,7 +293,7 @@ impl Play<'_, '_> {
 
     fn upstream_sends(&mut self, n: usize, choices: &mut Choices<'_>) -> Result<(), Stop> {
         let bytes = within(&self.script.upstream, self.upstream..self.upstream + n);
-        within_mut(&mut self.stage.room, ..n).copy_from_slice(bytes);
+        within_mut(self.room, ..n).copy_from_slice(bytes);
         self.upstream += n;
         self.streams.client_flushed = !choices.once_in(4);
         // The short way of a steady stream has to lead where the long one does.
@@ -281,22 +303,22 @@ impl Play<'_, '_> {
         if self.exchange.is_tunnel() {
             self.seen
                 .to_client
-                .extend_from_slice(within(&self.stage.room, ..n));
+                .extend_from_slice(within(self.room, ..n));
             return Ok(());
         }
         if self.exchange.is_content() {
             return self.content(n);
         }
-        match self.exchange.upstream_sent(&mut self.stage.room, n)? {
+        match self.exchange.upstream_sent(self.room, n)? {
             Some(end) => self.heads(end),
             None => Ok(()),
         }
     }
 
     fn content(&mut self, n: usize) -> Result<(), Stop> {
-        let piece = within_mut(&mut self.stage.room, ..n);
+        let piece = within_mut(self.room, ..n);
         let taken = self.exchange.content(piece)?;
-        let kept = within(&self.stage.room, ..taken.kept);
+        let kept = within(self.room, ..taken.kept);
         self.seen.to_client.extend_from_slice(kept);
         Ok(())
     }
@@ -304,9 +326,11 @@ impl Play<'_, '_> {
     fn heads(&mut self, end: usize) -> Result<(), Stop> {
         let mut begin = 0;
         loop {
-            let bytes = within_mut(&mut self.stage.room, begin..end);
-            let fields = &mut self.stage.fields;
-            match self.exchange.next_head(bytes, fields, self.is_ending)? {
+            let bytes = within_mut(self.room, begin..end);
+            match self
+                .exchange
+                .next_head(bytes, self.fields, self.is_ending)?
+            {
                 Next::More => return Ok(()),
                 Next::Interim { at, head } => {
                     self.seen.interim += usize::from(self.exchange.passes_interim());
@@ -315,7 +339,7 @@ impl Play<'_, '_> {
                 Next::Switch { at, head } => {
                     self.exchange.switched();
                     self.seen.status = head.status;
-                    let tunnelled = within(&self.stage.room, begin + at + head.len..end);
+                    let tunnelled = within(self.room, begin + at + head.len..end);
                     self.seen.to_client.extend_from_slice(tunnelled);
                     return Ok(());
                 }
@@ -325,7 +349,7 @@ impl Play<'_, '_> {
                     self.seen.persists = answer.persists();
                     assert!(!answer.persists() || !answer.ends_with_connection());
                     let content = begin + at + head.len;
-                    let kept = within(&self.stage.room, content..content + answer.taken.kept);
+                    let kept = within(self.room, content..content + answer.taken.kept);
                     self.seen.to_client.extend_from_slice(kept);
                     return Ok(());
                 }
@@ -369,7 +393,7 @@ mod tests {
     use super::*;
 
     /// Under plain `cargo test`; more with `SLUICEGATE_SIMULATED`, from `SLUICEGATE_SEED` on.
-    const PLAYS: u64 = 20_000;
+    const PLAYS: u64 = 60_000;
 
     #[test]
     fn machine_and_model_agree() {
