@@ -86,6 +86,7 @@ impl Outgoing {
             let mut prefix = [0; Prefix::BYTES];
             self.ring.pop_entire_slice(&mut prefix).ok()?;
             let Prefix { len, ended } = Prefix::read(&prefix);
+            debug_assert!(len >= Prefix::BYTES, "{len}");
             self.record.resize(len.max(Prefix::BYTES), 0);
             let (begin, rest) = self.record.split_at_mut_checked(Prefix::BYTES)?;
             begin.copy_from_slice(&prefix);

@@ -78,15 +78,11 @@ impl Request<'_> {
             Some(SocketAddr::V6(v6)) => (Form::V6, v6.ip().to_bits(), v6.port()),
         };
         let [high, low] = halves(address);
-        let small = [
-            self.of as u8,
-            form as u8,
-            self.ending as u8,
-            self.phase as u8,
-        ];
-        let [status, port] = [self.status.to_le_bytes(), port.to_le_bytes()];
-        let [a, b, c, d] = small;
-        let packed = u64::from_le_bytes([a, b, c, d, status[0], status[1], port[0], port[1]]);
+        let [s0, s1] = self.status.to_le_bytes();
+        let [p0, p1] = port.to_le_bytes();
+        let (of, form) = (self.of as u8, form as u8);
+        let (ending, phase) = (self.ending as u8, self.phase as u8);
+        let packed = u64::from_le_bytes([of, form, ending, phase, s0, s1, p0, p1]);
         let known = |time: Option<Duration>| time.map_or(UNKNOWN, nanos);
         let (times, connecting) = (self.times, self.times.connecting());
         let words: [u64; WORDS] = [

@@ -149,10 +149,11 @@ impl Reactor {
             if std::mem::replace(&mut waits, true) && self.asks.borrow().is_none() {
                 return Poll::Ready(());
             }
-            self.asks.replace(Some(cx.waker().clone()));
-            if let Some(waker) = self.waits.take() {
-                waker.wake();
-            }
+            give_way(
+                &mut self.asks.borrow_mut(),
+                &mut self.waits.borrow_mut(),
+                cx,
+            );
             Poll::Pending
         })
         .await;
@@ -181,11 +182,8 @@ impl Reactor {
             if std::mem::replace(&mut waits, true) {
                 return Poll::Ready(());
             }
-            let mut relay = self.relay.borrow_mut();
-            relay.looks = Some(cx.waker().clone());
-            if let Some(waker) = relay.gives_back.take() {
-                waker.wake();
-            }
+            let relay = &mut *self.relay.borrow_mut();
+            give_way(&mut relay.looks, &mut relay.gives_back, cx);
             Poll::Pending
         })
         .await;
@@ -195,14 +193,19 @@ impl Reactor {
     /// stands behind them.
     async fn give_back(self: Rc<Self>) {
         poll_fn(|cx| -> Poll<()> {
-            let mut relay = self.relay.borrow_mut();
-            relay.gives_back = Some(cx.waker().clone());
-            if let Some(waker) = relay.looks.take() {
-                waker.wake();
-            }
+            let relay = &mut *self.relay.borrow_mut();
+            give_way(&mut relay.gives_back, &mut relay.looks, cx);
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// Leaves a waker to be found, and wakes the task whose turn it is.
+fn give_way(own: &mut Option<Waker>, others: &mut Option<Waker>, cx: &Context<'_>) {
+    *own = Some(cx.waker().clone());
+    if let Some(waker) = others.take() {
+        waker.wake();
     }
 }
 
