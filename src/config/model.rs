@@ -56,6 +56,12 @@ impl Config {
         Ages::new(self.address_age)
     }
 
+    /// Whether anything is made of how long requests take.
+    #[must_use]
+    pub fn takes_times(&self) -> bool {
+        self.metrics.are_wanted() || self.log.has_requests() || self.server.server_timing
+    }
+
     /// What only a new start puts in force.
     #[must_use]
     pub fn fixed(&self) -> impl PartialEq {

@@ -153,7 +153,7 @@ mod tests {
         let (mut lane, mut outgoing) = lane(shared.clone());
         const RECORDS: u64 = 20_000;
         let writer = std::thread::spawn(move || {
-            for number in 0..RECORDS {
+            for number in 1..=RECORDS {
                 let path = (number * 7 % 1000) as usize;
                 write(&mut lane, Of::Admitted, number, path);
             }
@@ -181,23 +181,23 @@ mod tests {
         let (mut lane, mut outgoing) = lane(shared.clone());
         // Until there is no room for another one.
         while lost(&shared) == (0, 0) {
-            write(&mut lane, Of::Anybody, 0, 600);
+            write(&mut lane, Of::Anybody, 1, 600);
         }
         assert_eq!(lost(&shared), (1, 1));
         let mut admitted = 0;
         while lost(&shared) == (1, 1) {
-            write(&mut lane, Of::Admitted, 1, 600);
+            write(&mut lane, Of::Admitted, 2, 600);
             admitted += 1;
         }
         assert_eq!(lost(&shared), (2, 1));
         let mut anybodys = 0;
-        while outgoing.next() == Some(0) {
+        while outgoing.next() == Some(1) {
             assert_eq!(request::of(outgoing.take()), Of::Anybody);
             anybodys += 1;
         }
         assert!(admitted > anybodys, "{admitted}, {anybodys}");
         // There is room again.
-        write(&mut lane, Of::Anybody, 2, 600);
+        write(&mut lane, Of::Anybody, 3, 600);
         assert_eq!(lost(&shared), (2, 1));
     }
 }

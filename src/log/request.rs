@@ -39,10 +39,11 @@ pub(crate) struct Request<'a> {
 }
 
 /// Times of a request, in the order in which a line has them.
-const TIMES: [FieldName; 9] = [
+const TIMES: [FieldName; 10] = [
     field_name!("duration_us"),
     field_name!("request_overhead_us"),
     field_name!("response_overhead_us"),
+    field_name!("waited_us"),
     field_name!("connect_us"),
     field_name!("tls_us"),
     field_name!("head_us"),
@@ -97,6 +98,7 @@ impl Request<'_> {
             nanos(self.duration),
             known(times.request_overhead()),
             known(times.response_overhead()),
+            known(times.total_wait()),
             known(connecting.map(|times| times.connect)),
             known(connecting.and_then(|times| times.tls)),
             known(times.to_head()),
@@ -285,6 +287,7 @@ mod tests {
             connect: at(3),
             tls: Some(at(4)),
         });
+        times.waited(at(2));
         times.sent(at(10));
         times.head(at(500));
         times.passed_on(at(520), true);
@@ -306,7 +309,7 @@ mod tests {
             "time": "now", "level": "info", "message": "request", "client": "[2001:db8::1]:443",
             "provider": "anthropic", "path": "/p/\"a\"/\u{fffd}", "status": 200,
             "bytes_in": u64::MAX, "bytes_out": 2, "duration_us": 3_000_000,
-            "request_overhead_us": 10, "response_overhead_us": 20, "connect_us": 3, "tls_us": 4,
+            "request_overhead_us": 10, "response_overhead_us": 20, "waited_us": 2, "connect_us": 3, "tls_us": 4,
             "head_us": 490, "first_byte_us": 490, "longest_gap_us": 10, "stream_us": 30,
             "end": "client_gone", "phase": "stream", "error": "upstream_reset", "retries": 1,
             "session_id": "s",

@@ -243,7 +243,11 @@ impl Connection {
             return Look::Nothing;
         }
         let (room, cipher) = scratch.room(ONE_RECEIVE);
+        let was_handshaking = self.side.client.is_handshaking();
         let received = self.side.client.recv(room, cipher);
+        if was_handshaking {
+            self.side.worker.records.clock().done();
+        }
         let records = self.side.client.take_records();
         self.side.budget.spend_receive(Work::Look, 0, records);
         if self.visit.is_shaking() && !self.side.client.is_handshaking() {

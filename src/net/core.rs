@@ -64,6 +64,12 @@ impl Core {
         self.in_force.gateway()
     }
 
+    /// Whether anybody wants to know how long requests take.
+    #[must_use]
+    pub(crate) fn takes_times(&self) -> bool {
+        !self.is_operator() && self.gateway().config.takes_times()
+    }
+
     /// This worker's counters.
     #[must_use]
     pub(crate) fn counters(&self) -> &Counters {

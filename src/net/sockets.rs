@@ -11,4 +11,5 @@ pub(crate) mod reactor;
 pub(crate) mod socket;
 pub(crate) mod spin;
 pub(crate) mod timer;
+pub(crate) mod turn_clock;
 pub(crate) mod turns;

@@ -31,6 +31,7 @@ use crate::net::sockets::reactor::Reactor;
 use crate::net::sockets::socket::Socket;
 use crate::net::sockets::spin::Spin;
 use crate::net::sockets::timer::Timer;
+use crate::net::sockets::turn_clock::TurnClock;
 use crate::net::sockets::turns::Turns;
 use crate::net::transport::scratch::seal_room;
 use crate::net::upstream::resolve::{Names, Resolver};
@@ -116,10 +117,11 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
     let asked = mailbox.clone();
     let take_back = move |ticket, text| asked.send(Message::Scraped(ticket, text));
     let lane = RefCell::new(core.log.lane());
+    let records = Records::new(turn_clock(&core)?);
     let shared = Rc::new(Shared {
         core,
         upstreams,
-        records: Records::default(),
+        records,
         lane,
         survey: survey(start.fellows.clone(), mailbox),
         scrapes: Scrapes::new(start.scribe, Arc::new(take_back)),
@@ -135,6 +137,15 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
     };
     worker.begin()?;
     Ok((worker, start.inbox))
+}
+
+/// The clock of this thread's turns, which are counted.
+fn turn_clock(core: &Rc<Core>) -> io::Result<Rc<TurnClock>> {
+    let clock = Reactor::current()?.clock().clone();
+    let load = core.load.clone();
+    clock.tell(move |turn| load.counters().turns.observe(turn));
+    clock.switch(core.takes_times());
+    Ok(clock)
 }
 
 /// Asks all `fellows` what they have under way; they answer to `mine`.
@@ -209,10 +220,11 @@ impl Worker {
     /// Requests under way go on with the configuration they began with; idle connections that would be made again
     /// as they are stay too.
     fn reload(&self, config: &WorkerConfig) {
-        let core = self.core();
+        let (shared, core) = (&self.shared, self.core());
         let new = config.gateway();
         upkeep::reindex(self.upstreams(), &core.gateway(), &new);
         let admits = core.in_force.replace(new, config.tls.clone());
+        shared.records.clock().switch(core.takes_times());
         self.spares.clear();
         if !core.is_operator() && !admits {
             core.in_force.change_door();

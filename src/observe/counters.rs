@@ -41,6 +41,8 @@ pub(crate) struct Counters {
     pub warm_retired: AtomicU64,
     /// Addresses of providers that came to be tried last.
     pub addresses_shunned: AtomicU64,
+    /// How long the worker's turns were.
+    pub turns: Histogram,
     /// By code, in the order of their first occurrence.
     errors: [(OnceLock<&'static str>, AtomicU64); CODES_MAX],
     /// By slot; made when it is first used.
@@ -95,6 +97,7 @@ impl Default for Counters {
             warm_misses: AtomicU64::default(),
             warm_retired: AtomicU64::default(),
             addresses_shunned: AtomicU64::default(),
+            turns: Histogram::default(),
             errors: [const { (OnceLock::new(), AtomicU64::new(0)) }; CODES_MAX],
             providers: [const { OnceLock::new() }; SLOTS_MAX],
         }
@@ -146,7 +149,7 @@ static SPARE: std::sync::LazyLock<ProviderCounters> =
     std::sync::LazyLock::new(ProviderCounters::default);
 
 /// Measures in [`Timing`].
-const TIMINGS: usize = Timing::Stream as usize + 1;
+const TIMINGS: usize = Timing::Waited as usize + 1;
 /// Classes of status codes; the first is for requests without an answer.
 pub(crate) const CLASSES: usize = 6;
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
-use super::families::{Measure, TIMINGS, UPSTREAMS};
+use super::families::{FAST, Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
 use super::slots::Slots;
 use super::text::Exposition;
@@ -224,7 +224,22 @@ impl Scrape<'_> {
         self.each_worker(out, "requests_in_flight", "Requests under way.", in_flight);
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
+        self.turns(out);
         self.errors(out);
+    }
+
+    fn turns(&self, out: &mut Exposition) {
+        let name = "sluicegate_worker_turn_seconds";
+        let help = "Turns of the workers' loops that served requests: from a look at the sockets to the next, or to sleep.";
+        out.family(name, "histogram", help);
+        for (index, worker) in self.workers.iter().enumerate() {
+            let mut turns = Merged::default();
+            turns.add(&worker.turns);
+            if turns.count() > 0 {
+                let labels = [("worker", &*index.to_string())];
+                out.histogram(name, &labels, &turns, FAST);
+            }
+        }
     }
 
     fn log_lines(&self, out: &mut Exposition) {

@@ -75,7 +75,7 @@ pub(super) struct Measure {
 }
 
 /// 4 µs to 67 ms.
-const FAST: std::ops::RangeInclusive<u32> = 12..=26;
+pub(super) const FAST: std::ops::RangeInclusive<u32> = 12..=26;
 /// 66 µs to 8.6 s.
 const NETWORK: std::ops::RangeInclusive<u32> = 16..=33;
 /// 1 ms to 137 s.
@@ -84,7 +84,7 @@ const SLOW: std::ops::RangeInclusive<u32> = 20..=37;
 const STREAM: std::ops::RangeInclusive<u32> = 24..=42;
 
 /// All histograms.
-pub(super) const TIMINGS: [Measure; 8] = [
+pub(super) const TIMINGS: [Measure; 9] = [
     Measure {
         name: "request_overhead_seconds",
         help: "Time added to requests: head received to request sent. With connection=\"new\" a \
@@ -101,6 +101,13 @@ pub(super) const TIMINGS: [Measure; 8] = [
         help: "Time added to responses: head received to head sent on.",
         label: "",
         of: &[("", Timing::Response)],
+        octaves: FAST,
+    },
+    Measure {
+        name: "waited_seconds",
+        help: "Of the time added to a request and its response: what had arrived waited for its turn.",
+        label: "",
+        of: &[("", Timing::Waited)],
         octaves: FAST,
     },
     Measure {

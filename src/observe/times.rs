@@ -23,6 +23,8 @@ pub(crate) enum Timing {
     LongestGap,
     /// Response head to last content.
     Stream,
+    /// Of the time added: what was there waited for its turn.
+    Waited,
 }
 
 /// What connecting took.
@@ -51,6 +53,7 @@ pub(crate) struct Times {
     last: Option<Duration>,
     gap: Duration,
     pieces: u64,
+    waited: Duration,
     connecting: Option<Connecting>,
 }
 
@@ -58,6 +61,11 @@ impl Times {
     /// A connection was made for the request.
     pub(crate) fn connected(&mut self, connecting: Connecting) {
         self.connecting = Some(connecting);
+    }
+
+    /// The request's head or the response's was there for so long before its turn came.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
     }
 
     /// The request, or its first part, went out; once more where it is repeated.
@@ -123,6 +131,13 @@ impl Times {
         self.sent.unwrap_or_default() + response.unwrap_or_default()
     }
 
+    /// Of the time added to a request that was sent: how long its head and the response's were there before their turns
+    /// came.
+    #[must_use]
+    pub(crate) fn total_wait(&self) -> Option<Duration> {
+        self.sent.map(|_| self.waited)
+    }
+
     /// What making the connection took, where one was made.
     #[must_use]
     pub(crate) fn connecting(&self) -> Option<Connecting> {
@@ -167,6 +182,7 @@ impl Times {
             (Timing::ToFirstByte, self.to_first_byte()),
             (Timing::LongestGap, self.longest_gap()),
             (Timing::Stream, self.stream()),
+            (Timing::Waited, self.total_wait()),
         ] {
             if let Some(time) = time {
                 count(timing, time);

@@ -1,44 +1,44 @@
 //! What time it is, for people and for measuring.
 
+use std::num::NonZero;
 use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// A moment of the clock that never goes back, the same for all threads. As `Instant`, but one figure: to take, keep and
-/// subtract it is a few instructions.
+/// subtract it is a few instructions, and not to know it takes no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub(crate) struct Moment(NonZero<u64>);
 
 impl Moment {
     /// This one.
     #[must_use]
     pub(crate) fn now() -> Self {
-        Self(monotonic_nanos())
+        Self::at(monotonic_nanos())
     }
 
     /// So many nanoseconds behind the first of all.
     #[cfg(test)]
     pub(crate) fn of(nanos: u64) -> Self {
-        Self(nanos)
+        Self::at(nanos)
+    }
+
+    /// The first nanosecond is as good as the second.
+    fn at(nanos: u64) -> Self {
+        Self(NonZero::new(nanos).unwrap_or(NonZero::<u64>::MIN))
     }
 
     /// In nanoseconds, since a time before all others.
     #[must_use]
     pub(crate) fn nanos(self) -> u64 {
-        self.0
-    }
-
-    /// How long ago it was.
-    #[must_use]
-    pub(crate) fn elapsed(self) -> Duration {
-        Self::now().since(self)
+        self.0.get()
     }
 
     /// How long `earlier` was before it; zero where it was not.
     #[must_use]
     pub(crate) fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos().saturating_sub(earlier.nanos()))
     }
 }
 

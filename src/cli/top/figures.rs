@@ -45,6 +45,8 @@ pub(super) struct ProviderFigures {
     pub(super) request_added_connecting: Quantiles,
     /// Time added to responses.
     pub(super) response_added: Quantiles,
+    /// Of both: what had arrived waited for its turn.
+    pub(super) waited: Quantiles,
     /// Request sent to response head.
     pub(super) head: Quantiles,
     /// Request sent to first content.
@@ -227,6 +229,7 @@ impl ProviderFigures {
             request_added: quantiles(Timing::Request),
             request_added_connecting: quantiles(Timing::Connecting),
             response_added: quantiles(Timing::Response),
+            waited: quantiles(Timing::Waited),
             head: quantiles(Timing::Head),
             first_byte: quantiles(Timing::FirstByte),
             longest_gap: quantiles(Timing::Gap),

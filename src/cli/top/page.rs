@@ -50,7 +50,7 @@ pub(super) struct View {
 const COLUMNS_MIN: usize = 40;
 const ROWS_MIN: usize = 8;
 
-const PROVIDER: [Column; 18] = [
+const PROVIDER: [Column; 19] = [
     Column::words("PROVIDER", 0),
     Column::number("REQ/s", 0),
     Column::number("4XX/s", 4),
@@ -59,6 +59,7 @@ const PROVIDER: [Column; 18] = [
     Column::number("p99", 1),
     Column::number("+RESP p50", 1),
     Column::number("p99", 1),
+    Column::number("WAIT p99", 3),
     Column::number("HEAD p50", 2),
     Column::number("p99", 2),
     Column::number("GAP p99", 5),
@@ -255,6 +256,7 @@ fn provider(figures: &ProviderFigures) -> Vec<String> {
         time(p99_us),
         time(figures.response_added.p50_us),
         time(figures.response_added.p99_us),
+        time(figures.waited.p99_us),
         time(figures.head.p50_us),
         time(figures.head.p99_us),
         time(figures.longest_gap.p99_us),
@@ -364,11 +366,11 @@ mod tests {
             "requests 400/s   in 0/s   out 195K/s   under way 3 (workers 1 2 0)",
             "",
             concat!(
-                "PROVIDER  REQ/s  4XX/s  5XX/s  +REQ p50  p99  +RESP p50    p99  HEAD p50  p99",
+                "PROVIDER  REQ/s  4XX/s  5XX/s  +REQ p50  p99  +RESP p50    p99  WAIT p99  HEAD p50  p99",
                 "  GAP p99  IDLE  BUSY  NEW/s  IN/s  OUT/s  GONE/s  CUT/s"
             ),
             concat!(
-                "one         400      0    200         -    -      6.0µs  8.0µs         -    -",
+                "one         400      0    200         -    -      6.0µs  8.0µs         -         -    -",
                 "        -     6     0      0     0   195K       0      0"
             ),
             "",

@@ -62,11 +62,13 @@ pub(super) enum Timing {
     Gap,
     /// Response head to last content.
     Stream,
+    /// Of the time added: what had arrived waited for its turn.
+    Waited,
 }
 
 impl Timing {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Request,
         Self::Connecting,
         Self::Response,
@@ -74,6 +76,7 @@ impl Timing {
         Self::FirstByte,
         Self::Gap,
         Self::Stream,
+        Self::Waited,
     ];
 
     fn of(metric: &str, sample: &Sample<'_>) -> Option<Self> {
@@ -87,6 +90,7 @@ impl Timing {
             "upstream_first_byte_seconds" => Self::FirstByte,
             "stream_longest_gap_seconds" => Self::Gap,
             "stream_duration_seconds" => Self::Stream,
+            "waited_seconds" => Self::Waited,
             _ => return None,
         })
     }

@@ -16,23 +16,24 @@ use crate::net::sockets::peer::Peer;
 use crate::observe::times::Connecting;
 use crate::observe::{self, Ending, Method, Phase, Times};
 use crate::policy::gateway::Gateway;
+use crate::system::time::Moment;
 
 /// The record, where there is one.
 #[derive(Default)]
 pub(crate) struct Access(Option<SharedRecord>);
 
 impl Access {
-    /// Begins a record, if one is wanted.
+    /// Begins a record, if one is wanted, of a request whose head had been there since `ready`.
     #[must_use]
-    pub(crate) fn begin(worker: &Shared, gateway: &Gateway) -> Self {
+    pub(crate) fn begin(worker: &Shared, gateway: &Gateway, ready: Option<Moment>) -> Self {
         let config = &gateway.config;
         let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
-        let timed = config.server.server_timing;
-        let wanted = (counted || logged || timed) && !worker.core.is_operator();
+        let wanted = config.takes_times() && !worker.core.is_operator();
         Self(wanted.then(|| {
             worker
                 .records
                 .begin(worker.core.load.is_listed(), |record| {
+                    record.begin(ready);
                     (record.counted, record.logged) = (counted, logged);
                 })
         }))
@@ -65,7 +66,7 @@ impl Access {
     /// It came with the gateway key of this id.
     pub(crate) fn by(&mut self, key: Option<&str>) {
         let Some(id) = key else { return };
-        self.note(|record, _| {
+        self.note(|record| {
             if record.logged || record.place.is_some() {
                 record.quotes.put(Quote::KeyId, id.as_bytes());
             }
@@ -74,22 +75,22 @@ impl Access {
 
     /// Content came from the client, as framed.
     pub(crate) fn received(&mut self, bytes: usize) {
-        self.note(|record, _| record.figures.received += bytes as u64);
+        self.note(|record| record.figures.received += bytes as u64);
     }
 
     /// Content went to the client, as framed.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.note(|record, _| record.figures.sent += bytes as u64);
+        self.note(|record| record.figures.sent += bytes as u64);
     }
 
     /// The answer has this status.
     pub(crate) fn answered(&mut self, status: u16) {
-        self.note(|record, _| record.figures.status = status);
+        self.note(|record| record.figures.status = status);
     }
 
     /// Why it ends as it does.
     pub(crate) fn ends(&mut self, ending: Ending) {
-        self.note(|record, _| record.ending = Some(ending));
+        self.note(|record| record.ending = Some(ending));
     }
 
     /// The response's head is known.
@@ -98,7 +99,7 @@ impl Access {
             field.name == Name::XRequestId
                 || (field.name == Name::Other && field.is_named(b"request-id", section.buf))
         };
-        self.note(|record, _| {
+        self.note(|record| {
             record.figures.status = status;
             if record.logged
                 && let Some(field) = section.fields.iter().find(is_id)
@@ -111,48 +112,53 @@ impl Access {
 
     /// It goes to the provider that is counted in this slot.
     pub(crate) fn routed(&mut self, slot: usize) {
-        self.note(|record, _| record.slot = slot);
+        self.note(|record| record.slot = slot);
     }
 
     /// A connection was made for it.
     pub(crate) fn connected(&mut self, connecting: Connecting) {
-        self.note(|record, _| record.times.connected(connecting));
+        self.note(|record| record.times.connected(connecting));
     }
 
     /// It was sent, or its first part, and is `whole` or not.
     pub(crate) fn request_sent(&mut self, whole: bool) {
-        self.note(|record, now| {
-            record.times.sent(now());
+        self.note(|record| {
+            let now = record.age();
+            record.times.sent(now);
             record.uploading = !whole;
         });
     }
 
     /// More of its content was sent, up to its end or not.
     pub(crate) fn uploaded(&mut self, whole: bool) {
-        self.note(|record, now| {
-            record.times.uploaded(now());
+        self.note(|record| {
+            let now = record.age();
+            record.times.uploaded(now);
             record.uploading = !whole;
         });
     }
 
     /// It is sent once more.
     pub(crate) fn retried(&mut self) {
-        self.note(|record, _| record.retries += 1);
+        self.note(|record| record.retries += 1);
     }
 
-    /// A part of a response head has arrived.
-    pub(crate) fn head_arrived(&mut self) {
-        self.note(|record, now| record.times.head(now()));
+    /// A part of a response head has arrived, and had been there since `ready`.
+    pub(crate) fn head_arrived(&mut self, ready: Option<Moment>) {
+        self.note(|record| record.head_arrived(ready));
     }
 
     /// The response's head was sent on, or a piece of its content.
     pub(crate) fn passed_on(&mut self, content: bool) {
-        self.note(|record, now| record.times.passed_on(now(), content));
+        self.note(|record| {
+            let now = record.age();
+            record.times.passed_on(now, content);
+        });
     }
 
     /// The client has left in this phase, or before the request was sent.
     pub(crate) fn left(&mut self, phase: Phase) {
-        self.note(|record, _| {
+        self.note(|record| {
             record.figures.phase = match record.times.request_overhead() {
                 Some(_) => phase,
                 None => Phase::Connect,
@@ -164,25 +170,23 @@ impl Access {
     pub(crate) fn failed(&mut self, status: u16, code: &'static str) {
         self.answered(status);
         self.ends(Ending::Error);
-        self.note(|record, _| record.error = Some(code));
+        self.note(|record| record.error = Some(code));
     }
 
     /// The client has not taken all of its answer yet: the request's end is still to come.
     pub(crate) fn lingers(&mut self) {
-        self.note(|record, _| record.lingers = true);
+        self.note(|record| record.lingers = true);
     }
 
     /// What `line` makes of what is known of its times, and of how long ago it began.
     pub(crate) fn timed<T>(&self, line: impl FnOnce(&Times, Duration) -> T) -> Option<T> {
         let record = self.0.as_ref()?.borrow();
-        Some(line(&record.times, record.began.elapsed()))
+        Some(line(&record.times, record.age()))
     }
 
-    fn note(&mut self, event: impl FnOnce(&mut Record, &dyn Fn() -> Duration)) {
+    fn note(&mut self, event: impl FnOnce(&mut Record)) {
         if let Some(record) = &mut self.0 {
-            let record = &mut *record.borrow_mut();
-            let began = record.began;
-            event(record, &|| began.elapsed());
+            event(&mut record.borrow_mut());
         }
     }
 

@@ -1,7 +1,11 @@
 //! What is known of one request under way: its points in time, and what its log line will say.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use crate::log::{Lane, Of, Quote, Quotes, Request};
 use crate::net::sockets::peer::Peer;
+use crate::net::sockets::turn_clock::TurnClock;
 use crate::observe::counters::Finished;
 use crate::observe::streams::{Stream, UnderWay};
 use crate::observe::{Ending, Phase, Slots, Times};
@@ -12,6 +16,8 @@ pub(crate) type Place = u32;
 
 /// See the module's documentation.
 pub(crate) struct Record {
+    clock: Rc<TurnClock>,
+    /// When its head was there.
     pub(crate) began: Moment,
     pub(crate) times: Times,
     /// Where it is counted.
@@ -34,10 +40,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Of a request that begins now.
-    pub(crate) fn new() -> Self {
+    /// Of no request yet.
+    pub(crate) fn new(clock: Rc<TurnClock>) -> Self {
         Self {
-            began: Moment::now(),
+            began: clock.latest(),
+            clock,
             times: Times::default(),
             slot: 0,
             figures: Finished::default(),
@@ -51,6 +58,24 @@ impl Record {
             lingers: false,
             quotes: Quotes::default(),
         }
+    }
+
+    /// A request begins, whose head had been there since `ready`, or came behind another one.
+    pub(crate) fn begin(&mut self, ready: Option<Moment>) {
+        self.began = ready.unwrap_or_else(|| self.clock.read());
+        self.times.waited(self.clock.latest().since(self.began));
+    }
+
+    /// How long ago it began.
+    pub(crate) fn age(&self) -> Duration {
+        self.clock.read().since(self.began)
+    }
+
+    /// A part of the response's head has come, and had been there since `ready`.
+    pub(crate) fn head_arrived(&mut self, ready: Option<Moment>) {
+        let ready = ready.unwrap_or_else(|| self.clock.read());
+        self.times.waited(self.clock.latest().since(ready));
+        self.times.head(ready.since(self.began));
     }
 
     /// Forgets everything but the room.
@@ -122,7 +147,7 @@ impl Record {
         }
         let prompt = self.times.latest().filter(|_| !self.lingers);
         let prompt = prompt.filter(|_| ending == Ending::Complete && figures.status != 101);
-        let duration = prompt.unwrap_or_else(|| self.began.elapsed());
+        let duration = prompt.unwrap_or_else(|| self.age());
         let request = Request {
             of: self.of(),
             client: peer.address(),

@@ -10,16 +10,16 @@ use std::rc::Rc;
 use slab::Slab;
 
 use crate::observe::streams::UnderWay;
-use crate::system::time::Moment;
 
 use super::record::{Place, Record};
+use crate::net::sockets::turn_clock::TurnClock;
 
 /// A record, held by its connection and by the list.
 pub(crate) type SharedRecord = Rc<RefCell<Record>>;
 
 /// See the module's documentation.
-#[derive(Default)]
 pub(crate) struct Records {
+    clock: Rc<TurnClock>,
     spare: RefCell<Vec<SharedRecord>>,
     list: RefCell<List>,
 }
@@ -30,13 +30,27 @@ const SPARE_MAX: usize = 64;
 const SHOWN_MAX: usize = 250;
 
 impl Records {
-    /// A record of a request that begins, `listed` among those under way or not.
-    pub(crate) fn begin(&self, listed: bool, set: impl FnOnce(&mut Record)) -> SharedRecord {
+    /// None yet, their times taken by this clock.
+    pub(crate) fn new(clock: Rc<TurnClock>) -> Self {
+        Self {
+            clock,
+            spare: RefCell::default(),
+            list: RefCell::default(),
+        }
+    }
+
+    /// What their times are taken by.
+    pub(crate) fn clock(&self) -> &TurnClock {
+        &self.clock
+    }
+
+    /// A record of a request, `listed` among those under way or not; `begin` says when it begins.
+    pub(crate) fn begin(&self, listed: bool, begin: impl FnOnce(&mut Record)) -> SharedRecord {
         let spare = self.spare.borrow_mut().pop();
-        let shared = spare.unwrap_or_else(|| Rc::new(RefCell::new(Record::new())));
+        let new = || Rc::new(RefCell::new(Record::new(self.clock.clone())));
+        let shared = spare.unwrap_or_else(new);
         let mut record = shared.borrow_mut();
-        record.began = Moment::now();
-        set(&mut record);
+        begin(&mut record);
         record.place = match listed {
             true => self.list.borrow_mut().enter(shared.clone()),
             false => None,
@@ -62,7 +76,7 @@ impl Records {
     /// The oldest requests under way, and how many there are.
     pub(crate) fn look(&self) -> UnderWay {
         let mut list = self.list.borrow_mut();
-        let now = Moment::now();
+        let now = self.clock.read();
         let mut seen = UnderWay::with_room(list.links.len().min(SHOWN_MAX));
         let mut next = list.first;
         while let Some(place) = next {
@@ -161,7 +175,7 @@ mod tests {
     }
 
     fn shared() -> SharedRecord {
-        Rc::new(RefCell::new(Record::new()))
+        Rc::new(RefCell::new(Record::new(TurnClock::new())))
     }
 
     #[test]
@@ -187,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_shown_and_all_are_counted() {
-        let records = Records::default();
+        let records = Records::new(TurnClock::new());
         let held: Vec<SharedRecord> = (0..SHOWN_MAX + 10)
             .map(|n| records.begin(true, |record| record.slot = n))
             .collect();
@@ -204,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_request_whose_task_is_gone_is_forgotten() {
-        let records = Records::default();
+        let records = Records::new(TurnClock::new());
         let stays = records.begin(true, |_| {});
         drop(records.begin(true, |_| {}));
         for _ in 0..2 {

@@ -12,8 +12,8 @@ pub(crate) struct TimingLine {
     len: usize,
 }
 
-/// Names and three times of twenty digits.
-const LINE_BYTES_MAX: usize = 160;
+/// Names and four times of twenty digits.
+const LINE_BYTES_MAX: usize = 192;
 
 impl TimingLine {
     /// The line of a request that began `age` ago.
@@ -28,6 +28,8 @@ impl TimingLine {
         };
         line.put(b"Server-Timing: gateway;dur=");
         line.millis(gateway.saturating_sub(connect.unwrap_or_default()));
+        line.put(b", waited;dur=");
+        line.millis(times.total_wait().unwrap_or_default());
         if let Some(connect) = connect {
             line.put(b", connect;dur=");
             line.millis(connect);
@@ -74,18 +76,18 @@ mod tests {
     #[test]
     fn the_shares_are_told_apart() {
         let mut times = Times::default();
+        times.waited(at(30));
         times.sent(at(40));
         times.head(at(1040));
         let line = TimingLine::new(&times, at(1050));
-        let expected = "Server-Timing: gateway;dur=0.050, provider;dur=1.000\r\n";
+        let expected = "Server-Timing: gateway;dur=0.050, waited;dur=0.030, provider;dur=1.000\r\n";
         assert_eq!(str::from_utf8(line.as_bytes()).unwrap(), expected);
         times.connected(Connecting {
             connect: at(10),
             tls: Some(at(20)),
         });
         let line = TimingLine::new(&times, at(1050));
-        let expected =
-            "Server-Timing: gateway;dur=0.020, connect;dur=0.030, provider;dur=1.000\r\n";
+        let expected = "Server-Timing: gateway;dur=0.020, waited;dur=0.030, connect;dur=0.030, provider;dur=1.000\r\n";
         assert_eq!(str::from_utf8(line.as_bytes()).unwrap(), expected);
     }
 

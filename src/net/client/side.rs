@@ -73,13 +73,16 @@ impl ClientSide {
     /// A request has come, unless one has already.
     pub(crate) fn begins(&mut self, gateway: &Gateway) {
         if !std::mem::replace(&mut self.answering, true) {
-            self.access = Access::begin(&self.worker, gateway);
+            let ready = self.client.take_ready();
+            self.access = Access::begin(&self.worker, gateway, ready);
         }
     }
 
     /// Nothing of a request is under way any more; see [`Access::end`].
     pub(crate) fn ends(&mut self, usual: Ending, delivered: bool) {
         self.busy = None;
+        // What came behind it waited for its end.
+        self.client.take_ready();
         if std::mem::take(&mut self.answering) {
             self.access.end(&self.worker, self.peer, usual, delivered);
         }

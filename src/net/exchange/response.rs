@@ -46,7 +46,8 @@ impl Ends<'_> {
             self.connection.access.sent(n);
             return self.send_client(scratch.received(0..n));
         }
-        self.connection.access.head_arrived();
+        let ready = self.upstream.stream.take_ready();
+        self.connection.access.head_arrived(ready);
         let (room, _) = scratch.room(usize::MAX);
         let gathered = self.exchange.upstream_sent(room, n);
         match gathered.map_err(|stop| self.stop(stop))? {

@@ -17,12 +17,16 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 
+use super::turn_clock::TurnClock;
+use crate::system::time::Moment;
+
 /// See the module's documentation.
 pub struct Reactor {
     epoll: OwnedFd,
     slots: RefCell<Slab<Slot>>,
     relay: RefCell<Relay>,
     is_epoll: bool,
+    clock: Rc<TurnClock>,
     /// [`run`](Self::run), while it waits for the driver.
     waits: RefCell<Option<Waker>>,
     /// Who waits for its next look.
@@ -48,6 +52,8 @@ struct Slot {
     /// Who waits for anything but room.
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Since when what was last reported of reading has been there, where that is taken.
+    ready: Option<Moment>,
 }
 
 /// What is waited for.
@@ -86,6 +92,7 @@ impl Reactor {
             slots: RefCell::default(),
             relay: RefCell::default(),
             is_epoll,
+            clock: TurnClock::new(),
             waits: RefCell::default(),
             asks: RefCell::default(),
         });
@@ -103,6 +110,11 @@ impl Reactor {
     pub fn current() -> io::Result<Rc<Self>> {
         let current = CURRENT.with_borrow(Clone::clone);
         current.ok_or_else(|| io::Error::other("no worker"))
+    }
+
+    /// What time it is in its turns.
+    pub(crate) fn clock(&self) -> &Rc<TurnClock> {
+        &self.clock
     }
 
     async fn run(self: Rc<Self>, watch: TcpStream) {
@@ -166,11 +178,12 @@ impl Reactor {
         if epoll::wait(&self.epoll, room, Some(&Timespec::default())).is_err() {
             return;
         }
+        let ready = self.clock.look();
         let mut slots = self.slots.borrow_mut();
         for event in events {
             let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
             if let Some(slot) = slots.get_mut(index) {
-                slot.fired(event.flags);
+                slot.fired(event.flags, ready);
             }
         }
     }
@@ -210,12 +223,14 @@ fn give_way(own: &mut Option<Waker>, others: &mut Option<Waker>, cx: &Context<'_
 }
 
 impl Slot {
-    fn fired(&mut self, flags: EventFlags) {
+    fn fired(&mut self, flags: EventFlags, ready: Option<Moment>) {
         let broken = EventFlags::HUP | EventFlags::ERR;
         self.broken |= flags.intersects(broken);
         self.ended |= flags.intersects(broken | EventFlags::RDHUP);
         if flags.intersects(READ | broken) {
-            self.read = true;
+            if !std::mem::replace(&mut self.read, true) {
+                self.ready = ready;
+            }
             if let Some(waker) = self.reader.take() {
                 waker.wake();
             }
@@ -268,17 +283,17 @@ impl Registration {
         })
     }
 
-    /// Ready once it is there.
+    /// Ready once it is there; and since when there has been something to read, where times are taken.
     ///
     /// # Cancel safety
     /// Nothing is lost: what is reported is remembered.
-    pub(super) fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<Option<Moment>> {
         let mut slots = self.reactor.slots.borrow_mut();
         let Some(slot) = slots.get_mut(self.index as usize) else {
             return Poll::Pending;
         };
         if slot.take(interest) {
-            return Poll::Ready(());
+            return Poll::Ready(slot.ready);
         }
         let waker = match interest {
             Interest::Read | Interest::End | Interest::Break => &mut slot.reader,
@@ -418,6 +433,31 @@ mod tests {
             theirs.write_all(b"x").unwrap();
             settle().await;
             assert!(is_readable(&mut ours));
+        });
+    }
+
+    #[test]
+    fn what_was_waited_for_says_since_when_it_was_there() {
+        on_both(async || {
+            let clock = Reactor::current().unwrap().clock().clone();
+            clock.switch(true);
+            let (mut theirs, mut ours) = ends();
+            let before = clock.latest();
+            settle().await;
+            ours.rest();
+            theirs.write_all(b"x").unwrap();
+            readable(&mut ours).await;
+            assert_eq!(ours.recv(&mut [0; 8]).unwrap(), Received::Data(1));
+            let ready = ours.take_ready().unwrap();
+            assert!(ready > before && ready <= clock.read(), "{ready:?}");
+            assert_eq!(ours.take_ready(), None);
+            // What is received without a wait came just now as far as anybody knows.
+            theirs.write_all(b"0123").unwrap();
+            ours.rest();
+            readable(&mut ours).await;
+            assert_eq!(ours.recv(&mut [0; 2]).unwrap(), Received::Data(2));
+            assert_eq!(ours.recv(&mut [0; 2]).unwrap(), Received::Data(2));
+            assert_eq!(ours.take_ready(), None);
         });
     }
 

@@ -22,6 +22,7 @@ use crate::config::Tcp;
 
 use super::keepalive;
 use super::reactor::{Interest, Registration};
+use crate::system::time::Moment;
 
 /// What one attempt to receive gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub struct Socket {
     registration: Registration,
     /// Bytes may be waiting: no receive since the last wake has come up short.
     readable: bool,
+    /// No receive has followed the last wait.
+    has_waited: bool,
+    /// Since when what the last wait was for has been there, until it is asked for or received over.
+    ready: Option<Moment>,
     /// A close would be a reset.
     resets: Cell<bool>,
     // Closed last.
@@ -58,6 +63,8 @@ impl Socket {
         Ok(Self {
             registration: Registration::new(fd.as_fd(), !is_connected)?,
             readable: is_connected,
+            has_waited: false,
+            ready: None,
             resets: Cell::new(false),
             fd,
         })
@@ -115,6 +122,9 @@ impl Socket {
             Ok((n, _)) => {
                 // A short receive has emptied the queue; the next wait is told of anything later.
                 self.readable = n == room;
+                if !std::mem::take(&mut self.has_waited) {
+                    self.ready = None;
+                }
                 Ok(Received::Data(n))
             }
             Err(Errno::AGAIN) => {
@@ -166,10 +176,15 @@ impl Socket {
     /// Nothing is lost: the wait stays armed in the socket and the next poll goes on with it.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.readable {
-            std::task::ready!(self.registration.poll(Interest::Read, cx));
-            self.readable = true;
+            self.ready = std::task::ready!(self.registration.poll(Interest::Read, cx));
+            (self.readable, self.has_waited) = (true, true);
         }
         Poll::Ready(())
+    }
+
+    /// Since when what was last received had been there: known once, of what came after a wait, where times are taken.
+    pub(crate) fn take_ready(&mut self) -> Option<Moment> {
+        self.ready.take()
     }
 
     /// Ready when the kernel takes bytes again, or the socket has failed.
@@ -178,7 +193,7 @@ impl Socket {
     /// As [`poll_readable`](Self::poll_readable).
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.registration.want_room(self.fd.as_fd());
-        self.registration.poll(Interest::Write, cx)
+        self.registration.poll(Interest::Write, cx).map(drop)
     }
 
     /// Ready once the peer has ended its direction or all of it, whatever it had sent before.
@@ -186,7 +201,7 @@ impl Socket {
     /// # Cancel safety
     /// As [`poll_readable`](Self::poll_readable).
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.registration.poll(Interest::End, cx)
+        self.registration.poll(Interest::End, cx).map(drop)
     }
 
     /// Ready once the peer has reset, or both directions have ended.
@@ -194,7 +209,7 @@ impl Socket {
     /// # Cancel safety
     /// As [`poll_readable`](Self::poll_readable).
     pub(crate) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.registration.poll(Interest::Break, cx)
+        self.registration.poll(Interest::Break, cx).map(drop)
     }
 
     /// Waits until [`poll_writable`](Self::poll_writable) is ready.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use super::plain::PlainStream;
 use super::tls::{Silence, TlsStream};
 use crate::net::sockets::socket::{Received, Socket};
+use crate::system::time::Moment;
 
 /// One side of an exchange.
 pub enum Stream {
@@ -139,6 +140,11 @@ impl Stream {
     /// Makes the next wait ask the kernel again although bytes may be left; see [`Socket::rest`].
     pub fn rest(&mut self) {
         self.socket_mut().rest();
+    }
+
+    /// See [`Socket::take_ready`].
+    pub(crate) fn take_ready(&mut self) -> Option<Moment> {
+        self.socket_mut().take_ready()
     }
 
     /// Whether some of what was kept has left since this was last asked.

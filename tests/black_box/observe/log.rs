@@ -90,6 +90,7 @@ fn a_line_says_who_asked_whom_for_what_and_how_it_went() {
         "head_us",
         "first_byte_us",
         "response_overhead_us",
+        "waited_us",
         "connect_us",
     ];
     let duration = line["duration_us"].as_u64().unwrap();

@@ -94,6 +94,7 @@ fn a_stream_is_timed_from_its_request_to_its_last_piece() {
                 1.0,
             ),
             (&of("response_overhead_seconds"), 1.0),
+            (&of("waited_seconds"), 1.0),
             (&of("upstream_connect_seconds"), 1.0),
             (&of("upstream_tls_seconds"), 0.0),
             (&of("upstream_head_seconds"), 1.0),
@@ -107,6 +108,10 @@ fn a_stream_is_timed_from_its_request_to_its_last_piece() {
         let sum = metrics.get(&format!("{name}_sum{{provider=\"anthropic\"}}"));
         assert!((pause..all).contains(&sum), "{name}: {sum}, not {pause}");
     }
+    let turns = metrics.0.lines();
+    let turns =
+        turns.filter(|line| line.starts_with("sluicegate_worker_turn_seconds_count{worker="));
+    assert!(turns.count() > 0, "{}", metrics.0);
     check_buckets(&metrics);
 }
 
