@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub(crate) mod date;
 pub(crate) mod hex;
 pub(crate) mod number;
+pub(crate) mod reason;
 pub(crate) mod steps;
 
 /// The version of this build.

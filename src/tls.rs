@@ -18,6 +18,8 @@ mod tests;
 
 use std::fmt;
 
+use crate::base::reason;
+
 /// What ends a TLS connection.
 #[derive(Debug)]
 pub enum Fault {
@@ -37,6 +39,8 @@ pub enum Fault {
     Alert(u8),
     /// As many records as this key may protect.
     Exhausted,
+    /// The peer has begun with what is HTTP and no TLS.
+    PlainHttp,
 }
 
 impl Fault {
@@ -45,7 +49,7 @@ impl Fault {
     #[must_use]
     pub fn alert(&self) -> Option<u8> {
         match self {
-            Self::Rustls(_) | Self::Alert(_) | Self::Exhausted => None,
+            Self::Rustls(_) | Self::Alert(_) | Self::Exhausted | Self::PlainHttp => None,
             Self::BadRecord => Some(20),
             Self::Overflow => Some(22),
             Self::Unexpected => Some(10),
@@ -56,13 +60,29 @@ impl Fault {
 }
 
 impl Fault {
+    /// It in the words of a line of the log.
+    #[must_use]
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Rustls(rustls::Error::InvalidCertificate(error)) => {
+                format!("certificate: {}", reason::words(&format!("{error:?}")))
+            }
+            Self::Rustls(rustls::Error::NoCertificatesPresented) => {
+                "certificate required".to_owned()
+            }
+            Self::Rustls(rustls::Error::AlertReceived(alert)) => alert_reason(*alert),
+            Self::Alert(alert) => alert_reason((*alert).into()),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether another handshake can help. What is wrong with a certificate or with what the peers have in common
     /// only an operator changes.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Exhausted => true,
-            Self::BadRecord | Self::Overflow => false,
+            Self::BadRecord | Self::Overflow | Self::PlainHttp => false,
             Self::Unexpected | Self::Malformed | Self::Illegal => false,
             Self::Alert(alert) => alert_may_pass(*alert),
             Self::Rustls(error) => match error {
@@ -75,6 +95,10 @@ impl Fault {
             },
         }
     }
+}
+
+fn alert_reason(alert: rustls::AlertDescription) -> String {
+    format!("it said: {}", reason::words(&format!("{alert:?}")))
 }
 
 /// close_notify, bad_record_mac, internal_error and user_canceled say nothing of what the peers want.
@@ -93,6 +117,7 @@ impl fmt::Display for Fault {
             Self::Illegal => f.write_str("peer sent a message with an illegal value"),
             Self::Alert(alert) => write!(f, "peer sent alert {alert}"),
             Self::Exhausted => f.write_str("the connection's key is used up"),
+            Self::PlainHttp => f.write_str("peer speaks HTTP without TLS"),
         }
     }
 }

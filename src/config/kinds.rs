@@ -44,6 +44,11 @@ pub(super) const SWITCH: Kind<bool> = scalar(
     |on| Some(on.to_string()),
 );
 
+/// A switch that decides by itself where it is not set.
+pub(super) fn choice(written: &Written) -> Result<Option<bool>, String> {
+    Ok(Some(value::switch(written.text())?))
+}
+
 /// A number of threads.
 pub(super) const WORKERS: Kind<Option<NonZeroUsize>> = scalar(
     |written| {

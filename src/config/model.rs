@@ -260,8 +260,10 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// The least important line that is written.
     pub level: Level,
-    /// A line per request.
-    pub access: bool,
+    /// A line per request; `None` unless `level` hides what is worth knowing.
+    pub access: Option<bool>,
+    /// Those about the health too.
+    pub health: bool,
     /// Where these lines go.
     pub file: LogFile,
 }
@@ -270,7 +272,7 @@ impl LogConfig {
     /// Whether a line per request is written.
     #[must_use]
     pub fn has_requests(&self) -> bool {
-        self.access && self.level >= Level::Info
+        self.access.unwrap_or(self.level >= Level::Info)
     }
 }
 

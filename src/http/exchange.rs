@@ -24,7 +24,7 @@ mod upload;
 pub use choices::Choices;
 
 pub(crate) use response::{Answer, Next, Response};
-pub(crate) use terms::{Failure, Terms};
+pub(crate) use terms::{Defect, Failure, Terms};
 pub(crate) use upload::Upload;
 
 use self::response::Event as ResponseEvent;
@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     terms: Terms,
     upload: Upload,
     response: Response,
+    /// Why what came is no response, where that is known.
+    defect: Option<Defect>,
 }
 
 /// What ends an exchange before both messages have ended.
@@ -138,6 +140,7 @@ impl Exchange {
             terms,
             upload: Upload::new(cursor, expects_continue),
             response: Response::new(),
+            defect: None,
         }
     }
 
@@ -196,7 +199,7 @@ impl Exchange {
         n: usize,
     ) -> Result<Option<usize>, Stop> {
         let gathered = self.response.gather(room, n);
-        gathered.map_err(|failure| self.fail(failure))
+        gathered.map_err(|defect| self.invalid(defect))
     }
 
     /// The next head in `bytes`. With an [`Answer`] the client's connection does not stay where it `is_ending`.
@@ -221,7 +224,7 @@ impl Exchange {
                 }
         };
         let next = self.response.next(bytes, fields, terms, stays);
-        let next = next.map_err(|failure| self.fail(failure))?;
+        let next = next.map_err(|defect| self.invalid(defect))?;
         if let Next::Interim {
             head: ResponseHead { status: 100, .. },
             ..
@@ -253,7 +256,7 @@ impl Exchange {
     /// Framing that nobody can follow; none of it may go on.
     pub(crate) fn content(&mut self, piece: &mut [u8]) -> Result<Stripped, Stop> {
         let taken = self.response.piece(piece);
-        taken.map_err(|failure| self.fail(failure))
+        taken.map_err(|defect| self.invalid(defect))
     }
 
     /// The upstream's connection has ended, `orderly` or not. `may_repeat`: it had been used before and may have ended
@@ -296,6 +299,16 @@ impl Exchange {
             true => Failure::ContentLate,
             false => Failure::UpstreamLate,
         })
+    }
+
+    fn invalid(&mut self, defect: Defect) -> Stop {
+        self.defect = Some(defect);
+        self.fail(Failure::ResponseInvalid)
+    }
+
+    /// What made what came no response, where that is known.
+    pub(crate) fn defect(&self) -> Option<Defect> {
+        self.defect
     }
 
     /// How it ends with this failure.

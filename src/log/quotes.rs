@@ -28,10 +28,12 @@ pub(crate) enum Quote {
     Provider,
     /// The code of the gateway's own answer.
     Error,
+    /// Why it is that, or why an answer broke off.
+    Detail,
 }
 
 /// How many there are.
-pub(super) const QUOTES: usize = Quote::Error as usize + 1;
+pub(super) const QUOTES: usize = Quote::Detail as usize + 1;
 
 impl Quote {
     /// Those that clients send about themselves, as fields of their own.
@@ -64,6 +66,7 @@ impl Quote {
             Self::ClientRequestId => field_name!("client_request_id"),
             Self::Provider => field_name!("provider"),
             Self::Error => field_name!("error"),
+            Self::Detail => field_name!("detail"),
         }
     }
 
@@ -71,7 +74,7 @@ impl Quote {
     const fn bytes_max(self) -> usize {
         match self {
             Self::Path => 1024,
-            Self::RequestId => 200,
+            Self::RequestId | Self::Detail => 200,
             Self::Method | Self::RetryCount => 32,
             Self::UpstreamRequestId
             | Self::KeyId

@@ -153,11 +153,17 @@ pub(super) fn of(record: &[u8]) -> Of {
 
 /// Makes a record's line, at the end of `out`.
 pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<u8>) {
-    let mut line = Line::begin(out, format, time, Level::Info, "request");
     let packed = word(record, 2).to_le_bytes();
     let [_, _, ending, phase, s0, s1, _, _] = packed;
+    let status = u16::from_le_bytes([s0, s1]);
     let ending = Ending::ALL.get(usize::from(ending));
     let spans = spans(record);
+    let is_ours = spans.get(Quote::Error as usize).is_some_and(|(a, b)| a < b);
+    let level = match is_ours && status >= 500 {
+        true => Level::Warn,
+        false => Level::Info,
+    };
+    let mut line = Line::begin(out, format, time, level, "request");
     let quote = |line: &mut Line<'_>, quote: Quote| {
         let (begin, end) = spans.get(quote as usize).copied().unwrap_or_default();
         let begin = FIXED_BYTES + usize::from(begin);
@@ -173,8 +179,7 @@ pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<
     quote(&mut line, Quote::Provider);
     quote(&mut line, Quote::Method);
     quote(&mut line, Quote::Path);
-    line.field(field_name!("status"))
-        .number(u16::from_le_bytes([s0, s1]).into());
+    line.field(field_name!("status")).number(status.into());
     line.field(field_name!("bytes_in")).number(word(record, 5));
     line.field(field_name!("bytes_out")).number(word(record, 6));
     for (index, name) in TIMES.into_iter().enumerate() {
@@ -194,6 +199,7 @@ pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<
             .text(phase.as_str().as_bytes());
     }
     quote(&mut line, Quote::Error);
+    quote(&mut line, Quote::Detail);
     match word(record, 7) {
         0 => {}
         retries => line.field(field_name!("retries")).number(retries),

@@ -19,9 +19,10 @@ use crate::net::exchange::{Opening, Relay, Spares};
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{ONE_RECEIVE, Scratch};
+use crate::net::transport::tls::reason_of;
 use crate::observe::Ending;
 use crate::observe::one_writer::{down, up};
-use crate::policy::admission::{self, Admission, Decision, Now, Request};
+use crate::policy::admission::{self, Admission, Now, Request};
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 use crate::system::time::{monotonic_nanos, unix_seconds};
@@ -177,6 +178,10 @@ impl Connection {
             }
             if !self.side.readable_in_time().await {
                 return Step::After(match self.has_begun() {
+                    false if now_awaited == Awaited::Handshake => {
+                        self.side.unshaken("the handshake did not end in time");
+                        After::Close { linger: false }
+                    }
                     false => {
                         self.side.carry.clear();
                         After::Close { linger: false }
@@ -259,6 +264,10 @@ impl Connection {
             // A plain client that has ended needs no more than the close.
             Ok(Received::Eof) if self.side.client.is_tls() => {
                 return Look::Found(Step::After(After::Close { linger: false }));
+            }
+            Err(error) if was_handshaking => {
+                let after = self.side.unshaken(&reason_of(&error));
+                return Look::Found(Step::After(after));
             }
             Ok(Received::Eof) | Err(_) => return Look::Found(Step::After(After::Drop)),
         };
@@ -370,13 +379,13 @@ impl Connection {
             crowded,
             in_flight: core.load.in_flight(),
         };
-        let Decision { key, cors, outcome } = match core.is_operator() {
+        let decision = match core.is_operator() {
             true => admission::admit_operator(gateway, request, now),
             false => admission::admit(gateway, request, now),
         };
-        self.side.access.by(key);
-        recipient.cors = cors;
-        match outcome {
+        self.side.access.by(decision.key);
+        recipient.cors = decision.cors;
+        match decision.outcome {
             Ok(Admission::Forward(forward)) => {
                 self.side.busy = Some(core.load.busy());
                 let opening = Opening {
@@ -393,10 +402,15 @@ impl Connection {
             Ok(Admission::Metrics) => Step::Metrics(Box::new((recipient, cursor))),
             Ok(Admission::Streams) => Step::Streams(Box::new((recipient, cursor))),
             Ok(local) => Step::After(self.side.answer_locally(&local, &recipient, cursor, "")),
-            Err(fault) => match self.side.reject(&fault, recipient, cursor) {
-                Refusal::Now(after) => Step::After(after),
-                Refusal::Later(delayed) => Step::Delayed(delayed),
-            },
+            Err(fault) => {
+                if let Some(provider) = decision.provider {
+                    self.side.access.was_for(gateway.slots.of(provider));
+                }
+                match self.side.reject(&fault, recipient, cursor) {
+                    Refusal::Now(after) => Step::After(after),
+                    Refusal::Later(delayed) => Step::Delayed(delayed),
+                }
+            }
         }
     }
 

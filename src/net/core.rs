@@ -3,6 +3,7 @@
 //! Nothing here is shared with another worker but counters and what is known of clients' addresses, and nothing here
 //! starts a task.
 
+pub(crate) mod complaints;
 pub(crate) mod deadline;
 pub(crate) mod drain;
 pub(crate) mod ids;
@@ -22,6 +23,7 @@ use crate::observe::Counters;
 use crate::policy::gateway::Gateway;
 use crate::policy::visitors::Visitors;
 
+use complaints::Complaints;
 use deadline::Clock;
 use drain::Drain;
 use ids::Ids;
@@ -55,6 +57,8 @@ pub(crate) struct Core {
     pub visitors: Arc<Visitors>,
     /// Where messages for people go.
     pub log: Log,
+    /// Failures that nothing else says.
+    pub complaints: Complaints,
 }
 
 impl Core {

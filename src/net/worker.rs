@@ -19,6 +19,7 @@ use crate::net::client::scrape::{Scrapes, Scribe};
 use crate::net::client::shared::Shared;
 use crate::net::client::survey::Survey;
 use crate::net::core::Core;
+use crate::net::core::complaints::Complaints;
 use crate::net::core::deadline::Clock;
 use crate::net::core::drain::Drain;
 use crate::net::core::ids::Ids;
@@ -110,6 +111,7 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
         listening,
         visitors: start.visitors,
         log: start.log,
+        complaints: Complaints::default(),
     });
     let (clock, asked) = (core.clock.clone(), mailbox.clone());
     let names = Names::new(clock, asked, Message::Resolved, start.resolver);

@@ -31,6 +31,8 @@ pub(crate) struct Counters {
     pub refused: [AtomicU64; Refused::ALL.len()],
     /// Answers to wrong keys that were held back.
     pub held_back: AtomicU64,
+    /// TLS handshakes with clients that came to nothing.
+    pub tls_failures: AtomicU64,
     /// Tasks that panicked.
     pub panics: AtomicU64,
     /// Requests whose connection was made ahead of them.
@@ -43,8 +45,7 @@ pub(crate) struct Counters {
     pub addresses_shunned: AtomicU64,
     /// How long the worker's turns were.
     pub turns: Histogram,
-    /// By code, in the order of their first occurrence.
-    errors: [(OnceLock<&'static str>, AtomicU64); CODES_MAX],
+    errors: Codes<CODES_MAX>,
     /// By slot; made when it is first used.
     providers: [OnceLock<Box<ProviderCounters>>; SLOTS_MAX],
 }
@@ -92,13 +93,14 @@ impl Default for Counters {
             connections: AtomicU64::default(),
             refused: Default::default(),
             held_back: AtomicU64::default(),
+            tls_failures: AtomicU64::default(),
             panics: AtomicU64::default(),
             warm_hits: AtomicU64::default(),
             warm_misses: AtomicU64::default(),
             warm_retired: AtomicU64::default(),
             addresses_shunned: AtomicU64::default(),
             turns: Histogram::default(),
-            errors: [const { (OnceLock::new(), AtomicU64::new(0)) }; CODES_MAX],
+            errors: Codes::default(),
             providers: [const { OnceLock::new() }; SLOTS_MAX],
         }
     }
@@ -130,23 +132,45 @@ impl Counters {
 
     /// Counts an error that the gateway answered with.
     pub(crate) fn error(&self, code: &'static str) {
-        for (name, count) in &self.errors {
+        self.errors.count(code);
+    }
+
+    /// The errors so far.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.errors.all()
+    }
+}
+
+/// Errors by code, in the order of their first occurrence; those of more than `N` are not counted.
+#[derive(Debug)]
+struct Codes<const N: usize>([(OnceLock<&'static str>, AtomicU64); N]);
+
+impl<const N: usize> Default for Codes<N> {
+    fn default() -> Self {
+        Self([const { (OnceLock::new(), AtomicU64::new(0)) }; N])
+    }
+}
+
+impl<const N: usize> Codes<N> {
+    fn count(&self, code: &'static str) {
+        for (name, count) in &self.0 {
             if *name.get_or_init(|| code) == code {
                 return add(count, 1);
             }
         }
     }
 
-    /// The errors so far.
-    pub(crate) fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.errors
-            .iter()
-            .map_while(|(name, count)| Some((*name.get()?, count.load(Ordering::Relaxed))))
+    fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let codes = self.0.iter();
+        codes.map_while(|(name, count)| Some((*name.get()?, count.load(Ordering::Relaxed))))
     }
 }
 
 static SPARE: std::sync::LazyLock<ProviderCounters> =
     std::sync::LazyLock::new(ProviderCounters::default);
+
+/// More than there are codes of errors of a request that names a provider.
+const PROVIDER_CODES_MAX: usize = 32;
 
 /// Measures in [`Timing`].
 const TIMINGS: usize = Timing::Waited as usize + 1;
@@ -180,6 +204,7 @@ pub(crate) struct ProviderCounters {
     pub idle: AtomicU64,
     /// Connections that carry one or are being made, as of the last tick.
     pub busy: AtomicU64,
+    errors: Codes<PROVIDER_CODES_MAX>,
     timings: [Histogram; TIMINGS],
 }
 
@@ -217,6 +242,16 @@ impl ProviderCounters {
             add(counter, 1);
         }
         times.each(|timing, time| self.observe(timing, time));
+    }
+
+    /// Counts an error that the gateway answered with in the provider's stead.
+    pub(crate) fn error(&self, code: &'static str) {
+        self.errors.count(code);
+    }
+
+    /// The errors so far.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.errors.all()
     }
 
     /// Counts a time.

@@ -63,6 +63,7 @@ impl Scrape<'_> {
         self.certificates(&mut out);
         self.clients(&mut out);
         let providers = self.providers();
+        self.errors(&mut out, &providers);
         requests(&mut out, &providers);
         self.upstreams(&mut out, &providers);
         for timing in &TIMINGS {
@@ -185,6 +186,12 @@ impl Scrape<'_> {
                 sum(|c| load(&c.connections)),
             ),
             (
+                "client_tls_failures_total",
+                "counter",
+                "TLS handshakes with clients that came to nothing, HTTP without TLS included.",
+                sum(|c| load(&c.tls_failures)),
+            ),
+            (
                 "panics_total",
                 "counter",
                 "Connection tasks that panicked.",
@@ -225,7 +232,6 @@ impl Scrape<'_> {
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
         self.turns(out);
-        self.errors(out);
     }
 
     fn turns(&self, out: &mut Exposition) {
@@ -286,22 +292,24 @@ impl Scrape<'_> {
         }
     }
 
-    fn errors(&self, out: &mut Exposition) {
+    fn errors(&self, out: &mut Exposition, providers: &[Provider<'_>]) {
         let name = "sluicegate_gateway_errors_total";
         out.family(
             name,
             "counter",
             "Answers that the gateway made itself, by the error's code.",
         );
-        let mut sums: Vec<(&str, u64)> = Vec::new();
-        for (code, count) in self.workers.iter().flat_map(Counters::errors) {
-            match sums.iter_mut().find(|(known, _)| *known == code) {
-                Some((_, sum)) => *sum += count,
-                None => sums.push((code, count)),
-            }
-        }
-        for (code, sum) in sums {
+        for (code, sum) in by_code(self.workers.iter().flat_map(Counters::errors)) {
             out.sample(name, &[("code", code)], sum);
+        }
+        let name = "sluicegate_provider_errors_total";
+        let help = "Those of them to requests for a provider.";
+        out.family(name, "counter", help);
+        for provider in providers {
+            let errors = provider.workers.iter().flat_map(|worker| worker.errors());
+            for (code, sum) in by_code(errors) {
+                out.sample(name, &[("provider", provider.name), ("code", code)], sum);
+            }
         }
     }
 
@@ -327,6 +335,18 @@ impl Scrape<'_> {
             }
         }
     }
+}
+
+/// Added up.
+fn by_code<'a>(errors: impl Iterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
+    let mut sums: Vec<(&str, u64)> = Vec::new();
+    for (code, count) in errors {
+        match sums.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((code, count)),
+        }
+    }
+    sums
 }
 
 struct Provider<'a> {

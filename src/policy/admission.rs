@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::http::framing::BodyLength;
 use crate::http::head::RequestView;
 use crate::http::target::{self, Target};
-use crate::policy::auth::Asked;
+use crate::policy::auth::{Asked, AuthError};
 use crate::policy::cors::{BrowserLines, foreign};
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::forward::{Forward, Terms};
@@ -46,8 +46,10 @@ pub struct Now {
 
 /// Whose a request is, and what becomes of it.
 pub struct Decision<'g> {
-    /// The id of the gateway key, if one was found good.
+    /// The id of the gateway key, if one was found that is or was good.
     pub key: Option<&'g str>,
+    /// The provider that it is for, once that is known.
+    pub provider: Option<usize>,
     /// What the answer says to browsers, where they are spoken to.
     pub cors: Option<Arc<BrowserLines>>,
     /// What becomes of it, or the first check that it fails.
@@ -72,12 +74,25 @@ pub enum Admission<'g> {
 
 /// Decides what becomes of a well-framed request.
 pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>, now: Now) -> Decision<'g> {
-    let mut key = None;
     let cors = gateway.cors.as_ref();
     let cors = cors.map(|cors| cors.lines(request.view.section));
-    let outcome = decide(gateway, request, now, cors.as_deref(), &mut key);
+    let mut known = Known::default();
+    let outcome = decide(gateway, request, now, cors.as_deref(), &mut known);
     let outcome = outcome.and_then(|admission| check_state(gateway, request, now, admission));
-    Decision { key, cors, outcome }
+    let Known { key, provider } = known;
+    Decision {
+        key,
+        provider,
+        cors,
+        outcome,
+    }
+}
+
+/// What has been found out of a request, whatever becomes of it.
+#[derive(Default)]
+struct Known<'g> {
+    key: Option<&'g str>,
+    provider: Option<usize>,
 }
 
 fn decide<'g>(
@@ -85,7 +100,7 @@ fn decide<'g>(
     request: Request<'_>,
     now: Now,
     cors: Option<&BrowserLines>,
-    key: &mut Option<&'g str>,
+    known: &mut Known<'g>,
 ) -> Result<Admission<'g>, Fault> {
     let view = request.view;
     check_method(view.method())?;
@@ -102,8 +117,16 @@ fn decide<'g>(
         route => return answer(gateway, route),
     };
     check_page(gateway, request, cors)?;
-    let grant = gateway.keys.check(view.section, now.unix_seconds)?;
-    *key = grant.id();
+    let grant = match gateway.keys.check(view.section, now.unix_seconds) {
+        Ok(grant) => grant,
+        Err(error) => {
+            if matches!(error, AuthError::KeyDisabled | AuthError::KeyExpired) {
+                known.key = gateway.keys.id_in(view.section);
+            }
+            return Err(error.into());
+        }
+    };
+    known.key = grant.id();
     let asked = Asked {
         provider: passthrough.provider.of(view.target()),
         method: view.method(),
@@ -118,6 +141,7 @@ fn decide<'g>(
     let Some((provider, lines)) = gateway.provider(upstream.provider) else {
         return Err(Fault::NoSuchRoute);
     };
+    known.provider = Some(upstream.provider);
     if !provider.serves(asked.method, asked.endpoint) {
         return Err(Fault::EndpointDenied);
     }
@@ -230,6 +254,7 @@ pub(crate) fn admit_operator<'g>(
     let outcome = outcome.and_then(|admission| check_state(gateway, request, now, admission));
     Decision {
         key: None,
+        provider: None,
         cors: None,
         outcome,
     }

@@ -336,6 +336,22 @@ impl Keys {
         holder.map(|holder| Grant { used, holder }).ok_or(failed)
     }
 
+    /// The id of the first key in a head that is worth nothing any more, or the first that is: for who asks why a
+    /// request was refused.
+    #[must_use]
+    pub fn id_in(&self, section: Section<'_>) -> Option<&str> {
+        let fields = section.fields.known();
+        let keys = fields.filter_map(|(_, field)| match field.name.value() {
+            Value::Bearer => bearer(section.value(field)),
+            Value::Key => Some(section.value(field)),
+            Value::Keys => list(section.value(field)).find_map(key_of_protocol),
+            Value::Plain | Value::Secret => None,
+        });
+        let mut indices = keys.filter_map(|key| self.by_digest.get(&Digest(sha256(key))));
+        let key = indices.find_map(|index| self.managed.get(*index))?;
+        Some(&key.id)
+    }
+
     /// Whether this is a key, be it worth something or not.
     fn know(&self, key: &[u8]) -> bool {
         let digest = Digest(sha256(key));

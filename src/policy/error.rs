@@ -6,7 +6,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
-use crate::http::exchange::Failure;
+use crate::http::exchange::{Defect, Failure};
 use crate::http::framing::FramingError;
 use crate::http::head::HeadError;
 use crate::http::target::TargetError;
@@ -33,6 +33,8 @@ pub enum Fault {
     HostNotAllowed,
     /// The provider is configured not to get requests of this method and endpoint.
     EndpointDenied,
+    /// HTTP without TLS, where TLS is spoken.
+    PlainHttp,
     /// CONNECT or TRACE.
     MethodNotImplemented,
     /// The request has been through this process already.
@@ -45,8 +47,8 @@ pub enum Fault {
     RequestHeadTimeout,
     /// Content did not go on in time.
     RequestBodyTimeout,
-    /// A step before the request could be sent failed: code, message, and whether another try can help.
-    Unreached(&'static str, String, bool),
+    /// A step before the request could be sent failed.
+    Unreached(Unreached),
     /// The process ends before the request was whole.
     Draining,
     /// The client was let in on terms that a reload has replaced.
@@ -63,6 +65,18 @@ pub enum Fault {
     UpstreamReset,
     /// Bytes that are no unambiguous response.
     UpstreamInvalidResponse,
+}
+
+/// What failed before a request could be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreached {
+    code: &'static str,
+    /// For the client.
+    message: String,
+    /// For the operator.
+    reason: String,
+    /// Another try can help.
+    may_pass: bool,
 }
 
 /// What there is too little of to serve one more request.
@@ -94,37 +108,49 @@ struct Row {
 impl Fault {
     /// The provider's name has no address.
     #[must_use]
-    pub fn upstream_resolve(provider: &str, error: &dyn Display) -> Self {
-        Self::unreached(
-            "upstream_resolve",
-            "cannot resolve the host of",
-            provider,
-            error,
-        )
+    pub fn upstream_resolve(provider: &str, error: &dyn Display, reason: String) -> Self {
+        let message = format!("cannot resolve the host of provider {provider}: {error}");
+        Self::unreached("upstream_resolve", message, reason, true)
     }
 
     /// No address of the provider accepts.
     #[must_use]
-    pub fn upstream_connect(provider: &str, error: &dyn Display) -> Self {
-        Self::unreached("upstream_connect", "cannot connect to", provider, error)
+    pub fn upstream_connect(provider: &str, error: &dyn Display, reason: String) -> Self {
+        let message = format!("cannot connect to provider {provider}: {error}");
+        Self::unreached("upstream_connect", message, reason, true)
     }
 
     /// The provider's TLS is refused, or refuses ours.
     #[must_use]
-    pub fn upstream_tls(provider: &str, error: &dyn Display, retry: bool) -> Self {
+    pub fn upstream_tls(
+        provider: &str,
+        error: &dyn Display,
+        reason: String,
+        may_pass: bool,
+    ) -> Self {
         let message = format!("the TLS handshake failed with provider {provider}: {error}");
-        Self::Unreached("upstream_tls", message, retry)
+        Self::unreached("upstream_tls", message, reason, may_pass)
     }
 
     /// The proxy on the way to the provider gives no tunnel; `error` holds nothing of its own text.
     #[must_use]
-    pub fn upstream_proxy(provider: &str, error: &dyn Display, retry: bool) -> Self {
+    pub fn upstream_proxy(
+        provider: &str,
+        error: &dyn Display,
+        reason: String,
+        may_pass: bool,
+    ) -> Self {
         let message = format!("no tunnel through the proxy to provider {provider}: {error}");
-        Self::Unreached("upstream_proxy", message, retry)
+        Self::unreached("upstream_proxy", message, reason, may_pass)
     }
 
-    fn unreached(code: &'static str, what: &str, provider: &str, error: &dyn Display) -> Self {
-        Self::Unreached(code, format!("{what} provider {provider}: {error}"), true)
+    fn unreached(code: &'static str, message: String, reason: String, may_pass: bool) -> Self {
+        Self::Unreached(Unreached {
+            code,
+            message,
+            reason,
+            may_pass,
+        })
     }
 
     /// A routing error; `providers` lists those that exist.
@@ -133,10 +159,44 @@ impl Fault {
         Self::Route(error, providers.to_owned())
     }
 
+    /// Whether a provider is at fault, or the way to it.
+    #[must_use]
+    pub fn is_of_provider(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreached(_)
+                | Self::UpstreamConnectTimeout
+                | Self::UpstreamTimeout
+                | Self::UpstreamClosed
+                | Self::UpstreamReset
+                | Self::UpstreamInvalidResponse
+        )
+    }
+
+    /// What makes a provider's bytes no response.
+    #[must_use]
+    pub(crate) fn invalid_response(defect: Defect) -> Cow<'static, str> {
+        match defect {
+            Defect::Head(error) => head(error).message,
+            Defect::Framing(error) => framing(error).message,
+            Defect::Interim => Cow::Borrowed("more than 16 interim responses"),
+            Defect::Unasked => Cow::Borrowed("a head that nobody has asked for"),
+        }
+    }
+
     /// The stable word for it.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// Why, for the operator's eyes: what the client is told, or more than that.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unreached(unreached) => Cow::Owned(unreached.reason.clone()),
+            _ => self.row().message,
+        }
     }
 
     /// The status code.
@@ -168,6 +228,7 @@ impl Fault {
             Self::Auth(error) => auth(*error),
             Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
             Self::HostNotAllowed => row(403, "host_not_allowed", HOST_NOT_ALLOWED),
+            Self::PlainHttp => row(400, "tls_required", "this address speaks TLS; use https://"),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => {
                 row(501, "method_not_implemented", METHOD_NOT_IMPLEMENTED)
@@ -189,11 +250,11 @@ impl Fault {
                 "the request head did not arrive in time",
             ),
             Self::RequestBodyTimeout => row(408, "request_timeout", "the request body stalled"),
-            Self::Unreached(code, message, retry) => Row {
+            Self::Unreached(unreached) => Row {
                 status: 502,
-                code,
-                message: Cow::Owned(message.clone()),
-                retry: *retry,
+                code: unreached.code,
+                message: Cow::Owned(unreached.message.clone()),
+                retry: unreached.may_pass,
             },
             Self::Draining => passing(503, "draining", "the gateway is stopping"),
             Self::Outdated => passing(503, "connection_outdated", OUTDATED),

@@ -70,6 +70,20 @@ impl Handshake {
         advanced
     }
 
+    /// Whether nothing has come yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.incoming.is_empty() && !self.spoke && self.seen == 0
+    }
+
+    /// Whether `received`, the first bytes of a client, begin a request of plain HTTP: no record's type is a letter.
+    #[must_use]
+    pub fn is_plain_http(&self, received: &[u8]) -> bool {
+        self.is_server()
+            && self.is_untouched()
+            && received.first().is_some_and(u8::is_ascii_uppercase)
+    }
+
     fn incoming_bytes_max(&self) -> usize {
         match self.role {
             Role::Client(_) => FROM_SERVER_BYTES_MAX,

@@ -76,6 +76,7 @@ mod observe {
     mod log_files;
     mod log_unread;
     mod metrics;
+    mod reasons;
     mod requests;
     mod streams;
     mod timing;

@@ -1,6 +1,6 @@
 //! Metrics and log lines.
 
-use crate::config::kinds::{LEVEL, LISTEN, LOG_FILE, METRICS_ENDPOINT, SWITCH, log_format};
+use crate::config::kinds::{LEVEL, LISTEN, LOG_FILE, METRICS_ENDPOINT, SWITCH, choice, log_format};
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::quoted;
@@ -58,9 +58,23 @@ pub(super) const LOG: Table = Table {
         .variables(&["LOG_LEVEL"]),
         Setting::new(
             "access",
-            "true",
-            line!("a line per request"),
-            at!(log.access, SWITCH),
+            "",
+            line!(
+                "true",
+                "a line per request at any level; unset: if it shows info"
+            ),
+            kept!(
+                config.log.access,
+                Form::Scalar,
+                choice,
+                |config: &Config| { Some(config.log.has_requests().to_string()) }
+            ),
+        ),
+        Setting::new(
+            "health",
+            "false",
+            line!("for /health too"),
+            at!(log.health, SWITCH),
         ),
         Setting::new(
             "file",

@@ -3,7 +3,7 @@
 //! All transitions are in [`Response::after`]. What [`Final`] says was decided with the final head and holds from
 //! there to the end.
 
-use super::{Failure, Terms};
+use super::{Defect, Terms};
 use crate::base::bytes::{within, within_mut};
 use crate::http::framing::{self, BodyLength, Cursor, FramingError, Stripped};
 use crate::http::head::{
@@ -160,7 +160,7 @@ impl Response {
     ///
     /// # Errors
     /// What cannot become a head.
-    pub(super) fn gather(&mut self, room: &mut [u8], n: usize) -> Result<Option<usize>, Failure> {
+    pub(super) fn gather(&mut self, room: &mut [u8], n: usize) -> Result<Option<usize>, Defect> {
         let Self::Head(heads) = self else {
             return Ok(Some(n));
         };
@@ -172,12 +172,12 @@ impl Response {
         match heads.scan.find_end(&heads.kept, Side::Response) {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
-            Err(_) => return Err(Failure::ResponseInvalid),
+            Err(error) => return Err(Defect::Head(error)),
         }
         let kept = std::mem::take(&mut heads.kept);
         heads.scan = HeadScan::default();
         let Some(room) = room.get_mut(..kept.len()) else {
-            return Err(Failure::ResponseInvalid);
+            return Err(Defect::Head(HeadError::TooLong));
         };
         room.copy_from_slice(&kept);
         Ok(Some(kept.len()))
@@ -193,10 +193,10 @@ impl Response {
         fields: &mut Fields,
         terms: &Terms,
         stays: impl FnOnce(KeepAlive) -> bool,
-    ) -> Result<Next, Failure> {
+    ) -> Result<Next, Defect> {
         let Self::Head(heads) = self else {
             debug_assert!(false, "a head comes once");
-            return Err(Failure::ResponseInvalid);
+            return Err(Defect::Unasked);
         };
         let mut at = 0;
         let head = loop {
@@ -211,9 +211,9 @@ impl Response {
                 Err(HeadError::BadFieldName) => {
                     heads.scan = HeadScan::default();
                     let closed_up = head::close_up(within_mut(bytes, at..));
-                    at += closed_up.ok_or(Failure::ResponseInvalid)?;
+                    at += closed_up.ok_or(Defect::Head(HeadError::BadFieldName))?;
                 }
-                Err(_) => return Err(Failure::ResponseInvalid),
+                Err(error) => return Err(Defect::Head(error)),
             }
         };
         heads.scan = HeadScan::default();
@@ -222,15 +222,15 @@ impl Response {
             101 if terms.upgrade && names_websocket(Section::new(fields, bytes)) => {
                 Ok(Next::Switch { at, head })
             }
-            101 => Err(Failure::ResponseInvalid),
+            101 => Err(Defect::Unasked),
             100..=199 if heads.interim < INTERIM_MAX => {
                 heads.interim += 1;
                 Ok(Next::Interim { at, head })
             }
-            100..=199 => Err(Failure::ResponseInvalid),
+            100..=199 => Err(Defect::Interim),
             _ => {
                 let answer = Answer::new(&head, fields, bytes, terms, stays);
-                let answer = answer.map_err(|_| Failure::ResponseInvalid)?;
+                let answer = answer.map_err(Defect::Framing)?;
                 Ok(Next::Final { at, head, answer })
             }
         }
@@ -240,12 +240,12 @@ impl Response {
     ///
     /// # Errors
     /// Framing that nobody can follow.
-    pub(super) fn piece(&mut self, piece: &mut [u8]) -> Result<Stripped, Failure> {
+    pub(super) fn piece(&mut self, piece: &mut [u8]) -> Result<Stripped, Defect> {
         let Self::Content { cursor, decided } = self else {
             debug_assert!(false, "no content outside of it");
-            return Err(Failure::ResponseInvalid);
+            return Err(Defect::Unasked);
         };
-        let taken = take(cursor, decided.strip, piece).map_err(|_| Failure::ResponseInvalid)?;
+        let taken = take(cursor, decided.strip, piece).map_err(Defect::Framing)?;
         if taken.done {
             let surplus = taken.taken < piece.len();
             self.apply(&Event::Whole { surplus });

@@ -1,6 +1,7 @@
 //! What an exchange begins with, and why it may not come to its end.
 
 use crate::http::framing::{ContentLimit, FramingError};
+use crate::http::head::HeadError;
 
 /// What is known of an exchange before its first byte moves, and does not change.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +37,19 @@ pub(crate) enum Failure {
     UpstreamReset,
     /// The upstream did not answer in time, or did not go on.
     UpstreamLate,
+}
+
+/// What makes bytes no response to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// Their head.
+    Head(HeadError),
+    /// How their content is framed.
+    Framing(FramingError),
+    /// More interim responses than anybody needs.
+    Interim,
+    /// A 101, or a head, that nobody has asked for.
+    Unasked,
 }
 
 impl Failure {

@@ -15,6 +15,7 @@ use crate::net::core::ids::RequestId;
 use crate::net::sockets::peer::Peer;
 use crate::observe::times::Connecting;
 use crate::observe::{self, Ending, Method, Phase, Times};
+use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 use crate::system::time::Moment;
 
@@ -112,7 +113,17 @@ impl Access {
 
     /// It goes to the provider that is counted in this slot.
     pub(crate) fn routed(&mut self, slot: usize) {
-        self.note(|record| record.slot = slot);
+        self.note(|record| (record.slot, record.provider) = (slot, slot));
+    }
+
+    /// It was for the provider that is counted in this slot, and goes nowhere.
+    pub(crate) fn was_for(&mut self, slot: usize) {
+        self.note(|record| record.provider = slot);
+    }
+
+    /// It is left out of the access log.
+    pub(crate) fn is_no_news(&mut self) {
+        self.note(|record| record.logged = false);
     }
 
     /// A connection was made for it.
@@ -167,10 +178,37 @@ impl Access {
     }
 
     /// It was answered with an error of the gateway's own.
-    pub(crate) fn failed(&mut self, status: u16, code: &'static str) {
-        self.answered(status);
+    pub(crate) fn failed(&mut self, fault: &Fault) {
+        self.answered(fault.status());
         self.ends(Ending::Error);
-        self.note(|record| record.error = Some(code));
+        self.note(|record| record.error = Some(fault.code()));
+        self.because(|| fault.reason());
+    }
+
+    /// Whether there will be a line of it.
+    #[must_use]
+    pub(crate) fn is_logged(&self) -> bool {
+        self.0.as_ref().is_some_and(|record| record.borrow().logged)
+    }
+
+    /// There was no request: the TLS handshake came to nothing.
+    pub(crate) fn unshaken(&mut self, reason: &str) {
+        self.ends(Ending::Error);
+        self.note(|record| {
+            record.counted = false;
+            record.error = Some("tls_handshake");
+        });
+        self.because(|| reason);
+    }
+
+    /// Why it ends as it does, in the words of the log; the first reason counts.
+    pub(crate) fn because<T: AsRef<str>>(&mut self, reason: impl FnOnce() -> T) {
+        self.note(|record| {
+            if record.logged {
+                let reason = reason();
+                record.quotes.put(Quote::Detail, reason.as_ref().as_bytes());
+            }
+        });
     }
 
     /// The client has not taken all of its answer yet: the request's end is still to come.
@@ -203,6 +241,9 @@ impl Access {
             let counters = worker.core.counters();
             if let Some(code) = record.error {
                 counters.error(code);
+                if record.provider > 0 {
+                    counters.provider(record.provider).error(code);
+                }
             }
             let provider = counters.provider(record.slot);
             observe::add(&provider.retries, record.retries);

@@ -3,6 +3,7 @@
 use crate::base::date::imf_fixdate;
 use crate::http::exchange::{After, after_own};
 use crate::http::framing::Cursor;
+use crate::observe::add;
 use crate::policy::admission::Admission;
 use crate::policy::error::{ErrorResponse, Fault, Persistence};
 use crate::system::time::unix_seconds;
@@ -20,6 +21,20 @@ impl ClientSide {
         self.send_error(&fault, &recipient, After::Close { linger: true })
     }
 
+    /// The TLS handshake came to nothing. Who has connected and said nothing was looking whether anybody listens.
+    pub(crate) fn unshaken(&mut self, reason: &str) -> After {
+        if self.client.is_untouched() {
+            return After::Drop;
+        }
+        add(&self.core().counters().tls_failures, 1);
+        if self.client.is_misled() {
+            return self.refuse_unframed(Fault::PlainHttp);
+        }
+        self.begins(&self.worker.core.gateway());
+        self.access.unshaken(&format!("client: {reason}"));
+        After::Drop
+    }
+
     /// Answers a framed request with an error; its remaining content is unwanted.
     pub(crate) fn refuse(&mut self, fault: &Fault, recipient: &Recipient, cursor: Cursor) -> After {
         let after = self.after_local(recipient, cursor);
@@ -34,7 +49,11 @@ impl ClientSide {
         after: After,
     ) -> After {
         self.busy = None;
-        self.access.failed(fault.status(), fault.code());
+        self.access.failed(fault);
+        if fault.is_of_provider() && !self.access.is_logged() {
+            let id = String::from_utf8_lossy(recipient.id.as_bytes());
+            self.core().complaints.say(&self.core().log, fault, &id);
+        }
         let mut out = Vec::with_capacity(512);
         let date = imf_fixdate(unix_seconds());
         ErrorResponse {
@@ -46,6 +65,7 @@ impl ClientSide {
             cors: recipient.cors(),
         }
         .write(&mut out);
+        self.access.sent(content_bytes(&out));
         // A client that cannot be told has left, which the next receive finds.
         let _ = self.client.send(&out);
         after
@@ -62,6 +82,9 @@ impl ClientSide {
         let healthy = self.worker.core.drain.is_healthy();
         let answer = LocalAnswer::to(what, healthy, metrics);
         self.access.answered(answer.status);
+        if matches!(what, Admission::Health) && !self.core().gateway().config.log.health {
+            self.access.is_no_news();
+        }
         self.send_local(&answer, recipient, cursor)
     }
 
@@ -74,6 +97,7 @@ impl ClientSide {
     ) -> After {
         let after = self.after_local(recipient, cursor);
         let out = answer.write(recipient, &self.persistence(&after), unix_seconds());
+        self.access.sent(content_bytes(&out));
         let _ = self.client.send(&out);
         after
     }
@@ -95,4 +119,10 @@ impl ClientSide {
         let rest = (!cursor.is_done()).then_some((cursor, recipient.expects_continue));
         after_own(recipient.persists && !self.is_ending(), rest)
     }
+}
+
+/// How much content a whole answer has.
+fn content_bytes(answer: &[u8]) -> usize {
+    let end = memchr::memmem::find(answer, b"\r\n\r\n");
+    end.map_or(0, |end| answer.len() - end - 4)
 }

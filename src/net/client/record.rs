@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) times: Times,
     /// Where it is counted.
     pub(crate) slot: usize,
+    /// Of the provider that it was for, or went to; 0 where that is not known.
+    pub(crate) provider: usize,
     pub(crate) figures: Finished,
     /// Why it ends as it does, where that is more than how the connection goes on.
     pub(crate) ending: Option<Ending>,
@@ -47,6 +49,7 @@ impl Record {
             clock,
             times: Times::default(),
             slot: 0,
+            provider: 0,
             figures: Finished::default(),
             ending: None,
             uploading: false,
@@ -82,6 +85,7 @@ impl Record {
     pub(crate) fn clear(&mut self) {
         self.times = Times::default();
         self.slot = 0;
+        self.provider = 0;
         self.figures = Finished::default();
         self.ending = None;
         self.uploading = false;
@@ -138,8 +142,8 @@ impl Record {
     /// Hands over what its line says.
     pub(crate) fn log(&mut self, lane: &mut Lane, slots: &Slots, peer: Peer, ending: Ending) {
         let figures = &self.figures;
-        if self.slot > 0 {
-            let name = slots.name(self.slot).as_bytes();
+        if self.provider > 0 {
+            let name = slots.name(self.provider).as_bytes();
             self.quotes.put(Quote::Provider, name);
         }
         if let Some(code) = self.error {

@@ -334,6 +334,12 @@ impl Deadline {
         slot.is_some_and(|slot| slot.at <= self.clock.now())
     }
 
+    /// Whether the hard ceiling has passed.
+    #[must_use]
+    pub(crate) fn is_past_limit(&self) -> bool {
+        self.limit <= self.clock.now()
+    }
+
     fn store(&self, at: Tick) {
         if let Some(slot) = self.clock.slots.borrow_mut().entries.get_mut(self.index) {
             slot.at = at;

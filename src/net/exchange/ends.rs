@@ -2,6 +2,7 @@
 //! whatever lets more of them move.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::base::bytes::within;
 use crate::http::exchange::{After, Awaited, Exchange, Failure, Stop, Streams};
@@ -12,6 +13,7 @@ use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{BULK_BYTES_MAX, ONE_RECEIVE, Scratch};
 use crate::net::upstream::pool::Upstream;
 use crate::observe::{Ending, Phase};
+use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 
 /// See the module's documentation.
@@ -244,16 +246,44 @@ impl Ends<'_> {
         self.stop(stop)
     }
 
+    /// Tells the log why the exchange fails, as far as the failure's name does not say it.
+    fn explain(&mut self, failure: Failure) {
+        let defect = self.exchange.defect();
+        let is_answered = self.exchange.is_answered();
+        let timeouts = &self.gateway.config.timeouts;
+        let (idle, to_head) = (Some(timeouts.body_idle), Some(timeouts.response_header));
+        let is_over = self.connection.deadline.is_past_limit();
+        self.connection.access.because(|| match failure {
+            Failure::ContentLate | Failure::UpstreamLate if is_over => {
+                limit("the request is not over", "request", timeouts.request)
+            }
+            Failure::ContentLate => limit("no content from the client", "body_idle", idle),
+            Failure::UpstreamLate if is_answered => {
+                limit("no content from the provider", "body_idle", idle)
+            }
+            Failure::UpstreamLate => limit("no answer", "response_header", to_head),
+            Failure::ResponseInvalid => match defect {
+                Some(defect) => Fault::invalid_response(defect).into_owned(),
+                None => "the connection ended amid its head".to_owned(),
+            },
+            Failure::UpstreamClosed if is_answered => "closed before the content's end".to_owned(),
+            Failure::UpstreamReset if is_answered => "reset before the content's end".to_owned(),
+            failure => Fault::from(failure).reason().into_owned(),
+        });
+    }
+
     /// Does what ends the exchange before its time.
     pub(super) fn stop(&mut self, stop: Stop) -> Halt {
         Halt::Over(match stop {
             Stop::Refuse(failure) => {
+                self.explain(failure);
                 let stays = !self.connection.is_ending();
                 let after = { &*self.exchange }.after_refusal(Some(failure), stays);
                 self.connection
                     .send_error(&failure.into(), self.recipient, after)
             }
             Stop::Cut { failure, reset } => {
+                self.explain(failure);
                 self.connection.access.ends(ending(failure));
                 After::Truncate { reset }
             }
@@ -275,6 +305,14 @@ impl Ends<'_> {
             Stop::HungUp => After::Close { linger: false },
         })
     }
+}
+
+/// That something has not come in the time of this setting.
+fn limit(what: &str, setting: &str, time: Option<Duration>) -> String {
+    format!(
+        "{what} within {:?} (timeouts.{setting})",
+        time.unwrap_or_default()
+    )
 }
 
 /// What it was doing when it ended, once the request was sent.

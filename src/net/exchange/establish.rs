@@ -45,6 +45,16 @@ impl Relay {
             match connected {
                 Ok(connected) => break (connected, seat),
                 Err(fault) => {
+                    if fault == Fault::UpstreamConnectTimeout {
+                        let time = gateway.config.timeouts.connect;
+                        let (host, port) = (&provider.base.host, provider.base.port);
+                        let silent = || {
+                            format!(
+                                "no connection to {host}:{port} within {time:?} (timeouts.connect)"
+                            )
+                        };
+                        connection.access.because(silent);
+                    }
                     if fault == Fault::Overloaded(Scarce::System) {
                         worker.upstreams.pool.shed();
                     }

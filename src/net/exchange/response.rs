@@ -1,5 +1,7 @@
 //! From the upstream to the client: heads are rewritten, content passes on.
 
+use std::io;
+
 use crate::base::bytes::within;
 use crate::http::exchange::{After, Answer, Failure, Next, UpstreamEnd};
 use crate::http::framing::{self, Stripped};
@@ -10,6 +12,7 @@ use crate::net::core::ids::IdLine;
 use crate::net::sockets::socket::Received;
 use crate::net::sockets::turns::Work;
 use crate::net::transport::scratch::{Rewritten, Scratch};
+use crate::net::transport::tls::reason_of;
 use crate::policy::cors;
 
 use super::ends::{Ends, Flow, Halt};
@@ -32,8 +35,8 @@ impl Ends<'_> {
                 self.upstream_sent(scratch, n)?;
                 Ok(Flow::Moved)
             }
-            Ok(Received::Eof) => self.upstream_ended(true),
-            Err(_) => self.upstream_ended(false),
+            Ok(Received::Eof) => self.upstream_ended(None),
+            Err(error) => self.upstream_ended(Some(&error)),
         }
     }
 
@@ -241,11 +244,17 @@ impl Ends<'_> {
     }
 
     /// The upstream connection has ended, in order or not.
-    fn upstream_ended(&mut self, orderly: bool) -> Result<Flow, Halt> {
+    fn upstream_ended(&mut self, broken: Option<&io::Error>) -> Result<Flow, Halt> {
+        let orderly = broken.is_none();
         match self.exchange.upstream_ended(orderly, self.may_repeat) {
             Ok(UpstreamEnd::Whole) => Ok(Flow::Moved),
             Ok(UpstreamEnd::Repeat) => Err(Halt::Again),
-            Err(stop) => Err(self.stop(stop)),
+            Err(stop) => {
+                if let Some(error) = broken {
+                    self.connection.access.because(|| reason_of(error));
+                }
+                Err(self.stop(stop))
+            }
         }
     }
 

@@ -115,6 +115,18 @@ impl Stream {
         matches!(self, Self::Tls(stream) if stream.is_handshaking())
     }
 
+    /// Whether nothing of a TLS handshake has come yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_untouched())
+    }
+
+    /// Whether the client speaks HTTP where TLS is spoken.
+    #[must_use]
+    pub fn is_misled(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.is_plain())
+    }
+
     /// Whether a receive is worth trying without waiting.
     #[must_use]
     pub fn is_readable(&self) -> bool {

@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind};
 use rustls::HandshakeKind;
 
 use crate::base::bytes::{within, within_mut};
+use crate::base::reason;
 use crate::tls::handshake::{Handshake, Role};
 use crate::tls::traffic::{Opened, Traffic};
 use crate::tls::{Fault, HEADER_BYTES, Header};
@@ -58,6 +59,8 @@ const BULK_RECORD_BYTES: usize = 8 * 1024;
 enum TlsState {
     Handshake(Box<Handshake>),
     Traffic(Box<Traffic>),
+    /// The client speaks HTTP without TLS, and is told so in its own words.
+    Plain,
     Failed,
 }
 
@@ -158,6 +161,18 @@ impl TlsStream {
         matches!(self.state, TlsState::Handshake(_))
     }
 
+    /// Whether nothing of a handshake has come yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        matches!(&self.state, TlsState::Handshake(handshake) if handshake.is_untouched())
+    }
+
+    /// Whether the client speaks HTTP without TLS.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self.state, TlsState::Plain)
+    }
+
     /// Whether the completed handshake took up an earlier session.
     #[must_use]
     pub fn handshake_kind(&self) -> Option<HandshakeKind> {
@@ -178,6 +193,7 @@ impl TlsStream {
             TlsState::Traffic(traffic) if traffic.is_closed() => return Ok(Received::Eof),
             TlsState::Traffic(_) => self.partial.len(),
             TlsState::Handshake(_) => 0,
+            TlsState::Plain => return self.plain.recv(out),
         };
         let end = self.receive_end(held, cipher.len().min(out.len()));
         let Some(room) = cipher.get_mut(held..end) else {
@@ -193,7 +209,11 @@ impl TlsStream {
             Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
             Received::Data(n) => n,
         };
-        let filled = if self.is_handshaking() {
+        let filled = if let TlsState::Handshake(handshake) = &self.state {
+            if handshake.is_plain_http(within(cipher, ..n)) {
+                self.state = TlsState::Plain;
+                return Err(invalid(Fault::PlainHttp));
+            }
             match self.shake(within(cipher, ..n))? {
                 None => 0,
                 Some(rest) => self.open(&rest, out),
@@ -279,8 +299,10 @@ impl TlsStream {
     /// # Errors
     /// What the kernel reports; [`ErrorKind::NotConnected`] before the handshake is completed.
     pub fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let TlsState::Traffic(traffic) = &mut self.state else {
-            return Err(ErrorKind::NotConnected.into());
+        let traffic = match &mut self.state {
+            TlsState::Traffic(traffic) => traffic,
+            TlsState::Plain => return self.plain.send(bytes),
+            TlsState::Handshake(_) | TlsState::Failed => return Err(ErrorKind::NotConnected.into()),
         };
         let room = &mut *self.room.borrow_mut();
         while !bytes.is_empty() {
@@ -368,6 +390,15 @@ pub(crate) fn may_pass(error: &io::Error) -> bool {
         Some(fault) => fault.is_some_and(Fault::may_pass),
         None => true,
     }
+}
+
+/// What ended the connection, in the words of a line of the log.
+#[must_use]
+pub(crate) fn reason_of(error: &io::Error) -> String {
+    let fault = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Fault>());
+    fault.map_or_else(|| reason::of(error), Fault::reason)
 }
 
 fn invalid(fault: Fault) -> io::Error {

@@ -77,7 +77,9 @@ pub(crate) async fn connect(
     let base = &provider.base;
     let began = Instant::now();
     if let Some(dial) = upstreams.dialler {
-        let dialled = dial(base.port).await.map_err(ConnectError::Connect)?;
+        let dialled = dial(base.port)
+            .await
+            .map_err(|error| ConnectError::Connect(error, None))?;
         return Ok(Connected::plain(dialled, began.elapsed()));
     }
     let (host, port) = match &provider.proxy {
@@ -138,7 +140,10 @@ async fn attempt(
 
 /// Only a defect leads here.
 fn unknown() -> ConnectError {
-    ConnectError::Connect(io::Error::new(io::ErrorKind::NotFound, "no such provider"))
+    ConnectError::Connect(
+        io::Error::new(io::ErrorKind::NotFound, "no such provider"),
+        None,
+    )
 }
 
 /// A socket whose other end is `base`, behind the proxy.
@@ -150,7 +155,7 @@ async fn through(
 ) -> Result<Socket, ConnectError> {
     let mut socket = search.socket().await.map_err(|error| match error {
         ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
-        ConnectError::Connect(error) if !is_scarce(&error) => {
+        ConnectError::Connect(error, _) if !is_scarce(&error) => {
             ConnectError::Proxy(ProxyError::Connect(error))
         }
         error => error,

@@ -19,7 +19,7 @@ use crate::config::{Host, Tcp};
 use crate::net::upstream::addresses::{STAGGER, is_silent};
 use crate::observe;
 
-use super::failure::ConnectError;
+use super::failure::{ConnectError, Place};
 use super::resolve::Found;
 use super::upstreams::Upstreams;
 use crate::net::core::deadline::{Clock, TICK};
@@ -107,7 +107,8 @@ impl<'a> Search<'a> {
         match self.host {
             Host::Unix(path) => {
                 let reached = reach_unix(&self.upstreams.core.clock, path).await;
-                return reached.map_err(ConnectError::Connect);
+                let place = || Some(Place::Path(path.clone()));
+                return reached.map_err(|error| ConnectError::Connect(error, place()));
             }
             Host::Ip(ip) => self.add(vec![*ip]),
             Host::Name(name) if self.answer.is_none() => {
@@ -119,7 +120,12 @@ impl<'a> Search<'a> {
             }
             Host::Name(_) => {}
         }
-        self.race().await.map_err(ConnectError::Connect)
+        let raced = self.race().await;
+        raced.map_err(|error| {
+            let last = self.failed.last();
+            let place = last.map(|ip| Place::Address(SocketAddr::new(*ip, self.port)));
+            ConnectError::Connect(error, place)
+        })
     }
 
     /// The connection that was made is not one to whom it was meant for: asks anew where else that may be; whether

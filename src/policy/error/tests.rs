@@ -335,14 +335,17 @@ fn what_never_reached_the_provider_may_be_tried_again() {
     let error = "certificate \"x\" \\ \r\n\u{2603}";
     for (fault, code) in [
         (
-            Fault::upstream_resolve("openai", &error),
+            Fault::upstream_resolve("openai", &error, String::new()),
             "upstream_resolve",
         ),
         (
-            Fault::upstream_connect("openai", &error),
+            Fault::upstream_connect("openai", &error, "refused (10.0.0.7:80)".to_owned()),
             "upstream_connect",
         ),
-        (Fault::upstream_tls("openai", &error, true), "upstream_tls"),
+        (
+            Fault::upstream_tls("openai", &error, String::new(), true),
+            "upstream_tls",
+        ),
     ] {
         let (head, body) = written(&fault, "id", Persistence::Close);
         assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
@@ -359,7 +362,7 @@ fn what_never_reached_the_provider_may_be_tried_again() {
 #[test]
 fn a_proxy_is_tried_again_where_that_can_help() {
     for retry in [true, false] {
-        let fault = Fault::upstream_proxy("openai", &"it answered 407", retry);
+        let fault = Fault::upstream_proxy("openai", &"it answered 407", String::new(), retry);
         let (head, body) = written(&fault, "id", Persistence::Close);
         assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
         assert!(

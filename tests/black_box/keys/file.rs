@@ -103,7 +103,7 @@ fn a_file_without_a_usable_key_is_not_an_open_gateway() {
         let gateway = with_keys(content).start();
         assert_invalid(&gateway, "X-Other: 1", "missing_key");
         assert_invalid(&gateway, "x-api-key: key-a", "invalid_key");
-        assert!(!gateway.log().contains("no gateway key"));
+        assert!(!gateway.log().contains("no gateway key is configured"));
     }
 }
 

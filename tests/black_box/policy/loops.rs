@@ -14,7 +14,7 @@ const MARK: &str = "x-sluicegate-loop";
 /// A provider `round` of a gateway without keys.
 fn table(to: SocketAddr) -> String {
     format!(
-        "[auth]\nopen = true\n[providers.round]\ntype = \"openai\"\ncredential = \"none\"\n\
+        "[auth]\nopen = true\n[log]\nhealth = true\n[providers.round]\ntype = \"openai\"\ncredential = \"none\"\n\
          base_url = \"http://{to}/p/round\"\n"
     )
 }
