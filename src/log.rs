@@ -5,11 +5,16 @@
 //! dropped and counted.
 
 mod bell;
+mod escape;
+mod field_name;
+mod form;
 mod lane;
 mod line;
 mod outlet;
+mod people;
 mod queue;
 mod quotes;
+mod record;
 mod request;
 mod shared;
 mod tally;
@@ -20,10 +25,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::config::{Level, LogConfig, LogFormat};
+use crate::config::{Level, LogConfig};
 use crate::system::confine::{self, Rules};
 use crate::system::time::Moment;
 
+use form::Form;
 use queue::{Entry, What};
 use shared::Shared;
 use writer::Writer;
@@ -38,7 +44,7 @@ pub(crate) use tally::Of;
 #[derive(Clone)]
 pub(crate) struct Log {
     queue: SyncSender<Entry>,
-    format: LogFormat,
+    form: Form,
     level: Level,
     // Dropped behind the queue.
     shared: Shared,
@@ -52,19 +58,20 @@ const FLUSH_POLL: Duration = Duration::from_millis(10);
 const QUEUE_MESSAGES: usize = 1024;
 
 impl Log {
-    /// Opens the access log and starts the writing thread, confined by `rules`.
+    /// Opens the access log and starts the writing thread, confined by `rules`. On a terminal lines are for people, with
+    /// `colours` or without.
     ///
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
-    pub(crate) fn start(config: &LogConfig, rules: Rules) -> io::Result<Self> {
+    pub(crate) fn start(config: &LogConfig, colours: bool, rules: Rules) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_MESSAGES);
         let log = Self {
             queue,
-            format: config.format,
+            form: Form::of(config.format, &io::stderr(), colours),
             level: config.level,
             shared: Shared::new(),
         };
-        let writer = Writer::open(config, log.shared.clone(), rules.are_there())?;
+        let writer = Writer::open(config, colours, log.shared.clone(), rules.are_there())?;
         let thread = std::thread::Builder::new().name("log".into());
         confine::spawn(thread, rules, move || writer.run(&entries))?;
         Ok(log)
@@ -137,7 +144,7 @@ impl Log {
         if level > self.level {
             return;
         }
-        let line = line::message(self.format, level, message, fields);
+        let line = line::message(self.form, level, message, fields);
         if self
             .queue
             .try_send(self.entry(What::Message(line)))

@@ -7,7 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::date::rfc3339;
-use crate::config::{Level, LogFormat};
+use crate::config::Level;
+
+use super::escape::{escape, put};
+use super::field_name::{FieldName, field_name};
+use super::form::Form;
+use super::people;
 
 /// A field's value.
 #[derive(Clone, Copy)]
@@ -21,26 +26,8 @@ pub(crate) enum Value<'a> {
 /// A line under way, at the end of `out`.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
-    format: LogFormat,
+    form: Form,
 }
-
-/// A field's name with what stands around it, as each form has it: one copy instead of three.
-#[derive(Clone, Copy)]
-pub(super) struct FieldName {
-    pub json: &'static str,
-    pub plain: &'static str,
-}
-
-/// The [`FieldName`] of a literal.
-macro_rules! field_name {
-    ($name:literal) => {
-        $crate::log::line::FieldName {
-            json: concat!(",\"", $name, "\":"),
-            plain: concat!(" ", $name, "="),
-        }
-    };
-}
-pub(super) use field_name;
 
 /// Bytes of a message as it mostly is.
 const MESSAGE_BYTES: usize = 352;
@@ -48,7 +35,7 @@ const MESSAGE_BYTES: usize = 352;
 /// A whole message, with the current time.
 #[must_use]
 pub(super) fn message(
-    format: LogFormat,
+    form: Form,
     level: Level,
     message: &str,
     fields: &[(&str, Value<'_>)],
@@ -58,7 +45,7 @@ pub(super) fn message(
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let time = rfc3339(now.as_secs(), now.subsec_millis());
-    let mut line = Line::begin(&mut out, format, &time.to_string(), level, message);
+    let mut line = Line::begin(&mut out, form, &time.to_string(), level, message);
     for (name, value) in fields {
         line.name(name);
         match value {
@@ -74,21 +61,23 @@ impl<'a> Line<'a> {
     /// Begins one behind what is in `out`.
     pub(super) fn begin(
         out: &'a mut Vec<u8>,
-        format: LogFormat,
+        form: Form,
         time: &str,
         level: Level,
         message: &str,
     ) -> Self {
-        let mut line = Self { out, format };
+        let mut line = Self { out, form };
+        let at = level;
         let level = level.as_str();
-        match format {
-            LogFormat::Text => line.put(&[time, " ", level, " ", message]),
-            LogFormat::Json => {
+        match form {
+            Form::People { colours } => people::message(line.out, time, at, message, colours),
+            Form::Text => line.put(&[time, " ", level, " ", message]),
+            Form::Json => {
                 line.put(&["{\"time\":\"", time, "\",\"level\":\"", level, "\""]);
             }
-            LogFormat::Logfmt => line.put(&["time=", time, " level=", level]),
+            Form::Logfmt => line.put(&["time=", time, " level=", level]),
         }
-        if format != LogFormat::Text {
+        if matches!(form, Form::Json | Form::Logfmt) {
             line.field(field_name!("message")).text(message.as_bytes());
         }
         line
@@ -96,24 +85,24 @@ impl<'a> Line<'a> {
 
     /// Adds a field, whose value is to follow.
     pub(super) fn field(&mut self, name: FieldName) -> &mut Self {
-        let name = match self.format {
-            LogFormat::Json => name.json,
-            LogFormat::Text | LogFormat::Logfmt => name.plain,
+        let name = match self.form {
+            Form::Json => name.json,
+            Form::Text | Form::Logfmt | Form::People { .. } => name.plain,
         };
         self.put(&[name]);
         self
     }
 
     fn name(&mut self, name: &str) {
-        match self.format {
-            LogFormat::Json => self.put(&[",\"", name, "\":"]),
-            LogFormat::Text | LogFormat::Logfmt => self.put(&[" ", name, "="]),
+        match self.form {
+            Form::Json => self.put(&[",\"", name, "\":"]),
+            Form::Text | Form::Logfmt | Form::People { .. } => self.put(&[" ", name, "="]),
         }
     }
 
     /// A value; what is not UTF-8 in it is replaced.
     pub(super) fn text(&mut self, value: &[u8]) {
-        let json = self.format == LogFormat::Json;
+        let json = self.form == Form::Json;
         if !json && !value.is_empty() && all(value, is_bare) {
             return self.out.extend_from_slice(value);
         }
@@ -138,9 +127,9 @@ impl<'a> Line<'a> {
 
     /// An address; nothing for that of a Unix socket.
     pub(super) fn address(&mut self, address: Option<SocketAddr>) {
-        let quotation = match self.format {
-            LogFormat::Json => "\"",
-            LogFormat::Text | LogFormat::Logfmt => "",
+        let quotation = match self.form {
+            Form::Json => "\"",
+            Form::Text | Form::Logfmt | Form::People { .. } => "",
         };
         self.put(&[quotation]);
         match address.map(|address| (address.ip(), address.port())) {
@@ -160,9 +149,9 @@ impl<'a> Line<'a> {
 
     /// Its end.
     pub(super) fn end(mut self) {
-        self.put(match self.format {
-            LogFormat::Json => &["}\n"],
-            LogFormat::Text | LogFormat::Logfmt => &["\n"],
+        self.put(match self.form {
+            Form::Json => &["}\n"],
+            Form::Text | Form::Logfmt | Form::People { .. } => &["\n"],
         });
     }
 
@@ -188,39 +177,14 @@ fn is_bare(byte: u8) -> bool {
     is_plain(byte) & (byte != b' ') & (byte != b'=')
 }
 
-/// As JSON has it (RFC 8259, section 7); controls beyond ASCII and bidirectional overrides too, for terminals.
-fn escape(out: &mut Vec<u8>, text: &str) {
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                put(out, '\\');
-                put(out, c);
-            }
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if c.is_control()
-                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => put(out, c),
-        }
-    }
-}
-
-fn put(out: &mut Vec<u8>, c: char) {
-    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fields(format: LogFormat, value: &[u8]) -> String {
+    fn fields(form: Form, value: &[u8]) -> String {
         let mut out = Vec::new();
         let time = rfc3339(0, 1).to_string();
-        let mut line = Line::begin(&mut out, format, &time, Level::Warn, "a message");
+        let mut line = Line::begin(&mut out, form, &time, Level::Warn, "a message");
         line.field(field_name!("name")).text(value);
         line.field(field_name!("count")).number(7);
         line.field(field_name!("addr"))
@@ -239,7 +203,7 @@ mod tests {
             "é\u{85}\u{202e}".as_bytes(),
             b"\xff\xfe",
         ] {
-            let line = fields(LogFormat::Json, value);
+            let line = fields(Form::Json, value);
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
             let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -264,7 +228,7 @@ mod tests {
             (b"a=b", "name=\"a=b\""),
             (b"a\"\nb=1", "name=\"a\\\"\\nb=1\""),
         ] {
-            let line = fields(LogFormat::Logfmt, value);
+            let line = fields(Form::Logfmt, value);
             assert!(
                 line.contains(&format!(" {written} count=7 addr=[::1]:8\n")),
                 "{line}"

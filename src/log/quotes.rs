@@ -3,7 +3,7 @@
 
 use crate::base::bytes::within;
 
-use super::line::{FieldName, field_name};
+use super::field_name::{FieldName, field_name};
 
 /// One quotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,15 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::base::bytes::within;
-use crate::config::{Level, LogFormat};
+use crate::config::Level;
 use crate::observe::{Ending, Phase, Times};
 
-use super::line::{FieldName, Line, field_name};
-use super::quotes::{QUOTES, Quote, Quotes, Spans};
+use super::field_name::field_name;
+use super::form::Form;
+use super::line::Line;
+use super::people;
+use super::quotes::{Quote, Quotes};
+use super::record::{FIGURES_BYTES, FIXED_BYTES, Record, TIMES, WORDS, word};
 use super::tally::Of;
 
 /// A request that has ended.
@@ -38,32 +41,12 @@ pub(crate) struct Request<'a> {
     pub quotes: &'a Quotes,
 }
 
-/// Times of a request, in the order in which a line has them.
-const TIMES: [FieldName; 10] = [
-    field_name!("duration_us"),
-    field_name!("request_overhead_us"),
-    field_name!("response_overhead_us"),
-    field_name!("waited_us"),
-    field_name!("connect_us"),
-    field_name!("tls_us"),
-    field_name!("head_us"),
-    field_name!("first_byte_us"),
-    field_name!("longest_gap_us"),
-    field_name!("stream_us"),
-];
-
-/// A record begins with its length in all, and when its request ended; here are its figures.
-const WORDS: usize = 8 + TIMES.len();
-const FIGURES_BYTES: usize = WORDS * 8;
-const SPANS_BYTES: usize = QUOTES * 4;
-/// Bytes of a record before its quotations.
-const FIXED_BYTES: usize = FIGURES_BYTES + SPANS_BYTES;
 /// A time that is not known.
 const UNKNOWN: u64 = u64::MAX;
 
 /// Which form an address has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Kind {
     Unix,
     V4,
     V6,
@@ -74,9 +57,9 @@ impl Request<'_> {
     pub(super) fn encode(&self, ended: u64, record: &mut Vec<u8>) {
         let quoted = self.quotes.bytes();
         let (form, address, port) = match self.client {
-            None => (Form::Unix, 0, 0),
-            Some(SocketAddr::V4(v4)) => (Form::V4, u128::from(v4.ip().to_bits()), v4.port()),
-            Some(SocketAddr::V6(v6)) => (Form::V6, v6.ip().to_bits(), v6.port()),
+            None => (Kind::Unix, 0, 0),
+            Some(SocketAddr::V4(v4)) => (Kind::V4, u128::from(v4.ip().to_bits()), v4.port()),
+            Some(SocketAddr::V6(v6)) => (Kind::V6, v6.ip().to_bits(), v6.port()),
         };
         let [high, low] = halves(address);
         let [s0, s1] = self.status.to_le_bytes();
@@ -152,22 +135,19 @@ pub(super) fn of(record: &[u8]) -> Of {
 }
 
 /// Makes a record's line, at the end of `out`.
-pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<u8>) {
-    let packed = word(record, 2).to_le_bytes();
-    let [_, _, ending, phase, s0, s1, _, _] = packed;
-    let status = u16::from_le_bytes([s0, s1]);
-    let ending = Ending::ALL.get(usize::from(ending));
-    let spans = spans(record);
-    let is_ours = spans.get(Quote::Error as usize).is_some_and(|(a, b)| a < b);
-    let level = match is_ours && status >= 500 {
+pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
+    if let Form::People { colours } = form {
+        return people::request(&Record::new(record), time, colours, out);
+    }
+    let of = Record::new(record);
+    let is_ours = !of.quote(Quote::Error).is_empty();
+    let level = match is_ours && of.status() >= 500 {
         true => Level::Warn,
         false => Level::Info,
     };
-    let mut line = Line::begin(out, format, time, level, "request");
+    let mut line = Line::begin(out, form, time, level, "request");
     let quote = |line: &mut Line<'_>, quote: Quote| {
-        let (begin, end) = spans.get(quote as usize).copied().unwrap_or_default();
-        let begin = FIXED_BYTES + usize::from(begin);
-        let value = within(record, begin..FIXED_BYTES + usize::from(end));
+        let value = of.quote(quote);
         if !value.is_empty() {
             line.field(quote.name()).text(value);
         }
@@ -179,7 +159,7 @@ pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<
     quote(&mut line, Quote::Provider);
     quote(&mut line, Quote::Method);
     quote(&mut line, Quote::Path);
-    line.field(field_name!("status")).number(status.into());
+    line.field(field_name!("status")).number(of.status().into());
     line.field(field_name!("bytes_in")).number(word(record, 5));
     line.field(field_name!("bytes_out")).number(word(record, 6));
     for (index, name) in TIMES.into_iter().enumerate() {
@@ -188,12 +168,12 @@ pub(super) fn write(record: &[u8], format: LogFormat, time: &str, out: &mut Vec<
             nanos => line.field(name).number(nanos / 1000),
         }
     }
-    if let Some(ending) = ending {
+    if let Some(ending) = of.ending() {
         line.field(field_name!("end"))
             .text(ending.as_str().as_bytes());
     }
-    if ending == Some(&Ending::ClientGone)
-        && let Some(phase) = Phase::ALL.get(usize::from(phase))
+    if of.ending() == Some(Ending::ClientGone)
+        && let Some(phase) = of.phase()
     {
         line.field(field_name!("phase"))
             .text(phase.as_str().as_bytes());
@@ -215,30 +195,13 @@ fn client(record: &[u8]) -> Option<SocketAddr> {
     let bits = (u128::from(word(record, 3)) << 64) | u128::from(word(record, 4));
     let port = u16::from_le_bytes([p0, p1]);
     match form {
-        form if form == Form::V4 as u8 => {
+        form if form == Kind::V4 as u8 => {
             let [.., a, b, c, d] = bits.to_be_bytes();
             Some((Ipv4Addr::new(a, b, c, d), port).into())
         }
-        form if form == Form::V6 as u8 => Some((Ipv6Addr::from_bits(bits), port).into()),
+        form if form == Kind::V6 as u8 => Some((Ipv6Addr::from_bits(bits), port).into()),
         _ => None,
     }
-}
-
-fn spans(record: &[u8]) -> Spans {
-    let mut spans = Spans::default();
-    let bytes = within(record, FIGURES_BYTES..FIXED_BYTES);
-    for (span, bytes) in spans.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        let [a, b, c, d] = *bytes;
-        *span = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-    }
-    spans
-}
-
-fn word(record: &[u8], index: usize) -> u64 {
-    let words = record.as_chunks::<8>().0;
-    words
-        .get(index)
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 fn halves(bits: u128) -> [u64; 2] {
@@ -266,7 +229,7 @@ mod tests {
         Duration::from_nanos(micros * 1000 + 999)
     }
 
-    fn line(request: &Request<'_>, format: LogFormat) -> String {
+    fn line(request: &Request<'_>, form: Form) -> String {
         let mut record = b"of the one before".to_vec();
         request.encode(7, &mut record);
         let (prefix, _) = record.split_first_chunk().unwrap();
@@ -277,7 +240,7 @@ mod tests {
         assert_eq!(Prefix::read(prefix), wanted);
         assert_eq!(of(&record), request.of);
         let mut out = Vec::new();
-        write(&record, format, "now", &mut out);
+        write(&record, form, "now", &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -320,7 +283,7 @@ mod tests {
             "end": "client_gone", "phase": "stream", "error": "upstream_reset", "retries": 1,
             "session_id": "s",
         });
-        let found: Value = serde_json::from_str(&line(&request, LogFormat::Json)).unwrap();
+        let found: Value = serde_json::from_str(&line(&request, Form::Json)).unwrap();
         assert_eq!(found, wanted);
         let (nothing, never) = (Quotes::default(), Times::default());
         request = Request {
@@ -335,12 +298,12 @@ mod tests {
         };
         let rest = "bytes_in=18446744073709551615 bytes_out=2 duration_us=3000000 end=complete\n";
         assert_eq!(
-            line(&request, LogFormat::Logfmt),
+            line(&request, Form::Logfmt),
             format!("time=now level=info message=request client=192.0.2.1:80 status=0 {rest}")
         );
         request.client = None;
         assert_eq!(
-            line(&request, LogFormat::Text),
+            line(&request, Form::Text),
             format!("now info request client=unix status=0 {rest}")
         );
     }

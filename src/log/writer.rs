@@ -8,10 +8,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::date::rfc3339;
-use crate::config::{Level, LogConfig, LogFile, LogFormat};
+use crate::config::{Level, LogConfig, LogFile};
 use crate::system::time::Moment;
 
 use super::bell::Bell;
+use super::form::Form;
 use super::lane::Outgoing;
 use super::line::{self, Value};
 use super::outlet::Outlet;
@@ -22,7 +23,8 @@ use super::tally::Of;
 
 /// Where lines go, and those that are about to go there.
 pub(super) struct Writer {
-    format: LogFormat,
+    /// Of messages, and of the access log.
+    forms: (Form, Form),
     shared: Shared,
     /// What of all that was lost is known to the reader.
     reported: Lost,
@@ -73,14 +75,27 @@ const RESTS: u32 = 5;
 const WRITE_BYTES: usize = 64 * 1024;
 
 impl Writer {
-    pub(super) fn open(config: &LogConfig, shared: Shared, is_confined: bool) -> io::Result<Self> {
+    pub(super) fn open(
+        config: &LogConfig,
+        colours: bool,
+        shared: Shared,
+        is_confined: bool,
+    ) -> io::Result<Self> {
+        let messages = Form::of(config.format, &io::stderr(), colours);
         let access = match &config.file {
             LogFile::Stderr => Access::Messages,
             LogFile::Stdout => Access::Stdout(Outlet::stdout()),
             LogFile::Path(path) => Access::File(path.clone(), Outlet::open(path)?),
         };
         Ok(Self {
-            format: config.format,
+            forms: (
+                messages,
+                match &config.file {
+                    LogFile::Stderr => messages,
+                    LogFile::Stdout => Form::of(config.format, &io::stdout(), colours),
+                    LogFile::Path(_) => config.format.into(),
+                },
+            ),
             shared,
             reported: Lost::default(),
             lanes: Vec::new(),
@@ -189,7 +204,7 @@ impl Writer {
         let (ended, index) = times.min().filter(|(ended, _)| *ended <= before)?;
         let record = self.lanes.get_mut(index)?.take();
         self.line.clear();
-        request::write(record, self.format, self.stamp.of(ended), &mut self.line);
+        request::write(record, self.forms.1, self.stamp.of(ended), &mut self.line);
         let outlet = match &mut self.access {
             Access::Messages => &mut self.messages,
             Access::Stdout(outlet) | Access::File(_, outlet) => outlet,
@@ -270,7 +285,7 @@ impl Writer {
     }
 
     fn say(&mut self, level: Level, message: &str, fields: &[(&str, Value<'_>)]) {
-        let line = line::message(self.format, level, message, fields);
+        let line = line::message(self.forms.0, level, message, fields);
         let _ = self.messages.push(&line, &self.shared.tally);
     }
 }

@@ -56,7 +56,7 @@ impl Harness {
         let keys = Keys::new(config.auth.master_key.as_ref(), None, None);
         let (mailbox, inbox) = mailbox()?;
         let counters: Arc<[Counters]> = Arc::from([Counters::default()]);
-        let log = Log::start(&config.log, Rules::default())?;
+        let log = Log::start(&config.log, false, Rules::default())?;
         let start = Start {
             listeners: Vec::new(),
             mailbox,

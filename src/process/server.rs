@@ -84,7 +84,8 @@ impl Server {
         }
         let confinement = Confinement::prepare(config.server.landlock, &config.log.file);
         let confinement = confinement.map_err(StartError::System)?;
-        let log = Log::start(&config.log, confinement.log).map_err(|e| system("log", &e))?;
+        let log =
+            Log::start(&config.log, colours(), confinement.log).map_err(|e| system("log", &e))?;
         let resolver = Resolver::start(confinement.names).map_err(|e| system("names", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
@@ -475,4 +476,10 @@ impl Drop for Loud {
         self.0.flush();
         std::process::exit(EXIT_SOFTWARE);
     }
+}
+
+/// Whether a terminal may be sent colours (no-color.org).
+fn colours() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    is_set("NO_COLOR").is_none() && is_set("TERM").is_none_or(|term| term != "dumb")
 }

@@ -79,6 +79,7 @@ mod observe {
     mod reasons;
     mod requests;
     mod streams;
+    mod terminal;
     mod timing;
     mod top;
 }

@@ -1,19 +1,14 @@
 //! `sluicegate top`: figures of a running gateway as a table, as JSON and live, and what it says where there are none.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::process::Output;
 use std::time::Instant;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
 use crate::support::metrics::metrics_addr;
+use crate::support::screen::{Screen, resize};
 use crate::support::{KEY, PATIENCE, Rig, Scripted, Setup, get, ok, post};
 
 fn rig() -> Rig {
@@ -31,6 +26,13 @@ fn text(bytes: &[u8]) -> String {
 fn top(setup: &Setup, args: &[&str]) -> Output {
     let args = [&["top", "--interval", "100ms"], args].concat();
     setup.command(&args).output().unwrap()
+}
+
+/// On a terminal.
+fn live(setup: &Setup, url: &str) -> Screen {
+    let mut command = setup.command(&["top", "--interval", "100ms", "--url", url]);
+    command.env("TERM", "xterm");
+    Screen::start(command)
 }
 
 /// What it says on standard error when it fails with this code.
@@ -205,108 +207,11 @@ fn where_there_is_nothing_to_show_it_says_why() {
     );
 }
 
-/// A terminal, with all that was ever written to it.
-struct Screen {
-    keys: File,
-    tty: OwnedFd,
-    written: Arc<(Mutex<String>, Condvar)>,
-    child: Child,
-}
-
-impl Screen {
-    fn start(setup: &Setup, url: &str) -> Self {
-        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&keys).unwrap();
-        unlockpt(&keys).unwrap();
-        let name = ptsname(&keys, Vec::new()).unwrap().into_string().unwrap();
-        let tty = File::options().read(true).write(true).open(name).unwrap();
-        let mut command: Command = setup.command(&["top", "--interval", "100ms", "--url", url]);
-        let end = || Stdio::from(tty.try_clone().unwrap());
-        command
-            .env("TERM", "xterm")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end());
-        resize(&tty, 100, 30);
-        let child = command.spawn().unwrap();
-        let keys = File::from(keys);
-        let written = Arc::new((Mutex::new(String::new()), Condvar::new()));
-        let (mut from, into) = (keys.try_clone().unwrap(), written.clone());
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-                into.0.lock().unwrap().push_str(&text);
-                into.1.notify_all();
-            }
-        });
-        let tty = tty.into();
-        Self {
-            keys,
-            tty,
-            written,
-            child,
-        }
-    }
-
-    /// Waits for a text behind everything that was waited for before.
-    #[track_caller]
-    fn wait(&self, wanted: &str) {
-        let until = Instant::now() + PATIENCE;
-        let mut written = self.written.0.lock().unwrap();
-        loop {
-            if let Some(at) = written.find(wanted) {
-                written.drain(..at + wanted.len());
-                return;
-            }
-            let left = until.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| panic!("no {wanted:?} in {written:?}"));
-            written = self.written.1.wait_timeout(written, left).unwrap().0;
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    fn is_raw(&self) -> bool {
-        !tcgetattr(&self.tty)
-            .unwrap()
-            .local_modes
-            .contains(LocalModes::ICANON)
-    }
-
-    /// Waits for its end, which leaves the terminal as it was.
-    #[track_caller]
-    fn quits(mut self) {
-        self.wait("\x1b[?1049l");
-        assert!(self.child.wait().unwrap().success());
-        assert!(!self.is_raw());
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn resize(tty: impl std::os::fd::AsFd, columns: u16, rows: u16) {
-    let size = Winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(tty, size).unwrap();
-}
-
 #[test]
 fn a_terminal_shows_it_live_and_is_given_back() {
     let rig = rig();
     let address: SocketAddr = metrics_addr(&rig.gateway);
-    let mut screen = Screen::start(rig.gateway.setup(), &address.to_string());
+    let mut screen = live(rig.gateway.setup(), &address.to_string());
     screen.wait("\x1b[?1049h");
     screen.wait("under way 0");
     assert!(screen.is_raw());
@@ -327,7 +232,7 @@ fn a_terminal_shows_it_live_and_is_given_back() {
 fn escape_control_c_and_signals_end_it() {
     let rig = rig();
     for keys in ["\x1b", "\x03", ""] {
-        let mut screen = Screen::start(rig.gateway.setup(), &url(&rig));
+        let mut screen = live(rig.gateway.setup(), &url(&rig));
         screen.wait("under way 0");
         if keys.is_empty() {
             let pid = rustix::process::Pid::from_child(&screen.child);

@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod ports;
 pub(crate) mod proxy;
 pub(crate) mod rig;
+pub(crate) mod screen;
 pub(crate) mod settings;
 pub(crate) mod tls;
 pub(crate) mod upstream;

@@ -60,7 +60,7 @@ pub(super) const PLACES: &[Place] = &[
         &[],
         &[(
             &[Garbage("GET /health HTTP/1.1\r\nHost: g\r\n\r\n")],
-            Seen::Nothing,
+            Seen::Whole(400, Then::Closed),
             Met::Untouched,
         )],
     )
