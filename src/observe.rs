@@ -7,6 +7,7 @@ mod families;
 pub(crate) mod habits;
 pub(crate) mod histogram;
 pub(crate) mod one_writer;
+pub(crate) mod reloads;
 pub(crate) mod slots;
 pub(crate) mod streams;
 mod text;
@@ -15,6 +16,7 @@ pub(crate) mod times;
 pub(crate) use counters::{Counters, ProviderCounters};
 pub(crate) use exposition::{Expiry, Process, Scrape};
 pub(crate) use one_writer::add;
+pub(crate) use reloads::Reloads;
 pub(crate) use slots::Slots;
 pub(crate) use times::{Times, Timing};
 

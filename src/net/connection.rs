@@ -383,7 +383,7 @@ impl Connection {
             true => admission::admit_operator(gateway, request, now),
             false => admission::admit(gateway, request, now),
         };
-        self.side.access.by(decision.key);
+        self.side.access.by(decision.key, decision.key_slot);
         recipient.cors = decision.cors;
         match decision.outcome {
             Ok(Admission::Forward(forward)) => {

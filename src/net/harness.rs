@@ -67,6 +67,7 @@ impl Harness {
                 workers: 1,
                 process: Arc::default(),
                 log,
+                reloads: Arc::default(),
             }),
             config: WorkerConfig {
                 config: Arc::new(config),

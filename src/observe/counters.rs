@@ -46,6 +46,8 @@ pub(crate) struct Counters {
     /// How long the worker's turns were.
     pub turns: Histogram,
     errors: Codes<CODES_MAX>,
+    /// Requests by the slot of their key.
+    keys: [AtomicU64; SLOTS_MAX],
     /// By slot; made when it is first used.
     providers: [OnceLock<Box<ProviderCounters>>; SLOTS_MAX],
 }
@@ -101,6 +103,7 @@ impl Default for Counters {
             addresses_shunned: AtomicU64::default(),
             turns: Histogram::default(),
             errors: Codes::default(),
+            keys: [const { AtomicU64::new(0) }; SLOTS_MAX],
             providers: [const { OnceLock::new() }; SLOTS_MAX],
         }
     }
@@ -128,6 +131,20 @@ impl Counters {
         if let Some(counter) = self.refused.get(why as usize) {
             add(counter, 1);
         }
+    }
+
+    /// Counts a request by its key.
+    pub(crate) fn by_key(&self, slot: usize) {
+        if let Some(counter) = self.keys.get(slot).filter(|_| slot > 0) {
+            add(counter, 1);
+        }
+    }
+
+    /// Requests so far with the key of this slot.
+    #[must_use]
+    pub(crate) fn of_key(&self, slot: usize) -> u64 {
+        let counter = self.keys.get(slot);
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// Counts an error that the gateway answered with.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
 use super::families::{FAST, Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
+use super::reloads::Reloads;
 use super::slots::Slots;
 use super::text::Exposition;
 use super::{Ending, Method, Phase};
@@ -44,6 +45,10 @@ pub(crate) struct Scrape<'a> {
     pub workers: &'a [Counters],
     /// Names of the providers.
     pub slots: &'a Slots,
+    /// Names of the keys.
+    pub keys: &'a Slots,
+    /// How the last reload went.
+    pub reloads: &'a Reloads,
     /// When certificates end.
     pub expiries: &'a [Expiry],
     /// The process.
@@ -60,9 +65,11 @@ impl Scrape<'_> {
     pub(crate) fn text(&self) -> String {
         let mut out = Exposition(String::with_capacity(16 * 1024));
         self.build_and_process(&mut out);
+        self.last_reload(&mut out);
         self.certificates(&mut out);
         self.clients(&mut out);
         let providers = self.providers();
+        self.keys(&mut out);
         self.errors(&mut out, &providers);
         requests(&mut out, &providers);
         self.upstreams(&mut out, &providers);
@@ -232,6 +239,38 @@ impl Scrape<'_> {
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
         self.turns(out);
+    }
+
+    fn keys(&self, out: &mut Exposition) {
+        let name = "sluicegate_key_requests_total";
+        let help = "Requests that have ended, by the id of their gateway key; those beyond the first 254 together.";
+        out.family(name, "counter", help);
+        for slot in 1..SLOTS_MAX {
+            let counts = self.workers.iter().map(|worker| worker.of_key(slot));
+            let sum = counts.sum::<u64>();
+            if sum > 0 {
+                out.sample(name, &[("key", self.keys.name(slot))], sum);
+            }
+        }
+    }
+
+    fn last_reload(&self, out: &mut Exposition) {
+        let (succeeded, seconds) = self.reloads.last();
+        for (name, help, value) in [
+            (
+                "sluicegate_config_last_reload_successful",
+                "Whether the last reload put a new configuration in force (1) or found it broken (0).",
+                u64::from(succeeded),
+            ),
+            (
+                "sluicegate_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was put there, in seconds since unix epoch.",
+                seconds,
+            ),
+        ] {
+            out.family(name, "gauge", help);
+            out.sample(name, &[], value);
+        }
     }
 
     fn turns(&self, out: &mut Exposition) {
@@ -499,6 +538,8 @@ mod tests {
         let text = Scrape {
             workers: &workers,
             slots: &slots,
+            keys: &Slots::default(),
+            reloads: &Reloads::default(),
             expiries: &[],
             process: Process::default(),
             log_lines_lost: 3,

@@ -48,6 +48,8 @@ pub struct Now {
 pub struct Decision<'g> {
     /// The id of the gateway key, if one was found that is or was good.
     pub key: Option<&'g str>,
+    /// Where it is counted by its key; 0 without a good one.
+    pub key_slot: usize,
     /// The provider that it is for, once that is known.
     pub provider: Option<usize>,
     /// What the answer says to browsers, where they are spoken to.
@@ -79,9 +81,14 @@ pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>, now: Now) -> Decisi
     let mut known = Known::default();
     let outcome = decide(gateway, request, now, cors.as_deref(), &mut known);
     let outcome = outcome.and_then(|admission| check_state(gateway, request, now, admission));
-    let Known { key, provider } = known;
+    let Known {
+        key,
+        key_slot,
+        provider,
+    } = known;
     Decision {
         key,
+        key_slot,
         provider,
         cors,
         outcome,
@@ -92,6 +99,7 @@ pub fn admit<'g>(gateway: &'g Gateway, request: Request<'_>, now: Now) -> Decisi
 #[derive(Default)]
 struct Known<'g> {
     key: Option<&'g str>,
+    key_slot: usize,
     provider: Option<usize>,
 }
 
@@ -127,6 +135,7 @@ fn decide<'g>(
         }
     };
     known.key = grant.id();
+    known.key_slot = grant.slot();
     let asked = Asked {
         provider: passthrough.provider.of(view.target()),
         method: view.method(),
@@ -254,6 +263,7 @@ pub(crate) fn admit_operator<'g>(
     let outcome = outcome.and_then(|admission| check_state(gateway, request, now, admission));
     Decision {
         key: None,
+        key_slot: 0,
         provider: None,
         cors: None,
         outcome,

@@ -21,6 +21,7 @@ use crate::config::Secret;
 use crate::config::keys::{ManagedKey, Rate};
 use crate::config::rules::Rules;
 use crate::http::head::{FieldSet, NameSet, Section, Value, list};
+use crate::observe::Slots;
 
 pub(crate) use spelling::Spellings;
 pub(crate) use usage::{Lease, Usage};
@@ -35,6 +36,8 @@ pub struct Keys {
     /// digest does not lead back to its key, and keys are random. What is found is compared in constant time.
     by_digest: HashMap<Digest, usize>,
     managed: Box<[Key]>,
+    /// Where requests are counted by their key; the master key is the first.
+    slots: Slots,
     open: bool,
 }
 
@@ -49,6 +52,7 @@ struct Key {
     rate: Option<Rate>,
     streams: Option<u32>,
     usage: Arc<Usage>,
+    slot: usize,
 }
 
 /// SHA-256 of a key.
@@ -133,11 +137,16 @@ impl<'k> Holder<'k> {
     fn id(self) -> Option<&'k str> {
         match self {
             Self::Anyone => None,
-            Self::Master => Some("master"),
+            Self::Master => Some(MASTER),
             Self::Managed(key) => Some(&key.id),
         }
     }
 }
+
+/// What the master key is called.
+const MASTER: &str = "master";
+/// Where its requests are counted.
+const MASTER_SLOT: usize = 1;
 
 impl<'k> Grant<'k> {
     /// Whether the field with this index carried a gateway key.
@@ -150,6 +159,16 @@ impl<'k> Grant<'k> {
     #[must_use]
     pub fn id(&self) -> Option<&'k str> {
         self.holder.id()
+    }
+
+    /// Where requests with this key are counted; 0 where the gateway is open.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        match self.holder {
+            Holder::Anyone => 0,
+            Holder::Master => MASTER_SLOT,
+            Holder::Managed(key) => key.slot,
+        }
     }
 
     /// Whether the key is limited to methods and endpoints.
@@ -219,11 +238,15 @@ impl Keys {
         before: Option<&Self>,
     ) -> Self {
         let open = master.is_none() && managed.is_none();
+        let slots = before.map_or_else(Slots::default, |keys| keys.slots.clone());
         let before = before.map_or(&[][..], |keys| &*keys.managed).iter();
         let before: HashMap<&str, &Arc<Usage>> = before.map(|key| (&*key.id, &key.usage)).collect();
         let managed = managed.unwrap_or_default();
+        let ids = managed.iter().map(|key| key.id.as_str());
+        let slots = slots.next([MASTER].into_iter().chain(ids));
         let digests = managed.iter().map(|key| Digest(key.sha256));
-        let key = |key: &ManagedKey| Key {
+        let key = |(number, key): (usize, &ManagedKey)| Key {
+            slot: slots.of(number + 1),
             id: key.id.as_str().into(),
             disabled: key.disabled,
             expires: key.expires,
@@ -241,7 +264,8 @@ impl Keys {
         Self {
             master: master.map(|key| Digest(sha256(key.expose()))),
             by_digest: digests.zip(0..).collect(),
-            managed: managed.iter().map(key).collect(),
+            managed: managed.iter().enumerate().map(key).collect(),
+            slots,
             open,
         }
     }
@@ -265,6 +289,12 @@ impl Keys {
             }
             false => Ok(()),
         }
+    }
+
+    /// Names of the slots that requests are counted in by their key.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Whether nobody is asked for a key.

@@ -17,7 +17,7 @@ use crate::net::sockets::mailbox::mailbox;
 use crate::net::upstream::resolve::Resolver;
 use crate::net::worker::messages::{Fellows, Message};
 use crate::net::worker::{self, Start};
-use crate::observe::{Counters, Slots};
+use crate::observe::{Counters, Reloads, Slots};
 use crate::policy::auth::Keys;
 use crate::process::handover::{self, Handle, Successor};
 use crate::process::listen::{self, Listener};
@@ -27,6 +27,7 @@ use crate::system::descriptors;
 use crate::system::notify;
 use crate::system::process;
 use crate::system::signals::{self, Request};
+use crate::system::time::unix_seconds;
 
 mod drain;
 mod reload;
@@ -94,15 +95,12 @@ impl Server {
         let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
         let all = count + usize::from(!config.metrics.listen.is_empty());
         let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
-        let scribe = Scribe::new(Sources {
-            counters: counters.clone(),
-            workers: count,
-            process: Arc::default(),
-            log: log.clone(),
-        });
+        let reloads = Arc::new(Reloads::since(unix_seconds()));
+        let scribe = scribe(&counters, count, &log, &reloads);
         let mut server = Self {
             workers: Vec::new(),
             counters,
+            reloads,
             scribe,
             listeners: listeners.into(),
             log,
@@ -476,6 +474,16 @@ impl Drop for Loud {
         self.0.flush();
         std::process::exit(EXIT_SOFTWARE);
     }
+}
+
+fn scribe(counters: &Arc<[Counters]>, workers: usize, log: &Log, reloads: &Arc<Reloads>) -> Scribe {
+    Scribe::new(Sources {
+        counters: counters.clone(),
+        workers,
+        process: Arc::default(),
+        log: log.clone(),
+        reloads: reloads.clone(),
+    })
 }
 
 /// Whether a terminal may be sent colours (no-color.org).

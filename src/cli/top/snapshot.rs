@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::observe::counters::{Counters, Finished};
     use crate::observe::one_writer::{add, up};
-    use crate::observe::{Ending, Process, Scrape, Slots, Times};
+    use crate::observe::{Ending, Process, Reloads, Scrape, Slots, Times};
 
     /// A text that the gateway itself writes.
     fn written() -> String {
@@ -299,6 +299,8 @@ mod tests {
         let scrape = Scrape {
             workers: &workers,
             slots: &slots,
+            keys: &Slots::default(),
+            reloads: &Reloads::default(),
             expiries: &[],
             process: Process {
                 start_seconds: Some(1_700_000_000.5),

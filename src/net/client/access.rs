@@ -64,10 +64,11 @@ impl Access {
         }
     }
 
-    /// It came with the gateway key of this id.
-    pub(crate) fn by(&mut self, key: Option<&str>) {
+    /// It came with the gateway key of this id, and is counted in this slot by it.
+    pub(crate) fn by(&mut self, key: Option<&str>, slot: usize) {
         let Some(id) = key else { return };
         self.note(|record| {
+            record.key_slot = slot;
             if record.logged || record.place.is_some() {
                 record.quotes.put(Quote::KeyId, id.as_bytes());
             }
@@ -245,6 +246,7 @@ impl Access {
                     counters.provider(record.provider).error(code);
                 }
             }
+            counters.by_key(record.key_slot);
             let provider = counters.provider(record.slot);
             observe::add(&provider.retries, record.retries);
             provider.finished(&record.figures, ending, &record.times);

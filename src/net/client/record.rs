@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) slot: usize,
     /// Of the provider that it was for, or went to; 0 where that is not known.
     pub(crate) provider: usize,
+    /// Where it is counted by its key; 0 without one.
+    pub(crate) key_slot: usize,
     pub(crate) figures: Finished,
     /// Why it ends as it does, where that is more than how the connection goes on.
     pub(crate) ending: Option<Ending>,
@@ -50,6 +52,7 @@ impl Record {
             times: Times::default(),
             slot: 0,
             provider: 0,
+            key_slot: 0,
             figures: Finished::default(),
             ending: None,
             uploading: false,
@@ -86,6 +89,7 @@ impl Record {
         self.times = Times::default();
         self.slot = 0;
         self.provider = 0;
+        self.key_slot = 0;
         self.figures = Finished::default();
         self.ending = None;
         self.uploading = false;

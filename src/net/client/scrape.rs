@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::bytes::within;
 use crate::log::Log;
-use crate::observe::{Counters, Expiry, Scrape, Slots};
+use crate::observe::{Counters, Expiry, Reloads, Scrape, Slots};
+use crate::policy::auth::Keys;
 use crate::system::process;
 
 /// What a text is written from; what it is about comes with the question.
@@ -25,6 +26,8 @@ pub(crate) struct Sources {
     pub process: Arc<process::Window>,
     /// Knows how many of its lines were lost.
     pub log: Log,
+    /// How the last reload went.
+    pub reloads: Arc<Reloads>,
 }
 
 impl Sources {
@@ -34,6 +37,8 @@ impl Sources {
         let scrape = Scrape {
             workers: within(&self.counters, ..self.workers),
             slots: &subjects.slots,
+            keys: subjects.keys.slots(),
+            reloads: &self.reloads,
             expiries: &subjects.expiries,
             process: self.process.look(),
             log_lines_lost: self.log.lost(),
@@ -47,6 +52,8 @@ impl Sources {
 pub(crate) struct Subjects {
     /// Names of the providers.
     pub slots: Slots,
+    /// Names of the keys.
+    pub keys: Arc<Keys>,
     /// When certificates end.
     pub expiries: Arc<[Expiry]>,
 }

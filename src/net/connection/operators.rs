@@ -24,6 +24,7 @@ impl ClientSide {
         let in_force = &self.worker.core.in_force;
         let awaited = self.worker.scrapes.ask(Subjects {
             slots: in_force.gateway().slots.clone(),
+            keys: in_force.gateway().keys.clone(),
             expiries: in_force.expiries(),
         });
         let text = poll_fn(|cx| match awaited.poll(cx) {

@@ -3,6 +3,7 @@
 use crate::log::Value;
 use crate::net::worker::messages::Message;
 use crate::system::notify;
+use crate::system::time::unix_seconds;
 
 use super::settings::{Before, Read, settings, warn_of_settings};
 use super::state::{Change, Event, Reading, Server};
@@ -54,6 +55,7 @@ impl Server {
         });
         match read {
             Ok((settings, watch)) => {
+                self.reloads.succeeded(unix_seconds());
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
                         "server.listen, workers, driver, spin, landlock, dumpable, metrics.listen and log \
@@ -75,6 +77,7 @@ impl Server {
                 self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
             }
             Err(error) => {
+                self.reloads.failed();
                 self.log.error(
                     "the new configuration is broken; the old one stays",
                     &[("error", Value::Text(&error))],

@@ -10,7 +10,7 @@ use crate::net::client::scrape::Scribe;
 use crate::net::sockets::mailbox::Mailbox;
 use crate::net::transport::tls_config::TlsConfigs;
 use crate::net::worker::messages::Message;
-use crate::observe::{Counters, Slots};
+use crate::observe::{Counters, Reloads, Slots};
 use crate::policy::auth::Keys;
 use crate::policy::visitors::Visitors;
 use crate::process::handover::{Handle, Successor};
@@ -24,6 +24,8 @@ use super::settings::{Load, Read};
 pub(crate) struct Server {
     pub(super) workers: Vec<Mailbox<Message>>,
     pub(super) counters: Arc<[Counters]>,
+    /// How the last reload went.
+    pub(super) reloads: Arc<Reloads>,
     /// Writes the metrics.
     pub(super) scribe: Scribe,
     /// Where it listens. Kept to be handed over; the workers accept from clones.

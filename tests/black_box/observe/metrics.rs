@@ -9,7 +9,7 @@ use crate::support::metrics::{
     Metrics, lively, metrics_addr, promtool, wait_metrics, wait_metrics_at,
 };
 use crate::support::tls;
-use crate::support::{Rig, Setup, Sides, Upstream, get, ok, post, request, response};
+use crate::support::{KEY, Rig, Setup, Sides, Upstream, get, ok, post, request, response};
 
 fn rig() -> Rig {
     Rig::with(|setup| setup.env("METRICS_ENABLED", "true"))
@@ -113,6 +113,46 @@ fn a_stream_is_timed_from_its_request_to_its_last_piece() {
         turns.filter(|line| line.starts_with("sluicegate_worker_turn_seconds_count{worker="));
     assert!(turns.count() > 0, "{}", metrics.0);
     check_buckets(&metrics);
+}
+
+#[test]
+fn requests_are_counted_by_key_and_reloads_are_told() {
+    // SHA-256 of "key-a".
+    let digest = "f10f781241e2246678b6b45c857069208152a53863e47fac33f607ab405006f4";
+    let keys = format!("[[key]]\nid = \"team\"\nname = \"n\"\nsha256 = \"{digest}\"\n");
+    let rig = Rig::with(|setup| {
+        let setup = setup.file("keys.toml", &keys).secret("key-a");
+        setup
+            .env("SLUICEGATE_KEYS_FILE", "keys.toml")
+            .env("METRICS_ENABLED", "true")
+    });
+    let mut client = rig.client();
+    for key in ["key-a", KEY, "key-a", "wrong"] {
+        client.send(format!(
+            "GET /p/nobody/x HTTP/1.1\r\nHost: g\r\nX-Api-Key: {key}\r\n\r\n"
+        ));
+        client.response();
+    }
+    let metrics = wait_metrics(
+        &rig.gateway,
+        &[
+            ("key_requests_total{key=\"team\"}", 2.0),
+            ("key_requests_total{key=\"master\"}", 1.0),
+            ("config_last_reload_successful", 1.0),
+        ],
+    );
+    let first = metrics.get("config_last_reload_success_timestamp_seconds");
+    assert!(first > 1.7e9, "{first}");
+    fs::write(rig.gateway.setup().dir().join("sluicegate.toml"), "broken").unwrap();
+    rig.gateway.signal(Signal::HUP);
+    rig.gateway.wait_log(|line| line.contains("is broken"));
+    wait_metrics(
+        &rig.gateway,
+        &[
+            ("config_last_reload_successful", 0.0),
+            ("config_last_reload_success_timestamp_seconds", first),
+        ],
+    );
 }
 
 /// Buckets grow, and the last one is the count.
