@@ -1,5 +1,6 @@
 //! The command line: what a person starts from a shell, and the exit codes that come of it.
 
+pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod key;
 pub(crate) mod key_file;
@@ -13,26 +14,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Sources};
-use crate::net::transport::tls_config;
 use crate::process::handover::Predecessor;
 use crate::process::listen::{self, Listener};
-use crate::process::preflight;
 use crate::process::server::{Loaded, Server, StartError};
 use crate::process::watch;
 use crate::system::process;
 use crate::system::read;
 use crate::system::signals;
-use crate::system::time::unix_seconds;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::check::CheckArguments;
 use self::key::KeyArguments;
-use self::output::{fail, print, tell};
+use self::output::{fail, print};
 use self::top::TopArguments;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
 #[derive(Parser)]
-#[command(name = "sluicegate", version, about, disable_help_subcommand = true)]
+#[command(name = "sluicegate", version, about)]
 struct Arguments {
     /// Configuration file (TOML); else $SLUICEGATE_CONFIG, ./sluicegate.toml, /etc/sluicegate/sluicegate.toml
     #[arg(long, value_name = "FILE", global = true)]
@@ -44,11 +43,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Load the configuration and print what is in force, secrets redacted
-    Check {
-        /// Print every setting instead, with its default and its variable, as a file to start from
-        #[arg(long)]
-        reference: bool,
-    },
+    Check(CheckArguments),
     /// Show a streamed exchange between built-in mock providers and the gateway, then keep serving
     Demo {
         /// Exit after the exchange
@@ -87,8 +82,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         None => serve(arguments.config),
-        Some(Command::Check { reference: true }) => print(config::reference().as_bytes()),
-        Some(Command::Check { reference: false }) => check(arguments.config.as_deref()),
+        Some(Command::Check(check)) => check::run(&check, arguments.config.as_deref(), load),
         Some(Command::Demo { once }) => demo(once),
         Some(Command::Key(key)) => key::run(key, || load_config(arguments.config.as_deref())),
         Some(Command::Completions { shell }) => {
@@ -143,7 +137,8 @@ fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
 fn load(file: Option<&Path>) -> Result<Loaded, String> {
     let config = load_config(file)?;
     let keys = config.auth.keys_file.as_deref();
-    let keys = keys.map(watch::read_keys).transpose()?;
+    let keys = keys.map(watch::read_keys).transpose();
+    let keys = keys.map_err(|error| format!("{}: {error}", config.places.of("auth.keys_file")))?;
     Ok((config, keys))
 }
 
@@ -159,26 +154,6 @@ fn load_config(file: Option<&Path>) -> Result<Config, String> {
         terminal: io::stderr().is_terminal(),
     };
     config::load(&sources).map_err(|error| error.to_string())
-}
-
-fn check(file: Option<&Path>) -> ExitCode {
-    let checked = load(file).and_then(|(config, _)| {
-        let tls = tls_config::load(&config, None)?;
-        preflight::check(&config)?;
-        Ok((tls, config))
-    });
-    match checked {
-        Ok((tls, config)) => {
-            for warning in &config.warnings {
-                tell(&format!("warning: {warning}"));
-            }
-            for warning in tls.warnings(unix_seconds()) {
-                tell(&format!("warning: {warning}"));
-            }
-            print(config.describe().as_bytes())
-        }
-        Err(message) => fail(&message, BAD_CONFIGURATION.into()),
-    }
 }
 
 fn demo(once: bool) -> ExitCode {

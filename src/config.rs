@@ -17,7 +17,9 @@ pub(crate) mod kind;
 mod kinds;
 mod listeners;
 mod model;
+mod near;
 mod origin;
+pub(crate) mod places;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
@@ -29,6 +31,7 @@ mod secret;
 mod setting;
 mod shown;
 mod source;
+mod strays;
 mod syntax;
 mod table;
 mod tables;

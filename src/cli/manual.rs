@@ -51,7 +51,8 @@ fn commands(out: &mut String, command: &mut Command) {
         .get_arguments()
         .map(|a| a.get_id().clone())
         .collect();
-    let shown = |command: &&mut Command| !command.is_hide_set();
+    // `help` is what `--help` is, for each of them.
+    let shown = |command: &&mut Command| !command.is_hide_set() && command.get_name() != "help";
     for command in command.get_subcommands_mut().filter(shown) {
         let _ = writeln!(out, ".SS {}", literal(&usage(command)));
         if let Some(about) = command.get_about() {
@@ -207,7 +208,8 @@ It was stopped, or did what was asked.
 The system refused something, such as a port in use; or a second signal cut requests.
 .TP
 .B 2
-The configuration or the command line cannot be used; nothing was started.
+The configuration or the command line cannot be used, or was warned of where \-\-strict makes that count; nothing was
+started.
 .TP
 .B 70
 A defect of the program itself.

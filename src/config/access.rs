@@ -12,9 +12,10 @@ use super::error::ConfigError;
 use super::file::File;
 use super::listeners::Listen;
 use super::model::{Auth, Config, ServerTls};
+use super::places::Place;
 use super::secret::Secret;
 use super::source::Env;
-use super::table::{Draft, KEYS_FILE, MASTER_KEYS};
+use super::table::{Draft, KEYS_FILE, LISTEN, MASTER_KEYS, PORT};
 
 /// A shorter master key is warned of: whoever can ask often enough can guess it.
 const MASTER_KEY_BYTES: usize = 16;
@@ -56,13 +57,14 @@ pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), 
     let auth = &mut draft.config.auth;
     auth.master_key = master_key.or(written);
     let length = auth.master_key.as_ref().map(|key| key.expose().len());
-    if length.is_some_and(|length| length < MASTER_KEY_BYTES) {
+    let place = length.map(|_| place_of_master_key(env, file));
+    draft.config.places.note("auth.master_key", place.clone());
+    if let Some(place) = place.filter(|_| length < Some(MASTER_KEY_BYTES)) {
         let message = format!(
             "the key can be guessed; expected at least {MASTER_KEY_BYTES} bytes, \
              as `openssl rand -hex 32` makes them"
         );
-        let (from, key) = place_of_master_key(env, file);
-        env.warn(ConfigError::new(&from, &key, message));
+        env.warn(ConfigError::new(&place.from, &place.key, message));
     }
     if draft.config.auth.open && !draft.config.auth.is_open() {
         let message =
@@ -92,14 +94,15 @@ fn written_master_key(env: &Env<'_>, draft: &Draft) -> Result<Option<Secret>, Co
     }
 }
 
-/// Source and key of the master key that counts.
-fn place_of_master_key(env: &Env<'_>, file: &File) -> (String, String) {
+/// Where the master key that counts is written.
+fn place_of_master_key(env: &Env<'_>, file: &File) -> Place {
     let names = MASTER_KEYS.map(|name| [name.to_owned(), format!("{name}_FILE")]);
-    let set = names.into_iter().flatten().find_map(|name| {
-        let (_, from) = env.located(&name)?;
-        Some((from, name))
+    let set = names.into_iter().flatten().filter_map(|key| {
+        let (_, from) = env.located(&key)?;
+        Some(Place { from, key })
     });
-    set.unwrap_or_else(|| {
+    let first = set.min_by_key(|place| !env.is_of_environment(&place.key));
+    first.unwrap_or_else(|| {
         let keys = ["master_key_file", "master_key"];
         let is_written = |key: &&str| {
             file.tables
@@ -107,7 +110,10 @@ fn place_of_master_key(env: &Env<'_>, file: &File) -> (String, String) {
                 .is_some_and(|t| t.get(key).is_some())
         };
         let key = keys.into_iter().find(is_written).unwrap_or("master_key");
-        (file.place("auth", key).to_owned(), format!("auth.{key}"))
+        Place {
+            from: file.place("auth", key).to_owned(),
+            key: format!("auth.{key}"),
+        }
     })
 }
 
@@ -117,13 +123,14 @@ pub(super) fn listen(env: &Env<'_>, file: &File, draft: &mut Draft) {
     let unguarded = config.auth.is_open()
         && !config.auth.open
         && !demands_certificates(config.server.tls.as_ref());
-    let of_file = |key: &str| key == "server.listen";
+    let of_port = draft.config.places.take(PORT);
     let (listen, chosen) = match (draft.listen.take(), draft.port) {
-        (Some((named, written)), port) if port.is_none() || !of_file(&written.key) => (named, true),
+        (Some((named, written)), port) if port.is_none() || written.key != LISTEN => (named, true),
         (written, port) => {
             // A port says nothing of addresses; those whose port it replaces may.
             let chosen = written.is_some_and(|(written, _)| written.iter().any(is_reachable));
             let of_everyone = chosen || !unguarded;
+            draft.config.places.note(LISTEN, of_port);
             (addresses(port.unwrap_or(8080), of_everyone), chosen)
         }
     };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::Config;
+use super::places::Places;
 use super::provider::instance::Provider;
 use super::provider::table;
 use super::setting::Setting;
@@ -28,7 +29,12 @@ impl Config {
             if let Some(name) = name {
                 let _ = writeln!(out, "\n[{name}]{}", self.remark(name));
             }
-            describe(&mut out, &inner, table.settings, self);
+            let of = Part {
+                table: table.name,
+                inner: &inner,
+                places: &self.places,
+            };
+            of.describe(&mut out, table.settings, self);
         }
         self.describe_roots(&mut out);
         for provider in &self.providers {
@@ -63,26 +69,65 @@ impl Config {
         // Roots that hold for all are said once.
         let is_said = |key: &str| key == "ca_file" && provider.trust == self.trust;
         let settings = table::SETTINGS.iter().filter(|it| !is_said(it.key));
-        describe(out, "", settings, provider);
+        let of = Part {
+            table: &format!("providers.{}", provider.name),
+            inner: "",
+            places: &provider.places,
+        };
+        of.describe(out, settings, provider);
         for (name, value) in &provider.defaults {
-            let _ = writeln!(out, "# sent unless the client does: {name}: {value}");
+            let line = format!("# sent unless the client does: {name}: {value}");
+            of.line(out, &line, default_setting(name));
         }
         for (name, _) in &provider.headers {
             // A configured header may be a credential.
-            let _ = writeln!(out, "headers.{name:?} = \"[redacted]\"");
+            let line = format!("headers.{name:?} = \"[redacted]\"");
+            of.line(out, &line, "headers");
         }
     }
 }
 
-fn describe<'s, D: 'static, C: 'static>(
-    out: &mut String,
-    inner: &str,
-    settings: impl IntoIterator<Item = &'s Setting<D, C>>,
-    in_force: &C,
-) {
-    for setting in settings {
-        if let Some(value) = (setting.slot.show)(in_force) {
-            let _ = writeln!(out, "{inner}{} = {value}", setting.key);
+/// A table, or a part of one.
+struct Part<'p> {
+    table: &'p str,
+    /// What its keys begin with under the header.
+    inner: &'p str,
+    places: &'p Places,
+}
+
+impl Part<'_> {
+    fn describe<'s, D: 'static, C: 'static>(
+        &self,
+        out: &mut String,
+        settings: impl IntoIterator<Item = &'s Setting<D, C>>,
+        in_force: &C,
+    ) {
+        for setting in settings {
+            if let Some(value) = (setting.slot.show)(in_force) {
+                let line = format!("{}{} = {value}", self.inner, setting.key);
+                self.line(out, &line, setting.key);
+            }
         }
+    }
+
+    /// A line, and where what it says of this key is written, unless that is a default.
+    fn line(&self, out: &mut String, line: &str, key: &str) {
+        let place = self.places.remark(&format!("{}.{key}", self.table));
+        let _ = match place {
+            Some(place) => writeln!(out, "{line:<COLUMN$}   # {place}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+}
+
+/// What is said of places begins three blanks behind so many columns, or behind a longer line.
+const COLUMN: usize = 37;
+
+/// The setting that this default field comes from, where it comes from one.
+fn default_setting(name: &str) -> &'static str {
+    match name {
+        "HTTP-Referer" => "site_url",
+        "X-OpenRouter-Title" => "app_name",
+        _ => "",
     }
 }

@@ -90,13 +90,18 @@ impl ProxyChoice {
     }
 }
 
-/// A variable that no provider needs is not even read: it may be meant for other programs.
-fn from_environment(env: &Env<'_>, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
+/// The variable that names a proxy on the way there, if one is set.
+pub(super) fn environment_proxy(env: &Env<'_>, base: &BaseUrl) -> Option<&'static str> {
     let names = match base.tls {
         true => ["HTTPS_PROXY", "https_proxy"],
         false => ["HTTP_PROXY", "http_proxy"],
     };
-    let Some(name) = names.into_iter().find(|name| env.get(name).is_some()) else {
+    names.into_iter().find(|name| env.get(name).is_some())
+}
+
+/// A variable that no provider needs is not even read: it may be meant for other programs.
+fn from_environment(env: &Env<'_>, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
+    let Some(name) = environment_proxy(env, base) else {
         return Ok(None);
     };
     let list = env.get("NO_PROXY").or_else(|| env.get("no_proxy"));
@@ -170,8 +175,12 @@ fn base64(bytes: &[u8]) -> String {
 /// configuration, so that other content is another configuration.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
+    /// The setting that names the first file, and where that is written.
+    pub cert_setting: String,
     /// The file with the certificate chain.
     pub cert: PathBuf,
+    /// As above, of the second file.
+    pub key_setting: String,
     /// The file with the private key.
     pub key: PathBuf,
     /// What the first holds.
@@ -204,7 +213,7 @@ pub(super) fn identity(
 ) -> Result<Option<Arc<ClientIdentity>>, ConfigError> {
     let content = |written: &Written| {
         let read = read(Path::new(written.text())).map(Vec::into_boxed_slice);
-        read.map_err(|error| written.refused(format!("{}: {error}", written.text())))
+        read.map_err(|error| written.unreadable(&error, "a PEM file"))
     };
     let named = |written: &&Written| !written.text().is_empty();
     match (cert.filter(named), key.filter(named)) {
@@ -214,7 +223,9 @@ pub(super) fn identity(
         (Some(cert), Some(key)) => Ok(Some(Arc::new(ClientIdentity {
             cert_pem: content(cert)?,
             key_pem: content(key)?,
+            cert_setting: cert.place().to_string(),
             cert: cert.text().into(),
+            key_setting: key.place().to_string(),
             key: key.text().into(),
         }))),
     }

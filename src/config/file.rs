@@ -11,6 +11,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::provider;
+use super::setting::Setting;
+use super::shown::{is_harmless, quoted};
 use super::syntax::{line_of, refused, syntax};
 use super::tables::TABLES;
 use super::written::{Form, Section, Value, Written};
@@ -33,8 +35,12 @@ impl File {
     }
 }
 
-/// The keys of a table, and what they take.
-type Known = Vec<(&'static str, Form)>;
+/// A key of a table, and what it takes.
+struct Known {
+    key: &'static str,
+    form: Form,
+    is_secret: bool,
+}
 
 /// Parses a file. A mistyped key is found before anything is put in, so that its line is known.
 pub(super) fn parse<'e>(
@@ -52,18 +58,14 @@ pub(super) fn parse<'e>(
         let name = key.get_ref().as_ref().to_owned();
         if name == PROVIDERS {
             for (name, value) in reader.table(value)? {
-                let known = forms(
-                    provider::table::SETTINGS
-                        .iter()
-                        .map(|s| (s.key, s.slot.form)),
-                );
+                let known = known(provider::table::SETTINGS);
                 let prefix = format!("{PROVIDERS}.{}", name.get_ref());
                 let section = reader.section(&name, value, &prefix, &known, None)?;
                 file.providers
                     .insert(name.into_inner().into_owned(), section);
             }
         } else if let Some(table) = TABLES.iter().find(|table| table.name == name) {
-            let known = forms(table.settings.iter().map(|s| (s.key, s.slot.form)));
+            let known = known(table.settings);
             let section = reader.section(&key, value, table.name, &known, Some(&mut file))?;
             file.tables.insert(table.name, section);
         } else {
@@ -81,8 +83,13 @@ pub(super) fn parse<'e>(
 
 const PROVIDERS: &str = "providers";
 
-fn forms(settings: impl Iterator<Item = (&'static str, Form)>) -> Known {
-    settings.filter(|(key, _)| !key.is_empty()).collect()
+fn known<D, C>(settings: &[Setting<D, C>]) -> Vec<Known> {
+    let known = settings.iter().map(|setting| Known {
+        key: setting.key,
+        form: setting.slot.form,
+        is_secret: setting.is_secret,
+    });
+    known.filter(|known| !known.key.is_empty()).collect()
 }
 
 struct Reader<'c> {
@@ -123,7 +130,7 @@ impl Reader<'_> {
         header: &Spanned<DeString<'_>>,
         value: Spanned<DeValue<'_>>,
         name: &str,
-        known: &Known,
+        known: &[Known],
         mut file: Option<&mut File>,
     ) -> Result<Section, ConfigError> {
         let mut section = Section {
@@ -133,16 +140,16 @@ impl Reader<'_> {
         for (key, value) in self.table(value)? {
             let inner = format!("{name}.{}", key.get_ref());
             let table = TABLES.iter().find(|table| table.name == inner);
-            if let Some((key, form)) = known.iter().find(|(known, _)| known == key.get_ref()) {
+            if let Some(known) = known.iter().find(|known| known.key == key.get_ref()) {
                 let written = Written {
                     from: self.place(&value.span()),
-                    value: self.value(value, *form)?,
+                    value: self.value(value, known)?,
                     key: inner,
                     is_expanded: false,
                 };
-                section.values.insert(key, written);
+                section.values.insert(known.key, written);
             } else if let (Some(table), Some(file)) = (table, &mut file) {
-                let known = forms(table.settings.iter().map(|s| (s.key, s.slot.form)));
+                let known = self::known(table.settings);
                 let within = self.section(&key, value, table.name, &known, None)?;
                 file.tables.insert(table.name, within);
             } else {
@@ -150,7 +157,7 @@ impl Reader<'_> {
                     let inner = table.name.strip_prefix(name)?;
                     inner.strip_prefix('.')
                 });
-                let keys = known.iter().map(|(key, _)| *key);
+                let keys = known.iter().map(|known| known.key);
                 return Err(self.unknown(&key, keys.chain(within)));
             }
         }
@@ -161,17 +168,50 @@ impl Reader<'_> {
         format!("{} line {}", self.path, line_of(self.content, span.start))
     }
 
-    fn value(&self, value: Spanned<DeValue<'_>>, form: Form) -> Result<Value, ConfigError> {
+    fn value(&self, value: Spanned<DeValue<'_>>, known: &Known) -> Result<Value, ConfigError> {
         let span = value.span();
         // A date would pass for a table.
-        if form == Form::Map && !value.get_ref().is_table() {
+        if known.form == Form::Map && !value.get_ref().is_table() {
             return Err(self.refused(span, "expected a table"));
         }
-        let read = read(value, form);
+        let found = match (known.form, value.get_ref()) {
+            // One of them is wrong.
+            (Form::List, DeValue::Array(items)) => {
+                let mut items = items.iter().map(Spanned::get_ref);
+                items.find(|item| !item.is_str())
+            }
+            (Form::Map, DeValue::Table(items)) => {
+                let mut items = items.values().map(Spanned::get_ref);
+                items.find(|item| !item.is_str())
+            }
+            (_, value) => Some(value),
+        };
+        let found = found.map(|value| found_instead(value, known.is_secret));
+        let read = read(value, known.form);
         read.map_err(|error| {
             let span = error.span().unwrap_or(span);
-            self.refused(span, error.message())
+            let mut error = self.refused(span, error.message());
+            error.message.push_str(&found.unwrap_or_default());
+            error
         })
+    }
+}
+
+/// What is said of a value of another type than was expected.
+fn found_instead(value: &DeValue<'_>, is_secret: bool) -> String {
+    let text = match value {
+        DeValue::Array(_) => return "; found a list".to_owned(),
+        DeValue::Table(_) => return "; found a table".to_owned(),
+        DeValue::Datetime(_) => return "; found a date".to_owned(),
+        _ if is_secret => return String::new(),
+        DeValue::String(text) => quoted(text),
+        DeValue::Boolean(on) => on.to_string(),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+    };
+    match is_harmless(text.trim_matches('"')) {
+        true => format!("; found {text}"),
+        false => String::new(),
     }
 }
 

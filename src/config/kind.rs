@@ -74,6 +74,11 @@ impl fmt::Display for UnknownKind {
 
 impl std::error::Error for UnknownKind {}
 
+/// Their names.
+pub(super) fn words() -> Vec<&'static str> {
+    ProviderKind::ALL.map(ProviderKind::as_str).to_vec()
+}
+
 /// What is expected where a type is.
 pub(crate) fn expected() -> String {
     let known = ProviderKind::ALL.map(ProviderKind::as_str).join(", ");

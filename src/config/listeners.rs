@@ -2,9 +2,12 @@
 //! and `check` not at all.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use super::url::SOCKET_PATH_BYTES_MAX;
+use crate::base::number;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +31,46 @@ impl FromStr for Listen {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str =
-            "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
-        match text.trim().strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') && !path.contains('\0') => {
-                Ok(Self::Unix(path.into()))
-            }
-            Some(_) => Err(EXPECTED),
-            None => text.trim().parse().map(Self::Tcp).map_err(|_| EXPECTED),
+        let text = text.trim();
+        let Some(path) = text.strip_prefix("unix:") else {
+            return text.parse().map(Self::Tcp).map_err(|_| no_address(text));
+        };
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err("expected an absolute path behind unix:, such as unix:/run/gate.sock");
         }
+        match path.len() <= SOCKET_PATH_BYTES_MAX {
+            true => Ok(Self::Unix(path.into())),
+            false => Err("expected a socket's path of at most 107 bytes"),
+        }
+    }
+}
+
+/// What is missing or wrong in a text that is no address with a port.
+fn no_address(text: &str) -> &'static str {
+    const EXPECTED: &str =
+        "expected addresses such as 127.0.0.1:8080, [::]:8080 or unix:/run/gate.sock";
+    if text.parse::<Ipv6Addr>().is_ok() || text.matches(':').count() > 1 && !text.starts_with('[') {
+        return "expected an IPv6 address in brackets and a port, such as [::1]:8080";
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return "expected a port behind the address, such as 127.0.0.1:8080";
+    }
+    if number::decimal(text).is_some() {
+        return "expected an address before the port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all";
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return EXPECTED;
+    };
+    let is_port = number::decimal(port).is_some_and(|port| port <= u16::MAX.into());
+    match host {
+        _ if port.is_empty() => "expected a port behind the colon, from 0 to 65535",
+        _ if !is_port => "expected a port from 0 to 65535 behind the address",
+        "" | "*" => {
+            "expected an address before the port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all"
+        }
+        _ if host.starts_with('[') => EXPECTED,
+        _ => "expected an IP address and no name, such as 127.0.0.1:8080 or [::1]:8080",
     }
 }
 
@@ -79,6 +113,36 @@ fn overlap(one: &Listen, other: &Listen) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_said() {
+        let long = format!("unix:/{}", "a".repeat(107));
+        let rows = [
+            (":8080", "expected an address before the port"),
+            ("*:8080", "expected an address before the port"),
+            ("8080", "expected an address before the port"),
+            ("localhost:8080", "expected an IP address and no name"),
+            ("127.0.0.1:99999", "expected a port from 0 to 65535"),
+            ("[::1]:99999", "expected a port from 0 to 65535"),
+            ("127.0.0.1:http", "expected a port from 0 to 65535"),
+            ("127.0.0.1:", "expected a port behind the colon"),
+            ("127.0.0.1", "expected a port behind the address"),
+            ("[::1]", "expected a port behind the address"),
+            ("::1", "expected an IPv6 address in brackets"),
+            ("::1:8080", "expected an IPv6 address in brackets"),
+            ("::1:65536", "expected an IPv6 address in brackets"),
+            ("[::g]:1", "expected addresses such as"),
+            ("nowhere", "expected addresses such as"),
+            ("", "expected addresses such as"),
+            ("unix:", "expected an absolute path"),
+            ("unix:a", "expected an absolute path"),
+            (&long, "expected a socket's path of at most"),
+        ];
+        for (text, expected) in rows {
+            let said = text.parse::<Listen>().unwrap_err();
+            assert!(said.starts_with(expected), "{text}: {said}");
+        }
+    }
 
     #[test]
     fn addresses_that_cannot_be_listened_on_at_once() {

@@ -12,6 +12,7 @@ use super::error::ConfigError;
 use super::kind::ProviderKind;
 use super::listeners::Listen;
 use super::origin::Origin;
+use super::places::Places;
 use super::provider::instance::Provider;
 use super::secret::Secret;
 use super::trust::Trust;
@@ -43,6 +44,8 @@ pub struct Config {
     pub trust: Trust,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
     pub providers: Vec<Provider>,
+    /// Where all of this but the providers was written.
+    pub places: Places,
     /// What is in force and can hardly be meant so. None of it holds a secret.
     pub warnings: Vec<ConfigError>,
     /// Why not all addresses can be listened on; of no account where a service manager has opened others.

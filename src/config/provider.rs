@@ -2,6 +2,7 @@
 
 pub(super) mod fields;
 pub(super) mod instance;
+mod origins;
 mod place;
 pub(super) mod table;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use self::instance::{Credential, Provider};
 use self::table::{Draft, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
+use super::near::near;
+use super::places::Places;
 use super::secret::Secret;
 use super::source::{Env, Sources};
 use super::trust::Trust;
@@ -34,6 +37,8 @@ pub(super) struct Tables<'a> {
     pub(super) providers: BTreeMap<String, Section>,
     /// What holds for all of them.
     pub(super) egress: Egress,
+    /// Where that was written.
+    pub(super) shared: &'a Places,
 }
 
 /// Every instance that environment and file define and whose type is enabled, by name.
@@ -59,6 +64,7 @@ pub(super) fn resolve(
             path: tables.from,
             is_stray: tables.is_stray,
             egress: &tables.egress,
+            shared: tables.shared,
             prefix: named.get(&name),
             in_file: section.is_some(),
             section: section.unwrap_or_default(),
@@ -91,13 +97,13 @@ fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
 }
 
 /// What the variables of an instance end in; of two that end alike the longer first.
-fn suffixes() -> impl Iterator<Item = &'static str> {
+pub(super) fn suffixes() -> impl Iterator<Item = &'static str> {
     let suffixes = SETTINGS.iter().rev().map(|setting| setting.suffix);
     suffixes.filter(|suffix| !suffix.is_empty())
 }
 
 /// The type that a variable's prefix begins with: all of it, or up to an underscore.
-fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
+pub(super) fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
     ProviderKind::ALL
         .into_iter()
         .find(|kind| is_instance(prefix, &kind.as_str().to_ascii_uppercase(), '_'))
@@ -127,6 +133,8 @@ struct Instance<'a> {
     /// As of [`Tables`].
     is_stray: bool,
     egress: &'a Egress,
+    /// As of [`Tables`].
+    shared: &'a Places,
     /// Of its environment variables, if it has any.
     prefix: Option<&'a String>,
     /// The file has a table for it.
@@ -152,10 +160,11 @@ impl Instance<'_> {
         let keyless = kind == ProviderKind::Vllm
             || matches!(draft.credential.as_deref(), Some("none" | "client"));
         match credential {
-            Credential::None if !keyless && self.in_file => {
-                return Err(self.error("api_key", KEY_EXPECTED));
+            Credential::None if !keyless && self.in_file => return Err(self.key_is_missing()),
+            Credential::None if !keyless => {
+                self.warn_of_base_url();
+                return Ok(None);
             }
-            Credential::None if !keyless => return Ok(None),
             Credential::None if draft.base.is_none() && !self.in_file => return Ok(None),
             _ => {}
         }
@@ -168,7 +177,7 @@ impl Instance<'_> {
         let headers = fields::headers(&draft.headers, &credential)
             .map_err(|(key, expected)| self.error(&key, expected))?;
         let (allow, deny) = self.policy(&mut draft, kind)?;
-        let provider = Provider {
+        let mut provider = Provider {
             name: self.name.clone(),
             kind,
             proxy: self.proxy(&mut draft, &base)?,
@@ -186,7 +195,9 @@ impl Instance<'_> {
             base,
             allow,
             deny,
+            places: Places::default(),
         };
+        provider.places = self.places(draft.places, &provider);
         if head_bytes_added(&provider) > HEAD_ADDED_BYTES_MAX {
             let message = format!(
                 "expected at most {HEAD_ADDED_BYTES_MAX} bytes of base_url, api_key and headers in all"
@@ -203,7 +214,8 @@ impl Instance<'_> {
             .iter()
             .filter(|setting| !self.is_in_variable(setting.suffix))
         {
-            setting.set_from_file(draft, &self.section)?;
+            let place = setting.set_from_file(draft, &self.section)?;
+            draft.places.note(&self.key(setting.key), place);
         }
         let kind = self.kind(draft)?;
         for setting in SETTINGS {
@@ -217,7 +229,8 @@ impl Instance<'_> {
             let is_written = setting.is_file_first && self.section.get(setting.key).is_some();
             if !is_for_another && !is_written {
                 let prefix = self.prefix.map(String::as_str);
-                setting.set_from_env(draft, self.env, prefix)?;
+                let place = setting.set_from_env(draft, self.env, prefix)?;
+                draft.places.note(&self.key(setting.key), place);
             }
         }
         Ok(kind)
@@ -240,12 +253,13 @@ impl Instance<'_> {
             "" => self.path,
             place => place,
         };
-        let dot = if key.is_empty() { "" } else { "." };
-        ConfigError::new(
-            place,
-            &format!("providers.{}{dot}{key}", self.name),
-            message,
-        )
+        let key = self.key(key);
+        ConfigError::new(place, key.strip_suffix('.').unwrap_or(&key), message)
+    }
+
+    /// A key with its table.
+    fn key(&self, key: &str) -> String {
+        format!("providers.{}.{key}", self.name)
     }
 
     /// The variable that it exists for, and where that was set; `None` if it is for a table.
@@ -304,7 +318,42 @@ impl Instance<'_> {
             (None, Some(prefix)) => kind_of_prefix(prefix),
             (None, None) => kind_of_name(&self.name),
         };
-        kind.ok_or_else(|| self.error("type", kind::expected()))
+        kind.ok_or_else(|| self.error("type", format!("{}; {}", kind::expected(), self.no_type())))
+    }
+
+    /// Why its name says nothing of its type, and which one it may have been meant to have.
+    fn no_type(&self) -> String {
+        let (begin, rest) = match self.name.split_once('-') {
+            Some((begin, rest)) => (begin, format!("-{rest}")),
+            None => (&*self.name, String::new()),
+        };
+        match near(begin, kind::words()) {
+            Some(kind) if kind.eq_ignore_ascii_case(begin) => {
+                format!("did you mean [providers.{kind}{rest}]? capital letters count in a name")
+            }
+            Some(kind) => format!("did you mean [providers.{kind}{rest}]?"),
+            None => "there is no type here, and the name begins with none of them".to_owned(),
+        }
+    }
+
+    fn key_is_missing(&self) -> ConfigError {
+        match self.section.get("api_key") {
+            Some(_) => self.error(
+                "api_key",
+                "it is empty; expected a key, or credential = \"none\"",
+            ),
+            None => self.error("api_key", KEY_EXPECTED),
+        }
+    }
+
+    /// Said of a base URL that leads nowhere.
+    fn warn_of_base_url(&self) {
+        let Some(prefix) = self.prefix else { return };
+        let key = format!("{prefix}_BASE_URL");
+        if let Some((_, from)) = self.env.located(&key) {
+            let message = format!("it has no effect without {prefix}_API_KEY");
+            self.env.warn(ConfigError::new(&from, &key, message));
+        }
     }
 
     fn api_key(&self, draft: &Draft) -> Result<Option<Secret>, ConfigError> {
@@ -344,7 +393,7 @@ impl Instance<'_> {
             ("client", _) => Ok(Credential::Client),
             ("x-api-key", Some(key)) => Ok(Credential::XApiKey(key)),
             (_, Some(key)) => Ok(Credential::Bearer(key)),
-            (_, None) if draft.credential.is_some() => Err(self.error("api_key", KEY_EXPECTED)),
+            (_, None) if draft.credential.is_some() => Err(self.key_is_missing()),
             (_, None) => Ok(Credential::None),
         }
     }

@@ -14,7 +14,8 @@ use super::model::{Config, LogFormat, ServerTls};
 use super::provider::{self, Tables};
 use super::setting::Setting;
 use super::source::{self, Env, Sources};
-use super::table::{Draft, TLS_CERT, TLS_KEY};
+use super::strays;
+use super::table::{Draft, LISTEN, TLS_CERT, TLS_KEY};
 use super::tables::TABLES;
 use super::trust::Trust;
 use super::written::{Section, Written};
@@ -26,6 +27,7 @@ use super::written::{Section, Written};
 pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     let env = Env::new(sources)?;
     let config = resolve(sources, &env);
+    strays::warn(&env);
     // First: whatever else is wrong may only follow from it.
     env.was_readable()?;
     Ok(Config {
@@ -48,14 +50,14 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         is_stray: path.as_ref().is_some_and(is_found),
         providers: std::mem::take(&mut file.providers),
         egress,
+        shared: &draft.config.places,
     };
     let enabled = &draft.config.passthrough.kinds;
     draft.config.providers = provider::resolve(sources, env, tables, enabled)?;
     access::auth(env, &file, &mut draft)?;
     draft.config.server.tls = tls(env, &file, &mut draft)?;
-    let listen_place = draft.listen.as_ref().map(|(_, written)| written.clone());
     access::listen(env, &file, &mut draft);
-    draft.config.listen_conflict = listen_conflict(&file, &draft.config, listen_place);
+    draft.config.listen_conflict = listen_conflict(&file, &draft.config);
     draft.config.tcp.keepalive = Some(draft.keepalive).filter(|asked| !asked.idle.is_zero());
     draft.config.log.format = draft.log_format.unwrap_or(match sources.terminal {
         true => LogFormat::Text,
@@ -74,8 +76,10 @@ fn read_settings(file: &File, env: &Env<'_>, draft: &mut Draft) -> Result<(), Co
             if let Some(default) = default(table.name, setting)? {
                 setting.set(draft, &default)?;
             }
-            setting.set_from_file(draft, section)?;
-            setting.set_from_env(draft, env, None)?;
+            let in_file = setting.set_from_file(draft, section)?;
+            let over_it = setting.set_from_env(draft, env, None)?;
+            let key = format!("{}.{}", table.name, setting.key);
+            draft.config.places.note(&key, over_it.or(in_file));
         }
     }
     Ok(())
@@ -137,18 +141,15 @@ fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, F
 }
 
 /// Which addresses stand in each other's way, and who says so.
-fn listen_conflict(file: &File, config: &Config, of: Option<Written>) -> Option<ConfigError> {
+fn listen_conflict(file: &File, config: &Config) -> Option<ConfigError> {
     let (for_metrics, message) =
         listeners::conflict(&config.server.listen, &config.metrics.listen)?;
-    let variable = of.filter(|written| written.key != LISTEN_KEY && !for_metrics);
-    Some(match (for_metrics, variable) {
-        (true, _) => ConfigError::new(&file.from, "metrics.listen", message),
-        (false, Some(variable)) => variable.refused(message),
-        (false, None) => ConfigError::new(&file.from, LISTEN_KEY, message),
-    })
+    let key = match for_metrics {
+        true => "metrics.listen",
+        false => LISTEN,
+    };
+    Some(config.places.refused(key, &file.from, message))
 }
-
-const LISTEN_KEY: &str = "server.listen";
 
 fn tls(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<Option<ServerTls>, ConfigError> {
     let client_ca = draft.client_ca.take();

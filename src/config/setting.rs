@@ -3,6 +3,8 @@
 
 use super::error::ConfigError;
 use super::kind::ProviderKind;
+use super::near::hint;
+use super::places::Place;
 use super::source::Env;
 use super::written::{Form, Section, Written};
 
@@ -20,6 +22,8 @@ pub(super) struct Setting<Draft: 'static, InForce: 'static> {
     pub(super) is_secret: bool,
     /// The only type of providers that has it.
     pub(super) only_for: Option<ProviderKind>,
+    /// Words that it takes, so that one of them can be suggested.
+    pub(super) words: fn() -> Vec<&'static str>,
     /// What holds where nobody says anything, as the file would say it; empty where it depends on others.
     pub(super) default: &'static str,
     /// What the reference shows of it.
@@ -69,6 +73,7 @@ impl<Draft, InForce> Setting<Draft, InForce> {
             is_file_first: false,
             is_secret: false,
             only_for: None,
+            words: Vec::new,
             default,
             lines,
             slot,
@@ -100,38 +105,50 @@ impl<Draft, InForce> Setting<Draft, InForce> {
         self
     }
 
+    pub(super) const fn words(mut self, words: fn() -> Vec<&'static str>) -> Self {
+        self.words = words;
+        self
+    }
+
     /// Reads a value into its place.
     pub(super) fn set(&self, draft: &mut Draft, written: &Written) -> Result<(), ConfigError> {
-        (self.slot.set)(draft, written).map_err(|expected| match self.is_secret {
-            true => written.refused(expected),
-            false => written.refused_with_value(&expected),
+        (self.slot.set)(draft, written).map_err(|expected| {
+            if self.is_secret {
+                return written.refused(expected);
+            }
+            let hint = hint(written.text(), (self.words)(), '"');
+            written.refused(format!("{expected}{}{hint}", written.found()))
         })
     }
 
-    /// Reads what the file says.
+    /// Reads what the file says, and says where that is.
     pub(super) fn set_from_file(
         &self,
         draft: &mut Draft,
         section: &Section,
-    ) -> Result<(), ConfigError> {
-        let written = section.get(self.key);
-        written.map_or(Ok(()), |written| self.set(draft, written))
+    ) -> Result<Option<Place>, ConfigError> {
+        let Some(written) = section.get(self.key) else {
+            return Ok(None);
+        };
+        self.set(draft, written)?;
+        Ok(Some(written.place()))
     }
 
-    /// Reads its variables, and that of a provider with this prefix. Secrets, which may also stand in files that
-    /// variables name, are read elsewhere.
+    /// Reads its variables, and that of a provider with this prefix, and says which of them counts. Secrets, which
+    /// may also stand in files that variables name, are read elsewhere.
     pub(super) fn set_from_env(
         &self,
         draft: &mut Draft,
         env: &Env<'_>,
         prefix: Option<&str>,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<Option<Place>, ConfigError> {
         if self.is_secret {
-            return Ok(());
+            return Ok(None);
         }
         let own = prefix.filter(|_| !self.suffix.is_empty());
         let own = own.map(|prefix| format!("{prefix}{}", self.suffix));
         let names = self.variables.iter().map(|name| (*name).to_owned());
+        let mut place = None;
         for key in names.chain(own) {
             if let Some((text, from)) = env.located(&key) {
                 let value = self.slot.form.of_variable(text);
@@ -142,8 +159,9 @@ impl<Draft, InForce> Setting<Draft, InForce> {
                     is_expanded: false,
                 };
                 self.set(draft, &written)?;
+                place = Some(written.place());
             }
         }
-        Ok(())
+        Ok(place)
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Env<'a> {
     doubtful: RefCell<BTreeMap<String, ConfigError>>,
     /// Keys of the file in whose values the environment's variables were put in.
     expanded: RefCell<BTreeSet<String>>,
+    /// Variables that the file puts in somewhere.
+    put_in: RefCell<BTreeSet<String>>,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
@@ -98,6 +100,9 @@ struct Found<'e> {
 
 const DOTENV: &str = ".env";
 
+/// What programs write in the place of a value that they do not have.
+const NOTHINGS: [&str; 6] = ["unset", "null", "<nil>", "nil", "undefined", "(null)"];
+
 impl<'a> Env<'a> {
     pub(super) fn new(sources: &Sources<'a>) -> Result<Self, ConfigError> {
         let (mut values, mut doubtful) = (BTreeMap::new(), BTreeMap::new());
@@ -143,6 +148,7 @@ impl<'a> Env<'a> {
             missed: RefCell::default(),
             doubtful: doubtful.into(),
             expanded: RefCell::default(),
+            put_in: RefCell::default(),
             read: sources.read,
         })
     }
@@ -153,10 +159,16 @@ impl<'a> Env<'a> {
 
     /// A value that is put in at `key` of the file.
     pub(super) fn expand(&self, key: &str, name: &str) -> Option<&str> {
+        self.put_in.borrow_mut().insert(name.to_owned());
         if self.is_of_environment(name) {
             self.expanded.borrow_mut().insert(key.to_owned());
         }
         self.get(name)
+    }
+
+    /// Whether the file puts this variable in somewhere.
+    pub(super) fn is_put_in(&self, name: &str) -> bool {
+        self.put_in.borrow().contains(name)
     }
 
     /// The first key of this table of the file, but for one, that has a value of the environment's put in.
@@ -208,13 +220,16 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// Remembers a value in quotes: they were meant for a shell.
+    /// Remembers a value in quotes, which were meant for a shell, and one that says that there is none.
     pub(super) fn doubt(&self, from: &str, key: &str, value: &str) {
         if is_quoted(value) {
             let message = "the quotes around its value are taken as a part of it; docker's \
                            --env-file and lists in compose files keep them; expected none";
-            let warning = ConfigError::new(from, key, message);
-            self.doubtful.borrow_mut().insert(key.to_owned(), warning);
+            self.warn(ConfigError::new(from, key, message));
+        }
+        if let Some(word) = NOTHINGS.into_iter().find(|word| *word == value) {
+            let message = format!("its value is the word {word}; expected none, or a value");
+            self.warn(ConfigError::new(from, key, message));
         }
     }
 
@@ -234,6 +249,13 @@ impl<'a> Env<'a> {
         let empty = self.empty.keys();
         let empty = empty.filter(|key| !self.values.contains_key(*key));
         self.values.keys().chain(empty).map(String::as_str)
+    }
+
+    /// Where a variable is set, whatever its value is.
+    pub(super) fn place(&self, key: &str) -> String {
+        let set = self.values.get(key).map(|variable| variable.from);
+        let from = set.or_else(|| self.empty.get(key).copied());
+        from.map(|from| from.to_string()).unwrap_or_default()
     }
 
     /// Refuses a variable that is set and empty: whoever set it had more in mind than to do without.
@@ -320,7 +342,14 @@ impl<'a> Env<'a> {
             (Some(found), None) => Secret::new(found.value)
                 .map(Some)
                 .map_err(|expected| ConfigError::new(&found.from.to_string(), key, expected)),
-            (None, Some(found)) => self.secret_file(Path::new(found.value), &by_file).map(Some),
+            (None, Some(found)) => {
+                let secret = self.secret_file(Path::new(found.value), &by_file);
+                let secret = secret.map_err(|error| {
+                    let message = format!("{}: {}", found.value, error.message);
+                    ConfigError::new(&found.from.to_string(), &by_file, message)
+                });
+                secret.map(Some)
+            }
             (None, None) => Ok(None),
         }
     }
@@ -328,7 +357,10 @@ impl<'a> Env<'a> {
     /// Reads a secret from a file; blanks and line ends around it do not count.
     fn secret_file(&self, path: &Path, key: &str) -> Result<Secret, ConfigError> {
         let from = path.display().to_string();
-        let bytes = (self.read)(path).map_err(|error| ConfigError::new(&from, key, error))?;
+        let bytes = (self.read)(path).map_err(|error| {
+            let message = format!("cannot read it: {error}; expected a file with the key alone");
+            ConfigError::new(&from, key, message)
+        })?;
         let content = Zeroizing::new(text(bytes, &from)?);
         self.doubt(&from, key, content.trim());
         Secret::new(content.trim()).map_err(|expected| ConfigError::new(&from, key, expected))

@@ -1,9 +1,10 @@
-//! What the TOML parser refuses, in words for people: file, line, key and what was expected. Never what was found,
-//! for that may be a secret in the wrong place.
+//! What the TOML parser refuses, in words for people: file, line, key, what was expected, and the known key that is near
+//! to one that is not. Never what was found, for that may be a secret in the wrong place.
 
 use std::ops::Range;
 
 use super::error::ConfigError;
+use super::near::hint;
 
 /// Names file, line and key of what the TOML parser refuses.
 pub(super) fn syntax(path: &str, content: &str, error: &toml::de::Error) -> ConfigError {
@@ -140,10 +141,13 @@ fn without_value(message: &str) -> String {
         return "expected a value; strings are in quotes".to_owned();
     }
     if let Some(rest) = message.strip_prefix("unknown field `") {
-        return match rest.rsplit_once("`, expected ") {
-            Some((name, _)) if is_plain(name) => message.to_owned(),
-            Some((_, expected)) => format!("unknown field, expected {expected}"),
-            None => "unknown field".to_owned(),
+        let Some((name, expected)) = rest.rsplit_once("`, expected ") else {
+            return "unknown field".to_owned();
+        };
+        let hint = hint(name, expected.split('`').skip(1).step_by(2), '`');
+        return match is_plain(name) {
+            true => format!("{message}{hint}"),
+            false => format!("unknown field, expected {expected}{hint}"),
         };
     }
     if !message.starts_with("invalid ") {

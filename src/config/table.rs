@@ -50,8 +50,11 @@ macro_rules! line {
     };
 }
 
-// Variables that also messages or rules of their own are about.
+// Keys and variables that also messages or rules of their own are about.
 pub(super) const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MASTER_KEY"];
+/// The key of the port alone, which is a variable's only.
+pub(super) const PORT: &str = "server.";
+pub(super) const LISTEN: &str = "server.listen";
 pub(super) const KEYS_FILE: &str = "SLUICEGATE_KEYS_FILE";
 pub(super) const TLS_CERT: &str = "SLUICEGATE_TLS_CERT";
 pub(super) const TLS_KEY: &str = "SLUICEGATE_TLS_KEY";

@@ -493,11 +493,25 @@ fn line() -> impl Strategy<Value = String> {
 /// Without comments: they hold what a file cannot say.
 fn settings(described: &str) -> String {
     let code = |line: &&str| !line.starts_with('#');
-    described
+    without_places(described)
         .lines()
         .filter(code)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Without where anything was written.
+fn without_places(described: &str) -> String {
+    let bare = |line: &str| {
+        let bare = line.rsplit_once("   # ").map_or(line, |(bare, _)| bare);
+        format!("{}\n", bare.trim_end())
+    };
+    described.lines().map(bare).collect()
+}
+
+/// What is in force, wherever it was written.
+fn in_force(config: &Config) -> String {
+    without_places(&config.describe())
 }
 
 #[test]
@@ -511,7 +525,7 @@ fn what_is_described_is_quoted_as_toml() {
     ];
     for (path, quoted) in rows {
         let config = load_from(&[("SLUICEGATE_KEYS_FILE", path)], "", "").unwrap();
-        let described = config.describe();
+        let described = in_force(&config);
         assert!(
             described.contains(&format!("\nkeys_file = {quoted}\n")),
             "{described}"
@@ -520,7 +534,7 @@ fn what_is_described_is_quoted_as_toml() {
         assert_eq!(again.auth.keys_file.as_deref(), Some(path.as_ref()));
     }
     let config = load_from(&[("VLLM_BASE_URL", "http://h/a\"b")], "", "").unwrap();
-    let described = config.describe();
+    let described = in_force(&config);
     assert!(
         described.contains("\nbase_url = \"http://h/a\\\"b\"\n"),
         "{described}"

@@ -34,7 +34,7 @@ pub struct CertVariables {
 /// A PEM file of roots, read with the rest of the configuration.
 #[derive(PartialEq, Eq)]
 pub struct CaFile {
-    /// The setting that names it.
+    /// The setting that names it, and where that is written.
     pub setting: String,
     /// The file.
     pub path: PathBuf,
@@ -76,10 +76,9 @@ impl Trust {
             return Err(written.refused("expected the path of a file; leave it out for none"));
         }
         let content = read(&path);
-        let content =
-            content.map_err(|error| written.refused(format!("{}: {error}", path.display())))?;
+        let content = content.map_err(|error| written.unreadable(&error, "a PEM file"))?;
         Ok(Self::File(Arc::new(CaFile {
-            setting: written.key.clone(),
+            setting: written.place().to_string(),
             path,
             pem: content.into_boxed_slice(),
         })))

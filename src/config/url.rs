@@ -42,19 +42,35 @@ pub enum Host {
 pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
     const EXPECTED: &str =
         "expected a URL such as https://api.example.com/v1, without user, query or fragment";
-    let (scheme, rest) = url.trim().split_once("://").ok_or(EXPECTED)?;
+    let (scheme, rest) = url.trim().split_once("://").ok_or(
+        "expected https:// or http:// at its beginning, such as https://api.example.com/v1",
+    )?;
+    let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
+        "http" | "http+unix" => (false, 80),
+        "https" => (true, 443),
+        _ => return Err("expected a URL that begins with https://, http:// or http+unix://"),
+    };
+    if let Some(at) = rest.find(['?', '#']) {
+        return Err(match rest.get(at..).is_some_and(|it| it.starts_with('?')) {
+            true => "expected a URL without a query",
+            false => "expected a URL without a fragment",
+        });
+    }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return Err("expected a URL without user and password; a key is set with api_key");
+    }
     let written = if path.is_empty() { "/" } else { path };
     let parsed = target::parse(written.as_bytes());
     if !matches!(parsed, Ok(Target::Path { query: None, .. })) || path.len() > HEADER_BYTES_MAX {
-        return Err(EXPECTED);
+        return Err("expected another path in the URL, such as https://api.example.com/v1");
     }
-    let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
-        "http" => (false, 80),
-        "https" => (true, 443),
-        "http+unix" => return Ok(unix(socket_path(authority)?, path)),
-        _ => return Err(EXPECTED),
-    };
+    if scheme.eq_ignore_ascii_case("http+unix") {
+        return Ok(unix(socket_path(authority)?, path));
+    }
+    if authority.is_empty() {
+        return Err("expected a host in the URL, such as https://api.example.com/v1");
+    }
     let (host, port) = host_and_port(authority, usual)?.ok_or(EXPECTED)?;
     let authority = match port == usual {
         true => host.to_string(),
@@ -80,7 +96,7 @@ fn unix(socket: PathBuf, path: &str) -> BaseUrl {
 }
 
 /// Longest path of a Unix socket, in bytes (`unix(7)`).
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A socket's path out of the place of a host.
 fn socket_path(authority: &str) -> Result<PathBuf, &'static str> {

@@ -1,8 +1,10 @@
 //! A value as it was written: what it is, where, and under which name; and what is said of one that cannot be used.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use super::error::ConfigError;
+use super::places::Place;
 use super::shown::{is_harmless, list, quoted};
 use super::value;
 
@@ -67,9 +69,25 @@ impl Written {
         }
     }
 
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            from: self.from.clone(),
+            key: self.key.clone(),
+        }
+    }
+
     /// Why it cannot be used.
     pub(super) fn refused(&self, expected: impl ToString) -> ConfigError {
         ConfigError::new(&self.from, &self.key, expected)
+    }
+
+    /// Why the file that it names cannot be read, and what was expected there.
+    pub(super) fn unreadable(&self, error: &impl Display, expected: &str) -> ConfigError {
+        let path = self.text();
+        self.refused(format!(
+            "{path}: cannot read it: {error}; expected {expected}"
+        ))
     }
 
     /// Why another key of its table is needed with it.
@@ -78,21 +96,26 @@ impl Written {
         ConfigError::new(&self.from, &format!("{table}.{other}"), expected)
     }
 
-    /// Why it cannot be used, and what it is: not for secrets.
-    pub(super) fn refused_with_value(&self, expected: &str) -> ConfigError {
+    /// What is found in its place, behind what was expected: not for secrets.
+    pub(super) fn found(&self) -> String {
         let (text, shown) = match &self.value {
             Value::Text(text) => (text.clone(), quoted(text)),
             Value::List(items) => (items.join(", "), list(items)),
-            Value::Map(_) => return self.refused(expected),
+            Value::Map(_) => return String::new(),
         };
-        let found = match is_harmless(&text) && !self.is_expanded {
-            _ if value::is_quoted(&text) => {
-                "; the quotes around the value are taken as a part of it".to_owned()
-            }
-            true => format!("; found {shown}"),
-            false => String::new(),
-        };
-        self.refused(format!("{expected}{found}"))
+        if value::is_quoted(&text) {
+            return "; the quotes around the value are taken as a part of it".to_owned();
+        }
+        // What is behind a question mark may be a key.
+        let query = text
+            .split_once('?')
+            .filter(|(before, _)| is_harmless(before));
+        match (is_harmless(&text), query) {
+            _ if self.is_expanded => String::new(),
+            (true, _) => format!("; found {shown}"),
+            (false, Some((before, _))) => format!("; found {}", quoted(&format!("{before}?…"))),
+            (false, None) => String::new(),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
         if let Listen::Unix(path) = address
             && let Err(error) = socket_path(path)
         {
-            return Err(format!("{key}: {address}: {error}"));
+            return Err(format!("{}: {address}: {error}", config.places.of(key)));
         }
     }
     Ok(())
@@ -40,8 +40,14 @@ fn log_file(config: &Config) -> Result<(), String> {
     let LogFile::Path(path) = &config.log.file else {
         return Ok(());
     };
-    appendable(path)
-        .map_err(|error| format!("log.file: {}: cannot open it: {error}", path.display()))
+    appendable(path).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "; expected a folder that is there",
+            _ => "",
+        };
+        let (setting, path) = (config.places.of("log.file"), path.display());
+        format!("{setting}: {path}: cannot open it: {error}{hint}")
+    })
 }
 
 /// Opens what is there as the log does; what is not there can be made if its folder lets it.

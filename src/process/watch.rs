@@ -34,15 +34,11 @@ pub(crate) fn read_keys(path: &Path) -> Result<Entries, String> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
-    let setting = "SLUICEGATE_KEYS_FILE (auth.keys_file)";
     let hint = match error.kind() {
         io::ErrorKind::NotFound => "; sluicegate key new NAME makes it",
         _ => "",
     };
-    format!(
-        "{}: {setting}: cannot read it: {error}{hint}",
-        path.display()
-    )
+    format!("{}: cannot read it: {error}{hint}", path.display())
 }
 
 /// What is known of the keys file.

@@ -125,6 +125,7 @@ mod settings {
     mod dotenv;
     mod in_force;
     mod known;
+    mod messages;
     mod misconfiguration;
     mod providers;
     mod reload;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::egress::{ClientIdentity, Proxy};
 use crate::config::kind::ProviderKind;
+use crate::config::places::Places;
 use crate::config::rules::Rules;
 use crate::config::secret::Secret;
 use crate::config::trust::Trust;
@@ -39,6 +40,8 @@ pub struct Provider {
     pub allow: Option<Rules>,
     /// Endpoints it is not asked for, on the list above or not.
     pub deny: Rules,
+    /// Where its settings were written.
+    pub(in crate::config) places: Places,
 }
 
 impl Provider {
@@ -90,7 +93,7 @@ impl fmt::Debug for Provider {
             .field("warm", &self.warm)
             .field("allow", &self.allow)
             .field("deny", &self.deny)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

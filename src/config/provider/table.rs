@@ -7,6 +7,7 @@ use super::instance::{Credential, Provider};
 use crate::config::egress::{Proxy, ProxyChoice};
 use crate::config::kind::{self, ProviderKind};
 use crate::config::kinds::{TIME, count};
+use crate::config::places::Places;
 use crate::config::rules::Rules;
 use crate::config::setting::{Line, Setting, Slot};
 use crate::config::shown::{quoted, quoted_path, seconds};
@@ -34,6 +35,7 @@ pub(crate) struct Draft {
     pub(super) site_url: Option<String>,
     pub(super) app_name: Option<String>,
     pub(super) headers: BTreeMap<String, String>,
+    pub(super) places: Places,
 }
 
 /// The tables of the example: their headers, and what is said of them.
@@ -137,7 +139,8 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             },
             |provider: &Provider| Some(quoted(provider.kind.as_str()))
         ),
-    ),
+    )
+    .words(kind::words),
     Setting::new(
         "base_url",
         "",
@@ -182,7 +185,8 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
                 Some(quoted(shown))
             }
         ),
-    ),
+    )
+    .words(|| vec!["bearer", "x-api-key", "none", "client"]),
     Setting::new(
         "api_key",
         "",

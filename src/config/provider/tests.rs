@@ -222,12 +222,12 @@ fn refused_instances_are_named() {
         (
             &[("OPENAI_API_KEY_FILE", "gone")],
             "",
-            "gone: OPENAI_API_KEY_FILE: ",
+            "environment: OPENAI_API_KEY_FILE: gone: cannot read it: ",
         ),
         (
             &[("OPENAI_BASE_URL", "x")],
             "",
-            "environment: OPENAI_BASE_URL: expected a URL",
+            "environment: OPENAI_BASE_URL: expected https:// or http://",
         ),
         (
             &[],

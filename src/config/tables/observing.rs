@@ -48,6 +48,7 @@ pub(super) const LOG: Table = Table {
                 Some(quoted(config.log.format.as_str()))
             }),
         )
+        .words(|| vec!["text", "json", "logfmt", "auto"])
         .variables(&["LOG_FORMAT"]),
         Setting::new(
             "level",
@@ -55,6 +56,7 @@ pub(super) const LOG: Table = Table {
             line!("error, warn, info or debug"),
             at!(log.level, LEVEL),
         )
+        .words(|| vec!["error", "warn", "info", "debug"])
         .variables(&["LOG_LEVEL"]),
         Setting::new(
             "access",

@@ -78,6 +78,7 @@ pub(super) const SERVER: Table = Table {
             line!("auto, io_uring or epoll"),
             at!(server.driver, DRIVER),
         )
+        .words(|| vec!["auto", "io_uring", "epoll"])
         .variables(&["SLUICEGATE_DRIVER"]),
         Setting::new(
             "spin",
@@ -107,6 +108,7 @@ pub(super) const SERVER: Table = Table {
             ),
             at!(server.landlock, LANDLOCK),
         )
+        .words(|| vec!["auto", "true", "false"])
         .variables(&["SLUICEGATE_LANDLOCK"]),
         Setting::new(
             "dumpable",

@@ -30,7 +30,7 @@ fn the_example_names_every_setting_with_its_default() {
     let all = { absent.iter() }.fold(uncommented(), |all, key| all.replace(key, "# "));
     let all = load_from(&env, "", &all).unwrap();
     let section = |config: &Config, name: &str| {
-        let text = config.describe();
+        let text = in_force(config);
         let from = text.split_once(&format!("\n[{name}]")).unwrap().1;
         from.split("\n[").next().unwrap().to_owned()
     };

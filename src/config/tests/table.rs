@@ -130,7 +130,7 @@ fn every_setting_is_read_and_seen() {
         let shown = |toml: &str| {
             load_from(&[], "", toml)
                 .ok()
-                .map(|config| config.describe())
+                .map(|config| in_force(&config))
         };
         // A pair's other half alone is refused.
         let before = shown(&file(row, "")).or_else(|| shown(NOTHING));
@@ -143,8 +143,30 @@ fn every_setting_is_read_and_seen() {
 }
 
 #[test]
+fn every_value_of_the_file_is_shown_with_its_line() {
+    let named = rows();
+    let without_line = named.iter().filter(|row| {
+        let places_it = |value: &&str| {
+            let toml = file(row, &format!("{} = {value}", row.key));
+            let shown = load_from(&[], "", &toml)
+                .ok()
+                .map(|config| config.describe());
+            let shown = shown.unwrap_or_default();
+            // Those of other settings are in other lines.
+            shown.lines().any(|line| {
+                let place = line.split_once("   # sluicegate.toml line 2");
+                place.is_some_and(|(_, more)| more.is_empty() || more.starts_with(": "))
+            })
+        };
+        !row.key.is_empty() && !VALUES.iter().any(places_it)
+    });
+    let without_line: Vec<&str> = without_line.map(|row| row.key).collect();
+    assert_eq!(without_line, [""; 0]);
+}
+
+#[test]
 fn every_default_is_in_force_where_nobody_says_anything() {
-    let shown = |toml: &str| load_from(&[], "", toml).unwrap().describe();
+    let shown = |toml: &str| in_force(&load_from(&[], "", toml).unwrap());
     for row in rows().iter().filter(|row| !row.default.is_empty()) {
         let line = format!("{} = {}", row.key, row.default);
         assert_eq!(shown(&file(row, &line)), shown(NOTHING), "{line}");

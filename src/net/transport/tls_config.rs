@@ -114,7 +114,12 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
     let server = match &config.server.tls {
         Some(files) => {
             let side = before.and_then(|before| before.server.as_ref());
-            Some(server::load(files, side, &mut loader.dates)?)
+            Some(server::load(
+                files,
+                &config.places,
+                side,
+                &mut loader.dates,
+            )?)
         }
         None => None,
     };
@@ -158,9 +163,9 @@ impl<'a> Loader<'a> {
         let mut content = vec![&roots.digest[..]];
         if let Some(identity) = identity {
             content.extend([&*identity.cert_pem, identity.expose_key()]);
-            let chain = material::chain("client_cert", &identity.cert, &identity.cert_pem)?;
-            self.dates
-                .chain("client_cert", &identity.cert, &chain, Some(Some(name)));
+            let (setting, path) = (&identity.cert_setting, &identity.cert);
+            let chain = material::chain(setting, path, &identity.cert_pem)?;
+            self.dates.chain(setting, path, &chain, Some(Some(name)));
         }
         let digest = digest(&content);
         let old = self.before.iter().flat_map(|before| before.clients.iter());
@@ -209,10 +214,12 @@ fn client(roots: Roots, identity: Option<&ClientIdentity>) -> Result<Arc<ClientC
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = material::chain("client_cert", &identity.cert, &identity.cert_pem)?;
-            let key = material::key("client_key", &identity.key, identity.expose_key())?;
+            let (setting, path) = (&identity.cert_setting, &identity.cert);
+            let chain = material::chain(setting, path, &identity.cert_pem)?;
+            let key = &identity.key_setting;
+            let key = material::key(key, &identity.key, identity.expose_key())?;
             let config = builder.with_client_auth_cert(chain, key);
-            config.map_err(|error| material::misfit("client_cert", &identity.cert, &error))?
+            config.map_err(|error| material::misfit(setting, path, &error))?
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::support::settings::assert_line;
 use crate::support::{Gateway, Setup, get};
 
 fn bare() -> Setup {
@@ -106,11 +107,7 @@ fn an_open_gateway_that_is_meant_so_is_only_noted() {
     );
     let checked = anywhere().toml("[auth]\nopen = true\n").arg("check").run();
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
-    assert!(
-        checked.stdout.contains("\nopen = true\n"),
-        "{}",
-        checked.stdout
-    );
+    assert_line(&checked.stdout, "open = true");
 }
 
 #[test]

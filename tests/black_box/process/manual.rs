@@ -33,8 +33,8 @@ fn commands() -> Vec<(Vec<String>, Vec<String>)> {
         let listed = listed.split("\n\n").next().unwrap();
         for line in listed.lines().filter(|line| line.starts_with("  ")) {
             let name = line.split_whitespace().next().unwrap();
-            // A line further in goes on with the one before.
-            if !line.starts_with("   ") {
+            // A line further in goes on with the one before, and `help` is what `--help` is.
+            if !line.starts_with("   ") && name != "help" {
                 open.push([command.clone(), vec![name.to_owned()]].concat());
             }
         }

@@ -185,9 +185,9 @@ fn certificates_that_end_soon_are_warned_of_and_measured() {
     let checked = with(&server, &client, &ended.cert).arg("check").run();
     assert_eq!(checked.code, Some(0), "{checked:?}");
     for warning in [
-        "warning: SLUICEGATE_TLS_CERT (server.tls.cert): cert.pem: it expires in 9 days, on ",
-        "warning: client_cert: one.pem: it expired on ",
-        "warning: upstream.ca_file: roots.pem: it expired on Sat, 01 Jan 2000",
+        "warning: sluicegate.toml line 2: server.tls.cert: cert.pem: it expires in 9 days, on ",
+        "warning: sluicegate.toml line 7: upstream.client_cert: one.pem: it expired on ",
+        "warning: sluicegate.toml line 6: upstream.ca_file: roots.pem: it expired on Sat, 01 Jan 2000",
     ] {
         let times = checked.stderr.matches(warning).count();
         assert_eq!(times, 1, "{warning}: {}", checked.stderr);
@@ -254,7 +254,7 @@ fn roots_that_are_not_there_are_named_where_a_provider_needs_them() {
     for (toml, said) in [
         (
             "[upstream]\nca_file = \"gone.pem\"\n",
-            "upstream.ca_file: gone.pem: No such file",
+            "sluicegate.toml line 2: upstream.ca_file: gone.pem: cannot read it: No such file",
         ),
         (
             "[upstream]\nca_file = \"\"\n",
@@ -266,7 +266,7 @@ fn roots_that_are_not_there_are_named_where_a_provider_needs_them() {
         ),
         (
             "[providers.openai]\napi_key = \"gk-marker\"\nca_file = \"gone.pem\"\n",
-            "providers.openai.ca_file: gone.pem: No such file",
+            "sluicegate.toml line 3: providers.openai.ca_file: gone.pem: cannot read it: No such file",
         ),
         (
             "[providers.vllm]\nbase_url = \"http://127.0.0.1:9\"\nca_file = \"ca.pem\"\n",
@@ -287,8 +287,8 @@ fn corpus(name: &str) -> String {
 #[test]
 fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() {
     let server = &pki().server;
-    let of_key = |what: &str| format!("SLUICEGATE_TLS_KEY (server.tls.key): key.pem: {what}");
-    let of_cert = |what: &str| format!("SLUICEGATE_TLS_CERT (server.tls.cert): cert.pem: {what}");
+    let of_key = |what: &str| format!("environment: SLUICEGATE_TLS_KEY: key.pem: {what}");
+    let of_cert = |what: &str| format!("environment: SLUICEGATE_TLS_CERT: cert.pem: {what}");
     for (cert, key, said) in [
         (
             &*server.cert,

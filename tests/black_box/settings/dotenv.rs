@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::settings::{assert_refused, bare};
+use crate::support::settings::{assert_line, assert_refused, bare};
 use crate::support::{Setup, Upstream, get, ok};
 
 /// Lines of other programs, each of which stopped the start once.
@@ -161,11 +161,7 @@ fn values_of_variables_are_trimmed() {
         "keys_file = \"keys.toml\"",
         "level = \"debug\"",
     ] {
-        assert!(
-            finished.stdout.lines().any(|it| it == line),
-            "{line}: {}",
-            finished.stdout
-        );
+        assert_line(&finished.stdout, line);
     }
 }
 
@@ -229,10 +225,7 @@ fn log_settings_are_read_in_any_case_and_in_gomodels_words() {
             }
             let finished = setup.arg("check").run();
             assert_eq!(finished.code, Some(0), "{value}: {finished:?}");
-            assert!(
-                finished.stdout.lines().any(|it| it == line),
-                "{value}: {finished:?}"
-            );
+            assert_line(&finished.stdout, line);
         }
     }
 }

@@ -16,13 +16,13 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
         (
             "SLUICEGATE_LISTEN",
             "nowhere",
-            &["SLUICEGATE_LISTEN", "expected address"],
+            &["SLUICEGATE_LISTEN", "expected addresses"],
         ),
         ("SLUICEGATE_LISTEN", ",", &["SLUICEGATE_LISTEN", "expected"]),
         (
             "SLUICEGATE_LISTEN",
             "unix:relative",
-            &["SLUICEGATE_LISTEN", "expected address"],
+            &["SLUICEGATE_LISTEN", "expected an absolute path"],
         ),
         ("BASE_PATH", "/a b", &["BASE_PATH", "expected a path"]),
         ("BASE_PATH", "/a/../b", &["BASE_PATH", "expected a path"]),
@@ -60,8 +60,7 @@ fn what_cannot_be_used_is_named_and_nothing_starts() {
             "SLUICEGATE_KEYS_FILE",
             "nowhere",
             &[
-                "nowhere",
-                "SLUICEGATE_KEYS_FILE (auth.keys_file)",
+                "environment: SLUICEGATE_KEYS_FILE: nowhere: cannot read it",
                 "sluicegate key new NAME makes it",
             ],
         ),
@@ -208,7 +207,7 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         ),
         (
             "[metrics]\nlisten = [\"9090\"]\n",
-            &["metrics.listen", "expected addresses"],
+            &["metrics.listen", "expected an address before the port"],
         ),
         (
             "[server]\nlandlock = \"maybe\"\n",
@@ -227,7 +226,10 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
             "[auth]\nmaster_key = \"a\"\nmaster_key_file = \"b\"\n",
             &["auth.master_key", "expected only one"],
         ),
-        ("[auth]\nkeys_file = \"nowhere\"\n", &["nowhere"]),
+        (
+            "[auth]\nkeys_file = \"nowhere\"\n",
+            &["line 2: auth.keys_file: nowhere: cannot read it"],
+        ),
         (
             "[auth]\nkeys_file = \"\"\n",
             &["auth.keys_file", "expected the path"],
@@ -254,15 +256,11 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         ),
         (
             "[server.tls]\ncert = \"nowhere\"\nkey = \"key.pem\"\n",
-            &[
-                "nowhere",
-                "SLUICEGATE_TLS_CERT (server.tls.cert)",
-                "expected",
-            ],
+            &["line 2: server.tls.cert: nowhere: ", "expected"],
         ),
         (
             "[server.tls]\ncert = \"cert.pem\"\nkey = \"nowhere\"\n",
-            &["nowhere", "SLUICEGATE_TLS_KEY (server.tls.key)", "expected"],
+            &["line 3: server.tls.key: nowhere: ", "expected"],
         ),
         (
             "[providers]\nopenai = \"gk-marker\"\n",
@@ -286,7 +284,7 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
         ),
         (
             "[providers.openai]\napi_key = \"a\"\nbase_url = \"x\"\n",
-            &["providers.openai.base_url", "expected a URL"],
+            &["providers.openai.base_url", "expected https://"],
         ),
         (
             "[providers.openai]\napi_key = \"a\"\ncredential = \"x\"\n",
@@ -315,10 +313,6 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
     ];
     for (toml, named) in rows {
         let named = [*named, &["sluicegate.toml"]].concat();
-        let named: Vec<&str> = named
-            .into_iter()
-            .filter(|n| !toml.contains("nowhere") || *n != "sluicegate.toml")
-            .collect();
         assert_refused(|| bare().toml(toml).secret("gk-marker"), &named);
     }
     for (toml, key) in [

@@ -87,13 +87,13 @@ fn addresses_that_take_each_other_are_refused() {
     for (content, key) in [
         (
             toml(&format!("{one}, {one}"), ""),
-            "sluicegate.toml: server.listen: ",
+            "sluicegate.toml line 2: server.listen: ",
         ),
-        (toml(one, one), "sluicegate.toml: metrics.listen: "),
-        (toml(all, one), "sluicegate.toml: metrics.listen: "),
+        (toml(one, one), "sluicegate.toml line 4: metrics.listen: "),
+        (toml(all, one), "sluicegate.toml line 4: metrics.listen: "),
         (
             toml("\"unix:/a\", \"unix:/a\"", ""),
-            "sluicegate.toml: server.listen: ",
+            "sluicegate.toml line 2: server.listen: ",
         ),
     ] {
         assert_refused(
@@ -115,7 +115,7 @@ fn a_log_file_that_cannot_be_opened_is_refused() {
         let toml = format!("[log]\nfile = \"{path}\"\n");
         let finished = bare().toml(&toml).arg("check").run();
         assert_eq!(finished.code, Some(2), "{finished:?}");
-        let said = format!("log.file: {path}: cannot open it: ");
+        let said = format!("sluicegate.toml line 2: log.file: {path}: cannot open it: ");
         assert!(finished.stderr.contains(&said), "{finished:?}");
     }
     let setup = bare().toml("[log]\nfile = \"new.log\"\n");
@@ -147,7 +147,11 @@ fn a_socket_path_with_another_file_is_said_to_be_one() {
         let finished = setup.command(&["check"]).output().unwrap();
         let said = String::from_utf8(finished.stderr).unwrap();
         assert_eq!(finished.status.code(), Some(2), "{said}");
-        let message = format!("{key}: {path}: there is a file that is no socket");
+        let place = match key {
+            "server.listen" => "environment: SLUICEGATE_LISTEN",
+            _ => "sluicegate.toml line 2: metrics.listen",
+        };
+        let message = format!("{place}: {path}: there is a file that is no socket");
         assert!(said.contains(&message), "{said}");
         let finished = setup.env("PORT", "0").run();
         assert_eq!(finished.code, Some(1), "{finished:?}");
@@ -173,7 +177,7 @@ fn what_is_no_file_holds_up_no_start() {
     assert_refused(
         setup,
         &[
-            "pipe: SLUICEGATE_KEYS_FILE",
+            "SLUICEGATE_KEYS_FILE: pipe: ",
             "it is a pipe; expected a regular file",
         ],
     );
@@ -192,16 +196,17 @@ fn what_is_no_file_holds_up_no_start() {
     let setup = || bare().env("OPENAI_API_KEY_FILE", "/dev/zero");
     assert_refused(
         setup,
-        &["/dev/zero: OPENAI_API_KEY_FILE: expected at most 4 MiB"],
+        &["OPENAI_API_KEY_FILE: /dev/zero: cannot read it: expected at most 4 MiB"],
     );
     let setup = || bare().env("OPENAI_API_KEY_FILE", ".");
-    assert_refused(setup, &[".: OPENAI_API_KEY_FILE: "]);
+    assert_refused(setup, &["OPENAI_API_KEY_FILE: .: "]);
     let finished = with_fifo()
         .env("GOMODEL_MASTER_KEY_FILE", "pipe")
         .arg("check")
         .run();
     assert_eq!(finished.code, Some(2), "{finished:?}");
-    let said = "pipe: GOMODEL_MASTER_KEY_FILE: it is no regular file, and did not come to its end";
+    let said =
+        "GOMODEL_MASTER_KEY_FILE: pipe: cannot read it: it is no regular file, and did not come";
     assert!(finished.stderr.contains(said), "{finished:?}");
     let large = bare();
     fs::File::create(large.dir().join("large.toml"))

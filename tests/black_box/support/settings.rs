@@ -29,10 +29,20 @@ pub(crate) fn bare() -> Setup {
         .env("SSL_CERT_FILE", "ca.pem")
 }
 
+/// Whether `check` says so, wherever that was written.
 #[track_caller]
 pub(crate) fn assert_line(described: &str, line: &str) {
-    let found = described.lines().any(|found| found == line);
-    assert!(found, "no line {line:?} in\n{described}");
+    let mut bare = described.lines().map(without_place);
+    assert!(
+        bare.any(|found| found == line),
+        "no line {line:?} in\n{described}"
+    );
+}
+
+/// A line of `check` without what it says of where its value was written.
+pub(crate) fn without_place(line: &str) -> &str {
+    let bare = line.rsplit_once("   # ").map_or(line, |(bare, _)| bare);
+    bare.trim_end()
 }
 
 /// Neither `check` nor a start accepts it; both exit with 2 and name all of this.

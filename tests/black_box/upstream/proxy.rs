@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use rustls::HandshakeKind;
 
 use crate::support::proxy::{ESTABLISHED, Relay, asked};
+use crate::support::settings::assert_line;
 use crate::support::tls::{pki, server, server_config};
 use crate::support::{End, Gateway, Setup, Upstream, Wire, get, ok, post};
 
@@ -107,10 +108,7 @@ fn credentials_go_to_the_proxy_and_nowhere_else() {
     let check = setup.command(&["check"]).output().unwrap();
     let described = String::from_utf8(check.stdout).unwrap();
     let shown = relay.url().replace("http://", "http://[redacted]@");
-    assert!(
-        described.contains(&format!("\nproxy = \"{shown}\"\n")),
-        "{described}"
-    );
+    assert_line(&described, &format!("proxy = \"{shown}\""));
     assert!(!described.contains("cret"), "{described}");
     let gateway = setup.start();
     let peer = exchange(&gateway, &upstream);
@@ -159,7 +157,8 @@ fn loopback_and_what_is_listed_is_reached_without_the_environments_proxy() {
             .arg("check");
         setup.run().stdout
     };
-    assert!(described("other.test").contains("\nproxy = \"http://proxy.test:3128\"\n"));
+    let line = "\nproxy = \"http://proxy.test:3128\"        # environment: HTTPS_PROXY\n";
+    assert!(described("other.test").contains(line));
     assert!(!described("other.test, .test").contains("\nproxy = "));
     assert_eq!(relay.heads(), [""; 0]);
 }

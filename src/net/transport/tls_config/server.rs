@@ -11,6 +11,7 @@ use rustls::server::WebPkiClientVerifier;
 use zeroize::Zeroizing;
 
 use crate::config::ServerTls;
+use crate::config::places::Places;
 
 use super::dates::Dates;
 use super::material::{self, Digest, at, digest};
@@ -50,42 +51,46 @@ impl Door {
 
 /// The only protocol that is spoken under TLS.
 pub(super) const ALPN: &[u8] = b"http/1.1";
-const SERVER_CERT: &str = "SLUICEGATE_TLS_CERT (server.tls.cert)";
-const SERVER_KEY: &str = "SLUICEGATE_TLS_KEY (server.tls.key)";
-const CLIENT_CA: &str = "server.tls.client_ca";
 const CHAIN: &str = "a certificate chain";
 const KEY: &str = "a private key";
 
-/// Reads the files; those that hold what they held `before` are the configuration of before. Notes until when their
-/// certificates hold.
+/// Reads the files, which were named in these places; those that hold what they held `before` are the configuration of
+/// before. Notes until when their certificates hold.
 ///
 /// # Errors
 /// As [`load`](super::load).
 pub(super) fn load(
     files: &ServerTls,
+    places: &Places,
     before: Option<&Arc<Side>>,
     dates: &mut Dates,
 ) -> Result<Arc<Side>, String> {
-    let cert = read(SERVER_CERT, &files.cert, CHAIN)?;
-    let key = Zeroizing::new(read(SERVER_KEY, &files.key, KEY)?);
+    let named = |key: &str, path| Named {
+        setting: places.of(&format!("server.tls.{key}")),
+        path,
+    };
+    let (cert, key) = (named("cert", &files.cert), named("key", &files.key));
     let client_ca = files.client_ca.as_deref();
-    let client_ca = client_ca.map(|path| Ok::<_, String>((path, read(CLIENT_CA, path, CHAIN)?)));
+    let client_ca = client_ca.map(|path| named("client_ca", path));
+    let cert_pem = cert.read(CHAIN)?;
+    let key_pem = Zeroizing::new(key.read(KEY)?);
+    let client_ca = client_ca.map(|file| Ok::<_, String>((file.read(CHAIN)?, file)));
     let client_ca = client_ca.transpose()?;
-    let chain = material::chain(SERVER_CERT, &files.cert, &cert)?;
-    dates.chain(SERVER_CERT, &files.cert, &chain, Some(None));
+    let chain = material::chain(&cert.setting, cert.path, &cert_pem)?;
+    dates.chain(&cert.setting, cert.path, &chain, Some(None));
     let mut authorities = None;
-    if let Some((path, pem)) = &client_ca {
-        let found = material::chain(CLIENT_CA, path, pem)?;
-        dates.authorities(CLIENT_CA, path, &found);
-        authorities = Some((*path, found));
+    if let Some((pem, file)) = &client_ca {
+        let found = material::chain(&file.setting, file.path, pem)?;
+        dates.authorities(&file.setting, file.path, &found);
+        authorities = Some((file, found));
     }
-    let ca = client_ca.as_ref().map(|(_, pem)| &pem[..]);
-    let digest = digest(&[&cert, &key, ca.unwrap_or_default()]);
+    let ca = client_ca.as_ref().map(|(pem, _)| &pem[..]);
+    let digest = digest(&[&cert_pem, &key_pem, ca.unwrap_or_default()]);
     if let Some(side) = before.filter(|side| side.digest == digest) {
         return Ok(side.clone());
     }
-    let key = material::key(SERVER_KEY, &files.key, &key)?;
-    let (config, door) = build(&files.cert, chain, key, authorities)?;
+    let key = material::key(&key.setting, key.path, &key_pem)?;
+    let (config, door) = build(&cert, chain, key, authorities)?;
     Ok(Arc::new(Side {
         digest,
         config: Arc::new(config),
@@ -94,10 +99,10 @@ pub(super) fn load(
 }
 
 fn build(
-    cert: &Path,
+    cert: &Named<'_>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    authorities: Option<(&Path, Vec<CertificateDer<'static>>)>,
+    authorities: Option<(&Named<'_>, Vec<CertificateDer<'static>>)>,
 ) -> Result<(ServerConfig, Door), String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -105,10 +110,10 @@ fn build(
         .map_err(|error| error.to_string())?;
     let (builder, door) = match authorities {
         None => (builder.with_no_client_auth(), Door::Tls),
-        Some((path, authorities)) => {
-            let roots = Arc::new(roots::of_clients(CLIENT_CA, path, &authorities)?);
+        Some((Named { setting, path }, authorities)) => {
+            let roots = Arc::new(roots::of_clients(setting, path, &authorities)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            let verifier = verifier.map_err(|error| at(CLIENT_CA, path, error))?;
+            let verifier = verifier.map_err(|error| at(setting, path, error))?;
             let digests = authorities.iter().map(|der| digest(&[der]));
             let door = Door::Certificate(Arc::new(digests.collect()));
             (builder.with_client_cert_verifier(verifier), door)
@@ -116,7 +121,7 @@ fn build(
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| material::misfit(SERVER_CERT, cert, &error))?;
+        .map_err(|error| material::misfit(&cert.setting, cert.path, &error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Stateless tickets: a client that reconnects resumes with any worker. Their key is this configuration's own,
     // so none is taken that was given out on other terms.
@@ -127,9 +132,17 @@ fn build(
     Ok((config, door))
 }
 
-fn read(setting: &str, path: &Path, what: &str) -> Result<Vec<u8>, String> {
-    crate::system::read::pem(path).map_err(|error| {
-        let expected = format!("expected {what} in PEM: {error}");
-        at(setting, path, expected)
-    })
+/// A file, and the setting that names it with its place.
+struct Named<'f> {
+    setting: String,
+    path: &'f Path,
+}
+
+impl Named<'_> {
+    fn read(&self, what: &str) -> Result<Vec<u8>, String> {
+        crate::system::read::pem(self.path).map_err(|error| {
+            let message = format!("cannot read it: {error}; expected {what} in PEM");
+            at(&self.setting, self.path, message)
+        })
+    }
 }

@@ -1,0 +1,64 @@
+//! `sluicegate check`: whether a configuration could be started, what of it is in force and where that was written, and
+//! what can hardly be meant so.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::output::{fail, print, tell};
+use crate::config::{self, Config};
+use crate::net::transport::tls_config::{self, TlsConfigs};
+use crate::process::preflight;
+use crate::process::server::Loaded;
+use crate::system::time::unix_seconds;
+
+/// `sluicegate check …`
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    /// Print every setting instead, with its default and its variable, as a file to start from
+    #[arg(long, conflicts_with = "strict")]
+    reference: bool,
+    /// Exit with 2 also where something is warned of
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Exit code for a configuration that cannot be used, and for one that is warned of where that counts.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Does what was asked; `load` reads the configuration with this file.
+pub(crate) fn run(
+    arguments: &CheckArguments,
+    file: Option<&Path>,
+    load: impl FnOnce(Option<&Path>) -> Result<Loaded, String>,
+) -> ExitCode {
+    if arguments.reference {
+        return print(config::reference().as_bytes());
+    }
+    let checked = load(file).and_then(|(config, _)| {
+        let tls = tls_config::load(&config, None)?;
+        preflight::check(&config)?;
+        Ok((config, tls))
+    });
+    let (config, tls) = match checked {
+        Ok(checked) => checked,
+        Err(message) => return fail(&message, BAD_CONFIGURATION.into()),
+    };
+    let warned = warn(&config, &tls);
+    let printed = print(config.describe().as_bytes());
+    match warned && arguments.strict {
+        true => BAD_CONFIGURATION.into(),
+        false => printed,
+    }
+}
+
+/// Says what is warned of, and whether there is anything.
+fn warn(config: &Config, tls: &TlsConfigs) -> bool {
+    let settings = config.warnings.iter().map(ToString::to_string);
+    let warnings: Vec<String> = settings.chain(tls.warnings(unix_seconds())).collect();
+    for warning in &warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    !warnings.is_empty()
+}

@@ -1,0 +1,42 @@
+//! Where the values in force of a provider were written, where that is not simply its table or its variable.
+
+use super::Instance;
+use super::instance::Provider;
+use crate::config::egress::environment_proxy;
+use crate::config::places::{Place, Places};
+
+impl Instance<'_> {
+    /// Where all of it is written, beyond what its table and its variables say themselves.
+    pub(super) fn places(&self, mut places: Places, provider: &Provider) -> Places {
+        let of_file = places.take(&self.key("api_key_file"));
+        places.note(&self.key("api_key"), of_file);
+        places.note(&self.key("api_key"), self.key_variable());
+        if provider.proxy.is_some() && places.get(&self.key("proxy")).is_none() {
+            let shared = self.shared.get("upstream.proxy").cloned();
+            let place = shared.or_else(|| {
+                let key = environment_proxy(self.env, &provider.base)?.to_owned();
+                let (_, from) = self.env.located(&key)?;
+                Some(Place { from, key })
+            });
+            places.note(&self.key("proxy"), place);
+        }
+        for key in ["client_cert", "client_key", "ca_file"] {
+            if places.get(&self.key(key)).is_none() {
+                let shared = self.shared.get(&format!("upstream.{key}"));
+                places.note(&self.key(key), shared.cloned());
+            }
+        }
+        places
+    }
+
+    /// The variable that its key is in, or the file of its key; the environment's wins.
+    fn key_variable(&self) -> Option<Place> {
+        let prefix = self.prefix?;
+        let names = ["_API_KEY", "_API_KEY_FILE"].map(|suffix| format!("{prefix}{suffix}"));
+        let set = names.into_iter().filter_map(|key| {
+            let (_, from) = self.env.located(&key)?;
+            Some(Place { from, key })
+        });
+        set.min_by_key(|place| !self.env.is_of_environment(&place.key))
+    }
+}

@@ -1,0 +1,223 @@
+//! Variables that look like ours and have no effect: a slip in a name, or another program's provider. They are warned
+//! of, never refused, for an environment belongs to many programs.
+
+use std::collections::BTreeSet;
+
+use super::error::ConfigError;
+use super::kind::ProviderKind;
+use super::near::{distance, near};
+use super::provider::{kind_of_prefix, suffixes};
+use super::reference::variables;
+use super::source::Env;
+
+/// Warns of each of them.
+pub(super) fn warn(env: &Env<'_>) {
+    let names = Names::new();
+    for name in env.keys().filter(|name| !names.known.contains(*name)) {
+        let said = names.said_of(name);
+        if let Some(said) = said.filter(|_| !env.is_put_in(name)) {
+            env.warn(ConfigError::new(&env.place(name), name, said));
+        }
+    }
+}
+
+/// The names that are looked up, but for those of providers.
+struct Names {
+    known: BTreeSet<String>,
+    /// Without those that only a program sets.
+    by_people: Vec<String>,
+}
+
+impl Names {
+    fn new() -> Self {
+        let named = variables().into_iter().map(|variable| variable.name);
+        let mut by_people: Vec<String> = named.filter(|name| !name.starts_with(PROVIDER)).collect();
+        let files = by_people
+            .iter()
+            .filter(|name| name.ends_with("_MASTER_KEY"));
+        let files: Vec<String> = files.map(|name| format!("{name}_FILE")).collect();
+        by_people.extend(files);
+        by_people.push(format!("{OURS}_CONFIG"));
+        let mut known: BTreeSet<String> = by_people.iter().cloned().collect();
+        known.insert(format!("{OURS}_HANDOVER"));
+        Self { known, by_people }
+    }
+
+    /// What is to be said of a name that is none of them.
+    fn said_of(&self, name: &str) -> Option<String> {
+        let by_people = || self.by_people.iter().map(String::as_str);
+        let is_ours = |prefix: &str| {
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('_'))
+        };
+        if is_ours(OURS) {
+            let hint = near(name, by_people()).map(meant).unwrap_or_default();
+            return Some(format!("there is no such variable; it has no effect{hint}"));
+        }
+        if let Some(said) = provider(name) {
+            return said;
+        }
+        // Other programs have variables of such names too, so that one slip is all there may be.
+        let meant_one = match is_ours("GOMODEL") {
+            true => near(name, by_people()),
+            false => by_people()
+                .filter(|known| known.contains('_'))
+                .find(|known| distance(name, known) == Some(1)),
+        };
+        meant_one.map(no_effect)
+    }
+}
+
+const OURS: &str = "SLUICEGATE";
+
+/// What the variables of every provider begin with where they are listed.
+const PROVIDER: &str = "PROVIDER";
+
+/// What is to be said of a name that has to do with providers; `None` within where it is right.
+fn provider(name: &str) -> Option<Option<String>> {
+    if let Some((suffix, prefix)) = suffixes().find_map(|suffix| {
+        let prefix = name.strip_suffix(suffix)?;
+        Some((suffix, prefix))
+    }) {
+        return match kind_of_prefix(prefix) {
+            Some(_) => Some(None),
+            None => of_unknown_type(prefix, suffix).map(Some),
+        };
+    }
+    // The longest part of the name that may be a suffix with a slip.
+    let kind = ProviderKind::ALL.into_iter().find(|kind| {
+        let kind = kind.as_str().to_ascii_uppercase();
+        name.strip_prefix(&*kind)
+            .is_some_and(|rest| rest.starts_with('_'))
+    })?;
+    let ends = name
+        .match_indices('_')
+        .skip_while(|(at, _)| *at < kind.as_str().len());
+    let slip = ends.into_iter().find_map(|(at, _)| {
+        let (prefix, end) = name.split_at_checked(at)?;
+        let suffix = suffixes().find(|suffix| distance(end, suffix) == Some(1))?;
+        Some(format!("{prefix}{suffix}"))
+    });
+    slip.map(|known| Some(no_effect(&known)))
+}
+
+/// The prefix is no type's; perhaps it was meant to be one, or is another program's.
+fn of_unknown_type(prefix: &str, suffix: &str) -> Option<String> {
+    let types = ProviderKind::ALL.map(|kind| kind.as_str().to_ascii_uppercase());
+    let begin = prefix.split('_').next().unwrap_or_default();
+    // Short names are near to each other.
+    let long = types.iter().filter(|name| name.len() > 4);
+    let slip = { long }.find(|name| distance(begin, name) == Some(1));
+    if let Some(known) = slip {
+        let rest = prefix.strip_prefix(begin).unwrap_or_default();
+        return Some(no_effect(&format!("{known}{rest}{suffix}")));
+    }
+    let other = OTHERS.into_iter().find(|other| *other == begin)?;
+    let name = other.to_ascii_lowercase();
+    Some(format!(
+        "there is no provider type {name}, so it has no effect; expected a table [providers.{name}] with \
+         type = \"openai\", base_url and api_key = \"${{{prefix}_API_KEY}}\" for one that speaks as OpenAI does"
+    ))
+}
+
+/// Names of LLM providers in variables of other programs.
+const OTHERS: [&str; 26] = [
+    "AZURE",
+    "BAILIAN",
+    "BEDROCK",
+    "CEREBRAS",
+    "CHUTES",
+    "COHERE",
+    "DASHSCOPE",
+    "FIREWORKS",
+    "GEMINI",
+    "GROQ",
+    "HUGGINGFACE",
+    "KILO",
+    "LLAMACPP",
+    "MINIMAX",
+    "MISTRAL",
+    "MOONSHOT",
+    "NVIDIA",
+    "OLLAMA",
+    "PERPLEXITY",
+    "REPLICATE",
+    "SAMBANOVA",
+    "SGLANG",
+    "TOGETHER",
+    "VERTEX",
+    "XAI",
+    "XIAOMI",
+];
+
+fn no_effect(known: &str) -> String {
+    format!("it has no effect{}", meant(known))
+}
+
+fn meant(known: &str) -> String {
+    format!("; did you mean {known}?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_a_slip_and_of_other_providers_are_known_as_such() {
+        let names = Names::new();
+        for (name, said) in [
+            ("OPENAI_APIKEY", "; did you mean OPENAI_API_KEY?"),
+            ("OPENAI_API_KEYS", "; did you mean OPENAI_API_KEY?"),
+            ("OPENAI_EAST_APIKEY", "; did you mean OPENAI_EAST_API_KEY?"),
+            (
+                "OPENAI_API_KEY_FILES",
+                "; did you mean OPENAI_API_KEY_FILE?",
+            ),
+            ("ANTHROPIC_BASEURL", "; did you mean ANTHROPIC_BASE_URL?"),
+            ("OPNAI_API_KEY", "; did you mean OPENAI_API_KEY?"),
+            (
+                "OPNAI_EAST_BASE_URL",
+                "; did you mean OPENAI_EAST_BASE_URL?",
+            ),
+            ("SLUICEGATE_WORKRES", "; did you mean SLUICEGATE_WORKERS?"),
+            (
+                "SLUICEGATE_KEY_FILE",
+                "; did you mean SLUICEGATE_KEYS_FILE?",
+            ),
+            (
+                "SLUICEGATE_PURPOSE",
+                "there is no such variable; it has no effect",
+            ),
+            ("GOMODEL_MASTERKEY", "; did you mean GOMODEL_MASTER_KEY?"),
+            ("BODY_SIZE_LIMT", "; did you mean BODY_SIZE_LIMIT?"),
+            ("GROQ_API_KEY", "there is no provider type groq"),
+            ("XAI_EAST_API_KEY", "there is no provider type xai"),
+        ] {
+            let found = names.said_of(name).unwrap_or_default();
+            assert!(found.contains(said), "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn variables_of_other_programs_are_nobodys_business() {
+        let names = Names::new();
+        for name in [
+            "PATH",
+            "PORTS",
+            "OPENAI_ORG_ID",
+            "OPENAI_API_BASE",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_MODEL",
+            "GITHUB_API_KEY",
+            "OPENAI_EAST_API_KEY",
+            "VLLM_BASE_URL",
+            "VLLM_USE_V1",
+            "LOG_DIR",
+            "GOMODEL_CACHE",
+            "SLUICEGATES_API_KEY",
+            "XY_API_KEY",
+        ] {
+            assert_eq!(names.said_of(name), None, "{name}");
+        }
+    }
+}
