@@ -13,21 +13,17 @@ pub(crate) fn reference() -> String {
     let mut out = HEAD.to_owned();
     for table in &TABLES {
         out.push('\n');
-        header(&mut out, table.name, table.about, table.layout.is_off);
+        header(&mut out, "", table.name, table.about);
         lines(&mut out, "", table.settings, table.first, &table.layout);
     }
     out.push_str(PROVIDERS);
     for (number, block) in BLOCKS.iter().enumerate() {
-        let layout = Layout {
-            is_off: block.is_off,
-            ..USUAL
-        };
         // The first one is what the lines above it are about.
         if number > 0 {
             out.push('\n');
         }
-        header(&mut out, block.name, block.about, block.is_off);
-        lines(&mut out, block.name, SETTINGS, block.first, &layout);
+        header(&mut out, "# ", block.name, block.about);
+        lines(&mut out, block.name, SETTINGS, block.first, &USUAL);
     }
     out
 }
@@ -72,18 +68,19 @@ fn named<D, C>(table: &str, settings: &[Setting<D, C>]) -> Vec<Variable> {
 }
 
 const HEAD: &str = "\
-# Every setting of sluicegate, with its default where a line is commented out. Environment variables win over this
-# file, and for a secret X there is X_FILE, the path of a file with it; ${VAR} and ${VAR:-default} are put in from the
-# environment. `sluicegate check` shows what is in force.
+# Every setting of sluicegate. All of them are commented out, so that this file changes nothing as it is: a line has the
+# default, or an example where it says so. Environment variables win over this file, and for a secret X there is X_FILE,
+# the path of a file with it; ${VAR} and ${VAR:-default} are put in from the environment. `sluicegate check` shows what is
+# in force and where it was written.
 ";
 
 const PROVIDERS: &str = "
 # A provider exists once it has a key, from here or from the environment: OPENAI_API_KEY, ANTHROPIC_API_KEY, … A name
-# that begins with a type, such as openai-east, needs no `type`; its variables are OPENAI_EAST_API_KEY and so on.
+# that begins with a type, such as openai-east, needs no `type`; its variables are OPENAI_EAST_API_KEY and so on. These
+# are examples: to have such a provider, take the # away from the header as well.
 ";
 
-fn header(out: &mut String, name: &str, about: &str, is_off: bool) {
-    let off = if is_off { "# " } else { "" };
+fn header(out: &mut String, off: &str, name: &str, about: &str) {
     let _ = write!(out, "{off}[{name}]");
     remark(out, about, &USUAL);
 }
@@ -132,23 +129,22 @@ fn lines<D, C>(
     }
     shown.sort_by_key(|(setting, ..)| position(setting.key));
     for (setting, line, variables) in shown {
-        let off = if line.is_on && !layout.is_off {
-            ""
-        } else {
-            "# "
-        };
         let value = if line.value.is_empty() {
             setting.default
         } else {
             line.value
         };
-        let _ = write!(out, "{off}{} = {value}", setting.key);
-        let between = match line.about.starts_with(';') || line.about.is_empty() {
-            _ if variables.is_empty() => "",
-            true => "",
-            false => ": ",
-        };
-        let about = format!("{}{between}{}", variables.join(" or "), line.about);
+        let _ = write!(out, "# {} = {value}", setting.key);
+        let example = if line.is_example { "an example" } else { "" };
+        let mut about = variables.join(" or ");
+        for (part, between) in [
+            (example, ": "),
+            (line.about, if line.is_example { "; " } else { ": " }),
+        ] {
+            let is_gap = !about.is_empty() && !part.is_empty() && !part.starts_with(';');
+            about.push_str(if is_gap { between } else { "" });
+            about.push_str(part);
+        }
         remark(out, &about, layout);
     }
 }

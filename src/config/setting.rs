@@ -31,12 +31,12 @@ pub(super) struct Setting<Draft: 'static, InForce: 'static> {
     pub(super) slot: Slot<Draft, InForce>,
 }
 
-/// A line of the reference: `# key = value    # VARIABLE: about`.
+/// A line of the reference: `# key = value    # VARIABLE: about`. All of them are commented out.
 pub(super) struct Line {
     /// The table of the example, where there are several; else empty.
     pub(super) block: &'static str,
-    /// It is in force there, and not commented out.
-    pub(super) is_on: bool,
+    /// The value is none that holds where nobody says anything.
+    pub(super) is_example: bool,
     pub(super) value: &'static str,
     /// Further lines go on behind it.
     pub(super) about: &'static str,

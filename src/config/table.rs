@@ -35,18 +35,28 @@ macro_rules! kept {
     };
 }
 
-/// The line of the reference, with the default or with an example of a value.
+/// The line of the reference with the default, or with what is one where others are as usual.
 macro_rules! line {
     ($about:expr) => {
         line!("", $about)
     };
     ($value:expr, $about:expr) => {
+        line!($value, false, $about)
+    };
+    ($value:expr, $is_example:expr, $about:expr) => {
         &[$crate::config::setting::Line {
             block: "",
-            is_on: false,
+            is_example: $is_example,
             value: $value,
             about: $about,
         }]
+    };
+}
+
+/// The line of the reference with an example of a value.
+macro_rules! example {
+    ($value:expr, $about:expr) => {
+        line!($value, true, $about)
     };
 }
 
@@ -99,18 +109,15 @@ pub(super) struct Layout {
     pub(super) column: usize,
     /// What a line that goes on begins with.
     pub(super) margin: &'static str,
-    /// The whole table is commented out.
-    pub(super) is_off: bool,
 }
 
 pub(super) const USUAL: Layout = Layout {
     column: 43,
     margin: "",
-    is_off: false,
 };
 
 pub(super) fn as_written(written: &Written) -> Result<Option<Written>, String> {
     Ok(Some(written.clone()))
 }
 
-pub(super) use {at, kept, line};
+pub(super) use {at, example, kept, line};

@@ -42,19 +42,16 @@ pub(crate) struct Draft {
 pub(crate) const BLOCKS: [Block; 3] = [
     Block {
         name: ANTHROPIC,
-        is_off: false,
         about: "",
         first: &["api_key"],
     },
     Block {
         name: OPENROUTER,
-        is_off: true,
         about: "",
         first: &[],
     },
     Block {
         name: LOCAL,
-        is_off: false,
         about: "served at /p/local/…",
         first: &["type", "base_url", "credential", "proxy", "headers"],
     },
@@ -63,8 +60,6 @@ pub(crate) const BLOCKS: [Block; 3] = [
 /// A provider of the example.
 pub(crate) struct Block {
     pub(crate) name: &'static str,
-    /// All of it is commented out.
-    pub(crate) is_off: bool,
     pub(crate) about: &'static str,
     /// Keys that stand first, in this order.
     pub(crate) first: &'static [&'static str],
@@ -77,19 +72,13 @@ const LOCAL: &str = "providers.local";
 /// Most connections made ahead per provider and worker.
 const WARM_MAX: usize = 64;
 
-const fn off(block: &'static str, value: &'static str, about: &'static str) -> Line {
+/// Whole tables of providers are examples, and are said to be.
+const fn line(block: &'static str, value: &'static str, about: &'static str) -> Line {
     Line {
         block,
-        is_on: false,
+        is_example: false,
         value,
         about,
-    }
-}
-
-const fn on(block: &'static str, value: &'static str, about: &'static str) -> Line {
-    Line {
-        is_on: true,
-        ..off(block, value, about)
     }
 }
 
@@ -125,7 +114,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "type",
         "",
-        &[on(
+        &[line(
             LOCAL,
             "\"openai\"",
             "openai, anthropic, openrouter, zai, vllm or deepseek",
@@ -145,8 +134,8 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "base_url",
         "",
         &[
-            off(ANTHROPIC, "\"https://api.anthropic.com/v1\"", ""),
-            on(
+            line(ANTHROPIC, "\"https://api.anthropic.com/v1\"", ""),
+            line(
                 LOCAL,
                 "\"http://127.0.0.1:8000/v1\"",
                 "or a Unix socket: \"http+unix://%2Frun%2Fvllm.sock/v1\"",
@@ -163,7 +152,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "credential",
         "",
-        &[on(
+        &[line(
             LOCAL,
             "\"none\"",
             "bearer, x-api-key, none, or client: the client's own goes on",
@@ -191,12 +180,12 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "api_key",
         "",
         &[
-            on(
+            line(
                 ANTHROPIC,
-                "\"${ANTHROPIC_API_KEY:-unset}\"",
+                "\"${ANTHROPIC_API_KEY}\"",
                 "or api_key_file = \"…\"",
             ),
-            off(OPENROUTER, "\"${OPENROUTER_API_KEY:-unset}\"", ""),
+            line(OPENROUTER, "\"${OPENROUTER_API_KEY}\"", ""),
         ],
         at!(
             api_key,
@@ -221,7 +210,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "proxy",
         "",
-        &[off(
+        &[line(
             LOCAL,
             "\"none\"",
             "or \"http://proxy:3128\"; ca_file, client_cert and client_key are possible here too",
@@ -277,7 +266,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "idle_upstream",
         "",
-        &[off(
+        &[line(
             ANTHROPIC,
             "60",
             "an idle connection is closed after this; 4 for vllm",
@@ -292,7 +281,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "warm",
         "",
-        &[off(
+        &[line(
             ANTHROPIC,
             "1",
             "connections made ahead, per worker; 1 by default with TLS",
@@ -312,7 +301,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "allow",
         "",
-        &[off(
+        &[line(
             LOCAL,
             "[\"POST /chat/*\", \"GET /models\"]",
             "the only endpoints passed on",
@@ -324,7 +313,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "deny",
         "",
-        &[off(
+        &[line(
             LOCAL,
             "[\"* /files*\"]",
             "never passed on; by default vllm's control endpoints",
@@ -337,7 +326,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "site_url",
         "",
-        &[off(
+        &[line(
             OPENROUTER,
             "\"https://example.com\"",
             "HTTP-Referer, unless the client sends one",
@@ -349,7 +338,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "app_name",
         "",
-        &[off(
+        &[line(
             OPENROUTER,
             "\"example\"",
             "X-OpenRouter-Title, likewise",
@@ -361,7 +350,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     Setting::new(
         "headers",
         "",
-        &[off(
+        &[line(
             LOCAL,
             "{ X-Team = \"search\" }",
             "always sent, in place of the client's",

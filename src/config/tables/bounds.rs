@@ -7,7 +7,7 @@ use crate::config::kinds::{
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::seconds;
-use crate::config::table::{Layout, Table, USUAL, at, kept, line};
+use crate::config::table::{Layout, Table, USUAL, at, example, kept, line};
 use crate::config::written::Form;
 
 pub(super) const LIMITS: Table = Table {
@@ -19,7 +19,7 @@ pub(super) const LIMITS: Table = Table {
         Setting::new(
             "body",
             "",
-            line!("\"32M\"", "larger requests get 413; without it no limit"),
+            example!("\"32M\"", "larger requests get 413; without it no limit"),
             at!(limits.body, SIZE),
         )
         .variables(&["BODY_SIZE_LIMIT"]),

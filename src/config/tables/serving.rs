@@ -8,7 +8,7 @@ use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::{list, quoted_path};
 use crate::config::table::{
-    KEYS_FILE, Layout, MASTER_KEYS, TLS_CERT, TLS_KEY, Table, USUAL, as_written, at, kept, line,
+    KEYS_FILE, MASTER_KEYS, TLS_CERT, TLS_KEY, Table, USUAL, as_written, at, example, kept, line,
 };
 use crate::config::written::{Form, Written};
 
@@ -123,16 +123,13 @@ pub(super) const SERVER: Table = Table {
 pub(super) const SERVER_TLS: Table = Table {
     name: "server.tls",
     about: "TLS 1.2 and 1.3 towards clients",
-    layout: Layout {
-        is_off: true,
-        ..USUAL
-    },
+    layout: USUAL,
     first: &[],
     settings: &[
         Setting::new(
             "cert",
             "",
-            line!("\"/etc/sluicegate/cert.pem\"", ""),
+            example!("\"/etc/sluicegate/cert.pem\"", ""),
             kept!(tls_cert, PATH.form, PATH.read, |config: &Config| {
                 config.server.tls.as_ref().map(|tls| quoted_path(&tls.cert))
             }),
@@ -141,7 +138,7 @@ pub(super) const SERVER_TLS: Table = Table {
         Setting::new(
             "key",
             "",
-            line!("\"/etc/sluicegate/key.pem\"", ""),
+            example!("\"/etc/sluicegate/key.pem\"", ""),
             kept!(tls_key, PATH.form, PATH.read, |config: &Config| {
                 config.server.tls.as_ref().map(|tls| quoted_path(&tls.key))
             }),
@@ -150,7 +147,7 @@ pub(super) const SERVER_TLS: Table = Table {
         Setting::new(
             "client_ca",
             "",
-            line!(
+            example!(
                 "\"/etc/sluicegate/ca.pem\"",
                 "demands client certificates signed by these"
             ),
@@ -182,16 +179,16 @@ pub(super) const AUTH: Table = Table {
         Setting::new(
             "master_key_file",
             "",
-            line!(
+            example!(
                 "\"/etc/sluicegate/key\"",
-                "; or master_key = \"…\"; at least\n16 bytes, or it is warned of"
+                "; or master_key = \"…\";\nat least 16 bytes, or it is warned of"
             ),
             kept!(master_key_file, Form::Text, as_written, |_: &Config| None),
         ),
         Setting::new(
             "keys_file",
             "",
-            line!("\"/etc/sluicegate/keys.toml\"", "managed keys"),
+            example!("\"/etc/sluicegate/keys.toml\"", "managed keys"),
             at!(auth.keys_file, PATH),
         )
         .variables(&[KEYS_FILE]),

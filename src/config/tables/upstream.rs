@@ -4,7 +4,7 @@ use crate::config::kinds::TIME;
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::quoted_path;
-use crate::config::table::{Layout, Table, as_written, at, kept, line};
+use crate::config::table::{Layout, Table, as_written, at, example, kept, line};
 use crate::config::trust::Trust;
 use crate::config::written::Form;
 
@@ -14,7 +14,6 @@ pub(super) const UPSTREAM: Table = Table {
     layout: Layout {
         column: 51,
         margin: "#",
-        is_off: false,
     },
     first: &["ca_file"],
     settings: &[
@@ -27,7 +26,7 @@ pub(super) const UPSTREAM: Table = Table {
         Setting::new(
             "ca_file",
             "",
-            line!(
+            example!(
                 "\"/etc/ssl/certs/ca-certificates.crt\"",
                 "roots, or a server's own certificate, in place of the system's"
             ),
@@ -41,7 +40,7 @@ pub(super) const UPSTREAM: Table = Table {
         Setting::new(
             "client_cert",
             "",
-            line!(
+            example!(
                 "\"/etc/sluicegate/client.pem\"",
                 "shown to providers that ask for one, PEM; read anew on SIGHUP"
             ),
@@ -50,13 +49,13 @@ pub(super) const UPSTREAM: Table = Table {
         Setting::new(
             "client_key",
             "",
-            line!("\"/etc/sluicegate/client.key\"", ""),
+            example!("\"/etc/sluicegate/client.key\"", ""),
             kept!(client_key, Form::Text, as_written, |_: &Config| None),
         ),
         Setting::new(
             "proxy",
             "",
-            line!(
+            example!(
                 "\"http://user:password@proxy:3128\"",
                 "for all providers, or \"none\"; by default as HTTPS_PROXY,\n\
                  HTTP_PROXY and NO_PROXY say, by the scheme of the base URL"

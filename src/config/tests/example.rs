@@ -23,7 +23,7 @@ fn uncommented() -> String {
 
 #[test]
 fn the_example_names_every_setting_with_its_default() {
-    let env = [("ANTHROPIC_API_KEY", "a")];
+    let env = [("ANTHROPIC_API_KEY", "a"), ("OPENROUTER_API_KEY", "a")];
     let example = load_from(&env, "", &reference()).unwrap();
     // Keys from files that are not there.
     let absent = ["master_key_file", "ca_file", "client_cert", "client_key"];
@@ -39,16 +39,15 @@ fn the_example_names_every_setting_with_its_default() {
         "timeouts",
         "metrics",
         "log",
-        "providers.\"local\"",
+        "providers.\"anthropic\"",
     ] {
         let (written, default) = (section(&all, name), section(&example, name));
-        let chosen = ["headers", "allow", "deny"];
-        let differs = |line: &&str| {
-            let is_chosen = chosen.iter().any(|key| line.starts_with(key));
-            !default.contains(*line) && !is_chosen
-        };
+        let differs = |line: &&str| !default.contains(*line) && !line.starts_with("proxy = ");
         assert_eq!(written.lines().find(differs), None, "{name}");
     }
+    let names = all.providers.iter().map(|provider| &*provider.name);
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names, ["anthropic", "local", "openrouter"]);
     assert_eq!(all.limits.body, Some(32 << 20));
     assert!(all.server.tls.is_some() && example.server.tls.is_none());
     // Whatever `check` can print is in the example.
@@ -60,6 +59,54 @@ fn the_example_names_every_setting_with_its_default() {
         let key = line.split([' ', '.']).next().unwrap();
         assert!(reference().contains(key), "{line}");
     }
+}
+
+#[test]
+fn the_example_changes_nothing_until_a_line_is_uncommented() {
+    let in_force = |toml: &str, env: Env<'_>| load_from(env, "", toml).unwrap().describe();
+    let env = [
+        ("ANTHROPIC_API_KEY", "a"),
+        ("GOMODEL_MASTER_KEY", "0123456789abcdef"),
+    ];
+    for env in [&[][..], &env] {
+        assert_eq!(in_force(&reference(), env), in_force("", env));
+    }
+    let lines = reference();
+    let code = |line: &&str| !line.starts_with('[') && !line.trim_start().starts_with('#');
+    assert_eq!(
+        lines.lines().filter(|line| !line.is_empty()).find(code),
+        None
+    );
+    // What is no default is called an example, there or in front of its table.
+    let (tables, _) = lines.split_once("# A provider exists").unwrap();
+    let shown = |line: &str| {
+        let (setting, about) = line.strip_prefix("# ")?.split_once(" # ")?;
+        setting
+            .contains(" = ")
+            .then(|| (setting.trim().to_owned(), about.to_owned()))
+    };
+    let mut examples = 0;
+    let mut table = "";
+    for line in tables.lines() {
+        if line.starts_with('[') {
+            table = line.split(' ').next().unwrap();
+        }
+        let Some((setting, about)) = shown(line) else {
+            continue;
+        };
+        // A proxy is shown with whom it is for.
+        let env = [("OPENAI_API_KEY", "k")];
+        let with = load_from(&env, "", &format!("{table}\n{setting}\n"));
+        let is_default = with.is_ok_and(|config| {
+            // Where there is a key.
+            let changed = [settings(&config.describe()), settings(&in_force("", &env))];
+            changed[0] == changed[1] || setting.starts_with("listen = [\"0.0.0.0:8080\"")
+        });
+        let is_example = about.contains("an example");
+        assert_eq!(is_example, !is_default, "{line}");
+        examples += usize::from(is_example);
+    }
+    assert!(examples > 8, "{examples}");
 }
 
 /// The keys that a table may have: the parser names them where it meets another.
@@ -86,7 +133,13 @@ fn the_example_names_every_key_that_a_file_may_have() {
         let (_, from) = reference.split_once(&shown).expect(&header);
         let table = match &*table {
             "providers" => from,
-            _ => from.split("\n[").next().unwrap(),
+            // Its inner tables belong to it.
+            name => {
+                let mut end = from.split("\n[");
+                let own = end.next().unwrap().to_owned();
+                let inner = end.take_while(|next| next.starts_with(&format!("{name}.")));
+                &inner.fold(own, |own, inner| own + "\n" + inner)
+            }
         };
         let keys = known(&header);
         assert!(!keys.is_empty(), "{header}");

@@ -97,8 +97,16 @@ fn the_manual_page_is_sound_and_names_every_setting() {
 #[test]
 fn the_reference_is_a_file_that_can_be_used() {
     let reference = printed(&["check", "--reference"]);
-    let finished = Setup::bare().toml(&reference).arg("check").run();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let with_file = |setup: Setup| {
+        let finished = setup.arg("check").run();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let (file, rest) = finished.stdout.split_once('\n').unwrap();
+        (file.to_owned(), rest.to_owned())
+    };
+    // As it is, it changes nothing.
+    let (file, in_force) = with_file(Setup::bare().toml(&reference));
+    assert_eq!(file, "# configuration file: sluicegate.toml");
+    assert_eq!(in_force, with_file(Setup::bare()).1);
 }
 
 #[test]
