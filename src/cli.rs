@@ -1,7 +1,10 @@
 //! The command line: what a person starts from a shell, and the exit codes that come of it.
 
+pub(crate) mod answer;
 pub(crate) mod check;
+pub(crate) mod connect;
 pub(crate) mod demo;
+pub(crate) mod dial;
 pub(crate) mod key;
 pub(crate) mod key_file;
 pub(crate) mod manual;

@@ -1,11 +1,12 @@
 //! `sluicegate check`: whether a configuration could be started, what of it is in force and where that was written, and
-//! what can hardly be meant so.
+//! what can hardly be meant so. Whether its providers can be reached is asked in `connect`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::connect;
 use crate::cli::output::{fail, print, tell};
 use crate::config::{self, Config};
 use crate::net::transport::tls_config::{self, TlsConfigs};
@@ -17,11 +18,15 @@ use crate::system::time::unix_seconds;
 #[derive(Args)]
 pub(crate) struct CheckArguments {
     /// Print every setting instead, with its default and its variable, as a file to start from
-    #[arg(long, conflicts_with = "strict")]
+    #[arg(long, conflicts_with_all = ["strict", "connect"])]
     reference: bool,
     /// Exit with 2 also where something is warned of
     #[arg(long)]
     strict: bool,
+    /// Go to every provider, ask for its models, and print what came of it instead; exit with 1 where one cannot be reached
+    /// or refuses its credential
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Exit code for a configuration that cannot be used, and for one that is warned of where that counts.
@@ -46,10 +51,15 @@ pub(crate) fn run(
         Err(message) => return fail(&message, BAD_CONFIGURATION.into()),
     };
     let warned = warn(&config, &tls);
-    let printed = print(config.describe().as_bytes());
-    match warned && arguments.strict {
-        true => BAD_CONFIGURATION.into(),
-        false => printed,
+    let (text, is_good) = match arguments.connect {
+        true => connect::providers(&config, &tls),
+        false => (config.describe(), true),
+    };
+    let printed = print(text.as_bytes());
+    match (warned && arguments.strict, is_good) {
+        (true, _) => BAD_CONFIGURATION.into(),
+        (false, true) => printed,
+        (false, false) => ExitCode::FAILURE,
     }
 }
 

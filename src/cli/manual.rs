@@ -205,7 +205,10 @@ Variables for the environment, in the working directory.
 It was stopped, or did what was asked.
 .TP
 .B 1
-The system refused something, such as a port in use; or a second signal cut requests.
+The system refused something, such as a port in use; a second signal cut requests; or a provider was not reached, or
+refused its credential, where
+.B check \-\-connect
+went to it.
 .TP
 .B 2
 The configuration or the command line cannot be used, or was warned of where \-\-strict makes that count; nothing was

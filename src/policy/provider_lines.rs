@@ -27,7 +27,9 @@ struct DefaultLine {
 }
 
 impl ProviderLines {
-    pub(super) fn new(provider: &Provider) -> Self {
+    /// Those of this provider.
+    #[must_use]
+    pub(crate) fn new(provider: &Provider) -> Self {
         // Never moved while it grows, which would leave the key behind.
         let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider)));
         push(&mut always, b"Host", provider.base.authority.as_bytes());

@@ -122,6 +122,7 @@ mod relay {
 /// Configuration: read, refused, in force, changed.
 mod settings {
     mod certificates;
+    mod connect;
     mod dotenv;
     mod in_force;
     mod known;

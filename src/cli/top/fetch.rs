@@ -1,12 +1,11 @@
 //! Asks a gateway for its figures: one request, one connection, over TCP or a Unix socket. Blocks its thread.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::io::{self, Read as _, Write as _};
+use std::time::Duration;
 
-use crate::base::number;
+use crate::cli::answer::{Head, NoHttp};
+use crate::cli::dial::{self, Bound, Socket, Timed};
 
 use super::address::{Address, Place};
 
@@ -60,60 +59,31 @@ pub(super) fn streams(address: &Address) -> Option<String> {
 }
 
 fn get(address: &Address, path: &str) -> Result<String, FetchError> {
-    let until = Instant::now() + PATIENCE;
+    let bound = Bound::of(PATIENCE);
     // HTTP/1.0: the answer has no chunks and ends with its connection.
     let host = address.host();
     let request = format!(
         "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/plain, application/json\r\n\r\n"
     );
-    let answer = match &address.place {
+    let socket = match &address.place {
         Place::Tcp(host, port) => {
-            let stream = connect(host, *port, until)?;
-            exchange(stream, TcpStream::set_read_timeout, &request, until)
+            let addresses = dial::resolve(host, *port, &bound)?;
+            let connected = dial::tcp(&addresses, &bound);
+            Socket::Tcp(connected.map_err(|(_, error)| error)?.0)
         }
-        Place::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            exchange(stream, UnixStream::set_read_timeout, &request, until)
-        }
+        Place::Unix(path) => Socket::Unix(dial::unix(path, &bound)?),
     };
-    body(&answer?)
+    body(&exchange(Timed::new(socket, bound), &request)?)
 }
 
-fn connect(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no core of a gateway waits for this thread"
-    )]
-    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?;
-    let mut last = io::Error::other("the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, left(until)?) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-type SetTimeout<S> = fn(&S, Option<Duration>) -> io::Result<()>;
-
-fn exchange<S: Read + Write>(
-    mut stream: S,
-    set_timeout: SetTimeout<S>,
-    request: &str,
-    until: Instant,
-) -> Result<Vec<u8>, FetchError> {
+fn exchange(mut stream: Timed, request: &str) -> Result<Vec<u8>, FetchError> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        set_timeout(&stream, Some(left(until)?))?;
-        let read = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(answer),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(late().into()),
-            Err(error) => return Err(error.into()),
+        let read = match stream.read(&mut buffer)? {
+            0 => return Ok(answer),
+            read => read,
         };
         answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
         if is_whole(&answer) {
@@ -125,66 +95,6 @@ fn exchange<S: Read + Write>(
     }
 }
 
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(late())
-    } else {
-        Ok(left)
-    }
-}
-
-fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")
-}
-
-/// What an answer's head says.
-struct Head {
-    status: u16,
-    /// Where the content begins.
-    length: usize,
-    /// How much of it there is to be.
-    declared: Option<u64>,
-}
-
-impl Head {
-    /// `None` while it is not whole. The data path's parser is left to the data path: with another caller it
-    /// would not be compiled into its place there any more.
-    fn read(answer: &[u8]) -> Result<Option<Self>, FetchError> {
-        const NO_HTTP: FetchError = FetchError::Unusable("whoever answers there speaks no HTTP");
-        if !answer
-            .iter()
-            .zip(VERSION)
-            .all(|(byte, wanted)| byte == wanted)
-        {
-            return Err(NO_HTTP);
-        }
-        let Some(end) = answer.windows(END.len()).position(|bytes| bytes == END) else {
-            return Ok(None);
-        };
-        let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1));
-        let status = status.and_then(number::decimal).ok_or(NO_HTTP)?;
-        let mut fields = lines.filter_map(|line| line.split_once(':'));
-        let declared = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        Ok(Some(Self {
-            status: u16::try_from(status).map_err(|_| NO_HTTP)?,
-            length: end + END.len(),
-            declared: declared.and_then(|(_, digits)| number::decimal(digits.trim())),
-        }))
-    }
-
-    fn content<'a>(&self, answer: &'a [u8]) -> &'a [u8] {
-        answer.get(self.length..).unwrap_or_default()
-    }
-}
-
-/// What every answer begins with.
-const VERSION: &[u8] = b"HTTP/1.";
-/// Behind a head.
-const END: &[u8] = b"\r\n\r\n";
-
 /// Whether an answer says that it ends here.
 fn is_whole(answer: &[u8]) -> bool {
     let whole = |head: Head| head.declared <= Some(head.content(answer).len() as u64);
@@ -193,10 +103,12 @@ fn is_whole(answer: &[u8]) -> bool {
         .is_some_and(whole)
 }
 
+const NO_HTTP: FetchError = FetchError::Unusable("whoever answers there speaks no HTTP");
+
 /// The content of an answer behind which nothing comes any more.
 fn body(answer: &[u8]) -> Result<String, FetchError> {
     const CUT: FetchError = FetchError::Unusable("the answer broke off");
-    let head = Head::read(answer)?.ok_or(CUT)?;
+    let head = Head::read(answer).map_err(|NoHttp| NO_HTTP)?.ok_or(CUT)?;
     if head.status != 200 {
         return Err(FetchError::Status(head.status));
     }

@@ -1,0 +1,322 @@
+//! `sluicegate check --connect`: goes to every provider the way a request would, and asks for its list of models.
+//!
+//! Each step has ten seconds. What a provider or a proxy says goes no further than its status; the credential goes to
+//! the provider alone, and is never shown.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
+use zeroize::Zeroizing;
+
+use crate::base::VERSION;
+use crate::cli::answer::Head;
+use crate::cli::dial::{self, Bound, Socket, Timed};
+use crate::config::{Config, Credential, Host, Provider, Proxy};
+use crate::http::connect::{TunnelAnswer, request};
+use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::upstream::proxy::ProxyError;
+use crate::policy::provider_lines::ProviderLines;
+use crate::tls;
+
+/// How long each step may take.
+const STEP: Duration = Duration::from_secs(10);
+
+/// Providers that are asked at once.
+const AT_ONCE: usize = 16;
+
+/// Longest head of an answer, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A line for every provider, and whether each of them was reached and took its credential.
+pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
+    let numbered: Vec<_> = config.providers.iter().zip(0..).collect();
+    let tried = numbered.chunks(AT_ONCE).flat_map(|some| {
+        thread::scope(|scope| {
+            let started = some.iter().map(|(provider, index)| {
+                let tls = tls.client(*index);
+                scope.spawn(move || report(provider, tls))
+            });
+            let started: Vec<_> = started.collect();
+            let ended = started.into_iter().map(|thread| thread.join());
+            ended.map(Result::unwrap_or_default).collect::<Vec<_>>()
+        })
+    });
+    let (mut out, mut all_good) = (String::new(), true);
+    for (line, is_good) in tried {
+        out.push_str(&line);
+        all_good &= is_good;
+    }
+    if numbered.is_empty() {
+        out.push_str("no provider is configured\n");
+    }
+    (out, all_good)
+}
+
+/// What is said of a provider, and whether it is good.
+fn report(provider: &Provider, tls: Option<Arc<ClientConfig>>) -> (String, bool) {
+    let mut way = Way::to(provider);
+    let (verdict, rest) = match way.go(provider, tls) {
+        Ok(status) => judge(provider, status),
+        Err(error) => (Verdict::NotReached, format!(": {error}")),
+    };
+    let line = format!("{}: {verdict}: {way}{rest}\n", provider.name);
+    (line, matches!(verdict, Verdict::Reached))
+}
+
+/// What comes of it.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Reached,
+    Refused,
+    NotReached,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reached => "reachable",
+            Self::Refused => "credential refused",
+            Self::NotReached => "not reachable",
+        })
+    }
+}
+
+/// What a status means: whoever answers is there, and some of them ask for another credential.
+fn judge(provider: &Provider, status: u16) -> (Verdict, String) {
+    let said = format!(": answered {status}");
+    match (status, &provider.credential) {
+        (401 | 403, Credential::Client) => (
+            Verdict::Reached,
+            format!("{said}, since clients bring the credential"),
+        ),
+        (401 | 403, Credential::None) => {
+            (Verdict::Refused, format!("{said}, and none is configured"))
+        }
+        (401 | 403, Credential::Bearer(_) | Credential::XApiKey(_)) => (Verdict::Refused, said),
+        _ => (Verdict::Reached, said),
+    }
+}
+
+/// How far it went.
+struct Way {
+    base: String,
+    proxy: Option<String>,
+    address: Option<SocketAddr>,
+    tls: Option<ProtocolVersion>,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)?;
+        if let Some(proxy) = &self.proxy {
+            write!(f, " through {proxy}")?;
+        }
+        if let Some(address) = self.address {
+            write!(f, " at {address}")?;
+        }
+        match self.tls {
+            Some(ProtocolVersion::TLSv1_3) => f.write_str(" with TLS 1.3"),
+            Some(_) => f.write_str(" with TLS 1.2"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The step that failed.
+#[derive(Debug)]
+enum Failure {
+    Resolve(io::Error),
+    Connect(io::Error),
+    Proxy(ProxyError),
+    Tls(io::Error),
+    Answer(io::Error),
+}
+
+impl Failure {
+    /// Whoever wants a certificate says so where the handshake is over for us.
+    fn answer(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        match inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            true => Self::Tls(error),
+            false => Self::Answer(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => write!(f, "its name has no address: {error}"),
+            Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::Proxy(error) => write!(f, "the proxy gave no tunnel: {error}"),
+            Self::Tls(error) => write!(f, "TLS: {error}"),
+            Self::Answer(error) => write!(f, "no answer: {error}"),
+        }
+    }
+}
+
+impl Way {
+    fn to(provider: &Provider) -> Self {
+        Self {
+            base: provider.base.to_string(),
+            proxy: provider.proxy.as_ref().map(Proxy::to_string),
+            address: None,
+            tls: None,
+        }
+    }
+
+    /// Goes all of it; the status of the answer.
+    fn go(&mut self, provider: &Provider, tls: Option<Arc<ClientConfig>>) -> Result<u16, Failure> {
+        let mut stream = match &provider.proxy {
+            Some(proxy) => {
+                let as_proxys = |failure| match failure {
+                    Failure::Resolve(error) => Failure::Proxy(ProxyError::Resolve(error)),
+                    Failure::Connect(error) => Failure::Proxy(ProxyError::Connect(error)),
+                    failure => failure,
+                };
+                let stream = self.connect(&proxy.host, proxy.port).map_err(as_proxys)?;
+                tunnel(stream, proxy, provider).map_err(Failure::Proxy)?
+            }
+            None => self.connect(&provider.base.host, provider.base.port)?,
+        };
+        stream.bound = Bound::of(STEP);
+        let request = models_request(provider);
+        let Some(tls) = tls else {
+            return ask(&mut stream, &request, |stream| &mut stream.bound).map_err(Failure::answer);
+        };
+        let mut stream = self
+            .shake_hands(stream, provider, tls)
+            .map_err(Failure::Tls)?;
+        ask(&mut stream, &request, |stream| &mut stream.sock.bound).map_err(Failure::answer)
+    }
+
+    fn connect(&mut self, host: &Host, port: u16) -> Result<Timed, Failure> {
+        let bound = Bound::of(STEP);
+        let addresses = match host {
+            Host::Unix(path) => {
+                let socket = dial::unix(path, &bound).map_err(Failure::Connect)?;
+                return Ok(Timed::new(Socket::Unix(socket), bound));
+            }
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+            Host::Name(name) => dial::resolve(name, port, &bound).map_err(Failure::Resolve)?,
+        };
+        let bound = Bound::of(STEP);
+        let connected = dial::tcp(&addresses, &bound);
+        let (socket, address) = connected.map_err(|(address, error)| {
+            self.address = Some(address);
+            Failure::Connect(error)
+        })?;
+        self.address = Some(address);
+        Ok(Timed::new(Socket::Tcp(socket), bound))
+    }
+
+    fn shake_hands(
+        &mut self,
+        stream: Timed,
+        provider: &Provider,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<StreamOwned<ClientConnection, Timed>> {
+        let name = match &provider.base.host {
+            Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
+            host => ServerName::try_from(host.to_string())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
+        };
+        let connection = ClientConnection::new(config, name);
+        let connection = connection.map_err(|error| io::Error::other(tls::Fault::from(error)))?;
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            let (read, written) = stream.conn.complete_io(&mut stream.sock)?;
+            if (read, written) == (0, 0) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.tls = stream.conn.protocol_version();
+        Ok(stream)
+    }
+}
+
+/// Asks a proxy for a tunnel to the provider. Nobody speaks in it before us, so that nothing comes behind its answer.
+fn tunnel(mut stream: Timed, proxy: &Proxy, provider: &Provider) -> Result<Timed, ProxyError> {
+    stream.bound = Bound::of(STEP);
+    let basic = proxy.basic.as_ref().map(|basic| basic.expose());
+    let authority = format!("{}:{}", provider.base.host, provider.base.port);
+    let asked = Zeroizing::new(request(&authority, basic));
+    stream.write_all(&asked).map_err(ProxyError::Connect)?;
+    let (mut answer, mut seen) = (TunnelAnswer::default(), Vec::new());
+    loop {
+        let mut piece = [0; 1];
+        match stream.read(&mut piece).map_err(ProxyError::Connect)? {
+            0 => return Err(ProxyError::Closed),
+            _ => seen.extend_from_slice(&piece),
+        }
+        let is_end = piece == *b"\n";
+        if is_end && answer.read(&seen).map_err(ProxyError::Answer)?.is_some() {
+            return Ok(stream);
+        }
+    }
+}
+
+/// The request for the list of models, with all that the gateway adds.
+fn models_request(provider: &Provider) -> Zeroizing<Vec<u8>> {
+    let lines = ProviderLines::new(provider);
+    let path = &provider.base.path;
+    let mut more = String::new();
+    let agent = format!("sluicegate/{VERSION}");
+    let own = [
+        ("Accept", "application/json"),
+        ("User-Agent", &*agent),
+        ("Connection", "close"),
+    ];
+    let defaults = provider.defaults.iter();
+    let defaults = defaults.map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in defaults.chain(own) {
+        let mut set = provider.headers.iter();
+        if !set.any(|(set, _)| set.eq_ignore_ascii_case(name)) {
+            more.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    let start = format!("GET {path}/models HTTP/1.1\r\n");
+    let parts = [start.as_bytes(), lines.always(), more.as_bytes(), b"\r\n"];
+    // Never moved while it grows, which would leave the key behind.
+    let bytes = parts.iter().map(|part| part.len()).sum();
+    let mut request = Zeroizing::new(Vec::with_capacity(bytes));
+    parts
+        .iter()
+        .for_each(|part| request.extend_from_slice(part));
+    request
+}
+
+/// Sends the request, and reads the head of the final answer: its status.
+fn ask<S: io::Read + io::Write>(
+    stream: &mut S,
+    request: &[u8],
+    bound: impl Fn(&mut S) -> &mut Bound,
+) -> io::Result<u16> {
+    *bound(stream) = Bound::of(STEP);
+    stream.write_all(request)?;
+    stream.flush()?;
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            return Err(io::Error::other("it closed the connection"));
+        }
+        seen.extend_from_slice(piece.get(..read).unwrap_or_default());
+        let no_http = |_| io::Error::other("it is not HTTP/1.1");
+        while let Some(head) = Head::read(&seen).map_err(no_http)? {
+            match head.status {
+                100..=199 => drop(seen.drain(..head.length)),
+                status => return Ok(status),
+            }
+        }
+        if seen.len() > HEAD_BYTES_MAX {
+            return Err(io::Error::other("its head is over 64 KiB"));
+        }
+    }
+}
