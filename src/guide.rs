@@ -3,8 +3,8 @@
 #[doc = include_str!("../docs/installing.md")]
 pub mod installing {}
 
-/// Every setting, as `sluicegate check --reference` prints it: a file to start from. What is commented out has its
-/// default there, the word in capitals behind it is the environment variable that wins over it.
+/// Every setting, as `sluicegate check --reference` prints it: a file to start from. All of it is commented out, with the
+/// default or an example; the word in capitals behind it is the environment variable that wins over it.
 ///
 /// ```toml
 #[doc = include_str!("../contrib/sluicegate.toml")]

@@ -14,6 +14,7 @@ use super::provider;
 use super::setting::Setting;
 use super::shown::{is_harmless, quoted};
 use super::syntax::{line_of, refused, syntax};
+use super::table::Table;
 use super::tables::TABLES;
 use super::written::{Form, Section, Value, Written};
 
@@ -113,7 +114,9 @@ impl Reader<'_> {
             key.get_ref(),
             known.join(", ")
         );
-        self.refused(key.span(), &message)
+        let mut error = self.refused(key.span(), &message);
+        error.message.push_str(&elsewhere(key.get_ref()));
+        error
     }
 
     fn table<'v>(&self, value: Spanned<DeValue<'v>>) -> Result<DeTable<'v>, ConfigError> {
@@ -194,6 +197,19 @@ impl Reader<'_> {
             error.message.push_str(&found.unwrap_or_default());
             error
         })
+    }
+}
+
+/// Where a key would be known.
+fn elsewhere(key: &str) -> String {
+    let has = |table: &&Table| !key.is_empty() && table.settings.iter().any(|it| it.key == key);
+    let known = TABLES.iter().filter(has).map(|table| table.name);
+    let of_provider = provider::table::SETTINGS.iter().any(|it| it.key == key);
+    let known = known.chain(of_provider.then_some("providers.NAME"));
+    let known: Vec<String> = known.map(|name| format!("[{name}]")).collect();
+    match known.is_empty() {
+        true => String::new(),
+        false => format!("; it is a key of {}", known.join(", ")),
     }
 }
 

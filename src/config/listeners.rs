@@ -33,7 +33,13 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
         let Some(path) = text.strip_prefix("unix:") else {
-            return text.parse().map(Self::Tcp).map_err(|_| no_address(text));
+            return match text.parse::<SocketAddr>().map_err(|_| no_address(text))? {
+                // The kernel refuses those where IPv6 is listened on alone.
+                SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
+                    Err("expected an IPv4 address as it is, such as 127.0.0.1:8080")
+                }
+                address => Ok(Self::Tcp(address)),
+            };
         };
         if !path.starts_with('/') || path.contains('\0') {
             return Err("expected an absolute path behind unix:, such as unix:/run/gate.sock");
@@ -132,6 +138,7 @@ mod tests {
             ("::1:8080", "expected an IPv6 address in brackets"),
             ("::1:65536", "expected an IPv6 address in brackets"),
             ("[::g]:1", "expected addresses such as"),
+            ("[::ffff:127.0.0.1]:1", "expected an IPv4 address as it is"),
             ("nowhere", "expected addresses such as"),
             ("", "expected addresses such as"),
             ("unix:", "expected an absolute path"),

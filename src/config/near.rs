@@ -20,8 +20,13 @@ pub(super) fn hint<'k>(
     near.unwrap_or_default()
 }
 
+/// Whether exactly one slip leads from one to the other.
+pub(super) fn is_slip(word: &str, known: &str) -> bool {
+    word.len().abs_diff(known.len()) <= 1 && distance(word, known) == Some(1)
+}
+
 /// Letters that were left out, put in, changed or swapped with their neighbour.
-pub(super) fn distance(word: &str, known: &str) -> Option<usize> {
+fn distance(word: &str, known: &str) -> Option<usize> {
     let short = word.len() <= WORD_BYTES_MAX;
     short.then(|| strsim::osa_distance(&word.to_lowercase(), &known.to_lowercase()))
 }

@@ -70,10 +70,11 @@ pub(super) fn resolve(
             section: section.unwrap_or_default(),
             name,
         };
-        if let Some(provider) = instance.resolve()?
-            && enabled.contains(&provider.kind)
-        {
-            providers.push(provider);
+        if let Some(provider) = instance.resolve()? {
+            match enabled.contains(&provider.kind) {
+                true => providers.push(provider),
+                false => instance.warn_of_type(provider.kind),
+            }
         }
     }
     Ok(providers)
@@ -145,7 +146,7 @@ struct Instance<'a> {
 }
 
 impl Instance<'_> {
-    fn resolve(self) -> Result<Option<Provider>, ConfigError> {
+    fn resolve(&self) -> Result<Option<Provider>, ConfigError> {
         if !is_segment(&self.name) {
             return Err(self.error(
                 "",
@@ -336,6 +337,18 @@ impl Instance<'_> {
         }
     }
 
+    /// Said of a provider that is not exposed, unless somebody chose the types and it comes along with the environment.
+    fn warn_of_type(&self, kind: ProviderKind) {
+        let is_chosen = self.shared.get("passthrough.providers").is_some();
+        if self.in_file || !is_chosen {
+            let message = format!(
+                "it has no effect, since its type is not exposed; expected {kind} in passthrough.providers \
+                 (ENABLED_PASSTHROUGH_PROVIDERS)"
+            );
+            self.env.warn(self.error("", message));
+        }
+    }
+
     fn key_is_missing(&self) -> ConfigError {
         match self.section.get("api_key") {
             Some(_) => self.error(
@@ -350,7 +363,8 @@ impl Instance<'_> {
     fn warn_of_base_url(&self) {
         let Some(prefix) = self.prefix else { return };
         let key = format!("{prefix}_BASE_URL");
-        if let Some((_, from)) = self.env.located(&key) {
+        let set = self.env.located(&key);
+        if let Some((_, from)) = set.filter(|_| !self.env.is_put_in(&key)) {
             let message = format!("it has no effect without {prefix}_API_KEY");
             self.env.warn(ConfigError::new(&from, &key, message));
         }

@@ -8,9 +8,10 @@ use super::access;
 use super::egress::{self, Egress, ProxyChoice};
 use super::error::ConfigError;
 use super::file::{self, File};
-use super::kind::{ProviderKind, UnknownKind};
+use super::kind::{self, ProviderKind, UnknownKind};
 use super::listeners;
 use super::model::{Config, LogFormat, ServerTls};
+use super::near::near;
 use super::provider::{self, Tables};
 use super::setting::Setting;
 use super::source::{self, Env, Sources};
@@ -188,7 +189,7 @@ fn egress(sources: &Sources<'_>, env: &Env<'_>, draft: &Draft) -> Result<Egress,
     let identity = egress::identity(sources.read_pem, cert, key)?;
     let trust = match &draft.ca_file {
         Some(written) => Trust::from_file(sources.read_pem, written)?,
-        None => Trust::from_environment(env.get("SSL_CERT_FILE"), env.get("SSL_CERT_DIR")),
+        None => Trust::from_environment(env),
     };
     Ok(Egress {
         proxy: proxy.transpose()?.unwrap_or_default(),
@@ -225,8 +226,11 @@ fn known_kinds(named: &[String]) -> (Vec<ProviderKind>, Option<String>) {
     });
     let (shown, expected): (Vec<String>, Vec<UnknownKind>) = unknown.unzip();
     let said = expected.first().map(|expected| {
+        let near = shown.iter().find_map(|name| near(name, kind::words()));
+        let hint = near.map(|known| format!("; did you mean {known}?"));
         let shown = shown.join(", ");
-        format!("{shown}: {expected}; there is no route to it")
+        let hint = hint.unwrap_or_default();
+        format!("{shown}: {expected}; there is no route to it{hint}")
     });
     (known.collect(), said)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::error::ConfigError;
 use super::kind::ProviderKind;
-use super::near::{distance, near};
+use super::near::{is_slip, near};
 use super::provider::{kind_of_prefix, suffixes};
 use super::reference::variables;
 use super::source::Env;
@@ -62,7 +62,7 @@ impl Names {
             true => near(name, by_people()),
             false => by_people()
                 .filter(|known| known.contains('_'))
-                .find(|known| distance(name, known) == Some(1)),
+                .find(|known| is_slip(name, known)),
         };
         meant_one.map(no_effect)
     }
@@ -95,7 +95,7 @@ fn provider(name: &str) -> Option<Option<String>> {
         .skip_while(|(at, _)| *at < kind.as_str().len());
     let slip = ends.into_iter().find_map(|(at, _)| {
         let (prefix, end) = name.split_at_checked(at)?;
-        let suffix = suffixes().find(|suffix| distance(end, suffix) == Some(1))?;
+        let suffix = suffixes().find(|suffix| is_slip(end, suffix))?;
         Some(format!("{prefix}{suffix}"))
     });
     slip.map(|known| Some(no_effect(&known)))
@@ -107,7 +107,7 @@ fn of_unknown_type(prefix: &str, suffix: &str) -> Option<String> {
     let begin = prefix.split('_').next().unwrap_or_default();
     // Short names are near to each other.
     let long = types.iter().filter(|name| name.len() > 4);
-    let slip = { long }.find(|name| distance(begin, name) == Some(1));
+    let slip = { long }.find(|name| is_slip(begin, name));
     if let Some(known) = slip {
         let rest = prefix.strip_prefix(begin).unwrap_or_default();
         return Some(no_effect(&format!("{known}{rest}{suffix}")));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::ConfigError;
+use super::source::Env;
 use super::written::Written;
 
 /// Where the roots for a provider come from.
@@ -25,8 +26,12 @@ pub enum Trust {
 /// What the two variables name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CertVariables {
+    /// The first of them, and where it is set.
+    pub file_setting: String,
     /// `SSL_CERT_FILE`: a PEM file.
     pub file: Option<PathBuf>,
+    /// The second of them, and where it is set.
+    pub folders_setting: String,
     /// `SSL_CERT_DIR`: folders of PEM files. Some may be missing, as for OpenSSL.
     pub folders: Vec<PathBuf>,
 }
@@ -53,17 +58,30 @@ impl std::fmt::Debug for CaFile {
 
 impl Trust {
     /// What the variables say; empty entries of the list count for nothing.
-    pub(super) fn from_environment(file: Option<&str>, folders: Option<&str>) -> Self {
-        let folders = folders.unwrap_or_default().split(':');
-        let folders: Vec<PathBuf> = folders
+    pub(super) fn from_environment(env: &Env<'_>) -> Self {
+        let located = |key: &str| {
+            let set = env
+                .located(key)
+                .map(|(value, from)| (value, format!("{from}: {key}")));
+            set.unwrap_or_else(|| ("", key.to_owned()))
+        };
+        let (file, file_setting) = located("SSL_CERT_FILE");
+        let (folders, folders_setting) = located("SSL_CERT_DIR");
+        let folders: Vec<PathBuf> = { folders.split(':') }
             .filter(|folder| !folder.is_empty())
             .map(PathBuf::from)
             .collect();
-        if file.is_none() && folders.is_empty() {
+        if file.is_empty() && folders.is_empty() {
             return Self::System;
         }
-        let file = file.map(PathBuf::from);
-        Self::Environment(Arc::new(CertVariables { file, folders }))
+        Self::Environment(Arc::new(CertVariables {
+            file_setting,
+            file: Some(file)
+                .filter(|file| !file.is_empty())
+                .map(PathBuf::from),
+            folders_setting,
+            folders,
+        }))
     }
 
     /// Reads a `ca_file`.

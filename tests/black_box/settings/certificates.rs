@@ -227,7 +227,7 @@ fn roots_that_are_not_there_are_named_where_a_provider_needs_them() {
         (
             "SSL_CERT_FILE",
             "nowhere.pem",
-            "SSL_CERT_FILE: nowhere.pem: expected certificates",
+            "environment: SSL_CERT_FILE: nowhere.pem: expected certificates",
         ),
         (
             "SSL_CERT_FILE",
@@ -237,7 +237,7 @@ fn roots_that_are_not_there_are_named_where_a_provider_needs_them() {
         (
             "SSL_CERT_DIR",
             "/b:/a",
-            "SSL_CERT_DIR: /b:/a: expected certificates",
+            "environment: SSL_CERT_DIR: /b:/a: expected certificates",
         ),
     ] {
         let named = || {

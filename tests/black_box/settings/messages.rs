@@ -16,6 +16,14 @@ fn a_slip_in_the_file_is_answered_with_all_there_is_to_know() {
             "sluicegate.toml line 2: sever: unknown field `sever`, expected one of `server`, |; did you mean `server`?",
         ),
         (
+            "[server]\nlevel = \"info\"\n",
+            "sluicegate.toml line 2: server.level: unknown field `level`, expected one of |; it is a key of [log]",
+        ),
+        (
+            "base_url = \"http://h\"\n",
+            "sluicegate.toml line 1: base_url: unknown field `base_url`, expected one of |; it is a key of [providers.NAME]",
+        ),
+        (
             "[server]\nlisten = \"127.0.0.1:1\"\n",
             "sluicegate.toml line 2: server.listen: expected a list of strings in brackets|; found \"127.0.0.1:1\"",
         ),
@@ -362,6 +370,91 @@ fn what_has_no_effect_or_cannot_be_meant_so_is_warned_of() {
         .arg("sluicegate.toml")
         .run();
     assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+}
+
+#[test]
+fn a_table_of_a_provider_that_is_not_exposed_is_warned_of() {
+    let toml = "[passthrough]\nproviders = [\"openai\", \"antropic\"]\n[providers.zai]\napi_key = \"sk-1\"\n";
+    let setup = quiet()
+        .toml(toml)
+        .secret("sk-1")
+        .env("ZAI_EAST_API_KEY", "sk-2");
+    let finished = setup.arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said: Vec<&str> = finished.stderr.lines().collect();
+    let listed = "sluicegate: warning: sluicegate.toml line 2: passthrough.providers: antropic: unknown provider type";
+    let table = "sluicegate: warning: sluicegate.toml line 3: providers.zai: it has no effect, since its type is not \
+                 exposed; expected zai in passthrough.providers (ENABLED_PASSTHROUGH_PROVIDERS)";
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with(listed), "{said:?}");
+    assert!(said[0].ends_with("; did you mean anthropic?"), "{said:?}");
+    assert_eq!(said[1], table);
+}
+
+#[test]
+fn check_says_where_every_value_was_written() {
+    let toml = "[server]\nworkers = 3\n\n[timeouts]\nconnect = \"7s\"\nrequest = 9\n\n[upstream]\n\
+                proxy = \"http://proxy.test:3128\"\nca_file = \"ca.pem\"\n\n[providers.here]\ntype = \"openai\"\n\
+                base_url = \"https://${NAME}.test\"\napi_key_file = \"secret.txt\"\nheaders = { X-Team = \"a\" }\n";
+    let setup = bare().toml(toml).without("SSL_CERT_FILE");
+    let dotenv = "\nPORT=81\nHTTP_TIMEOUT=5\nOPENROUTER_SITE_URL=http://me.test\n";
+    let setup = { setup.file(".env", dotenv) }
+        .env("NAME", "far")
+        .env("SLUICEGATE_WORKERS", "4")
+        .env("SLUICEGATE_WARM", "2")
+        .env("GOMODEL_MASTER_KEY_FILE", "secret.txt")
+        .env("OPENROUTER_API_KEY", "sk-1")
+        .env("SLUICEGATE_CONFIG", "sluicegate.toml");
+    let finished = setup.arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    for (value, place) in [
+        (
+            "listen = [\"0.0.0.0:81\", \"[::]:81\"]",
+            ".env line 2: PORT",
+        ),
+        ("workers = 4", "environment: SLUICEGATE_WORKERS"),
+        ("connect = 7", "sluicegate.toml line 5"),
+        ("request = 5", ".env line 3: HTTP_TIMEOUT"),
+        (
+            "master_key = \"[redacted]\"",
+            "environment: GOMODEL_MASTER_KEY_FILE",
+        ),
+        ("ca_file = \"ca.pem\"", "sluicegate.toml line 10"),
+        ("base_url = \"https://far.test\"", "sluicegate.toml line 14"),
+        (
+            "api_key = \"[redacted]\"",
+            "sluicegate.toml line 15: providers.here.api_key_file",
+        ),
+        (
+            "api_key = \"[redacted]\"",
+            "environment: OPENROUTER_API_KEY",
+        ),
+        (
+            "proxy = \"http://proxy.test:3128\"",
+            "sluicegate.toml line 9: upstream.proxy",
+        ),
+        ("warm = 2", "environment: SLUICEGATE_WARM"),
+        (
+            "headers.\"X-Team\" = \"[redacted]\"",
+            "sluicegate.toml line 16",
+        ),
+        (
+            "# sent unless the client does: HTTP-Referer: http://me.test",
+            ".env line 4: OPENROUTER_SITE_URL",
+        ),
+    ] {
+        let line = format!("{value:<37}   # {place}");
+        assert!(lines.contains(&&*line), "no {line} in {lines:#?}");
+    }
+    // Defaults are written nowhere.
+    for value in [
+        "body_idle = 600",
+        "driver = \"auto\"",
+        "credential = \"bearer\"",
+    ] {
+        assert!(lines.contains(&value), "no {value} in {lines:#?}");
+    }
 }
 
 #[test]

@@ -67,8 +67,8 @@ pub(super) fn of_environment(variables: &CertVariables) -> Result<Roots, String>
     let mut certificates = Vec::new();
     let mut why = None;
     if let Some(file) = &variables.file {
-        certificates =
-            named(file).map_err(|why| at("SSL_CERT_FILE", file, none_found(why.as_deref())))?;
+        certificates = named(file)
+            .map_err(|why| at(&variables.file_setting, file, none_found(why.as_deref())))?;
     }
     for folder in &variables.folders {
         let found = load_certs_from_paths(None, Some(folder));
@@ -79,8 +79,8 @@ pub(super) fn of_environment(variables: &CertVariables) -> Result<Roots, String>
         let folders = variables.folders.iter().map(|folder| folder.display());
         let list: Vec<String> = folders.map(|folder| folder.to_string()).collect();
         let (setting, place) = match &variables.file {
-            Some(file) => ("SSL_CERT_FILE", file.clone()),
-            None => ("SSL_CERT_DIR", list.join(":").into()),
+            Some(file) => (&variables.file_setting, file.clone()),
+            None => (&variables.folders_setting, list.join(":").into()),
         };
         at(setting, &place, none_found(why.as_deref()))
     })
