@@ -305,6 +305,11 @@ mod tests {
                 "f line 4: key.name: expected a string in quotes",
             ),
             (
+                "nmae = 'a'",
+                "f line 4: key.nmae: unknown field `nmae`, expected one of `id`, `name`, `sha256`, `disabled`, \
+                 `expires`, `providers`, `rate`, `streams`, `allow`; did you mean `name`?",
+            ),
+            (
                 "streams = 'x'",
                 "f line 4: key.streams: expected a whole number",
             ),

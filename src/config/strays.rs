@@ -46,19 +46,26 @@ impl Names {
     /// What is to be said of a name that is none of them.
     fn said_of(&self, name: &str) -> Option<String> {
         let by_people = || self.by_people.iter().map(String::as_str);
-        let is_ours = |prefix: &str| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('_'))
-        };
-        if is_ours(OURS) {
-            let hint = near(name, by_people()).map(meant).unwrap_or_default();
+        if let Some(rest) = name
+            .strip_prefix(OURS)
+            .and_then(|rest| rest.strip_prefix('_'))
+        {
+            // Not all of ours begin so.
+            let bare = self.known.contains(rest) || matches!(provider(rest), Of::Provider);
+            let meant_one = match bare {
+                true => Some(rest),
+                false => near(name, by_people()),
+            };
+            let hint = meant_one.map(meant).unwrap_or_default();
             return Some(format!("there is no such variable; it has no effect{hint}"));
         }
-        if let Some(said) = provider(name) {
-            return said;
+        match provider(name) {
+            Of::Provider => return None,
+            Of::Nobody(said) => return Some(said),
+            Of::Others => {}
         }
         // Other programs have variables of such names too, so that one slip is all there may be.
-        let meant_one = match is_ours("GOMODEL") {
+        let meant_one = match name.starts_with("GOMODEL") {
             true => near(name, by_people()),
             false => by_people()
                 .filter(|known| known.contains('_'))
@@ -73,32 +80,43 @@ const OURS: &str = "SLUICEGATE";
 /// What the variables of every provider begin with where they are listed.
 const PROVIDER: &str = "PROVIDER";
 
-/// What is to be said of a name that has to do with providers; `None` within where it is right.
-fn provider(name: &str) -> Option<Option<String>> {
-    if let Some((suffix, prefix)) = suffixes().find_map(|suffix| {
-        let prefix = name.strip_suffix(suffix)?;
-        Some((suffix, prefix))
-    }) {
+/// Whose variable a name is.
+enum Of {
+    /// A provider's.
+    Provider,
+    /// It was meant for one, and this is to be said of it.
+    Nobody(String),
+    /// It has nothing to do with providers.
+    Others,
+}
+
+fn provider(name: &str) -> Of {
+    let split = |suffix: &'static str| Some((name.strip_suffix(suffix)?, suffix));
+    if let Some((prefix, suffix)) = suffixes().find_map(split) {
         return match kind_of_prefix(prefix) {
-            Some(_) => Some(None),
-            None => of_unknown_type(prefix, suffix).map(Some),
+            Some(_) => Of::Provider,
+            None => of_unknown_type(prefix, suffix).map_or(Of::Others, Of::Nobody),
         };
     }
-    // The longest part of the name that may be a suffix with a slip.
-    let kind = ProviderKind::ALL.into_iter().find(|kind| {
+    slip_in_suffix(name).map_or(Of::Others, |known| Of::Nobody(no_effect(&known)))
+}
+
+/// The name that was meant where it begins with a type and ends with nearly what a provider's variable ends in.
+fn slip_in_suffix(name: &str) -> Option<String> {
+    let begins = |kind: &ProviderKind| {
         let kind = kind.as_str().to_ascii_uppercase();
-        name.strip_prefix(&*kind)
-            .is_some_and(|rest| rest.starts_with('_'))
-    })?;
-    let ends = name
-        .match_indices('_')
-        .skip_while(|(at, _)| *at < kind.as_str().len());
-    let slip = ends.into_iter().find_map(|(at, _)| {
+        let rest = name.strip_prefix(&*kind);
+        rest.is_some_and(|rest| rest.starts_with('_'))
+    };
+    let kind = ProviderKind::ALL.into_iter().find(begins)?;
+    // The longest end first.
+    let ends = name.match_indices('_').map(|(at, _)| at);
+    let mut ends = ends.skip_while(|at| *at < kind.as_str().len());
+    ends.find_map(|at| {
         let (prefix, end) = name.split_at_checked(at)?;
         let suffix = suffixes().find(|suffix| is_slip(end, suffix))?;
         Some(format!("{prefix}{suffix}"))
-    });
-    slip.map(|known| Some(no_effect(&known)))
+    })
 }
 
 /// The prefix is no type's; perhaps it was meant to be one, or is another program's.
@@ -183,6 +201,12 @@ mod tests {
             (
                 "SLUICEGATE_KEY_FILE",
                 "; did you mean SLUICEGATE_KEYS_FILE?",
+            ),
+            ("SLUICEGATE_LOG_LEVEL", "; did you mean LOG_LEVEL?"),
+            ("SLUICEGATE_PORT", "; did you mean PORT?"),
+            (
+                "SLUICEGATE_OPENAI_API_KEY",
+                "; did you mean OPENAI_API_KEY?",
             ),
             (
                 "SLUICEGATE_PURPOSE",
