@@ -103,6 +103,16 @@ impl Log {
         self.message(Level::Info, message, fields);
     }
 
+    /// Whether [`debug`](Self::debug) leads anywhere.
+    pub(crate) fn tells_all(&self) -> bool {
+        self.level >= Level::Debug
+    }
+
+    /// What is done on the way, for who looks for a fault.
+    pub(crate) fn debug(&self, message: &str, fields: &[(&str, Value<'_>)]) {
+        self.message(Level::Debug, message, fields);
+    }
+
     /// Opens the access log's file anew. Never waits: the queue is full where nobody reads the log.
     pub(crate) fn reopen(&self) {
         if self.queue.try_send(self.entry(What::Reopen)).is_err() {

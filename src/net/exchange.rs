@@ -21,6 +21,7 @@ use std::task::{Context, Poll};
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, RequestHead, Section};
+use crate::log::Value;
 use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
 use crate::net::core::ids::IdLine;
@@ -146,6 +147,7 @@ impl Relay {
             false => &counters.provider(slot).reuses,
         };
         observe::add(counter, 1);
+        self.tell(connection, "a connection is used again");
         self.leg = self.send_pooled(upstream, request, idempotent);
         if let Leg::Sent { .. } = self.leg {
             let whole = self.exchange.upload().is_done();
@@ -269,12 +271,25 @@ impl Relay {
     /// Prepares the one repetition.
     fn again(&mut self, connection: &mut ClientSide) {
         connection.access.retried();
+        self.tell(
+            connection,
+            "the connection had ended; the request is sent once more",
+        );
         let replay = match &mut self.leg {
             Leg::Sent { replay, .. } => replay.take(),
             Leg::Unsent(request) => Some(std::mem::take(request)),
         };
         debug_assert!(replay.is_some(), "only what is kept is asked for again");
         self.leg = Leg::Unsent(replay.unwrap_or_default());
+    }
+
+    /// Tells who looks for a fault what is done with the provider.
+    fn tell(&self, connection: &ClientSide, what: &str) {
+        let log = &connection.core().log;
+        let provider = self.gateway.config.providers.get(self.provider);
+        if let Some(provider) = provider.filter(|_| log.tells_all()) {
+            log.debug(what, &[("provider", Value::Text(&provider.name))]);
+        }
     }
 
     /// Ends the exchange with an error of our own, for want of a connection.

@@ -209,7 +209,10 @@ impl Worker {
                 core.drain.stop();
                 core.clock.wake_all();
             }
-            Message::Resolved(answer) => self.upstreams().names.answered(answer),
+            Message::Resolved(answer) => {
+                answer.tell(&core.log);
+                self.upstreams().names.answered(answer);
+            }
             Message::Client(fd, peer) => self.reception.receive(fd, peer),
             Message::Scraped(ticket, text) => shared.scrapes.arrived(ticket, text),
             Message::Look(number, fellow) => {

@@ -66,6 +66,7 @@ impl Relay {
             let slot = gateway.slots.of(self.provider);
             connected.count(worker.core.counters().provider(slot));
         }
+        connected.tell(&worker.core.log, &provider.name);
         connection.access.connected(connected.took);
         let mut stream = connected.stream;
         if let Leg::Unsent(request) = &self.leg

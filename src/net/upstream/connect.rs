@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 
 use crate::config::{BaseUrl, Host, Provider, Proxy};
+use crate::log::{Log, Value};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
 use crate::tls;
@@ -42,6 +43,33 @@ impl Connected {
             took: Connecting { connect, tls: None },
             resumed: false,
         }
+    }
+
+    /// Tells of it who looks for a fault.
+    pub(crate) fn tell(&self, log: &Log, provider: &str) {
+        if !log.tells_all() {
+            return;
+        }
+        let micros =
+            |time: Duration| Value::Number(time.as_micros().try_into().unwrap_or(u64::MAX));
+        let address = self
+            .address
+            .map_or_else(String::new, |address| address.to_string());
+        let kind = match self.took.tls {
+            None => "none",
+            Some(_) if self.resumed => "resumed",
+            Some(_) => "full",
+        };
+        log.debug(
+            "connected",
+            &[
+                ("provider", Value::Text(&provider)),
+                ("address", Value::Text(&address)),
+                ("connect_us", micros(self.took.connect)),
+                ("tls", Value::Text(&kind)),
+                ("tls_us", micros(self.took.tls.unwrap_or_default())),
+            ],
+        );
     }
 
     /// Counts it.

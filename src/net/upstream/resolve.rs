@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
 
 use crate::config::Ages;
+use crate::log::{Log, Value};
 use crate::net::core::deadline::{Clock, Deadline, since_boot};
 use crate::net::sockets::mailbox::Mailbox;
 use crate::net::upstream::addresses::{Call, HostName, Step};
@@ -24,6 +25,24 @@ use crate::system::confine::{self, Rules};
 pub(crate) struct Resolved {
     host: Box<str>,
     addresses: io::Result<Vec<IpAddr>>,
+}
+
+impl Resolved {
+    /// Tells of it who looks for a fault.
+    pub(crate) fn tell(&self, log: &Log) {
+        if !log.tells_all() {
+            return;
+        }
+        let said = match &self.addresses {
+            Ok(addresses) => format!("{addresses:?}"),
+            Err(error) => error.to_string(),
+        };
+        let host = Value::Text(&self.host);
+        log.debug(
+            "looked up",
+            &[("host", host), ("answer", Value::Text(&said))],
+        );
+    }
 }
 
 /// Where a host is to be tried, in this order.

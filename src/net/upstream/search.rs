@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Ages;
 use crate::config::{Host, Tcp};
+use crate::log::Value;
 use crate::net::upstream::addresses::{STAGGER, is_silent};
 use crate::observe;
 
@@ -184,12 +185,25 @@ impl<'a> Search<'a> {
                 Event::Answered(index, Err(error)) => {
                     failure = error;
                     let attempt = self.attempts.swap_remove(index);
+                    self.tell(&attempt, &failure);
                     self.failed.push(attempt.address);
                 }
                 Event::Time if self.left.is_empty() => self.begin_renewal(),
                 Event::Time | Event::Renewed => {}
             }
         }
+    }
+
+    /// Tells who looks for a fault of an address that failed.
+    fn tell(&self, attempt: &Attempt, failure: &io::Error) {
+        let address = SocketAddr::new(attempt.address, self.port);
+        self.upstreams.core.log.debug(
+            "an address failed",
+            &[
+                ("address", Value::Text(&address)),
+                ("error", Value::Text(failure)),
+            ],
+        );
     }
 
     fn begin(&mut self, address: IpAddr) -> io::Result<()> {

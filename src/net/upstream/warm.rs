@@ -115,6 +115,9 @@ async fn attempt(
         }
     });
     let connected = connected.await?;
+    if let Some((provider, _)) = gateway.provider(index) {
+        connected.tell(&upstreams.core.log, &provider.name);
+    }
     if gateway.config.metrics.are_wanted() {
         connected.count(upstreams.core.counters().provider(gateway.slots.of(index)));
     }

@@ -303,6 +303,31 @@ fn the_health_is_no_news_unless_it_is_asked_for() {
     }
 }
 
+#[test]
+fn who_looks_for_a_fault_is_told_what_is_done() {
+    let upstream = Upstream::listen();
+    let base = format!("http://localhost:{}/v1", upstream.addr().port());
+    let gateway = Setup::new().base(&base).env("LOG_LEVEL", "debug").start();
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut peer = upstream.accept();
+    for _ in 0..2 {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        client.response();
+        client.send(get("/p/openai/models"));
+    }
+    for (message, field) in [
+        ("looked up", "\"host\":\"localhost\""),
+        ("connected", "\"provider\":\"openai\""),
+        ("a connection is used again", "\"provider\":\"openai\""),
+    ] {
+        let of = format!("\"message\":\"{message}\"");
+        let line = gateway.wait_log(|line| line.contains(&of) && line.contains(field));
+        assert!(line.contains("\"level\":\"debug\""), "{line}");
+    }
+}
+
 /// What a gateway that hides all below a warning has said when it has answered these on its socket, the last with 404.
 fn said_quietly(toml: &str, requests: &[String]) -> String {
     let setup = Setup::new()
