@@ -16,10 +16,12 @@ WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --bin sluicegate --target x86_64-unknown-linux-musl
 
-# Certificates of public authorities and the account nonroot; no shell, so health is asked from outside: GET /health.
+# Certificates of public authorities and the account nonroot; no shell.
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /src/target/x86_64-unknown-linux-musl/release/sluicegate /usr/bin/sluicegate
 EXPOSE 8080
+# Finds the gateway as it is configured.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/bin/sluicegate", "health"]
 # Ends what is under way, for up to timeouts.drain: give it as long (--stop-timeout, stop_grace_period).
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/sluicegate"]

@@ -5,6 +5,8 @@ pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod dial;
+pub(crate) mod health;
+pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod key_file;
 pub(crate) mod manual;
@@ -28,6 +30,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::check::CheckArguments;
+use self::health::HealthArguments;
+use self::init::InitArguments;
 use self::key::KeyArguments;
 use self::output::{fail, print};
 use self::top::TopArguments;
@@ -53,6 +57,10 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Exit with 0 where a gateway is ready, else with 1: for the health check of a container
+    Health(HealthArguments),
+    /// Write a small safe configuration, a keys file and a first key, and say what to paste where
+    Init(InitArguments),
     /// Make, list and end managed keys
     Key(KeyArguments),
     /// Print the script that completes command lines in a shell
@@ -87,6 +95,10 @@ pub fn main() -> ExitCode {
         None => serve(arguments.config),
         Some(Command::Check(check)) => check::run(&check, arguments.config.as_deref(), load),
         Some(Command::Demo { once }) => demo(once),
+        Some(Command::Health(health)) => {
+            health::run(&health, || load_config(arguments.config.as_deref()))
+        }
+        Some(Command::Init(init)) => init::run(&init),
         Some(Command::Key(key)) => key::run(key, || load_config(arguments.config.as_deref())),
         Some(Command::Completions { shell }) => {
             print(&manual::completions(Arguments::command(), shell))

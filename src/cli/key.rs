@@ -161,6 +161,23 @@ fn warn_of_unknown_providers(command: &KeyCommand, config: &Config) {
     }
 }
 
+/// Makes the first key of a new file, without limits; it is called `first`.
+///
+/// # Errors
+/// Why the file cannot be written.
+pub(crate) fn first(path: &Path) -> Result<String, String> {
+    let (key, sha256) = new_key()?;
+    let mut file = open(path, Missing::Create)?;
+    file.append(NewEntry {
+        id: "first".to_owned(),
+        name: "first".to_owned(),
+        sha256,
+        ..NewEntry::default()
+    })?;
+    file.write()?;
+    Ok(key)
+}
+
 fn make(path: &Path, new: New) -> Result<(), String> {
     let (key, sha256) = new_key()?;
     let id = match new.id {

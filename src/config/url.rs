@@ -38,6 +38,16 @@ pub enum Host {
     Unix(PathBuf),
 }
 
+impl BaseUrl {
+    /// As it is written in a configuration.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
+        base(url)
+    }
+}
+
 /// `http[s]://host[:port][/path]`, or `http+unix://` with the socket's path, percent-encoded, as host.
 pub(super) fn base(url: &str) -> Result<BaseUrl, &'static str> {
     const EXPECTED: &str =

@@ -97,6 +97,7 @@ mod policy {
 
 /// The process: its life, its signals, its commands.
 mod process {
+    mod beginning;
     mod confinement;
     mod lifecycle;
     mod manual;
