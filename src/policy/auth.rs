@@ -291,6 +291,12 @@ impl Keys {
         }
     }
 
+    /// How many keys there are, those that are worth nothing any more included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.managed.len() + usize::from(self.master.is_some())
+    }
+
     /// Names of the slots that requests are counted in by their key.
     #[must_use]
     pub fn slots(&self) -> &Slots {

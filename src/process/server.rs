@@ -423,6 +423,7 @@ fn say_start(
             ("version", Value::Text(&crate::base::VERSION)),
         ],
     );
+    say_settings(log, settings);
     warn_of_settings(log, settings);
     if config.auth.is_open() && config.auth.open {
         log.warn(
@@ -433,6 +434,24 @@ fn say_start(
     if config.providers.is_empty() {
         log.warn("no provider is configured", &[]);
     }
+}
+
+/// What was read, and where it leads.
+fn say_settings(log: &Log, settings: &WorkerConfig) {
+    let config = &settings.config;
+    let file = config.file.as_ref();
+    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    let providers = config.providers.iter();
+    let providers = providers.map(|provider| format!("{} {}", provider.name, provider.base));
+    let providers: Vec<String> = providers.collect();
+    log.info(
+        "configuration",
+        &[
+            ("file", Value::Text(&file)),
+            ("keys", Value::Number(settings.keys.count() as u64)),
+            ("providers", Value::Text(&providers.join(", "))),
+        ],
+    );
 }
 
 /// Told from a port that another program holds; what a service manager has opened stands in for all of them.

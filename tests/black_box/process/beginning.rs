@@ -63,6 +63,11 @@ fn from_nothing_to_an_answer() {
         .env("ANTHROPIC_BASE_URL", &upstream.url())
         .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
         .start();
+    let line = gateway.wait_log(|line| line.contains("\"configuration\""));
+    let leads = format!("anthropic {}", upstream.url());
+    for part in ["\"file\":\"sluicegate.toml\"", "\"keys\":1", &leads] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     let mut client = gateway.connect();
     let asks = |key: &str| {
         format!("GET /p/anthropic/v1/models HTTP/1.1\r\nHost: g\r\nx-api-key: {key}\r\n\r\n")
