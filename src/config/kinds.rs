@@ -207,8 +207,12 @@ pub(super) const METRICS_ENDPOINT: Kind<String> = text(
 );
 
 fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
-    const EXPECTED: &str = "expected a path such as /metrics, not below /p/ and not /health";
-    if !text.starts_with('/') || text == "/p" || text.starts_with("/p/") || text == "/health" {
+    const EXPECTED: &str = "expected a path such as /metrics, not below /p/ or /health";
+    let is_at = |place: &str| {
+        text.strip_prefix(place)
+            .is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+    };
+    if !text.starts_with('/') || is_at("/p") || is_at("/health") {
         return Err(EXPECTED);
     }
     // What no request can ask for would never be served.

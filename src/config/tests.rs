@@ -313,6 +313,8 @@ fn metrics_endpoints_can_be_asked_for() {
         ("/p", false),
         ("/p/metrics", false),
         ("/health", false),
+        ("/health/live", false),
+        ("/healthy", true),
         ("metrics", false),
         ("/metrics?a", false),
         ("/metrics#a", false),

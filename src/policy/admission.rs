@@ -62,8 +62,10 @@ pub struct Decision<'g> {
 pub enum Admission<'g> {
     /// It goes to a provider.
     Forward(Forward<'g>),
-    /// `/health`
+    /// `/health` and `/health/ready`
     Health,
+    /// `/health/live`
+    Live,
     /// The metrics endpoint.
     Metrics,
     /// What is under way; only where operators ask.
@@ -172,6 +174,7 @@ fn decide<'g>(
 fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
     match route {
         Route::Health => Ok(Admission::Health),
+        Route::Live => Ok(Admission::Live),
         Route::Metrics if gateway.config.metrics.enabled => Ok(Admission::Metrics),
         Route::OptionsStar => Ok(Admission::Options),
         // Operators have a listener of their own.
@@ -280,6 +283,7 @@ fn decide_operator<'g>(
         .route(request.method(), request.target(), target)
     {
         Route::Health => Ok(Admission::Health),
+        Route::Live => Ok(Admission::Live),
         Route::Metrics => Ok(Admission::Metrics),
         Route::Streams => Ok(Admission::Streams),
         Route::OptionsStar | Route::NotFound | Route::Provider(_) => Err(Fault::NoSuchRoute),

@@ -73,8 +73,10 @@ pub struct Table {
 /// What a request is for, as far as its path alone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `GET` or `HEAD` of `/health`.
+    /// `GET` or `HEAD` of `/health` or `/health/ready`.
     Health,
+    /// `GET` or `HEAD` of `/health/live`.
+    Live,
     /// `GET` or `HEAD` of the metrics endpoint.
     Metrics,
     /// `GET` or `HEAD` of `/streams`, which only operators may.
@@ -168,7 +170,8 @@ impl Table {
             return Route::NotFound;
         }
         match method {
-            b"GET" | b"HEAD" if below == b"/health" => Route::Health,
+            b"GET" | b"HEAD" if below == b"/health" || below == b"/health/ready" => Route::Health,
+            b"GET" | b"HEAD" if below == b"/health/live" => Route::Live,
             b"GET" | b"HEAD" if self.is_metrics(below) => Route::Metrics,
             b"GET" | b"HEAD" if below == b"/streams" => Route::Streams,
             _ => Route::NotFound,
@@ -389,7 +392,8 @@ pub mod property {
         let mount: Vec<&str> = table.base_path.split('/').collect();
         let reads = method == b"GET" || method == b"HEAD";
         match segments.strip_prefix(&*mount) {
-            Some(["health"]) if reads => "Health".into(),
+            Some(["health"] | ["health", "ready"]) if reads => "Health".into(),
+            Some(["health", "live"]) if reads => "Live".into(),
             Some(["p", provider, endpoint @ ..]) if table.passthrough => {
                 let query = query.map(|query| format!("?{}", query.of(target).escape_ascii()));
                 let endpoint = below_provider(table, provider, endpoint);

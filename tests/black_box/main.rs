@@ -92,6 +92,7 @@ mod policy {
     mod loops;
     mod open_start;
     mod origins;
+    mod probes;
     mod routes;
 }
 

@@ -71,7 +71,8 @@ impl ClientSide {
         after
     }
 
-    /// Answers `/health`, `OPTIONS *` and preflights, and with the text of the `metrics` those who asked for it.
+    /// Answers `/health` and what is below it, `OPTIONS *` and preflights, and with the text of the `metrics` those who
+    /// asked for it.
     pub(crate) fn answer_locally(
         &mut self,
         what: &Admission<'_>,

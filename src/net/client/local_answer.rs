@@ -30,11 +30,11 @@ impl<'a> LocalAnswer<'a> {
     #[must_use]
     pub(crate) fn to(what: &'a Admission<'_>, healthy: bool, metrics: &'a str) -> Self {
         let (status, reason, content_type, body): (_, _, _, &[u8]) = match what {
-            Admission::Health if healthy => (200, "OK", JSON, b"{\"status\":\"ok\"}"),
-            Admission::Health => {
+            Admission::Health if !healthy => {
                 let body = b"{\"status\":\"draining\"}";
                 (503, "Service Unavailable", JSON, body)
             }
+            Admission::Health | Admission::Live => (200, "OK", JSON, b"{\"status\":\"ok\"}"),
             Admission::Metrics => (200, "OK", Some(EXPOSITION), metrics.as_bytes()),
             Admission::Preflight(_)
             | Admission::Options

@@ -207,6 +207,13 @@ fn gateway_routes_want_path_and_method() {
         POST /health              -> NotFound
         get /health               -> NotFound
         GET /health/              -> NotFound
+        GET /health/ready         -> Health
+        HEAD /health/ready?x      -> Health
+        POST /health/ready        -> NotFound
+        GET /health/ready/        -> NotFound
+        GET /health/live          -> Live
+        HEAD /health/live?x       -> Live
+        GET /health/livez         -> NotFound
         GET /streams?x            -> Streams
         POST /streams             -> NotFound
         GET /healthy              -> NotFound
@@ -251,6 +258,9 @@ fn everything_lies_below_the_mount_prefix() {
             "
             POST /g/p/anthropic/v1/messages -> 1 /v1/messages
             GET /g/health                   -> Health
+            GET /g/health/ready             -> Health
+            GET /g/health/live              -> Live
+            GET /health/live                -> NotFound
             GET /g/metrics                  -> Metrics
             OPTIONS *                       -> OptionsStar
             OPTIONS http://gateway          -> OptionsStar
