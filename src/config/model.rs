@@ -207,7 +207,7 @@ pub struct Timeouts {
     /// Between requests.
     pub idle_client: Duration,
     /// No byte of content either way.
-    pub body_idle: Duration,
+    pub body_idle: Option<Duration>,
     /// No byte either way after a 101.
     pub tunnel_idle: Duration,
     /// Unhealthy but serving, before the listeners close.

@@ -230,7 +230,6 @@ fn times() {
         "connect",
         "request_header",
         "idle_client",
-        "body_idle",
         "tunnel_idle",
     ] {
         for value in ["0", "'0s'", "-1", "1.5", "'x'", "[]"] {

@@ -111,9 +111,10 @@ pub(super) const TIMEOUTS: Table = Table {
         Setting::new(
             "body_idle",
             "600",
-            line!("no byte of content either way"),
-            at!(timeouts.body_idle, POSITIVE_TIME),
-        ),
+            line!("no byte of content either way; 0 is no limit"),
+            at!(timeouts.body_idle, OPTIONAL_TIME),
+        )
+        .variables(&["HTTP_STREAM_IDLE_TIMEOUT"]),
         Setting::new(
             "tunnel_idle",
             "3600",

@@ -96,8 +96,8 @@ impl ClientSide {
             return true;
         }
         let own = self.busy.is_none();
-        self.deadline.set(match own {
-            true => TAKEN_MAX,
+        self.deadline.set_to(match own {
+            true => Some(TAKEN_MAX),
             false => self.worker.core.gateway().config.timeouts.body_idle,
         });
         poll_fn(|cx| {

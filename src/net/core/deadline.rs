@@ -278,6 +278,11 @@ impl Deadline {
         self.renew();
     }
 
+    /// Moves the deadline to `wait` from now; `None` is no deadline but the limit.
+    pub(crate) fn set_to(&self, wait: Option<Duration>) {
+        self.set(wait.unwrap_or(Duration::MAX));
+    }
+
     /// Moves the deadline as the last [`set`](Self::set) did, but from now.
     pub(crate) fn renew(&self) {
         self.store(self.clock.now().plus(self.wait.get()).min(self.limit));

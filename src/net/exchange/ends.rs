@@ -228,7 +228,7 @@ impl Ends<'_> {
         let deadline = &self.connection.deadline;
         match self.exchange.awaits(flushed) {
             Some(Awaited::Tunnel) => deadline.set(timeouts.tunnel_idle),
-            Some(Awaited::Content) => deadline.set(timeouts.body_idle),
+            Some(Awaited::Content) => deadline.set_to(timeouts.body_idle),
             Some(Awaited::Head) => deadline.set(timeouts.response_header),
             None => {}
         }

@@ -178,8 +178,8 @@ fn what_cannot_be_used_in_a_file_is_named_and_nothing_starts() {
             &["timeouts.connect", "expected whole seconds"],
         ),
         (
-            "[timeouts]\nbody_idle = 0\n",
-            &["timeouts.body_idle", "expected more than 0"],
+            "[timeouts]\nidle_client = 0\n",
+            &["timeouts.idle_client", "expected more than 0"],
         ),
         (
             "[server]\nworkers = [1]\n",
