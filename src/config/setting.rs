@@ -150,14 +150,7 @@ impl<Draft, InForce> Setting<Draft, InForce> {
         let names = self.variables.iter().map(|name| (*name).to_owned());
         let mut place = None;
         for key in names.chain(own) {
-            if let Some((text, from)) = env.located(&key) {
-                let value = self.slot.form.of_variable(text);
-                let written = Written {
-                    value,
-                    from,
-                    key,
-                    is_expanded: false,
-                };
+            if let Some(written) = env.written(&key, self.slot.form) {
                 self.set(draft, &written)?;
                 place = Some(written.place());
             }

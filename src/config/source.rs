@@ -1,6 +1,6 @@
 //! Where values come from: the environment, `.env`, files named by either.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 
 use super::dotenv;
 use super::error::ConfigError;
+use super::indirect::{self, FILE_BYTES_MAX, Reference};
 use super::secret::Secret;
 use super::value::is_quoted;
-use super::written::Written;
+use super::written::{Form, Written};
 
 /// Everything outside that a configuration is made of.
 pub struct Sources<'a> {
@@ -46,11 +47,14 @@ pub(super) struct Env<'a> {
     /// Variables that the file puts in somewhere.
     put_in: RefCell<BTreeSet<String>>,
     read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    read_pem: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
 struct Variable {
     /// Trimmed; or what was expected.
     value: Result<String, &'static str>,
+    /// With what it refers to put in, once somebody has asked for it; `None` where it refers to nothing.
+    resolved: OnceCell<Result<Option<String>, String>>,
     from: Place,
 }
 
@@ -80,8 +84,14 @@ impl fmt::Display for Place {
 impl Variable {
     fn new(value: &[u8], from: Place) -> Self {
         let value = std::str::from_utf8(value).map_err(|_| "expected UTF-8 text");
+        Self::read(value.map(|value| value.trim().to_owned()), from)
+    }
+
+    fn read(value: Result<String, &'static str>, from: Place) -> Self {
+        let resolved = OnceCell::new();
         Self {
-            value: value.map(|value| value.trim().to_owned()),
+            value,
+            resolved,
             from,
         }
     }
@@ -95,6 +105,8 @@ impl Variable {
 #[derive(Clone, Copy)]
 struct Found<'e> {
     value: &'e str,
+    /// A file's content or another variable is in it, and may be a secret whatever it is for.
+    is_resolved: bool,
     from: Place,
 }
 
@@ -116,15 +128,12 @@ impl<'a> Env<'a> {
             let from = Place::Dotenv(set.line);
             let variable = match set.value {
                 // Whatever is said of such a value could repeat the lines that a lost quote has made a part of it.
-                Ok(value) if value.trim_ascii().contains(&b'\n') => Variable {
-                    value: Err("expected a value of one line; a quote may be missing"),
-                    from,
-                },
+                Ok(value) if value.trim_ascii().contains(&b'\n') => {
+                    let expected = "expected a value of one line; a quote may be missing";
+                    Variable::read(Err(expected), from)
+                }
                 Ok(value) => Variable::new(&value, from),
-                Err(expected) => Variable {
-                    value: Err(expected),
-                    from,
-                },
+                Err(expected) => Variable::read(Err(expected), from),
             };
             values.insert(set.key, variable);
         }
@@ -150,6 +159,7 @@ impl<'a> Env<'a> {
             expanded: RefCell::default(),
             put_in: RefCell::default(),
             read: sources.read,
+            read_pem: sources.read_pem,
         })
     }
 
@@ -195,20 +205,86 @@ impl<'a> Env<'a> {
         Some((found.value, found.from.to_string()))
     }
 
+    /// A value, as a setting of this form has it.
+    pub(super) fn written(&self, key: &str, form: Form) -> Option<Written> {
+        let found = self.find(key)?;
+        Some(Written {
+            value: form.of_variable(found.value),
+            from: found.from.to_string(),
+            key: key.to_owned(),
+            is_expanded: found.is_resolved,
+        })
+    }
+
     /// Every variable is looked up here, so that none of ours is passed over for not being readable.
     fn find(&self, key: &str) -> Option<Found<'_>> {
         let variable = self.values.get(key)?;
         let from = variable.from;
-        match &variable.value {
-            Ok(value) => {
+        let value = variable.value.as_deref().map_err(|expected| *expected);
+        let found = value.and_then(|value| {
+            let resolved = variable.resolved.get_or_init(|| self.resolve(value));
+            match resolved {
+                Ok(Some(resolved)) if resolved != value => Ok((&**resolved, true)),
+                Ok(_) => Ok((value, false)),
+                Err(expected) => Err(&**expected),
+            }
+        });
+        match found {
+            Ok((value, is_resolved)) => {
                 self.doubt(&from.to_string(), key, value);
-                Some(Found { value, from })
+                if !is_resolved && value.contains("${") {
+                    let message = "the ${…} in its value is taken as it is, for nothing puts \
+                                   anything in there; expected ${env:NAME} or ${file:/path}";
+                    self.warn(ConfigError::new(&from.to_string(), key, message));
+                }
+                Some(Found {
+                    value,
+                    is_resolved,
+                    from,
+                })
             }
             Err(expected) => {
                 let error = || ConfigError::new(&from.to_string(), key, expected);
                 self.missed.borrow_mut().get_or_insert_with(error);
                 None
             }
+        }
+    }
+
+    /// A value with what it refers to.
+    fn resolve(&self, value: &str) -> Result<Option<String>, String> {
+        let look_up = |reference: Reference<'_>| match reference {
+            Reference::File(path) => self.content(path),
+            Reference::Variable(name) => self.value_of(name),
+        };
+        let resolved = indirect::resolved(value, look_up)?;
+        Ok(resolved.map(|resolved| resolved.trim().to_owned()))
+    }
+
+    /// What a reference to a file puts in: its content without the line end behind it.
+    fn content(&self, path: &str) -> Result<String, String> {
+        let said = |what: &dyn fmt::Display| format!("${{file:{path}}}: {what}");
+        let bytes = (self.read_pem)(Path::new(path)).map_err(|error| said(&error))?;
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(said(&"expected at most 1 MiB"));
+        }
+        let mut content = String::from_utf8(bytes).map_err(|_| said(&"expected UTF-8 text"))?;
+        if content.ends_with('\n') {
+            content.pop();
+        }
+        match content.trim() {
+            "" => Err(said(&"it is empty")),
+            _ => Ok(content),
+        }
+    }
+
+    /// What a reference to a variable puts in, as it is.
+    fn value_of(&self, name: &str) -> Result<String, String> {
+        let variable = self.values.get(name).map(|variable| &variable.value);
+        match variable {
+            Some(Ok(value)) => Ok(value.clone()),
+            Some(Err(expected)) => Err(format!("the variable that it refers to: {expected}")),
+            None => Err("expected the variable that it refers to to be set".to_owned()),
         }
     }
 
@@ -273,7 +349,7 @@ impl<'a> Env<'a> {
         key: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(Found { value, from }) = self.find(key) else {
+        let Some(Found { value, from, .. }) = self.find(key) else {
             return Ok(None);
         };
         parse(value).map(Some).map_err(|expected| {
