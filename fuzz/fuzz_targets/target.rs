@@ -34,7 +34,7 @@ static TABLES: LazyLock<[Table; 3]> = LazyLock::new(|| {
 
 fn entries() -> Vec<RouteEntry> {
     let entry = |kind: ProviderKind| RouteEntry::new(kind.as_str(), kind, "/v1");
-    ProviderKind::ALL.into_iter().map(entry).collect()
+    ProviderKind::ALL.iter().copied().map(entry).collect()
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -98,7 +98,7 @@ fn judge(provider: &Provider, status: u16) -> (Verdict, String) {
         (401 | 403, Credential::None) => {
             (Verdict::Refused, format!("{said}, and none is configured"))
         }
-        (401 | 403, Credential::Bearer(_) | Credential::XApiKey(_)) => (Verdict::Refused, said),
+        (401 | 403, Credential::Key(..)) => (Verdict::Refused, said),
         _ => (Verdict::Reached, said),
     }
 }
@@ -264,7 +264,7 @@ fn tunnel(mut stream: Timed, proxy: &Proxy, provider: &Provider) -> Result<Timed
 
 /// The request for the list of models, with all that the gateway adds.
 fn models_request(provider: &Provider) -> Zeroizing<Vec<u8>> {
-    let lines = ProviderLines::new(provider);
+    let lines = ProviderLines::new(provider, None);
     let path = &provider.base.path;
     let mut more = String::new();
     let agent = format!("sluicegate/{VERSION}");

@@ -17,6 +17,8 @@ use super::secret::Secret;
 use super::source::Env;
 use super::table::{Draft, KEYS_FILE, LISTEN, MASTER_KEYS, PORT};
 
+const MASTER_KEY_DISABLED: &str = "MASTER_KEY_DISABLED";
+
 /// A shorter master key is warned of: whoever can ask often enough can guess it.
 const MASTER_KEY_BYTES: usize = 16;
 
@@ -56,6 +58,17 @@ pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), 
     env.is_not_empty(KEYS_FILE)?;
     let auth = &mut draft.config.auth;
     auth.master_key = master_key.or(written);
+    if auth.master_key_disabled {
+        auth.master_key = None;
+        if auth.keys_file.is_none() {
+            let set = env.located(MASTER_KEY_DISABLED);
+            let in_file = || file.place("auth", "master_key_disabled").to_owned();
+            let from = set.map_or_else(in_file, |(_, from)| from);
+            let key = format!("{MASTER_KEY_DISABLED} (auth.master_key_disabled)");
+            let message = format!("nobody has a key then; expected {KEYS_FILE} beside it");
+            return Err(ConfigError::new(&from, &key, message));
+        }
+    }
     let length = auth.master_key.as_ref().map(|key| key.expose().len());
     let place = length.map(|_| place_of_master_key(env, file));
     draft.config.places.note("auth.master_key", place.clone());

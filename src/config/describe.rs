@@ -79,6 +79,13 @@ impl Config {
             let line = format!("# sent unless the client does: {name}: {value}");
             of.line(out, &line, default_setting(name));
         }
+        if let Some(entry) = &provider.entry {
+            let _ = writeln!(
+                out,
+                "# added to the client's {}: {}",
+                entry.field, entry.value
+            );
+        }
         for (name, _) in &provider.headers {
             // A configured header may be a credential.
             let line = format!("headers.{name:?} = \"[redacted]\"");

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::listeners::Listen;
 use super::model::{Driver, Landlock, Level, LogFile, LogFormat};
 use super::origin::Origin;
+use super::provider::fields::is_token;
 use super::setting::Kind;
 use super::shown::{list, quoted, quoted_path, seconds};
 use super::value;
 use super::written::{Form, Written};
 use crate::base::number;
+use crate::http::head::{Name, name};
 use crate::http::target::{self, Target};
 
 /// A number, a switch or a string that `read` understands.
@@ -221,6 +223,24 @@ fn metrics_endpoint(text: &str) -> Result<String, &'static str> {
         _ => Err(EXPECTED),
     }
 }
+
+/// A field that no provider is sent: one that means nothing else to the gateway.
+pub(super) const PRIVATE_HEADER: Kind<String> = text(
+    |written| {
+        let text = written.text();
+        let is_free = matches!(
+            name(text.as_bytes()),
+            Name::Other | Name::XGomodelUserPath | Name::XForwarded | Name::Disguised
+        );
+        match is_token(text) && is_free {
+            true => Ok(text.to_owned()),
+            false => {
+                Err("expected the name of a header that the gateway has no use for".to_owned())
+            }
+        }
+    },
+    |name| Some(quoted(name)),
+);
 
 pub(super) const DRIVER: Kind<Driver> = text(
     |written| match written.text() {

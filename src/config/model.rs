@@ -156,6 +156,8 @@ pub struct ServerTls {
 pub struct Auth {
     /// The one key for everything.
     pub master_key: Option<Secret>,
+    /// There shall be none, whoever sets one.
+    pub master_key_disabled: bool,
     /// Managed keys.
     pub keys_file: Option<PathBuf>,
     /// It is meant that nobody is asked for a key, if there is none.
@@ -173,6 +175,8 @@ pub struct Passthrough {
     pub v1_alias: bool,
     /// Types exposed.
     pub kinds: Vec<ProviderKind>,
+    /// A field that no provider is sent, beyond those that none ever is.
+    pub user_path_header: String,
 }
 
 /// Limits. What goes beyond one of the last five is answered 503, or closed where it speaks TLS.

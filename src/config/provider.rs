@@ -1,7 +1,10 @@
 //! Providers: from the environment's variables and the file's tables to instances.
 
+mod control;
 pub(super) mod fields;
 pub(super) mod instance;
+mod keys;
+mod names;
 mod origins;
 mod place;
 pub(super) mod table;
@@ -10,14 +13,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
 use self::instance::{Credential, Provider};
-use self::table::{Draft, SETTINGS};
+use self::names::{instances, kind_of_name};
+pub(super) use self::names::{kind_of_prefix, numbered, suffixes};
+use self::table::{CredentialChoice, Draft, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
 use super::near::near;
@@ -48,7 +52,10 @@ pub(super) fn resolve(
     mut tables: Tables<'_>,
     enabled: &[ProviderKind],
 ) -> Result<Vec<Provider>, ConfigError> {
-    let named: BTreeMap<String, String> = instances(env);
+    let mut named: BTreeMap<String, String> = instances(env);
+    // The variables of a type that is not exposed are another program's, unless the file has a table for them.
+    let is_exposed = |prefix: &str| kind_of_prefix(prefix).is_some_and(|it| enabled.contains(&it));
+    named.retain(|name, prefix| is_exposed(prefix) || tables.providers.contains_key(name));
     let names: BTreeSet<String> = tables
         .providers
         .keys()
@@ -78,53 +85,6 @@ pub(super) fn resolve(
         }
     }
     Ok(providers)
-}
-
-/// `OPENAI_EAST_API_KEY` → `openai-east` with the prefix `OPENAI_EAST`.
-fn instances(env: &Env<'_>) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for key in env.keys() {
-        let Some(prefix) = suffixes().find_map(|suffix| key.strip_suffix(suffix)) else {
-            continue;
-        };
-        if kind_of_prefix(prefix).is_some() {
-            found.insert(
-                prefix.to_ascii_lowercase().replace('_', "-"),
-                prefix.to_owned(),
-            );
-        }
-    }
-    found
-}
-
-/// What the variables of an instance end in; of two that end alike the longer first.
-pub(super) fn suffixes() -> impl Iterator<Item = &'static str> {
-    let suffixes = SETTINGS.iter().rev().map(|setting| setting.suffix);
-    suffixes.filter(|suffix| !suffix.is_empty())
-}
-
-/// The type that a variable's prefix begins with: all of it, or up to an underscore.
-pub(super) fn kind_of_prefix(prefix: &str) -> Option<ProviderKind> {
-    ProviderKind::ALL
-        .into_iter()
-        .find(|kind| is_instance(prefix, &kind.as_str().to_ascii_uppercase(), '_'))
-}
-
-/// The type that an instance's name begins with: all of it, or up to a hyphen.
-fn kind_of_name(name: &str) -> Option<ProviderKind> {
-    ProviderKind::ALL
-        .into_iter()
-        .find(|kind| is_instance(name, kind.as_str(), '-'))
-}
-
-fn is_instance(text: &str, kind: &str, separator: char) -> bool {
-    let Some(rest) = text.strip_prefix(kind) else {
-        return false;
-    };
-    rest.is_empty()
-        || rest
-            .strip_prefix(separator)
-            .is_some_and(|suffix| !suffix.is_empty())
 }
 
 struct Instance<'a> {
@@ -158,8 +118,11 @@ impl Instance<'_> {
         let key = self.api_key(&draft)?;
         let credential = self.credential(&draft, kind, key)?;
         // A key makes a provider exist; where none is needed, a base URL does.
-        let keyless = kind == ProviderKind::Vllm
-            || matches!(draft.credential.as_deref(), Some("none" | "client"));
+        let keyless = !kind.needs_key()
+            || matches!(
+                draft.credential,
+                Some(CredentialChoice::None | CredentialChoice::Client)
+            );
         match credential {
             Credential::None if !keyless && self.in_file => return Err(self.key_is_missing()),
             Credential::None if !keyless => {
@@ -169,14 +132,12 @@ impl Instance<'_> {
             Credential::None if draft.base.is_none() && !self.in_file => return Ok(None),
             _ => {}
         }
-        let base = match draft.base.take() {
-            Some(base) => base,
-            None => {
-                base(default_base(kind)).map_err(|expected| self.error("base_url", expected))?
-            }
+        let Some(base) = self.base(draft.base.take(), kind)? else {
+            return Ok(None);
         };
-        let headers = fields::headers(&draft.headers, &credential)
+        let mut headers = fields::headers(&draft.headers, &credential)
             .map_err(|(key, expected)| self.error(&key, expected))?;
+        let entry = fields::entry(kind, &credential, &mut headers);
         let (allow, deny) = self.policy(&mut draft, kind)?;
         let mut provider = Provider {
             name: self.name.clone(),
@@ -187,10 +148,9 @@ impl Instance<'_> {
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
-            // uvicorn, in front of vllm, closes after 5 s.
-            idle_upstream: draft.idle_upstream.unwrap_or_else(|| {
-                Duration::from_secs(if kind == ProviderKind::Vllm { 4 } else { 60 })
-            }),
+            entry,
+            api_version: self.api_version(draft.api_version, kind, &base),
+            idle_upstream: draft.idle_upstream.unwrap_or_else(|| kind.idle()),
             // One where a handshake is saved; without TLS there is little to gain.
             warm: draft.warm.unwrap_or(usize::from(base.tls)),
             base,
@@ -222,10 +182,9 @@ impl Instance<'_> {
         for setting in SETTINGS {
             let is_for_another = setting.only_for.is_some_and(|only| only != kind);
             if is_for_another && self.section.get(setting.key).is_some() {
-                return Err(self.error(
-                    setting.key,
-                    "expected site_url and app_name only with type openrouter",
-                ));
+                let only = setting.only_for.map_or("", ProviderKind::as_str);
+                let message = format!("expected {} only with type {only}", setting.key);
+                return Err(self.error(setting.key, message));
             }
             let is_written = setting.is_file_first && self.section.get(setting.key).is_some();
             if !is_for_another && !is_written {
@@ -266,8 +225,8 @@ impl Instance<'_> {
     /// The variable that it exists for, and where that was set; `None` if it is for a table.
     fn origin(&self) -> Option<(String, String)> {
         let prefix = self.prefix.filter(|_| !self.in_file)?;
-        let mut names = suffixes().map(|suffix| format!("{prefix}{suffix}"));
-        names.find_map(|name| {
+        let names = suffixes().map(|suffix| format!("{prefix}{suffix}"));
+        names.chain(self.numbered_keys()).find_map(|name| {
             let (_, from) = self.env.located(&name)?;
             Some((name, from))
         })
@@ -370,25 +329,45 @@ impl Instance<'_> {
         }
     }
 
-    fn api_key(&self, draft: &Draft) -> Result<Option<Secret>, ConfigError> {
-        if let Some(prefix) = self.prefix
-            && let Some(key) = self.env.secret(&format!("{prefix}_API_KEY"))?
-        {
-            return Ok(Some(key));
+    /// Where it is; `None` where only a key says that there is one, and nobody where.
+    fn base(
+        &self,
+        written: Option<BaseUrl>,
+        kind: ProviderKind,
+    ) -> Result<Option<BaseUrl>, ConfigError> {
+        let mut found = match (written, kind.base_url()) {
+            (Some(written), _) => written,
+            (None, "") => return self.is_nowhere(kind).map(|()| None),
+            (None, usual) => base(usual).map_err(|expected| self.error("base_url", expected))?,
+        };
+        // Everything is below it there, whether people write it or not.
+        let is_below_v1 = matches!(kind, ProviderKind::Jev | ProviderKind::AudioCpp);
+        if is_below_v1 && !found.path.ends_with("/v1") {
+            found.path.push_str("/v1");
         }
-        match (&draft.api_key, &draft.api_key_file) {
-            (Some(key), Some(_)) => {
-                Err(key.refused("expected only one of api_key and api_key_file"))
-            }
-            (Some(key), None) if key.text().is_empty() => Ok(None),
-            (Some(key), None) => {
-                self.env.doubt(&key.from, &key.key, key.text());
-                let secret = Secret::new(key.text()).map(Some);
-                secret.map_err(|expected| key.refused(expected))
-            }
-            (None, Some(file)) => self.env.secret_file_of(file).map(Some),
-            (None, None) => Ok(None),
-        }
+        Ok(Some(found))
+    }
+
+    /// Refuses a table that does not say where it is, and warns of such variables.
+    fn is_nowhere(&self, kind: ProviderKind) -> Result<(), ConfigError> {
+        let message = format!("expected a base URL; for type {kind} there is none that is usual");
+        let (Some(prefix), Some((variable, from))) = (self.prefix, self.origin()) else {
+            return Err(self.error("base_url", message));
+        };
+        let message = format!("{message}; without {prefix}_BASE_URL it has no effect");
+        self.env.warn(ConfigError::new(&from, &variable, message));
+        Ok(())
+    }
+
+    /// Azure's newer endpoints, below `/v1`, have no dated versions.
+    fn api_version(
+        &self,
+        written: Option<String>,
+        kind: ProviderKind,
+        base: &BaseUrl,
+    ) -> Option<String> {
+        let has_one = kind == ProviderKind::Azure && !base.path.ends_with("/v1");
+        written.or_else(|| has_one.then(|| "2024-10-21".to_owned()))
     }
 
     fn credential(
@@ -397,18 +376,14 @@ impl Instance<'_> {
         kind: ProviderKind,
         key: Option<Secret>,
     ) -> Result<Credential, ConfigError> {
-        let usual = if kind == ProviderKind::Anthropic {
-            "x-api-key"
-        } else {
-            "bearer"
-        };
-        match (draft.credential.as_deref().unwrap_or(usual), key) {
-            ("none", _) => Ok(Credential::None),
-            ("client", _) => Ok(Credential::Client),
-            ("x-api-key", Some(key)) => Ok(Credential::XApiKey(key)),
-            (_, Some(key)) => Ok(Credential::Bearer(key)),
-            (_, None) if draft.credential.is_some() => Err(self.key_is_missing()),
-            (_, None) => Ok(Credential::None),
+        let usual = fields::usual_field(kind, key.as_ref());
+        match (draft.credential, key) {
+            (Some(CredentialChoice::None), _) => Ok(Credential::None),
+            (Some(CredentialChoice::Client), _) => Ok(Credential::Client),
+            (Some(CredentialChoice::Key(field)), Some(key)) => Ok(Credential::Key(field, key)),
+            (Some(CredentialChoice::Key(_)), None) => Err(self.key_is_missing()),
+            (None, Some(key)) => Ok(Credential::Key(usual, key)),
+            (None, None) => Ok(Credential::None),
         }
     }
 
@@ -420,37 +395,12 @@ impl Instance<'_> {
     ) -> Result<(Option<Rules>, Rules), ConfigError> {
         let deny = match draft.deny.take() {
             Some(deny) => deny,
-            None if kind == ProviderKind::Vllm => {
-                let control = VLLM_CONTROL.map(|path| format!("* {path}"));
-                Rules::parse(&control).map_err(|expected| self.error("deny", expected))?
-            }
-            None => Rules::default(),
+            None => Rules::parse(control::denied(kind))
+                .map_err(|expected| self.error("deny", expected))?,
         };
         Ok((draft.allow.take(), deny))
     }
 }
-
-/// Endpoints at vllm's root that steer the server or show how it is set up. It asks nobody for a key there, and
-/// whoever may generate text may not therefore stop everybody else. `deny = []` opens them.
-const VLLM_CONTROL: [&str; 17] = [
-    "/pause",
-    "/resume",
-    "/abort_requests",
-    "/sleep",
-    "/wake_up",
-    "/reset_prefix_cache",
-    "/reset_mm_cache",
-    "/reset_encoder_cache",
-    "/collective_rpc",
-    "/init_weight_transfer_engine",
-    "/start_weight_update",
-    "/update_weights",
-    "/finish_weight_update",
-    "/scale_elastic_ep",
-    "/start_profile",
-    "/stop_profile",
-    "/server_info",
-];
 
 const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"none\"";
 
@@ -458,15 +408,4 @@ const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"non
 fn is_segment(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     !matches!(name, "" | "." | "..") && name.bytes().all(plain)
-}
-
-fn default_base(kind: ProviderKind) -> &'static str {
-    match kind {
-        ProviderKind::OpenAi => "https://api.openai.com/v1",
-        ProviderKind::Anthropic => "https://api.anthropic.com/v1",
-        ProviderKind::OpenRouter => "https://openrouter.ai/api/v1",
-        ProviderKind::Zai => "https://api.z.ai/api/paas/v4",
-        ProviderKind::Vllm => "http://localhost:8000/v1",
-        ProviderKind::DeepSeek => "https://api.deepseek.com",
-    }
 }

@@ -217,7 +217,10 @@ fn known_kinds(named: &[String]) -> (Vec<ProviderKind>, Option<String>) {
     let unknown = { named.iter().zip(1..) }.filter_map(|(name, number)| {
         let expected = name.parse::<ProviderKind>().err()?;
         // What does not look like a type's name may be a secret.
-        let is_name = name.len() <= 16 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let is_name = name.len() <= 16
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b"-_".contains(&b));
         let shown = match is_name && !name.is_empty() {
             true => (*name).to_owned(),
             false => format!("entry {number}"),

@@ -20,6 +20,8 @@ pub(super) struct Setting<Draft: 'static, InForce: 'static> {
     pub(super) is_file_first: bool,
     /// Nobody may see its value.
     pub(super) is_secret: bool,
+    /// Its variables are read elsewhere, for they may also name a file with the value.
+    pub(super) is_credential: bool,
     /// The only type of providers that has it.
     pub(super) only_for: Option<ProviderKind>,
     /// Words that it takes, so that one of them can be suggested.
@@ -72,6 +74,7 @@ impl<Draft, InForce> Setting<Draft, InForce> {
             suffix: "",
             is_file_first: false,
             is_secret: false,
+            is_credential: false,
             only_for: None,
             words: Vec::new,
             default,
@@ -98,6 +101,11 @@ impl<Draft, InForce> Setting<Draft, InForce> {
     pub(super) const fn secret(mut self) -> Self {
         self.is_secret = true;
         self
+    }
+
+    pub(super) const fn credential(mut self) -> Self {
+        self.is_credential = true;
+        self.secret()
     }
 
     pub(super) const fn only_for(mut self, kind: ProviderKind) -> Self {
@@ -134,7 +142,7 @@ impl<Draft, InForce> Setting<Draft, InForce> {
         Ok(Some(written.place()))
     }
 
-    /// Reads its variables, and that of a provider with this prefix, and says which of them counts. Secrets, which
+    /// Reads its variables, and that of a provider with this prefix, and says which of them counts. Credentials, which
     /// may also stand in files that variables name, are read elsewhere.
     pub(super) fn set_from_env(
         &self,
@@ -142,7 +150,7 @@ impl<Draft, InForce> Setting<Draft, InForce> {
         env: &Env<'_>,
         prefix: Option<&str>,
     ) -> Result<Option<Place>, ConfigError> {
-        if self.is_secret {
+        if self.is_credential {
             return Ok(None);
         }
         let own = prefix.filter(|_| !self.suffix.is_empty());

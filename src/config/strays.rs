@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::error::ConfigError;
 use super::kind::ProviderKind;
 use super::near::{is_slip, near};
-use super::provider::{kind_of_prefix, suffixes};
+use super::provider::{kind_of_prefix, numbered, suffixes};
 use super::reference::variables;
 use super::source::Env;
 
@@ -91,6 +91,9 @@ enum Of {
 }
 
 fn provider(name: &str) -> Of {
+    if numbered(name).is_some_and(|(prefix, _)| kind_of_prefix(prefix).is_some()) {
+        return Of::Provider;
+    }
     let split = |suffix: &'static str| Some((name.strip_suffix(suffix)?, suffix));
     if let Some((prefix, suffix)) = suffixes().find_map(split) {
         return match kind_of_prefix(prefix) {
@@ -108,7 +111,7 @@ fn slip_in_suffix(name: &str) -> Option<String> {
         let rest = name.strip_prefix(&*kind);
         rest.is_some_and(|rest| rest.starts_with('_'))
     };
-    let kind = ProviderKind::ALL.into_iter().find(begins)?;
+    let kind = ProviderKind::ALL.iter().copied().find(begins)?;
     // The longest end first.
     let ends = name.match_indices('_').map(|(at, _)| at);
     let mut ends = ends.skip_while(|at| *at < kind.as_str().len());
@@ -121,7 +124,10 @@ fn slip_in_suffix(name: &str) -> Option<String> {
 
 /// The prefix is no type's; perhaps it was meant to be one, or is another program's.
 fn of_unknown_type(prefix: &str, suffix: &str) -> Option<String> {
-    let types = ProviderKind::ALL.map(|kind| kind.as_str().to_ascii_uppercase());
+    let types = ProviderKind::ALL.iter();
+    let types: Vec<String> = types
+        .map(|kind| kind.as_str().to_ascii_uppercase())
+        .collect();
     let begin = prefix.split('_').next().unwrap_or_default();
     // Short names are near to each other.
     let long = types.iter().filter(|name| name.len() > 4);

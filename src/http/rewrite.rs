@@ -16,13 +16,15 @@ use super::head::{
 use crate::base::bytes::within;
 use crate::base::steps;
 
-/// What a request line becomes: `METHOD prefix/rest HTTP/1.1`.
+/// What a request line becomes: `METHOD prefix/rest HTTP/1.1`, with the suffix behind the rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewTarget<'a> {
     /// The base URL's path, without a slash at its end.
     pub prefix: &'a [u8],
     /// Where endpoint and query begin in the buffer; they go on to the target's end.
     pub rest: Span,
+    /// What the query gets in addition.
+    pub suffix: &'a [u8],
 }
 
 /// The field lines that a request never carries on, whatever its provider (RFC 9110, section 7.6.1, and
@@ -163,7 +165,7 @@ pub(crate) fn request(
     let start_line = StartLine {
         before: &[method, target.prefix, b"/"],
         moved,
-        after: b" HTTP/1.1\r\n",
+        after: [target.suffix, b" HTTP/1.1\r\n"],
     };
     write_front(buf, kept, &start_line, lines)
 }
@@ -190,7 +192,7 @@ pub(crate) fn response(
     let start_line = StartLine {
         before: &[&code],
         moved: reason,
-        after: b"\r\n",
+        after: [b"", b"\r\n"],
     };
     write_front(buf, kept, &start_line, lines)
 }
@@ -199,7 +201,7 @@ struct StartLine<'a> {
     before: &'a [&'a [u8]],
     /// Bytes of the old start line that go on; absolute in the buffer.
     moved: std::ops::Range<usize>,
-    after: &'a [u8],
+    after: [&'a [u8]; 2],
 }
 
 fn absolute(at: usize, span: Span) -> std::ops::Range<usize> {
@@ -249,7 +251,8 @@ fn move_run(buf: &mut [u8], run: std::ops::Range<usize>, end: usize) -> Option<u
 fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]) -> Option<usize> {
     let added: usize = lines.iter().map(|line| line.len()).sum();
     let before: usize = line.before.iter().map(|part| part.len()).sum();
-    let moved_at = end.checked_sub(added + line.after.len() + line.moved.len())?;
+    let after: usize = line.after.iter().map(|part| part.len()).sum();
+    let moved_at = end.checked_sub(added + after + line.moved.len())?;
     let start = moved_at.checked_sub(before)?;
     buf.get(line.moved.clone())?;
     steps::count(line.moved.len() + added + before);
@@ -259,7 +262,10 @@ fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]
     for part in line.before {
         write = put(buf, write, part)?;
     }
-    write = put(buf, write + line.moved.len(), line.after)?;
+    write += line.moved.len();
+    for part in line.after {
+        write = put(buf, write, part)?;
+    }
     for line in lines.iter().filter(|line| !line.is_empty()) {
         write = put(buf, write, line)?;
     }

@@ -24,9 +24,12 @@ pub struct Forward<'g> {
     prefix: &'g [u8],
     /// Endpoint and query, as they were written.
     rest: Span,
+    /// What the query gets in addition.
+    suffix: &'g [u8],
     removed: FieldSet,
-    /// `Sec-WebSocket-Protocol` without the entry that carries a key; empty where nothing changes.
-    protocols: Vec<u8>,
+    /// Lists that are written anew: `Sec-WebSocket-Protocol` without the entry that carries a key, and one that lacks
+    /// an entry; empty where nothing changes.
+    lists: Vec<u8>,
     /// The request asks for a websocket.
     pub upgrade: bool,
     /// `Transfer-Encoding` was not written `chunked` to the letter.
@@ -76,8 +79,11 @@ impl<'g> Forward<'g> {
                 start: target.start + to.endpoint.start,
                 end: target.end,
             },
+            suffix: terms
+                .lines
+                .version_behind(to.query.map(|query| query.of(request.target()))),
             removed: rewrite::request_removals(request.section, is_theirs),
-            protocols: Vec::new(),
+            lists: Vec::new(),
             upgrade,
             respell_coding: false,
             is_judged: terms.is_judged,
@@ -118,7 +124,9 @@ impl<'g> Forward<'g> {
             }
         }
         self.lines
-            .remove_replaced(request.section, &mut self.removed);
+            .remove_dropped(request.section, &mut self.removed);
+        self.lines
+            .complete_list(request.section, &mut self.removed, &mut self.lists);
     }
 
     /// Takes every entry that carries a key out of the protocol list; the list goes with its last entry.
@@ -137,10 +145,10 @@ impl<'g> Forward<'g> {
         self.removed.insert(index);
         let others: Vec<&[u8]> = list(value).filter(|entry| !carries_key(entry)).collect();
         if !others.is_empty() {
-            self.protocols.extend_from_slice(field.name_of(request.buf));
-            self.protocols.extend_from_slice(b": ");
-            self.protocols.extend_from_slice(&others.join(&b", "[..]));
-            self.protocols.extend_from_slice(b"\r\n");
+            self.lists.extend_from_slice(field.name_of(request.buf));
+            self.lists.extend_from_slice(b": ");
+            self.lists.extend_from_slice(&others.join(&b", "[..]));
+            self.lists.extend_from_slice(b"\r\n");
         }
     }
 
@@ -190,7 +198,7 @@ impl<'g> Forward<'g> {
         };
         let [id, mark] = own;
         let always = self.lines.always();
-        let fixed = [always, id, mark, upgrade, coding, &self.protocols];
+        let fixed = [always, id, mark, upgrade, coding, &self.lists];
         let mut added: [&[u8]; 6 + DEFAULTS_MAX] = [b""; 6 + DEFAULTS_MAX];
         // Copied, because what they are checked against is about to move.
         let section = Section::new(fields, buf.get(at..)?);
@@ -204,6 +212,7 @@ impl<'g> Forward<'g> {
         let target = NewTarget {
             prefix: self.prefix,
             rest: self.rest,
+            suffix: self.suffix,
         };
         rewrite::request(buf, at, head, fields, &self.removed, target, &added)
     }

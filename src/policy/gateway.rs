@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Provider};
 use crate::http::framing::ContentLimit;
+use crate::http::head::{Name, name};
 use crate::observe::Slots;
 use crate::policy::auth::Keys;
 use crate::policy::cors::Cors;
@@ -50,7 +51,11 @@ impl Gateway {
                 .then_some(&*config.metrics.endpoint),
         };
         let table = Table::new(settings, entries.collect());
-        let upstreams = config.providers.iter().map(ProviderLines::new).collect();
+        // The usual one is taken away by its name.
+        let user_path = Some(&*config.passthrough.user_path_header);
+        let user_path = user_path.filter(|it| name(it.as_bytes()) == Name::Other);
+        let lines = |provider: &Provider| ProviderLines::new(provider, user_path);
+        let upstreams = config.providers.iter().map(lines).collect();
         let stays = config.timeouts.idle_client.as_secs().saturating_sub(1);
         let keep_alive = format!("Connection: keep-alive\r\nKeep-Alive: timeout={stays}\r\n");
         Self {

@@ -1,10 +1,11 @@
-//! The field lines that the gateway itself gives the requests to one provider: `Host`, credential, configured ones and
-//! defaults. Made with the configuration.
+//! What the gateway itself gives the requests to one provider: field lines (`Host`, credential, configured ones and
+//! defaults), an entry of a list, a parameter of the query; and which of the client's lines it takes away. Made with
+//! the configuration.
 
 use zeroize::Zeroizing;
 
-use crate::config::{Credential, Provider};
-use crate::http::head::{FieldSet, Section};
+use crate::config::{Credential, ListEntry, Provider, ProviderKind};
+use crate::http::head::{FieldSet, Section, list};
 
 /// Most default lines a provider can have.
 pub(crate) const DEFAULTS_MAX: usize = 4;
@@ -15,8 +16,14 @@ pub struct ProviderLines {
     always: Zeroizing<Vec<u8>>,
     /// Sent unless the client sends the field itself.
     defaults: Vec<DefaultLine>,
-    /// Names in `always` whose client lines are dropped, beyond those that every request loses.
-    replaced: Vec<Box<[u8]>>,
+    /// Names whose client lines are dropped, beyond those that every request loses: those in `always`, and one that is
+    /// the gateway's own by its settings.
+    dropped: Vec<Box<[u8]>>,
+    /// What the names of further such lines begin with.
+    withheld: &'static [&'static [u8]],
+    /// What a list of the client's has to have in it.
+    entry: Option<ListEntry>,
+    version: Option<Version>,
     /// The client's own credential goes on (`credential = "client"`).
     pub keeps_credential: bool,
 }
@@ -26,19 +33,44 @@ struct DefaultLine {
     line: Box<[u8]>,
 }
 
+/// A parameter for queries that lack it, as the first one and as a further one.
+struct Version {
+    first: Box<[u8]>,
+    further: Box<[u8]>,
+}
+
+impl Version {
+    fn new(version: &str) -> Self {
+        let parameter = |sign: char| format!("{sign}{VERSION}={version}").into_bytes().into();
+        Self {
+            first: parameter('?'),
+            further: parameter('&'),
+        }
+    }
+}
+
+const VERSION: &str = "api-version";
+
+/// By these the router of llm-d is told what to do with a request; they are its operators' (llm-d's and the Gateway
+/// API's inference extension).
+const OF_LLMD: &[&[u8]] = &[
+    b"x-llm-d-",
+    b"x-gateway-inference-",
+    b"x-gateway-model-name-rewrite",
+    b"x-gateway-destination-endpoint",
+    b"x-slo-",
+];
+
 impl ProviderLines {
-    /// Those of this provider.
+    /// Those of this provider; `own_name` is a field that is no provider's business.
     #[must_use]
-    pub(crate) fn new(provider: &Provider) -> Self {
+    pub(crate) fn new(provider: &Provider, own_name: Option<&str>) -> Self {
         // Never moved while it grows, which would leave the key behind.
         let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider)));
         push(&mut always, b"Host", provider.base.authority.as_bytes());
-        match &provider.credential {
-            Credential::Bearer(key) => {
-                push_parts(&mut always, b"Authorization", &[b"Bearer ", key.expose()]);
-            }
-            Credential::XApiKey(key) => push(&mut always, b"x-api-key", key.expose()),
-            Credential::None | Credential::Client => {}
+        if let Credential::Key(field, key) = &provider.credential {
+            let value = [field.scheme().as_bytes(), key.expose()];
+            push_parts(&mut always, field.name().as_bytes(), &value);
         }
         for (name, value) in &provider.headers {
             push(&mut always, name.as_bytes(), value.as_bytes());
@@ -54,11 +86,16 @@ impl ProviderLines {
         Self {
             always,
             defaults: defaults.collect(),
-            replaced: provider
-                .headers
-                .iter()
-                .map(|(name, _)| name.as_bytes().into())
+            dropped: { provider.headers.iter().map(|(name, _)| &**name) }
+                .chain(own_name)
+                .map(|name| name.as_bytes().into())
                 .collect(),
+            withheld: match provider.kind {
+                ProviderKind::Llmd => OF_LLMD,
+                _ => &[],
+            },
+            entry: provider.entry,
+            version: provider.api_version.as_deref().map(Version::new),
             keeps_credential: matches!(provider.credential, Credential::Client),
         }
     }
@@ -69,12 +106,71 @@ impl ProviderLines {
         &self.always
     }
 
-    /// Adds the field lines whose place configured ones take.
-    pub fn remove_replaced(&self, section: Section<'_>, removed: &mut FieldSet) {
-        for name in &self.replaced {
+    /// Adds the field lines whose place configured ones take, and those that are not for this provider.
+    pub fn remove_dropped(&self, section: Section<'_>, removed: &mut FieldSet) {
+        for name in &self.dropped {
             for (index, _) in section.spelt(name) {
                 removed.insert(index);
             }
+        }
+        if self.withheld.is_empty() {
+            return;
+        }
+        for (index, field) in section.fields.iter().enumerate() {
+            let name = field.name_of(section.buf);
+            let begins = |start: &&[u8]| {
+                let begin = name.get(..start.len());
+                begin.is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+            };
+            // The provider's own are configured.
+            if self.withheld.iter().any(begins) {
+                removed.insert(index);
+            }
+        }
+    }
+
+    /// Writes the list anew that has to have an entry and lacks it, with all that the client says in it; its own lines
+    /// are removed then. Nothing is written where the entry is there.
+    pub fn complete_list(&self, section: Section<'_>, removed: &mut FieldSet, out: &mut Vec<u8>) {
+        let Some(entry) = &self.entry else {
+            return;
+        };
+        let mut name = entry.field.as_bytes();
+        let mut lines = FieldSet::default();
+        let mut values = Vec::new();
+        for (index, field) in section.spelt(name) {
+            if removed.contains(index) {
+                continue;
+            }
+            let value = section.value(field);
+            if list(value).any(|listed| listed == entry.value.as_bytes()) {
+                return;
+            }
+            name = field.name_of(section.buf);
+            lines.insert(index);
+            values.extend(Some(value).filter(|value| !value.is_empty()));
+        }
+        for index in lines.descending() {
+            removed.insert(index);
+        }
+        values.push(entry.value.as_bytes());
+        push(out, name, &values.join(&b","[..]));
+    }
+
+    /// What goes behind a target with this query.
+    #[must_use]
+    pub fn version_behind(&self, query: Option<&[u8]>) -> &[u8] {
+        let Some(version) = &self.version else {
+            return b"";
+        };
+        let is_version = |parameter: &[u8]| {
+            let name = parameter.split(|byte| *byte == b'=').next();
+            name == Some(VERSION.as_bytes())
+        };
+        match query {
+            None => &version.first,
+            Some(query) if query.split(|byte| *byte == b'&').any(is_version) => b"",
+            Some(_) => &version.further,
         }
     }
 
@@ -112,8 +208,9 @@ fn push_parts(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
 fn always_bytes(provider: &Provider) -> usize {
     let line = |name: &str, value: usize| name.len() + value + ": \r\n".len();
     let credential = match &provider.credential {
-        Credential::Bearer(key) => line("Authorization", "Bearer ".len() + key.expose().len()),
-        Credential::XApiKey(key) => line("x-api-key", key.expose().len()),
+        Credential::Key(field, key) => {
+            line(field.name(), field.scheme().len() + key.expose().len())
+        }
         Credential::None | Credential::Client => 0,
     };
     let headers = provider.headers.iter();

@@ -1,12 +1,15 @@
-//! Where a request goes: gateway endpoints, provider, v1 alias, vllm's two roots.
+//! Where a request goes: gateway endpoints, provider, v1 alias; which of a model server's two roots, `roots` says.
 //!
 //! Pure functions of method, target and a [`Table`] built once from the configuration. There are
 //! two steps because the key is checked between them: [`Table::route`] knows a route from a 404,
 //! [`Table::resolve`] finds the provider and what is asked of it. Everything is compared on raw
 //! bytes and nothing is copied: the upstream target is a prefix and spans of the client's target.
 
+mod roots;
+
 use memchr::memchr;
 
+use self::roots::{Roots, has_versions, strip_segments};
 use crate::config::ProviderKind;
 use crate::http::head::Span;
 use crate::http::target::Target;
@@ -32,11 +35,11 @@ impl RouteEntry {
         }
     }
 
-    /// The base path, without its final `/v1` where vllm wants its root.
+    /// The base path, without its final `/v1` where a model server's root is wanted.
     fn prefix(&self, endpoint: &[u8], wrote_v1: bool) -> &[u8] {
         let base_path = &*self.base_path;
-        match self.kind {
-            ProviderKind::Vllm if is_vllm_root(endpoint, wrote_v1) => base_path
+        match Roots::of(self.kind) {
+            Some(roots) if roots.is_at_root(endpoint, wrote_v1) => base_path
                 .strip_suffix("/v1")
                 .unwrap_or(base_path)
                 .as_bytes(),
@@ -195,7 +198,10 @@ impl Table {
     ) -> Result<Upstream<'_>, RouteError> {
         let (provider, entry) = self.find(passthrough.provider.of(target_bytes))?;
         let mut endpoint = passthrough.endpoint;
-        let aliased = strip_segments(endpoint.of(target_bytes), "v1");
+        let aliased = match has_versions(entry.kind) {
+            true => None,
+            false => strip_segments(endpoint.of(target_bytes), "v1"),
+        };
         if let Some(rest) = aliased {
             if !self.v1_alias {
                 return Err(RouteError::AliasDisabled);
@@ -263,58 +269,11 @@ fn tail(bytes: &[u8], end: u32) -> Span {
     }
 }
 
-/// What follows `name` and its slash where `name` is made of whole segments at the start of `path`.
-fn strip_segments<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
-    match path.strip_prefix(name.as_bytes())? {
-        [] => Some(&[]),
-        [b'/', rest @ ..] => Some(rest),
-        _ => None,
-    }
-}
-
-/// Whether vllm serves `endpoint`, from which a `v1` may have been dropped, beside `/v1`.
-fn is_vllm_root(endpoint: &[u8], wrote_v1: bool) -> bool {
-    let is_below = |name: &&str| strip_segments(endpoint, name).is_some();
-    if wrote_v1 {
-        VLLM_ROOT.iter().any(is_below)
-    } else {
-        !VLLM_BASE.iter().any(is_below)
-    }
-}
-
-/// What vllm serves under its base URL, and what is below it.
-const VLLM_BASE: [&str; 9] = [
-    "models",
-    "chat/completions",
-    "responses",
-    "completions",
-    "embeddings",
-    "messages",
-    "audio",
-    "files",
-    "batches",
-];
-
-/// What vllm serves at its root only, so that a client's `v1/` before it is a mistake.
-const VLLM_ROOT: [&str; 11] = [
-    "tokenize",
-    "detokenize",
-    "pooling",
-    "classify",
-    "score",
-    "rerank",
-    "health",
-    "metrics",
-    "version",
-    "ping",
-    "invocations",
-];
-
 /// What must hold for every input, whoever makes it: table, property test or fuzzer.
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property {
-    use super::{ProviderKind, Route, Table, Upstream, VLLM_BASE, VLLM_ROOT};
+    use super::{Roots, Route, Table, Upstream, has_versions};
     use crate::http::target::{self, Target};
 
     /// Compares the table's answer with [`by_segments`] and parses the upstream target again.
@@ -423,6 +382,7 @@ pub mod property {
         let index = index.ok_or("UnknownProvider")?;
         let entry = table.entries.get(index).ok_or("UnknownProvider")?;
         let (wrote_v1, endpoint) = match endpoint {
+            all if has_versions(entry.kind) => (false, all),
             ["v1", ..] if !table.v1_alias => return Err("AliasDisabled"),
             ["v1", rest @ ..] => (true, rest),
             all => (false, all),
@@ -435,13 +395,12 @@ pub mod property {
                 .iter()
                 .any(|name| endpoint.starts_with(&name.split('/').collect::<Vec<_>>()))
         };
-        let rooted = if wrote_v1 {
-            listed(&VLLM_ROOT)
-        } else {
-            !listed(&VLLM_BASE)
-        };
+        let is_rooted = Roots::of(entry.kind).is_some_and(|roots| match wrote_v1 {
+            true => listed(roots.root),
+            false => !listed(roots.base),
+        });
         let mut prefix: Vec<&str> = entry.base_path.split('/').collect();
-        if entry.kind == ProviderKind::Vllm && rooted && prefix.ends_with(&["v1"]) {
+        if is_rooted && prefix.ends_with(&["v1"]) {
             prefix.pop();
         }
         Ok(format!(

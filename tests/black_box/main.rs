@@ -126,6 +126,7 @@ mod settings {
     mod certificates;
     mod connect;
     mod dotenv;
+    mod gomodels_ways;
     mod in_force;
     mod known;
     mod messages;
@@ -135,6 +136,7 @@ mod settings {
     mod reload_tls;
     mod sources;
     mod startable;
+    mod types;
 }
 
 /// Connections to providers.

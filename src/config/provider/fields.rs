@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::instance::{Credential, Provider};
-use crate::config::kind::ProviderKind;
+use super::instance::{Credential, ListEntry, Provider};
+use crate::config::kind::{KeyField, ProviderKind};
+use crate::config::secret::Secret;
 use crate::config::value::{self, HEADER_BYTES_MAX};
 use crate::http::head::{NameSet, name};
 
@@ -75,7 +76,8 @@ fn is_among(name: &str, headers: &[(String, String)]) -> bool {
         .any(|(set, _)| set.eq_ignore_ascii_case(name))
 }
 
-fn is_token(name: &str) -> bool {
+/// Whether this can be the name of a field.
+pub(in crate::config) fn is_token(name: &str) -> bool {
     let tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !name.is_empty() && name.bytes().all(tchar)
 }
@@ -83,9 +85,56 @@ fn is_token(name: &str) -> bool {
 /// The field that the gateway writes the credential into.
 fn credential_field(credential: &Credential) -> Option<&'static str> {
     match credential {
-        Credential::Bearer(_) => Some("authorization"),
-        Credential::XApiKey(_) => Some("x-api-key"),
+        Credential::Key(field, _) => Some(field.name()),
         Credential::None | Credential::Client => None,
+    }
+}
+
+/// What a token of a subscription begins with (`claude setup-token`).
+const SUBSCRIPTION_TOKEN: &[u8] = b"sk-ant-oat";
+
+/// The field that a provider's key is sent in where nobody says otherwise. Anthropic takes a token of a subscription
+/// for a bearer token only.
+pub(super) fn usual_field(kind: ProviderKind, key: Option<&Secret>) -> KeyField {
+    match key {
+        Some(key) if kind == ProviderKind::Anthropic && is_of_subscription(key) => {
+            KeyField::Authorization
+        }
+        _ => kind.key_field(),
+    }
+}
+
+fn is_of_subscription(key: &Secret) -> bool {
+    key.expose().starts_with(SUBSCRIPTION_TOKEN)
+}
+
+/// The entry that a list of the client's needs. One that is configured, and so takes its place, gets it here.
+pub(super) fn entry(
+    kind: ProviderKind,
+    credential: &Credential,
+    headers: &mut [(String, String)],
+) -> Option<ListEntry> {
+    let entry = ListEntry {
+        field: "anthropic-beta",
+        value: "oauth-2025-04-20",
+    };
+    let is_needed = match credential {
+        Credential::Key(KeyField::Authorization, key) => {
+            kind == ProviderKind::Anthropic && is_of_subscription(key)
+        }
+        _ => false,
+    };
+    let named = |(name, _): &&mut (String, String)| name.eq_ignore_ascii_case(entry.field);
+    match headers.iter_mut().find(named) {
+        _ if !is_needed => None,
+        None => Some(entry),
+        Some((_, list)) => {
+            if !value::list(list).any(|listed| listed == entry.value) {
+                list.push(',');
+                list.push_str(entry.value);
+            }
+            None
+        }
     }
 }
 
@@ -93,14 +142,17 @@ fn credential_field(credential: &Credential) -> Option<&'static str> {
 pub(super) fn head_bytes_added(provider: &Provider) -> usize {
     let host = line_bytes("host", &provider.base.authority);
     let credential = match &provider.credential {
-        Credential::Bearer(key) | Credential::XApiKey(key) => {
-            line_bytes("authorization", "bearer ") + key.expose().len()
+        Credential::Key(field, key) => {
+            line_bytes(field.name(), field.scheme()) + key.expose().len()
         }
         Credential::None | Credential::Client => 0,
     };
     let lines = provider.defaults.iter().chain(&provider.headers);
     let lines: usize = lines.map(|(name, value)| line_bytes(name, value)).sum();
-    provider.base.path.len() + host + credential + lines
+    let entry = { provider.entry }.map_or(0, |entry| line_bytes(entry.field, entry.value));
+    let version = provider.api_version.as_ref();
+    let version = version.map_or(0, |version| "?api-version=".len() + version.len());
+    provider.base.path.len() + host + credential + lines + entry + version
 }
 
 /// Bytes of `name: value` and its line end.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::egress::{ClientIdentity, Proxy};
-use crate::config::kind::ProviderKind;
+use crate::config::kind::{KeyField, ProviderKind};
 use crate::config::places::Places;
 use crate::config::rules::Rules;
 use crate::config::secret::Secret;
@@ -32,6 +32,10 @@ pub struct Provider {
     pub defaults: Vec<(String, String)>,
     /// Fields that are always set, in place of the client's.
     pub headers: Vec<(String, String)>,
+    /// An entry that a list of the client's needs.
+    pub entry: Option<ListEntry>,
+    /// `api-version` for queries that have none.
+    pub api_version: Option<String>,
     /// How long an idle connection is kept.
     pub idle_upstream: Duration,
     /// Connections made ahead of requests, per worker.
@@ -89,6 +93,8 @@ impl fmt::Debug for Provider {
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &headers)
+            .field("entry", &self.entry)
+            .field("api_version", &self.api_version)
             .field("idle_upstream", &self.idle_upstream)
             .field("warm", &self.warm)
             .field("allow", &self.allow)
@@ -97,13 +103,20 @@ impl fmt::Debug for Provider {
     }
 }
 
+/// An entry of a field whose value is a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The field's name.
+    pub field: &'static str,
+    /// The entry.
+    pub value: &'static str,
+}
+
 /// What a provider is sent as credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// `Authorization: Bearer`
-    Bearer(Secret),
-    /// `x-api-key`
-    XApiKey(Secret),
+    /// A key in this field.
+    Key(KeyField, Secret),
     /// Nothing.
     None,
     /// The client's own.

@@ -5,13 +5,13 @@
 //! so as not, so it is said and not refused.
 
 use super::instance::{Credential, Provider};
-use super::{Instance, base, default_base};
+use super::{Instance, base};
 use crate::config::error::ConfigError;
 
 impl Instance<'_> {
     /// Warns where that is so of `provider`.
     pub(super) fn doubt_place(&self, provider: &Provider) {
-        if base(default_base(provider.kind)).is_ok_and(|usual| usual == provider.base) {
+        if base(provider.kind.base_url()).is_ok_and(|usual| usual == provider.base) {
             return;
         }
         let Some((from, key)) = self.stray_place() else {
@@ -48,16 +48,13 @@ impl Instance<'_> {
         // A host from the environment is no secret.
         let expanded = self.env.expanded_below(&table_name, "base_url");
         let expanded = expanded.map(|key| format!("what {key} has from the environment"));
-        let sends_key = matches!(
-            provider.credential,
-            Credential::Bearer(_) | Credential::XApiKey(_)
-        );
-        if !sends_key {
+        if !matches!(provider.credential, Credential::Key(..)) {
             return expanded;
         }
         let variables = self.prefix.into_iter().flat_map(|prefix| {
             ["_API_KEY", "_API_KEY_FILE"].map(|suffix| format!("{prefix}{suffix}"))
         });
+        let variables = variables.chain(self.numbered_keys());
         let mut set = variables.filter(|name| self.env.get(name).is_some());
         match set.next() {
             Some(name) if self.env.is_of_environment(&name) => Some(format!("the key in {name}")),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::control::denied;
 use super::instance::{Credential, Provider};
 use crate::config::egress::{Proxy, ProxyChoice};
-use crate::config::kind::{self, ProviderKind};
+use crate::config::kind::{self, KeyField, ProviderKind};
 use crate::config::kinds::{TIME, count};
 use crate::config::places::Places;
 use crate::config::rules::Rules;
@@ -21,7 +22,7 @@ use crate::config::written::{Form, Value, Written};
 pub(crate) struct Draft {
     pub(super) kind: Option<ProviderKind>,
     pub(super) base: Option<BaseUrl>,
-    pub(super) credential: Option<String>,
+    pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
     pub(super) proxy: ProxyChoice,
@@ -34,12 +35,34 @@ pub(crate) struct Draft {
     pub(super) deny: Option<Rules>,
     pub(super) site_url: Option<String>,
     pub(super) app_name: Option<String>,
+    pub(super) api_version: Option<String>,
     pub(super) headers: BTreeMap<String, String>,
     pub(super) places: Places,
 }
 
+/// What is to be sent as credential.
+#[derive(Clone, Copy)]
+pub(super) enum CredentialChoice {
+    Key(KeyField),
+    None,
+    Client,
+}
+
+impl CredentialChoice {
+    fn parse(written: &Written) -> Result<Option<Self>, String> {
+        let field = |word| { KeyField::ALL.into_iter() }.find(|field| field.setting() == word);
+        Ok(Some(match written.text() {
+            "none" => Self::None,
+            "client" => Self::Client,
+            word => Self::Key(field(word).ok_or(CREDENTIAL_EXPECTED)?),
+        }))
+    }
+}
+
+const CREDENTIAL_EXPECTED: &str = "expected bearer, x-api-key, api-key, xi-api-key, none or client";
+
 /// The tables of the example: their headers, and what is said of them.
-pub(crate) const BLOCKS: [Block; 3] = [
+pub(crate) const BLOCKS: [Block; 4] = [
     Block {
         name: ANTHROPIC,
         about: "",
@@ -48,6 +71,11 @@ pub(crate) const BLOCKS: [Block; 3] = [
     Block {
         name: OPENROUTER,
         about: "",
+        first: &[],
+    },
+    Block {
+        name: AZURE,
+        about: "passthrough.providers has to have it",
         first: &[],
     },
     Block {
@@ -67,6 +95,7 @@ pub(crate) struct Block {
 
 const ANTHROPIC: &str = "providers.anthropic";
 const OPENROUTER: &str = "providers.openrouter";
+const AZURE: &str = "providers.azure";
 const LOCAL: &str = "providers.local";
 
 /// Most connections made ahead per provider and worker.
@@ -104,6 +133,16 @@ fn rules(written: &Written) -> Result<Option<Rules>, String> {
     Rules::parse(written.list()).map(Some)
 }
 
+/// What can stand in a query as it is.
+fn query_value(written: &Written) -> Result<Option<String>, String> {
+    let text = written.text();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    match (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(Some(text.to_owned())),
+        false => Err("expected a version such as 2024-10-21".to_owned()),
+    }
+}
+
 fn field(written: &Written) -> Result<Option<String>, String> {
     value::field(written.text())?;
     Ok(Some(written.text().to_owned()))
@@ -117,7 +156,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             LOCAL,
             "\"openai\"",
-            "openai, anthropic, openrouter, zai, vllm or deepseek",
+            "openai, anthropic, vllm, … as passthrough.providers has them",
         )],
         at!(
             kind,
@@ -135,6 +174,11 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "",
         &[
             line(ANTHROPIC, "\"https://api.anthropic.com/v1\"", ""),
+            line(
+                AZURE,
+                "\"https://RESOURCE.openai.azure.com/openai/deployments/DEPLOYMENT\"",
+                "",
+            ),
             line(
                 LOCAL,
                 "\"http://127.0.0.1:8000/v1\"",
@@ -155,19 +199,15 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             LOCAL,
             "\"none\"",
-            "bearer, x-api-key, none, or client: the client's own goes on",
+            "bearer, x-api-key, api-key, xi-api-key, none, or client: the client's own",
         )],
         at!(
             credential,
             Form::Text,
-            |written: &Written| match written.text() {
-                "bearer" | "x-api-key" | "none" | "client" => Ok(Some(written.text().to_owned())),
-                _ => Err("expected bearer, x-api-key, none or client".to_owned()),
-            },
+            CredentialChoice::parse,
             |provider: &Provider| {
                 let shown = match &provider.credential {
-                    Credential::Bearer(_) => "bearer",
-                    Credential::XApiKey(_) => "x-api-key",
+                    Credential::Key(field, _) => field.setting(),
                     Credential::None => "none",
                     Credential::Client => "client",
                 };
@@ -186,19 +226,20 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
                 "or api_key_file = \"…\"",
             ),
             line(OPENROUTER, "\"${OPENROUTER_API_KEY}\"", ""),
+            line(AZURE, "\"${AZURE_API_KEY}\"", ""),
         ],
         at!(
             api_key,
             Form::Text,
             as_written,
             |provider: &Provider| match &provider.credential {
-                Credential::Bearer(key) | Credential::XApiKey(key) => Some(format!("\"{key}\"")),
+                Credential::Key(_, key) => Some(format!("\"{key}\"")),
                 Credential::None | Credential::Client => None,
             }
         ),
     )
     .suffix("_API_KEY")
-    .secret(),
+    .credential(),
     Setting::new(
         "api_key_file",
         "",
@@ -206,7 +247,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         at!(api_key_file, Form::Text, as_written, |_: &Provider| None),
     )
     .suffix("_API_KEY_FILE")
-    .secret(),
+    .credential(),
     Setting::new(
         "proxy",
         "",
@@ -225,6 +266,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             }
         ),
     )
+    .suffix("_PROXY_URL")
     .secret(),
     Setting::new(
         "client_cert",
@@ -269,7 +311,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             ANTHROPIC,
             "60",
-            "an idle connection is closed after this; 4 for vllm",
+            "an idle connection is closed after this; 4 for model servers",
         )],
         at!(
             idle_upstream,
@@ -316,10 +358,10 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             LOCAL,
             "[\"* /files*\"]",
-            "never passed on; by default vllm's control endpoints",
+            "never passed on; by default model servers' control endpoints",
         )],
         at!(deny, Form::List, rules, |provider: &Provider| {
-            let is_set = !provider.deny.is_empty() || provider.kind == ProviderKind::Vllm;
+            let is_set = !provider.deny.is_empty() || !denied(provider.kind).is_empty();
             is_set.then(|| provider.deny.to_string())
         }),
     ),
@@ -347,6 +389,23 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     )
     .variables(&["OPENROUTER_APP_NAME"])
     .only_for(ProviderKind::OpenRouter),
+    Setting::new(
+        "api_version",
+        "",
+        &[line(
+            AZURE,
+            "\"2024-10-21\"",
+            "api-version, unless the client's query has one",
+        )],
+        at!(
+            api_version,
+            Form::Text,
+            query_value,
+            |provider: &Provider| { provider.api_version.as_deref().map(quoted) }
+        ),
+    )
+    .suffix("_API_VERSION")
+    .only_for(ProviderKind::Azure),
     Setting::new(
         "headers",
         "",

@@ -4,6 +4,7 @@ use super::super::property::{Env, MARKER, load_from};
 use super::*;
 use crate::config::Config;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 #[test]
 fn base_urls() {
@@ -74,9 +75,9 @@ fn sockets_have_any_path_that_fits() {
 fn shown(config: &Config) -> Vec<String> {
     let line = |provider: &Provider| {
         let credential = match &provider.credential {
-            Credential::Bearer(key) => format!("bearer {}", String::from_utf8_lossy(key.expose())),
-            Credential::XApiKey(key) => {
-                format!("x-api-key {}", String::from_utf8_lossy(key.expose()))
+            Credential::Key(field, key) => {
+                let key = String::from_utf8_lossy(key.expose());
+                format!("{} {key}", field.setting())
             }
             Credential::None => "none".to_owned(),
             Credential::Client => "client".to_owned(),

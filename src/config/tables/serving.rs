@@ -1,8 +1,8 @@
 //! Where clients are listened for, who of them is let in, and to what.
 
 use crate::config::kinds::{
-    BASE_PATH, DRIVER, LANDLOCK, LISTEN, ORIGINS, PATH, SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY,
-    port,
+    BASE_PATH, DRIVER, LANDLOCK, LISTEN, ORIGINS, PATH, PRIVATE_HEADER, SPIN, SWITCH, WORKERS,
+    WRONG_KEY_DELAY, port,
 };
 use crate::config::model::Config;
 use crate::config::setting::Setting;
@@ -175,7 +175,7 @@ pub(super) const AUTH: Table = Table {
             }),
         )
         .variables(&MASTER_KEYS)
-        .secret(),
+        .credential(),
         Setting::new(
             "master_key_file",
             "",
@@ -185,6 +185,13 @@ pub(super) const AUTH: Table = Table {
             ),
             kept!(master_key_file, Form::Text, as_written, |_: &Config| None),
         ),
+        Setting::new(
+            "master_key_disabled",
+            "false",
+            line!("true: nobody is let in with it, set or not"),
+            at!(auth.master_key_disabled, SWITCH),
+        )
+        .variables(&["MASTER_KEY_DISABLED"]),
         Setting::new(
             "keys_file",
             "",
@@ -232,12 +239,23 @@ pub(super) const PASSTHROUGH: Table = Table {
         .variables(&["ALLOW_PASSTHROUGH_V1_ALIAS"]),
         Setting::new(
             "providers",
-            "[\"openai\", \"anthropic\", \"openrouter\", \"zai\", \"vllm\", \"deepseek\"]",
-            line!(""),
+            "[\"openai\", \"anthropic\", \"openrouter\", \"kilo\", \"zai\", \"sglang\", \"vllm\", \"llamacpp\", \"llmd\", \
+              \"deepseek\", \"edenai\", \"jev\"]",
+            line!(
+                ";\nalso known: chutes, cohere, fireworks, meta, bailian, minimax, xiaomi,\n\
+                 elevenlabs, kimicode, hetzner, audiocpp, azure"
+            ),
             kept!(kinds, Form::List, as_written, |config: &Config| {
                 Some(list(&config.passthrough.kinds))
             }),
         )
         .variables(&["ENABLED_PASSTHROUGH_PROVIDERS"]),
+        Setting::new(
+            "user_path_header",
+            "\"X-GoModel-User-Path\"",
+            line!("never passed on, nor is the default"),
+            at!(passthrough.user_path_header, PRIVATE_HEADER),
+        )
+        .variables(&["USER_PATH_HEADER"]),
     ],
 };

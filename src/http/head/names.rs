@@ -79,6 +79,7 @@ names! {
     Authorization         ["authorization"]           Clients    Passed     Forbidden  Another    Free     Bearer
     XApiKey               ["x-api-key"]               Clients    Passed     Forbidden  Disguised  Free     Key
     ApiKey                ["api-key"]                 Removed    Passed     Forbidden  Disguised  Free     Key
+    XiApiKey              ["xi-api-key"]              Clients    Passed     Forbidden  Disguised  Free     Key
     XGoogApiKey           ["x-goog-api-key"]          Removed    Passed     Forbidden  Disguised  Free     Secret
     XSluicegateKey        ["x-sluicegate-key"]        Removed    Passed     Forbidden  Disguised  Taken    Key
     XSluicegateLoop       ["x-sluicegate-loop"]       Passed     Passed     Forbidden  Disguised  Taken    Plain

@@ -21,6 +21,8 @@ const ADDED: [&[u8]; 3] = [
     b"X-Request-ID: 1\r\n",
 ];
 
+const SUFFIX: &[u8] = b"&v=1";
+
 /// Rewrites `input` if it begins with a request head, and asserts what must hold.
 pub fn request_holds(input: &[u8]) {
     let mut fields = Fields::new();
@@ -39,6 +41,7 @@ pub fn request_holds(input: &[u8]) {
     let target = NewTarget {
         prefix: b"/base",
         rest,
+        suffix: SUFFIX,
     };
     let start = request(&mut buf, at, &head, &fields, &removed, target, &ADDED)
         .expect("the headroom is enough");
@@ -47,6 +50,7 @@ pub fn request_holds(input: &[u8]) {
         head.method.of(input),
         b" /base/",
         head.target.of(input),
+        SUFFIX,
         b" HTTP/1.1\r\n",
     ]
     .concat();
@@ -77,6 +81,7 @@ pub fn request_holds(input: &[u8]) {
                     | Name::Authorization
                     | Name::XApiKey
                     | Name::ApiKey
+                    | Name::XiApiKey
                     | Name::XSluicegateKey
                     | Name::XForwarded
                     | Name::ProxyAuthorization

@@ -118,6 +118,7 @@ fn too_little_room_is_said_and_nothing_is_written_outside() {
     let target = NewTarget {
         prefix: b"/a-very-long-prefix-for-so-little-room",
         rest: head.target,
+        suffix: b"",
     };
     let mut buf = input.to_vec();
     assert_eq!(

@@ -251,7 +251,7 @@ impl Ends<'_> {
         let defect = self.exchange.defect();
         let is_answered = self.exchange.is_answered();
         let timeouts = &self.gateway.config.timeouts;
-        let (idle, to_head) = (Some(timeouts.body_idle), Some(timeouts.response_header));
+        let (idle, to_head) = (timeouts.body_idle, Some(timeouts.response_header));
         let is_over = self.connection.deadline.is_past_limit();
         self.connection.access.because(|| match failure {
             Failure::ContentLate | Failure::UpstreamLate if is_over => {

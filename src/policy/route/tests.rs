@@ -23,6 +23,12 @@ fn entries() -> Vec<RouteEntry> {
         RouteEntry::new("openai-east", ProviderKind::OpenAi, "/openai/v1/"),
         RouteEntry::new("vllm-sub", ProviderKind::Vllm, "/llm/v1"),
         RouteEntry::new("vllm-bare", ProviderKind::Vllm, ""),
+        RouteEntry::new("sglang", ProviderKind::Sglang, "/v1"),
+        RouteEntry::new("llamacpp", ProviderKind::LlamaCpp, "/v1"),
+        RouteEntry::new("llmd", ProviderKind::Llmd, "/v1"),
+        RouteEntry::new("audiocpp", ProviderKind::AudioCpp, "/v1"),
+        RouteEntry::new("cohere", ProviderKind::Cohere, ""),
+        RouteEntry::new("elevenlabs", ProviderKind::ElevenLabs, ""),
     ]
 }
 
@@ -113,8 +119,57 @@ fn one_leading_v1_segment_is_an_alias() {
 }
 
 #[test]
+fn model_servers_have_two_roots() {
+    check_all(
+        SETTINGS,
+        "
+        POST /p/sglang/generate              -> 9 /generate
+        POST /p/sglang/v1/generate           -> 9 /generate
+        POST /p/sglang/v1/rerank             -> 9 /v1/rerank
+        POST /p/sglang/rerank                -> 9 /v1/rerank
+        POST /p/sglang/v1/messages           -> 9 /v1/messages
+        GET /p/sglang/health_generate        -> 9 /health_generate
+        POST /p/sglang/v1/score              -> 9 /v1/score
+        POST /p/llamacpp/v1/chat/completions -> 10 /v1/chat/completions
+        POST /p/llamacpp/embeddings          -> 10 /v1/embeddings
+        POST /p/llamacpp/rerank              -> 10 /rerank
+        POST /p/llamacpp/v1/rerank           -> 10 /v1/rerank
+        GET /p/llamacpp/props                -> 10 /props
+        POST /p/llamacpp/v1/infill           -> 10 /infill
+        POST /p/llmd/completions             -> 11 /v1/completions
+        POST /p/llmd/inference/v1/generate   -> 11 /inference/v1/generate
+        GET /p/audiocpp/health               -> 12 /health
+        GET /p/audiocpp/v1/health            -> 12 /health
+        GET /p/audiocpp/audio/voices         -> 12 /v1/audio/voices
+        POST /p/audiocpp/v1/tasks/a          -> 12 /v1/tasks/a
+        ",
+    );
+}
+
+#[test]
+fn a_version_of_the_providers_own_is_no_alias() {
+    let without = Settings {
+        v1_alias: false,
+        ..SETTINGS
+    };
+    for settings in [SETTINGS, without] {
+        check_all(
+            settings,
+            "
+            GET /p/elevenlabs/v1/voices  -> 14 /v1/voices
+            GET /p/elevenlabs/v2/voices  -> 14 /v2/voices
+            GET /p/elevenlabs/v1         -> 14 /v1
+            GET /p/cohere/v1/models?a    -> 13 /v1/models?a
+            POST /p/cohere/v2/chat       -> 13 /v2/chat
+            GET /p/cohere/               -> EmptyEndpoint
+            ",
+        );
+    }
+}
+
+#[test]
 fn vllm_has_two_roots() {
-    for name in VLLM_BASE {
+    for name in Roots::of(ProviderKind::Vllm).unwrap().base {
         let rows = "
         GET /p/vllm/NAME      -> 4 /v1/NAME
         GET /p/vllm/v1/NAME/a -> 4 /v1/NAME/a
@@ -123,7 +178,7 @@ fn vllm_has_two_roots() {
         ";
         check_all(SETTINGS, &rows.replace("NAME", name));
     }
-    for name in VLLM_ROOT {
+    for name in Roots::of(ProviderKind::Vllm).unwrap().root {
         let rows = "
         GET /p/vllm/NAME      -> 4 /NAME
         GET /p/vllm/v1/NAME?a -> 4 /NAME?a
@@ -280,10 +335,10 @@ fn everything_lies_below_the_mount_prefix() {
 #[test]
 fn kinds_are_read_as_they_are_written() {
     for kind in ProviderKind::ALL {
-        assert_eq!(kind.to_string().parse(), Ok(kind));
+        assert_eq!(kind.to_string().parse().as_ref(), Ok(kind));
     }
     let message = "openAI".parse::<ProviderKind>().unwrap_err().to_string();
-    assert!(message.ends_with("one of openai, anthropic, openrouter, zai, vllm, deepseek"));
+    assert!(message.contains("one of openai, anthropic, openrouter, zai, vllm, deepseek, kilo"));
 }
 
 fn any_settings() -> impl Strategy<Value = Settings<'static>> {
@@ -308,6 +363,7 @@ proptest! {
         parts in prop::collection::vec(
             prop::sample::select(vec![
                 "/", "/", "/p/", "/g", "/g/h", "openai", "vllm", "vllm-bare", "deepseek", "v1",
+                "sglang", "llamacpp", "cohere", "ready", "live", "props",
                 "/v1/", "models", "chat", "chat/completions", "tokenize", "health", "metrics",
                 "a/b", "?", "%2F", "x",
             ]),
