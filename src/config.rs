@@ -12,6 +12,7 @@ mod dotenv;
 mod egress;
 mod error;
 mod file;
+mod gomodel;
 mod indirect;
 pub(crate) mod keys;
 pub(crate) mod kind;

@@ -20,7 +20,7 @@ use crate::config::rules::Rules;
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
 use self::instance::{Credential, Provider};
 use self::names::{instances, kind_of_name};
-pub(super) use self::names::{kind_of_prefix, numbered, suffixes};
+pub(super) use self::names::{is_known, is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
@@ -53,9 +53,17 @@ pub(super) fn resolve(
     enabled: &[ProviderKind],
 ) -> Result<Vec<Provider>, ConfigError> {
     let mut named: BTreeMap<String, String> = instances(env);
-    // The variables of a type that is not exposed are another program's, unless the file has a table for them.
-    let is_exposed = |prefix: &str| kind_of_prefix(prefix).is_some_and(|it| enabled.contains(&it));
-    named.retain(|name, prefix| is_exposed(prefix) || tables.providers.contains_key(name));
+    // The variables of a type that is not exposed may be another program's, unless the file has a table for them.
+    let is_chosen = tables.shared.get("passthrough.providers").is_some();
+    named.retain(|name, prefix| match kind_of_prefix(prefix) {
+        Some(kind) if !enabled.contains(&kind) && !tables.providers.contains_key(name) => {
+            if !is_chosen {
+                warn_of_unexposed(env, prefix, kind);
+            }
+            false
+        }
+        kind => kind.is_some(),
+    });
     let names: BTreeSet<String> = tables
         .providers
         .keys()
@@ -85,6 +93,24 @@ pub(super) fn resolve(
         }
     }
     Ok(providers)
+}
+
+/// Nobody has said which types are exposed, and a variable is set for one that is not.
+fn warn_of_unexposed(env: &Env<'_>, prefix: &str, kind: ProviderKind) {
+    let is_its = |name: &&str| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    if let Some(name) = env.keys().find(is_its) {
+        env.warn(ConfigError::new(&env.place(name), name, unexposed(kind)));
+    }
+}
+
+fn unexposed(kind: ProviderKind) -> String {
+    format!(
+        "it has no effect, since its type is not exposed; expected {kind} in passthrough.providers \
+         (ENABLED_PASSTHROUGH_PROVIDERS)"
+    )
 }
 
 struct Instance<'a> {
@@ -298,14 +324,8 @@ impl Instance<'_> {
 
     /// Said of a provider that is not exposed, unless somebody chose the types and it comes along with the environment.
     fn warn_of_type(&self, kind: ProviderKind) {
-        let is_chosen = self.shared.get("passthrough.providers").is_some();
-        if self.in_file || !is_chosen {
-            let message = format!(
-                "it has no effect, since its type is not exposed; expected {kind} in passthrough.providers \
-                 (ENABLED_PASSTHROUGH_PROVIDERS)"
-            );
-            self.env.warn(self.error("", message));
-        }
+        // Those that only variables name were sorted out before.
+        self.env.warn(self.error("", unexposed(kind)));
     }
 
     fn key_is_missing(&self) -> ConfigError {

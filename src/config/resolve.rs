@@ -8,6 +8,7 @@ use super::access;
 use super::egress::{self, Egress, ProxyChoice};
 use super::error::ConfigError;
 use super::file::{self, File};
+use super::gomodel;
 use super::kind::{self, ProviderKind, UnknownKind};
 use super::listeners;
 use super::model::{Config, LogFormat, ServerTls};
@@ -54,6 +55,8 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
         shared: &draft.config.places,
     };
     let enabled = &draft.config.passthrough.kinds;
+    let is_chosen = draft.config.places.get("passthrough.providers").is_some();
+    gomodel::warn(env, is_chosen.then_some(enabled));
     draft.config.providers = provider::resolve(sources, env, tables, enabled)?;
     access::auth(env, &file, &mut draft)?;
     draft.config.server.tls = tls(env, &file, &mut draft)?;

@@ -13,23 +13,22 @@ use super::source::Env;
 /// Warns of each of them.
 pub(super) fn warn(env: &Env<'_>) {
     let names = Names::new();
-    for name in env.keys().filter(|name| !names.known.contains(*name)) {
-        let said = names.said_of(name);
-        if let Some(said) = said.filter(|_| !env.is_put_in(name)) {
+    for name in env.keys() {
+        if let Some(said) = names.told(env, name) {
             env.warn(ConfigError::new(&env.place(name), name, said));
         }
     }
 }
 
 /// The names that are looked up, but for those of providers.
-struct Names {
+pub(super) struct Names {
     known: BTreeSet<String>,
     /// Without those that only a program sets.
     by_people: Vec<String>,
 }
 
 impl Names {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let named = variables().into_iter().map(|variable| variable.name);
         let mut by_people: Vec<String> = named.filter(|name| !name.starts_with(PROVIDER)).collect();
         let files = by_people
@@ -41,6 +40,12 @@ impl Names {
         let mut known: BTreeSet<String> = by_people.iter().cloned().collect();
         known.insert(format!("{OURS}_HANDOVER"));
         Self { known, by_people }
+    }
+
+    /// What is said of a variable, if anything.
+    pub(super) fn told(&self, env: &Env<'_>, name: &str) -> Option<String> {
+        let is_used = self.known.contains(name) || env.is_put_in(name);
+        self.said_of(name).filter(|_| !is_used)
     }
 
     /// What is to be said of a name that is none of them.

@@ -126,6 +126,7 @@ mod settings {
     mod certificates;
     mod connect;
     mod dotenv;
+    mod gomodel;
     mod gomodels_ways;
     mod in_force;
     mod known;

@@ -63,3 +63,20 @@ fn is_instance(text: &str, kind: &str, separator: char) -> bool {
             .strip_prefix(separator)
             .is_some_and(|suffix| !suffix.is_empty())
 }
+
+/// Whether variables that begin so are for an instance of a known type.
+pub(in crate::config) fn is_known(prefix: &str) -> bool {
+    kind_of_prefix(prefix).is_some()
+}
+
+/// Whether a variable has no effect, since the type that it is for is not among those that are `enabled`, or has no such
+/// setting.
+pub(in crate::config) fn is_unexposed(variable: &str, enabled: &[ProviderKind]) -> bool {
+    let kind = prefix(variable).and_then(kind_of_prefix);
+    let has = |kind: ProviderKind| {
+        let settings = SETTINGS.iter().filter(|setting| !setting.suffix.is_empty());
+        let mut own = settings.filter(|setting| variable.ends_with(setting.suffix));
+        own.all(|setting| setting.only_for.is_none_or(|only| only == kind))
+    };
+    kind.is_some_and(|kind| !enabled.contains(&kind) || !has(kind))
+}

@@ -239,11 +239,10 @@ pub(super) const PASSTHROUGH: Table = Table {
         .variables(&["ALLOW_PASSTHROUGH_V1_ALIAS"]),
         Setting::new(
             "providers",
-            "[\"openai\", \"anthropic\", \"openrouter\", \"kilo\", \"zai\", \"sglang\", \"vllm\", \"llamacpp\", \"llmd\", \
-              \"deepseek\", \"edenai\", \"jev\"]",
+            "[\"openai\", \"anthropic\", \"openrouter\", \"zai\", \"vllm\", \"deepseek\"]",
             line!(
-                ";\nalso known: chutes, cohere, fireworks, meta, bailian, minimax, xiaomi,\n\
-                 elevenlabs, kimicode, hetzner, audiocpp, azure"
+                ";\nalso known: kilo, sglang, llamacpp, llmd, edenai, jev, chutes, cohere, fireworks,\n\
+                 meta, bailian, minimax, xiaomi, elevenlabs, kimicode, hetzner, audiocpp, azure"
             ),
             kept!(kinds, Form::List, as_written, |config: &Config| {
                 Some(list(&config.passthrough.kinds))

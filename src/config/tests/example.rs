@@ -23,7 +23,11 @@ fn uncommented() -> String {
 
 #[test]
 fn the_example_names_every_setting_with_its_default() {
-    let env = [("ANTHROPIC_API_KEY", "a"), ("OPENROUTER_API_KEY", "a")];
+    let env = [
+        ("ANTHROPIC_API_KEY", "a"),
+        ("OPENROUTER_API_KEY", "a"),
+        ("AZURE_API_KEY", "a"),
+    ];
     let example = load_from(&env, "", &reference()).unwrap();
     // Keys from files that are not there.
     let absent = ["master_key_file", "ca_file", "client_cert", "client_key"];

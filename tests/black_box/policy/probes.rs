@@ -98,7 +98,7 @@ fn connections_that_stay_open_in_a_drain_are_answered_so() {
 
 #[test]
 fn no_limit_stands_in_their_way_and_the_log_has_them() {
-    let limits = "[limits]\nin_flight = 1\nconnections = 2\n";
+    let limits = "[log]\nhealth = true\n[limits]\nin_flight = 1\nconnections = 2\n";
     let rig = Rig::with(|setup| setup.toml(limits));
     let mut kept = rig.client();
     asked(&mut kept, "/health");

@@ -143,8 +143,9 @@ fn the_reference_names_every_variable_that_is_read_and_no_other() {
     while let Some(folder) = folders.pop() {
         for file in fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();
-            let is_test =
-                ["tests", "property"].contains(&path.file_stem().unwrap().to_str().unwrap());
+            // The last has names that mean nothing here.
+            let is_test = ["tests", "property", "gomodel"]
+                .contains(&path.file_stem().unwrap().to_str().unwrap());
             if path.is_dir() && !is_test {
                 folders.push(path);
             } else if path.is_file() && !is_test {

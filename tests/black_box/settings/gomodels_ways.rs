@@ -131,7 +131,9 @@ fn a_reference_that_leads_nowhere_stops_the_start() {
         }
     }
     // What nobody asks for is not looked up.
-    let setup = bare().env("COHERE_API_KEY", "${file:/run/secrets/nowhere}");
+    let setup = bare()
+        .env("ENABLED_PASSTHROUGH_PROVIDERS", "openai")
+        .env("COHERE_API_KEY", "${file:/run/secrets/nowhere}");
     checked(setup);
 }
 

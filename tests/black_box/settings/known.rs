@@ -14,8 +14,7 @@ fn defaults_are_as_documented() {
         "workers = 0 # one per usable core",
         "driver = \"auto\"",
         "[auth] # none: this gateway is open",
-        "providers = [\"openai\", \"anthropic\", \"openrouter\", \"kilo\", \"zai\", \"sglang\", \"vllm\", \"llamacpp\", \
-         \"llmd\", \"deepseek\", \"edenai\", \"jev\"]",
+        "providers = [\"openai\", \"anthropic\", \"openrouter\", \"zai\", \"vllm\", \"deepseek\"]",
         "user_path_header = \"X-GoModel-User-Path\"",
         "v1_alias = true",
         "request = 0",

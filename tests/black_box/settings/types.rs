@@ -221,14 +221,22 @@ fn a_table_of_a_type_that_is_not_exposed_is_warned_of_and_its_variables_are_othe
     let toml = "[providers.mine]\ntype = \"cohere\"\napi_key = \"sk-of-it\"\n";
     let finished = bare().secret("sk-of-it").toml(toml).arg("check").run();
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    let said = "sluicegate.toml line 1: providers.mine: there is no route to it, \
-                since passthrough.providers lacks its type, cohere";
+    let said = "sluicegate.toml line 1: providers.mine: it has no effect, since its type is not exposed; \
+                expected cohere in passthrough.providers";
     assert!(finished.stderr.contains(said), "{finished:?}");
     // Values of other programs' variables are not even read.
-    let setup = bare()
-        .env("META_BASE_URL", "nowhere")
-        .env("COHERE_API_KEY", "");
-    assert!(!checked(setup).contains("[providers."));
+    let others = || {
+        bare()
+            .env("META_BASE_URL", "nowhere")
+            .env("COHERE_API_KEY", "")
+    };
+    let chosen = others().env("ENABLED_PASSTHROUGH_PROVIDERS", "openai");
+    assert!(!checked(chosen).contains("[providers."));
+    // Where nobody has chosen the types, they may be meant.
+    let finished = others().arg("check").run();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let said = "META_BASE_URL: it has no effect, since its type is not exposed; expected meta in";
+    assert!(finished.stderr.contains(said), "{finished:?}");
 }
 
 #[test]
@@ -305,7 +313,7 @@ fn azure_is_asked_with_a_version_unless_the_client_names_one() {
 fn the_router_of_llm_d_hears_its_operators_only() {
     let upstream = Upstream::listen();
     let toml = format!(
-        "[providers.llmd]\nbase_url = \"{}/v1\"\nheaders = {{ x-llm-d-inference-objective = \"ours\" }}\n",
+        "[passthrough]\nproviders = [\"llmd\"]\n[providers.llmd]\nbase_url = \"{}/v1\"\nheaders = {{ x-llm-d-inference-objective = \"ours\" }}\n",
         upstream.url()
     );
     let theirs = [
