@@ -194,11 +194,16 @@ pub fn same_content(got: &[u8], len: usize, content: &Content) -> Match {
 
 /// Content without its chunked coding; it ends with the connection.
 pub fn stripped(got: &[u8], len: usize, content: &Content) -> Match {
-    match content.plain.starts_with(got) {
-        true if matches!(content.state, Found::Whole(())) && got.len() == content.plain.len() => {
-            Match::Full(len + got.len())
+    let plain = &content.plain;
+    let common = got.len().min(plain.len());
+    if got[..common] != plain[..common] {
+        return Match::No("the content differs".to_owned());
+    }
+    match content.state {
+        Found::Whole(()) if got.len() == plain.len() => Match::Full(len + got.len()),
+        Found::Whole(()) | Found::Part if got.len() > plain.len() => {
+            Match::No("more content than sent".to_owned())
         }
-        true => Match::Prefix,
-        false => Match::No("the content differs".to_owned()),
+        _ => Match::Prefix,
     }
 }
