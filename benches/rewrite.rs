@@ -33,6 +33,7 @@ fn gateway() -> Result<Gateway, config::ConfigError> {
         ("ANTHROPIC_API_KEY", "sk-ant-provider"),
     ];
     let sources = Sources {
+        flags: BTreeMap::new(),
         env: pairs
             .map(|(key, value)| (key.to_owned(), value.into()))
             .into_iter()

@@ -13,8 +13,9 @@ pub(crate) mod manual;
 pub(crate) mod output;
 pub(crate) mod top;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::process::watch;
 use crate::system::process;
 use crate::system::read;
 use crate::system::signals;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::check::CheckArguments;
@@ -43,8 +44,38 @@ struct Arguments {
     /// Configuration file (TOML); else $SLUICEGATE_CONFIG, ./sluicegate.toml, /etc/sluicegate/sluicegate.toml
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    listening: Listening,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Where the gateway listens, whatever else says so.
+#[derive(Args, Clone)]
+pub(crate) struct Listening {
+    /// Listen here: addr:port or unix:/path; may be repeated. In place of SLUICEGATE_LISTEN
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    listen: Vec<String>,
+    /// Listen on this port of all addresses. In place of PORT
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+}
+
+impl Listening {
+    /// By the variables that they stand for.
+    fn flags(&self) -> BTreeMap<String, String> {
+        let port = self.port.map(|port| ("PORT".to_owned(), port.to_string()));
+        let listen = (!self.listen.is_empty())
+            .then(|| ("SLUICEGATE_LISTEN".to_owned(), self.listen.join(",")));
+        port.into_iter().chain(listen).collect()
+    }
+}
+
+/// What the command line says of the configuration.
+#[derive(Clone)]
+struct Given {
+    file: Option<PathBuf>,
+    flags: BTreeMap<String, String>,
 }
 
 #[derive(Subcommand)]
@@ -56,6 +87,8 @@ enum Command {
         /// Exit after the exchange
         #[arg(long)]
         once: bool,
+        #[command(flatten)]
+        listening: Listening,
     },
     /// Exit with 0 where a gateway is ready, else with 1: for the health check of a container
     Health(HealthArguments),
@@ -91,20 +124,25 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return answer(&error),
     };
+    let given = Given {
+        file: arguments.config,
+        flags: arguments.listening.flags(),
+    };
     match arguments.command {
-        None => serve(arguments.config),
-        Some(Command::Check(check)) => check::run(&check, arguments.config.as_deref(), load),
-        Some(Command::Demo { once }) => demo(once),
-        Some(Command::Health(health)) => {
-            health::run(&health, || load_config(arguments.config.as_deref()))
-        }
+        None => serve(given),
+        Some(Command::Check(check)) => check::run(&check, || load(&given)),
+        Some(Command::Demo { once, listening }) => demo(
+            once,
+            given.flags.into_iter().chain(listening.flags()).collect(),
+        ),
+        Some(Command::Health(health)) => health::run(&health, || load_config(&given)),
         Some(Command::Init(init)) => init::run(&init),
-        Some(Command::Key(key)) => key::run(key, || load_config(arguments.config.as_deref())),
+        Some(Command::Key(key)) => key::run(key, || load_config(&given)),
         Some(Command::Completions { shell }) => {
             print(&manual::completions(Arguments::command(), shell))
         }
         Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
-        Some(Command::Top(top)) => top::run(&top, || load_config(arguments.config.as_deref())),
+        Some(Command::Top(top)) => top::run(&top, || load_config(&given)),
     }
 }
 
@@ -119,14 +157,14 @@ fn answer(error: &clap::Error) -> ExitCode {
     BAD_USAGE.into()
 }
 
-fn serve(file: Option<PathBuf>) -> ExitCode {
+fn serve(given: Given) -> ExitCode {
     // Before there is a key in memory.
     process::set_dumpable(false);
     let (predecessor, inherited) = match inherit() {
         Ok(inherited) => inherited,
         Err(message) => return fail(&message, ExitCode::FAILURE),
     };
-    match Server::start(Arc::new(move || load(file.as_deref())), inherited) {
+    match Server::start(Arc::new(move || load(&given)), inherited) {
         Ok(server) => {
             if let Some(predecessor) = predecessor {
                 predecessor.ready();
@@ -149,28 +187,29 @@ fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
 }
 
 /// Reads environment and files.
-fn load(file: Option<&Path>) -> Result<Loaded, String> {
-    let config = load_config(file)?;
+fn load(given: &Given) -> Result<Loaded, String> {
+    let config = load_config(given)?;
     let keys = config.auth.keys_file.as_deref();
     let keys = keys.map(watch::read_keys).transpose();
     let keys = keys.map_err(|error| format!("{}: {error}", config.places.of("auth.keys_file")))?;
     Ok((config, keys))
 }
 
-fn load_config(file: Option<&Path>) -> Result<Config, String> {
+fn load_config(given: &Given) -> Result<Config, String> {
     let sources = Sources {
         // A name that is not UTF-8 cannot be one of ours; a value that is not has to be complained of.
         env: std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
             .collect(),
+        flags: given.flags.clone(),
         read: &read::settings,
         read_pem: &read::pem,
-        file: file.map(Into::into),
+        file: given.file.clone(),
         terminal: io::stderr().is_terminal(),
     };
     config::load(&sources).map_err(|error| error.to_string())
 }
 
-fn demo(once: bool) -> ExitCode {
-    demo::run(once).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
+fn demo(once: bool, flags: BTreeMap<String, String>) -> ExitCode {
+    demo::run(once, flags).unwrap_or_else(|error| fail(&error.to_string(), ExitCode::FAILURE))
 }

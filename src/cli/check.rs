@@ -1,7 +1,6 @@
 //! `sluicegate check`: whether a configuration could be started, what of it is in force and where that was written, and
 //! what can hardly be meant so. Whether its providers can be reached is asked in `connect`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -32,16 +31,15 @@ pub(crate) struct CheckArguments {
 /// Exit code for a configuration that cannot be used, and for one that is warned of where that counts.
 const BAD_CONFIGURATION: u8 = 2;
 
-/// Does what was asked; `load` reads the configuration with this file.
+/// Does what was asked; `load` reads the configuration.
 pub(crate) fn run(
     arguments: &CheckArguments,
-    file: Option<&Path>,
-    load: impl FnOnce(Option<&Path>) -> Result<Loaded, String>,
+    load: impl FnOnce() -> Result<Loaded, String>,
 ) -> ExitCode {
     if arguments.reference {
         return print(config::reference().as_bytes());
     }
-    let checked = load(file).and_then(|(config, _)| {
+    let checked = load().and_then(|(config, _)| {
         let tls = tls_config::load(&config, None)?;
         preflight::check(&config)?;
         Ok((config, tls))

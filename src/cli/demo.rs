@@ -38,21 +38,22 @@ macro_rules! say {
     };
 }
 
-/// Runs the demo; with `once` it ends after the exchange, else it serves until a signal.
+/// Runs the demo, listening where `flags` say, else on any port; with `once` it ends after the exchange, else it serves
+/// until a signal.
 ///
 /// # Errors
 /// Whatever keeps it from showing the exchange.
-pub(crate) fn run(once: bool) -> Result<ExitCode, Box<dyn Error>> {
-    show(once).or_else(|error| match error.downcast_ref::<OutputError>() {
+pub(crate) fn run(once: bool, flags: BTreeMap<String, String>) -> Result<ExitCode, Box<dyn Error>> {
+    show(once, flags).or_else(|error| match error.downcast_ref::<OutputError>() {
         Some(output) if output.is_closed() => Ok(ExitCode::SUCCESS),
         _ => Err(error),
     })
 }
 
-fn show(once: bool) -> Result<ExitCode, Box<dyn Error>> {
+fn show(once: bool, flags: BTreeMap<String, String>) -> Result<ExitCode, Box<dyn Error>> {
     let (report, seen) = channel();
     let mock = mock::start(report)?;
-    let server = start_gateway(mock)?;
+    let server = start_gateway(mock, flags)?;
     let Some(Listen::Tcp(gateway)) = server.addresses().next().cloned() else {
         return Err("the gateway has no address".into());
     };
@@ -76,7 +77,14 @@ fn show(once: bool) -> Result<ExitCode, Box<dyn Error>> {
     Ok(server.run())
 }
 
-fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
+fn start_gateway(
+    mock: SocketAddr,
+    mut flags: BTreeMap<String, String>,
+) -> Result<Server, Box<dyn Error>> {
+    // Its key is known to everybody.
+    if let Some(port) = flags.remove("PORT") {
+        flags.insert("SLUICEGATE_LISTEN".to_owned(), format!("127.0.0.1:{port}"));
+    }
     let mut env: BTreeMap<String, OsString> = BTreeMap::from([
         ("SLUICEGATE_LISTEN".to_owned(), "127.0.0.1:0".into()),
         ("SLUICEGATE_WORKERS".to_owned(), "1".into()),
@@ -101,6 +109,7 @@ fn start_gateway(mock: SocketAddr) -> Result<Server, Box<dyn Error>> {
         let sources = Sources {
             env: env.clone(),
             // Nothing of the user's own configuration counts here.
+            flags: flags.clone(),
             read: &|_| Err(io::ErrorKind::NotFound.into()),
             read_pem: &|_| Err(io::ErrorKind::NotFound.into()),
             file: None,

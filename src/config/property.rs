@@ -26,6 +26,7 @@ pub fn load_from(env: Env<'_>, dotenv: &str, toml: &str) -> Result<Config, Confi
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.into());
     load(&Sources {
         env: env.iter().map(owned).collect::<BTreeMap<_, _>>(),
+        flags: BTreeMap::new(),
         read: &read,
         read_pem: &read,
         file: None,

@@ -23,6 +23,8 @@ use super::written::{Form, Written};
 pub struct Sources<'a> {
     /// The process's environment.
     pub env: BTreeMap<String, OsString>,
+    /// Flags of the command line by the variable that each of them wins over.
+    pub flags: BTreeMap<String, String>,
     /// Reads a file, or a pipe to its end.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Reads a file with a certificate or its key; that of a pipe would be lost to the next reload.
@@ -61,6 +63,8 @@ struct Variable {
 /// Where a variable was set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// By the flag that has its name.
+    CommandLine,
     Environment,
     /// In this line.
     Dotenv(usize),
@@ -75,6 +79,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CommandLine => f.write_str("command line"),
             Self::Environment => f.write_str("environment"),
             Self::Dotenv(line) => write!(f, "{DOTENV} line {line}"),
         }
@@ -149,6 +154,14 @@ impl<'a> Env<'a> {
                 empty.remove(key);
                 values.insert(key.clone(), variable);
             }
+        }
+        // Of the two variables for addresses this one wins; where a flag is for the other, that does.
+        if sources.flags.contains_key("PORT") {
+            values.remove("SLUICEGATE_LISTEN");
+        }
+        for (key, value) in &sources.flags {
+            let variable = Variable::new(value.as_bytes(), Place::CommandLine);
+            values.insert(key.clone(), variable);
         }
         values.retain(|_, variable| !variable.is_empty());
         Ok(Self {
@@ -482,6 +495,7 @@ mod tests {
         let owned = |(key, value): (&str, &[u8])| (key.into(), OsString::from_vec(value.into()));
         let sources = Sources {
             env: env.into_iter().map(owned).collect(),
+            flags: BTreeMap::new(),
             read: &|_| Ok(b"A=other\nC=c".into()),
             read_pem: &|_| Err(NotFound.into()),
             file: None,

@@ -226,6 +226,7 @@ mod tests {
     fn configured(toml: &'static str) -> Result<String, String> {
         let sources = Sources {
             env: std::collections::BTreeMap::default(),
+            flags: std::collections::BTreeMap::new(),
             read: &move |path| match path.ends_with("x.toml") {
                 true => Ok(toml.as_bytes().to_vec()),
                 false => Err(std::io::ErrorKind::NotFound.into()),

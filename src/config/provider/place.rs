@@ -97,6 +97,7 @@ mod tests {
         ];
         let config = load(&Sources {
             env: env.iter().map(owned).collect::<BTreeMap<_, _>>(),
+            flags: BTreeMap::new(),
             read: &read,
             read_pem: &read,
             file: (!looked_for.contains(&name)).then(|| name.into()),

@@ -108,6 +108,54 @@ fn what_is_there_is_left_alone() {
 }
 
 #[test]
+fn flags_say_where_to_listen_whatever_else_does() {
+    let setup = || {
+        Setup::new()
+            .env("PORT", "1")
+            .env("SLUICEGATE_LISTEN", "127.0.0.1:2")
+            .toml("[server]\nlisten = [\"127.0.0.1:3\"]\n")
+    };
+    let gateway = setup().arg("--listen").arg("127.0.0.1:0").start();
+    let mut client = gateway.connect();
+    client.send(get("/health"));
+    assert_eq!(client.response().status(), 200);
+    for (flags, shown) in [
+        (
+            &["--port", "8099"][..],
+            "listen = [\"0.0.0.0:8099\", \"[::]:8099\"]",
+        ),
+        (
+            &["--listen", "127.0.0.1:8098,[::1]:8098"],
+            "listen = [\"127.0.0.1:8098\", \"[::1]:8098\"]",
+        ),
+        (
+            &["--listen", "unix:/x", "--listen", "127.0.0.1:8097"],
+            "listen = [\"unix:/x\", \"127.0.0.1:8097\"]",
+        ),
+    ] {
+        let said = run(&setup(), &[flags, &["check"]].concat());
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let line = said
+            .out
+            .lines()
+            .find(|line| line.starts_with("listen"))
+            .unwrap();
+        let places = ["SLUICEGATE_LISTEN", "PORT"].map(|name| format!("# command line: {name}"));
+        let is_told = places.iter().any(|place| line.ends_with(place));
+        assert!(line.starts_with(shown) && is_told, "{line}");
+    }
+    for (flags, wrong) in [
+        (&["--listen", "nonsense"][..], "nonsense"),
+        (&["--port", "99999"], "99999"),
+        (&["--port", "1", "--listen", "127.0.0.1:1"], "--listen"),
+    ] {
+        let said = run(&setup(), &[flags, &["check"]].concat());
+        assert_eq!(said.code, Some(2), "{}", said.out);
+        assert!(said.err.contains(wrong), "{}", said.err);
+    }
+}
+
+#[test]
 fn health_is_an_exit_code() {
     let mut rig = Rig::on(Sides::PLAIN, |setup| setup.env("BASE_PATH", "/g"));
     let address = rig.gateway.addr();
