@@ -24,6 +24,8 @@ use mock::Seen;
 
 const GATEWAY_KEY: &str = "demo-gateway-key";
 const PROVIDER_KEY: &str = "demo-provider-key";
+/// For `sluicegate top`.
+const SETTINGS: &[u8] = b"[metrics]\nlisten = [\"127.0.0.1:0\"]\n";
 /// Exchanges that the figures are taken from.
 const ROUNDS: usize = 40;
 /// Columns of an event that are shown.
@@ -73,6 +75,9 @@ fn show(once: bool, flags: BTreeMap<String, String>) -> Result<ExitCode, Box<dyn
     }
     // Nobody reads the mock's reports from here on.
     drop(seen);
+    if let Some(metrics) = server.metrics_addresses().next() {
+        say!("What it is doing:\n  sluicegate top --url http://{metrics}\n")?;
+    }
     say!("Serving until Ctrl-C.")?;
     Ok(server.run())
 }
@@ -110,7 +115,10 @@ fn start_gateway(
             env: env.clone(),
             // Nothing of the user's own configuration counts here.
             flags: flags.clone(),
-            read: &|_| Err(io::ErrorKind::NotFound.into()),
+            read: &|path| match path.ends_with("sluicegate.toml") {
+                true => Ok(SETTINGS.into()),
+                false => Err(io::ErrorKind::NotFound.into()),
+            },
             read_pem: &|_| Err(io::ErrorKind::NotFound.into()),
             file: None,
             terminal: true,

@@ -168,6 +168,12 @@ impl Server {
         clients.map(|listener| &listener.address)
     }
 
+    /// The addresses that it serves its metrics on.
+    pub(crate) fn metrics_addresses(&self) -> impl Iterator<Item = &Listen> {
+        let operators = self.listeners.iter().filter(|listener| listener.metrics);
+        operators.map(|listener| &listener.address)
+    }
+
     /// Starts one of the `count` workers that serve clients, or the one beyond them that serves metrics, so that
     /// an answer of many lines holds no stream up.
     fn start_worker(&mut self, index: usize, common: &Common) -> io::Result<()> {

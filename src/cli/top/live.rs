@@ -68,6 +68,11 @@ fn show(
                 Key::Quit => return Ok(()),
                 Key::First => view.skipped = 0,
                 Key::Scroll(lines) => view.scroll(lines),
+                Key::Suspend => {
+                    terminal.suspend()?;
+                    // The screen is empty then.
+                    size = (0, 0);
+                }
             }
         }
         loop {

@@ -15,6 +15,8 @@ pub(super) enum Weight {
     Heading,
     /// What is rarely looked at.
     Faint,
+    /// What may be wrong, and is a client's fault as a rule.
+    Warning,
     /// What is wrong.
     Alarm,
 }
@@ -161,10 +163,20 @@ impl View {
         }
         lines.push(Line::new(Weight::Plain, ""));
         let rows: Vec<_> = figures.providers.iter().map(provider).collect();
-        lines.extend(headed(&table(&PROVIDER, &rows, columns)));
+        let weights = figures.providers.iter().map(of_provider);
+        lines.extend(headed(&table(&PROVIDER, &rows, columns), weights));
         if let Some(errors) = errors(&figures.errors) {
             lines.push(Line::new(Weight::Plain, ""));
-            lines.push(Line::new(Weight::Plain, cut(&errors, columns)));
+            let are_new = figures
+                .errors
+                .iter()
+                .any(|error| error.per_second > Some(0.0));
+            let weight = if are_new {
+                Weight::Alarm
+            } else {
+                Weight::Plain
+            };
+            lines.push(Line::new(weight, cut(&errors, columns)));
         }
         lines.push(Line::new(Weight::Plain, ""));
         lines
@@ -182,21 +194,38 @@ impl View {
         let mut lines = vec![Line::new(Weight::Strong, cut(&title(streams), columns))];
         if !streams.streams.is_empty() {
             let rows: Vec<_> = streams.streams.iter().map(stream).collect();
-            lines.extend(headed(&table(&STREAM, &rows, columns)));
+            let weights = streams.streams.iter().map(of_stream);
+            lines.extend(headed(&table(&STREAM, &rows, columns), weights));
         }
         lines
     }
 }
 
-fn headed(table: &[String]) -> impl Iterator<Item = Line> {
-    table.iter().enumerate().map(|(index, text)| {
-        let weight = if index == 0 {
-            Weight::Heading
-        } else {
-            Weight::Plain
-        };
-        Line::new(weight, text)
-    })
+/// A heading, and rows of these weights.
+fn headed(table: &[String], weights: impl Iterator<Item = Weight>) -> impl Iterator<Item = Line> {
+    let weights = [Weight::Heading].into_iter().chain(weights);
+    let lines = table.iter().zip(weights);
+    lines.map(|(text, weight)| Line::new(weight, text))
+}
+
+/// One whose answers are errors stands out.
+fn of_provider(figures: &ProviderFigures) -> Weight {
+    let rates = figures.rates.as_ref();
+    let any = |get: fn(&super::figures::Rates) -> f64| rates.is_some_and(|rates| get(rates) > 0.0);
+    match () {
+        () if any(|rates| rates.responses_5xx_per_second) => Weight::Alarm,
+        () if any(|rates| rates.truncated_per_second) => Weight::Alarm,
+        () if any(|rates| rates.responses_4xx_per_second) => Weight::Warning,
+        () => Weight::Plain,
+    }
+}
+
+fn of_stream(stream: &Stream) -> Weight {
+    match stream.status {
+        Some(500..) => Weight::Alarm,
+        Some(400..=499) => Weight::Warning,
+        _ => Weight::Plain,
+    }
 }
 
 fn process(figures: &Figures) -> String {
@@ -382,6 +411,42 @@ mod tests {
             "1m40s  stream  1.5ms  one       k1   POST       200  1.2K  87.9K  /p/one/v1/messages",
         ];
         assert_eq!(texts(&lines), wanted);
+    }
+
+    #[test]
+    fn errors_stand_out() {
+        let weight_of = |view: &View, part: &str| {
+            let lines = view.all(200);
+            let line = lines.iter().find(|line| line.text.starts_with(part));
+            line.map(|line| line.weight)
+        };
+        let mut view = view(2);
+        // 200 answers of 500 and above a second.
+        assert_eq!(weight_of(&view, "one "), Some(Weight::Alarm));
+        assert_eq!(weight_of(&view, "errors "), Some(Weight::Alarm));
+        assert_eq!(weight_of(&view, "1m40s "), Some(Weight::Plain));
+        let figures = view.figures.as_mut().unwrap();
+        let rates = figures.providers[0].rates.as_mut().unwrap();
+        (
+            rates.responses_5xx_per_second,
+            rates.responses_4xx_per_second,
+        ) = (0.0, 1.0);
+        for error in &mut figures.errors {
+            error.per_second = Some(0.0);
+        }
+        for (stream, status) in figures
+            .streams
+            .iter_mut()
+            .flat_map(|all| &mut all.streams)
+            .zip([429, 502])
+        {
+            stream.status = Some(status);
+        }
+        assert_eq!(weight_of(&view, "one "), Some(Weight::Warning));
+        assert_eq!(weight_of(&view, "errors "), Some(Weight::Plain));
+        let lines = view.all(200);
+        let weights: Vec<_> = lines.iter().rev().take(2).map(|line| line.weight).collect();
+        assert_eq!(weights, [Weight::Alarm, Weight::Warning]);
     }
 
     #[test]

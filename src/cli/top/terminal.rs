@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::page::{Line, Weight};
@@ -19,6 +20,8 @@ pub(super) enum Key {
     Scroll(i32),
     /// To the first line.
     First,
+    /// Ctrl-Z.
+    Suspend,
 }
 
 /// A terminal in use; given back when dropped.
@@ -49,19 +52,26 @@ impl Terminal {
     /// What the system says.
     pub(super) fn enter() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        let _ = BEFORE.set(before);
-        TAKEN.store(true, Ordering::Relaxed);
+        let _ = BEFORE.set(before.clone());
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
             report(panic);
         }));
         let terminal = Self(());
-        tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
-        write(ENTER)?;
+        take(before)?;
         Ok(terminal)
+    }
+
+    /// Gives it back and stops the process, as a shell's job control has it; takes it over again when that goes on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn suspend(&self) -> io::Result<()> {
+        restore();
+        // Not SIGTSTP, which the kernel ignores where no shell is there that could continue the process.
+        kill_process(getpid(), Signal::STOP)?;
+        take(tcgetattr(io::stdin())?)
     }
 
     /// Columns and rows.
@@ -88,6 +98,7 @@ impl Terminal {
                 Weight::Strong => "\x1b[1m",
                 Weight::Heading => "\x1b[7m",
                 Weight::Faint => "\x1b[2m",
+                Weight::Warning => "\x1b[33m",
                 Weight::Alarm => "\x1b[1;31m",
             };
             // Cleared first: behind the last column it would take that column's character. The last line clears
@@ -134,6 +145,14 @@ impl Drop for Terminal {
     }
 }
 
+/// Takes over a terminal that is as it was.
+fn take(mut raw: Termios) -> io::Result<()> {
+    raw.make_raw();
+    TAKEN.store(true, Ordering::Relaxed);
+    tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+    write(ENTER)
+}
+
 fn restore() {
     if TAKEN.swap(false, Ordering::Relaxed)
         && let Some(before) = BEFORE.get()
@@ -162,7 +181,7 @@ fn is_readable(wait: Duration) -> io::Result<bool> {
 
 /// Keys in what a terminal sends; what none of them is means nothing.
 fn keys(mut bytes: &[u8]) -> Vec<Key> {
-    const KNOWN: [(&[u8], Key); 14] = [
+    const KNOWN: [(&[u8], Key); 15] = [
         (b"\x1b[A", Key::Scroll(-1)),
         (b"\x1bOA", Key::Scroll(-1)),
         (b"k", Key::Scroll(-1)),
@@ -177,6 +196,7 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
         (b"q", Key::Quit),
         (b"Q", Key::Quit),
         (b"\x03", Key::Quit),
+        (b"\x1a", Key::Suspend),
     ];
     let mut keys = Vec::new();
     while let Some((first, rest)) = bytes.split_first() {
@@ -217,6 +237,7 @@ mod tests {
             (&b"q"[..], &[Key::Quit][..]),
             (b"\x1b", &[Key::Quit]),
             (b"\x03", &[Key::Quit]),
+            (b"\x1ag", &[Key::Suspend, Key::First]),
             (
                 b"\x1b[A\x1b[Bj",
                 &[Key::Scroll(-1), Key::Scroll(1), Key::Scroll(1)],

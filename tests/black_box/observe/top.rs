@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
 use crate::support::metrics::metrics_addr;
@@ -229,14 +230,33 @@ fn a_terminal_shows_it_live_and_is_given_back() {
 }
 
 #[test]
+fn control_z_gives_the_terminal_back_until_it_goes_on() {
+    let rig = rig();
+    let mut screen = live(rig.gateway.setup(), &url(&rig));
+    screen.wait("under way");
+    let pid = Pid::from_child(&screen.child);
+    screen.press("\x1a");
+    screen.wait("\x1b[?1049l");
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+    assert!(!screen.is_raw());
+    kill_process(pid, Signal::CONT).unwrap();
+    screen.wait("\x1b[?1049h");
+    screen.wait("under way");
+    assert!(screen.is_raw());
+    screen.press("q");
+    screen.quits();
+}
+
+#[test]
 fn escape_control_c_and_signals_end_it() {
     let rig = rig();
     for keys in ["\x1b", "\x03", ""] {
         let mut screen = live(rig.gateway.setup(), &url(&rig));
         screen.wait("under way 0");
         if keys.is_empty() {
-            let pid = rustix::process::Pid::from_child(&screen.child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            let pid = Pid::from_child(&screen.child);
+            kill_process(pid, Signal::TERM).unwrap();
         }
         screen.press(keys);
         screen.quits();

@@ -1,6 +1,7 @@
 //! The first minute: `init` from nothing to an answer, `health` for whoever looks after a container.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 
@@ -153,6 +154,39 @@ fn flags_say_where_to_listen_whatever_else_does() {
         assert_eq!(said.code, Some(2), "{}", said.out);
         assert!(said.err.contains(wrong), "{}", said.err);
     }
+}
+
+#[test]
+fn top_works_on_the_demo() {
+    let setup = Setup::bare();
+    let mut demo = setup
+        .command(&["demo", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let url = lines.find_map(|line| {
+        let line = line.unwrap();
+        Some(
+            line.trim()
+                .strip_prefix("sluicegate top --url ")?
+                .to_owned(),
+        )
+    });
+    let said = run(
+        &setup,
+        &[
+            "top",
+            "--once",
+            "--interval",
+            "100ms",
+            "--url",
+            &url.unwrap(),
+        ],
+    );
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("anthropic"), "{}", said.out);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
 }
 
 #[test]
