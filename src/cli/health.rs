@@ -20,7 +20,7 @@ use crate::config::{BaseUrl, Config, Host, Listen};
 /// `sluicegate health …`
 #[derive(Args)]
 pub(crate) struct HealthArguments {
-    /// The gateway: http[s]://host:port[/path], host:port or unix:/path; else as configured
+    /// The gateway: https://host:port/path or http:, host:port, or unix:/path; else as configured
     url: Option<String>,
 }
 
