@@ -263,7 +263,7 @@ fn write_front(buf: &mut [u8], end: usize, line: &StartLine<'_>, lines: &[&[u8]]
         write = put(buf, write, part)?;
     }
     write += line.moved.len();
-    for part in line.after {
+    for part in line.after.iter().filter(|part| !part.is_empty()) {
         write = put(buf, write, part)?;
     }
     for line in lines.iter().filter(|line| !line.is_empty()) {

@@ -22,7 +22,7 @@ use crate::net::transport::scratch::{ONE_RECEIVE, Scratch};
 use crate::net::transport::tls::reason_of;
 use crate::observe::Ending;
 use crate::observe::one_writer::{down, up};
-use crate::policy::admission::{self, Admission, Now, Request};
+use crate::policy::admission::{self, Admission, Decision, Now, Request};
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 use crate::system::time::{monotonic_nanos, unix_seconds};
@@ -379,13 +379,19 @@ impl Connection {
             crowded,
             in_flight: core.load.in_flight(),
         };
-        let decision = match core.is_operator() {
+        let Decision {
+            key,
+            key_slot,
+            provider,
+            cors,
+            outcome,
+        } = match core.is_operator() {
             true => admission::admit_operator(gateway, request, now),
             false => admission::admit(gateway, request, now),
         };
-        self.side.access.by(decision.key, decision.key_slot);
-        recipient.cors = decision.cors;
-        match decision.outcome {
+        self.side.access.by(key, key_slot);
+        recipient.cors = cors;
+        match outcome {
             Ok(Admission::Forward(forward)) => {
                 self.side.busy = Some(core.load.busy());
                 let opening = Opening {
@@ -403,7 +409,7 @@ impl Connection {
             Ok(Admission::Streams) => Step::Streams(Box::new((recipient, cursor))),
             Ok(local) => Step::After(self.side.answer_locally(&local, &recipient, cursor, "")),
             Err(fault) => {
-                if let Some(provider) = decision.provider {
+                if let Some(provider) = provider {
                     self.side.access.was_for(gateway.slots.of(provider));
                 }
                 match self.side.reject(&fault, recipient, cursor) {

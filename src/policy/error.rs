@@ -48,7 +48,7 @@ pub enum Fault {
     /// Content did not go on in time.
     RequestBodyTimeout,
     /// A step before the request could be sent failed.
-    Unreached(Unreached),
+    Unreached(Box<Unreached>),
     /// The process ends before the request was whole.
     Draining,
     /// The client was let in on terms that a reload has replaced.
@@ -145,12 +145,13 @@ impl Fault {
     }
 
     fn unreached(code: &'static str, message: String, reason: String, may_pass: bool) -> Self {
-        Self::Unreached(Unreached {
+        // Boxed: whatever may be a fault would be as large, and is moved for each request.
+        Self::Unreached(Box::new(Unreached {
             code,
             message,
             reason,
             may_pass,
-        })
+        }))
     }
 
     /// A routing error; `providers` lists those that exist.
