@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::http::framing::BodyLength;
 use crate::http::head::RequestView;
 use crate::http::target::{self, Target};
-use crate::policy::auth::{Asked, AuthError};
+use crate::policy::auth::Asked;
 use crate::policy::cors::{BrowserLines, foreign};
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::forward::{Forward, Terms};
@@ -127,15 +127,11 @@ fn decide<'g>(
         route => return answer(gateway, route),
     };
     check_page(gateway, request, cors)?;
-    let grant = match gateway.keys.check(view.section, now.unix_seconds) {
-        Ok(grant) => grant,
-        Err(error) => {
-            if matches!(error, AuthError::KeyDisabled | AuthError::KeyExpired) {
-                known.key = gateway.keys.id_in(view.section);
-            }
-            return Err(error.into());
-        }
-    };
+    let grant = gateway.keys.check(view.section, now.unix_seconds);
+    let grant = grant.map_err(|refused| {
+        known.key = refused.id;
+        refused.error
+    })?;
     known.key = grant.id();
     known.key_slot = grant.slot();
     let asked = Asked {

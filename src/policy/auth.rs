@@ -55,6 +55,13 @@ struct Key {
     slot: usize,
 }
 
+impl Key {
+    fn is_dead(&self, error: AuthError) -> Found<'_> {
+        let id = Some(&*self.id);
+        Found::Dead(Refused { error, id })
+    }
+}
+
 /// SHA-256 of a key.
 #[derive(Clone, Copy)]
 struct Digest([u8; 32]);
@@ -99,6 +106,27 @@ pub enum AuthError {
         /// Seconds until the next request passes, if none comes before it.
         retry_after: u32,
     },
+}
+
+/// Why a request may not pass, and the id of the key that is worth nothing any more, if it is that.
+#[derive(Debug)]
+pub struct Refused<'k> {
+    /// Why.
+    pub error: AuthError,
+    /// Of the key.
+    pub id: Option<&'k str>,
+}
+
+impl From<Refused<'_>> for AuthError {
+    fn from(refused: Refused<'_>) -> Self {
+        refused.error
+    }
+}
+
+impl Refused<'_> {
+    fn by(error: AuthError) -> Self {
+        Self { error, id: None }
+    }
 }
 
 /// What a request asks for, as far as a key may be limited in it.
@@ -223,7 +251,7 @@ impl<'k> Grant<'k> {
 enum Found<'k> {
     Live(Holder<'k>),
     /// A key that is worth nothing any more.
-    Dead(AuthError),
+    Dead(Refused<'k>),
     Unknown,
 }
 
@@ -318,13 +346,13 @@ impl Keys {
         &self,
         section: Section<'_>,
         now: impl Fn() -> u64,
-    ) -> Result<Grant<'_>, AuthError> {
+    ) -> Result<Grant<'_>, Refused<'_>> {
         let mut used = FieldSet::default();
         if self.open {
             let holder = Holder::Anyone;
             return Ok(Grant { used, holder });
         }
-        let (mut holder, mut failed) = (None, AuthError::MissingKey);
+        let (mut holder, mut failed) = (None, Refused::by(AuthError::MissingKey));
         let mut look = |key: &[u8]| match self.find(key, &now) {
             Found::Live(found) => {
                 holder.get_or_insert(found);
@@ -335,8 +363,8 @@ impl Keys {
                 true
             }
             Found::Unknown => {
-                if failed == AuthError::MissingKey {
-                    failed = AuthError::InvalidKey;
+                if failed.error == AuthError::MissingKey {
+                    failed.error = AuthError::InvalidKey;
                 }
                 false
             }
@@ -350,7 +378,7 @@ impl Keys {
                     for key in list(value).filter_map(key_of_protocol) {
                         in_protocols += 1;
                         if in_protocols > PROTOCOL_KEYS_MAX {
-                            return Err(AuthError::RepeatedCredential);
+                            return Err(Refused::by(AuthError::RepeatedCredential));
                         }
                         look(key);
                     }
@@ -367,25 +395,9 @@ impl Keys {
             }
         }
         if is_repeated {
-            return Err(AuthError::RepeatedCredential);
+            return Err(Refused::by(AuthError::RepeatedCredential));
         }
         holder.map(|holder| Grant { used, holder }).ok_or(failed)
-    }
-
-    /// The id of the first key in a head that is worth nothing any more, or the first that is: for who asks why a
-    /// request was refused.
-    #[must_use]
-    pub fn id_in(&self, section: Section<'_>) -> Option<&str> {
-        let fields = section.fields.known();
-        let keys = fields.filter_map(|(_, field)| match field.name.value() {
-            Value::Bearer => bearer(section.value(field)),
-            Value::Key => Some(section.value(field)),
-            Value::Keys => list(section.value(field)).find_map(key_of_protocol),
-            Value::Plain | Value::Secret => None,
-        });
-        let mut indices = keys.filter_map(|key| self.by_digest.get(&Digest(sha256(key))));
-        let key = indices.find_map(|index| self.managed.get(*index))?;
-        Some(&key.id)
     }
 
     /// Whether this is a key, be it worth something or not.
@@ -406,11 +418,10 @@ impl Keys {
         let index = self.by_digest.get(&digest);
         match index.and_then(|index| self.managed.get(*index)) {
             None => Found::Unknown,
-            Some(key) if key.disabled => Found::Dead(AuthError::KeyDisabled),
-            Some(Key {
-                expires: Some(expires),
-                ..
-            }) if now() >= *expires => Found::Dead(AuthError::KeyExpired),
+            Some(key) if key.disabled => key.is_dead(AuthError::KeyDisabled),
+            Some(key) if key.expires.is_some_and(|expires| now() >= expires) => {
+                key.is_dead(AuthError::KeyExpired)
+            }
             Some(key) => Found::Live(Holder::Managed(key)),
         }
     }
