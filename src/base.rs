@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod bytes;
+pub(crate) mod columns;
 pub(crate) mod date;
 pub(crate) mod hex;
 pub(crate) mod number;

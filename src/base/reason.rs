@@ -20,8 +20,8 @@ pub(crate) fn of(error: &io::Error) -> String {
 /// The words of a name as programs write them: `UnknownIssuer`, and `ExpiredContext { … }` of which the rest is dropped.
 #[must_use]
 pub(crate) fn words(name: &str) -> String {
-    let end = name.find(|c: char| !c.is_ascii_alphanumeric());
-    let name = name.get(..end.unwrap_or(name.len())).unwrap_or_default();
+    let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let name = parts.next().unwrap_or(name);
     let name = name.strip_suffix("Context").unwrap_or(name);
     let mut words = String::with_capacity(name.len() + 4);
     for letter in name.chars() {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::base::columns::cut;
 use crate::config::Level;
 use crate::observe::Ending;
 
@@ -77,34 +78,20 @@ impl Words<'_> {
         }
         let code = if self.colours { paint.code() } else { "" };
         self.out.extend_from_slice(code.as_bytes());
-        let columns = word.chars().count();
-        let shown = cut(word, columns, room);
+        let shown = cut(word, room);
         self.out.extend_from_slice(shown.as_bytes());
-        if columns > room {
-            self.out.extend_from_slice("…".as_bytes());
-        }
         if !code.is_empty() {
             self.out.extend_from_slice(b"\x1b[0m");
         }
-        self.columns += blank + columns.min(room);
+        self.columns += blank + shown.chars().count();
     }
-}
-
-/// As much of a word as has room with a mark behind it, or all.
-fn cut(word: &str, columns: usize, room: usize) -> &str {
-    if columns <= room {
-        return word;
-    }
-    let end = word.char_indices().nth(room - 1);
-    word.get(..end.map_or(word.len(), |(at, _)| at))
-        .unwrap_or_default()
 }
 
 /// What a terminal can show of it, and nothing that it obeys.
 fn shown(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     escape(&mut out, &String::from_utf8_lossy(bytes));
-    String::from_utf8(out).unwrap_or_default()
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The time of day of a timestamp, in UTC.

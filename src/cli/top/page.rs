@@ -1,8 +1,10 @@
 //! What is shown of a sample: the lines of a page, as plain text with a weight each. The live view fits them to
 //! its terminal, `--once` prints them all. Pure.
 
+use crate::base::columns::cut;
+
 use super::figures::{ErrorFigures, Figures, ProviderFigures, Quantiles, Stream, Streams};
-use super::text::{Column, UNKNOWN, bytes, cut, maybe, micros, number, table};
+use super::text::{Column, UNKNOWN, bytes, maybe, micros, number, table};
 
 /// How a line looks on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

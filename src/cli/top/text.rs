@@ -1,5 +1,7 @@
 //! Numbers and tables as people read them. Pure.
 
+use crate::base::columns::cut;
+
 /// A column of a table.
 pub(super) struct Column {
     pub(super) head: &'static str,
@@ -70,18 +72,6 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>], width: usize) -> V
         .iter()
         .map(|row| line(&mut row.iter().map(String::as_str)));
     std::iter::once(head).chain(rows).collect()
-}
-
-/// At most `width` characters; shows where some are missing.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    if width > 0 {
-        kept.push('…');
-    }
-    kept
 }
 
 /// Stands for what is not known.
