@@ -1,6 +1,9 @@
 //! Heads of answers that commands get. The data path's parser is left to the data path: with another caller it would not
-//! be compiled into its place there any more. Pure.
+//! be compiled into its place there any more.
 
+use std::io::{self, Read};
+
+use crate::base::bytes::within;
 use crate::base::number;
 
 /// What an answer's head says.
@@ -33,7 +36,7 @@ impl Head {
         let Some(end) = answer.windows(END.len()).position(|bytes| bytes == END) else {
             return Ok(None);
         };
-        let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
+        let head = String::from_utf8_lossy(within(answer, ..end));
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
         let status = status.and_then(number::decimal).ok_or(NoHttp)?;
@@ -49,10 +52,37 @@ impl Head {
     /// What follows the head in the answer.
     #[must_use]
     pub(crate) fn content<'a>(&self, answer: &'a [u8]) -> &'a [u8] {
-        answer.get(self.length..).unwrap_or_default()
+        within(answer, self.length..)
     }
 }
 
+/// Reads up to the end of the final head; interim ones go before it.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn final_status(stream: &mut impl Read) -> io::Result<u16> {
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            return Err(io::Error::other("it closed the connection"));
+        }
+        seen.extend_from_slice(within(&piece, ..read));
+        let no_http = |_| io::Error::other("it is not HTTP/1.1");
+        while let Some(head) = Head::read(&seen).map_err(no_http)? {
+            match head.status {
+                100..=199 => drop(seen.drain(..head.length)),
+                status => return Ok(status),
+            }
+        }
+        if seen.len() > HEAD_BYTES_MAX {
+            return Err(io::Error::other("its head is over 64 KiB"));
+        }
+    }
+}
+
+/// Longest head of an answer, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What every answer begins with.
 const VERSION: &[u8] = b"HTTP/1.";
 /// Behind a head.

@@ -10,16 +10,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 use zeroize::Zeroizing;
 
 use crate::base::VERSION;
-use crate::cli::answer::Head;
+use crate::cli::answer::final_status;
 use crate::cli::dial::{self, Bound, Socket, Timed};
 use crate::config::{Config, Credential, Host, Provider, Proxy};
 use crate::http::connect::{TunnelAnswer, request};
-use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::transport::tls_config::{TlsConfigs, server_name};
 use crate::net::upstream::proxy::ProxyError;
 use crate::policy::provider_lines::ProviderLines;
 use crate::tls;
@@ -29,9 +28,6 @@ const STEP: Duration = Duration::from_secs(10);
 
 /// Providers that are asked at once.
 const AT_ONCE: usize = 16;
-
-/// Longest head of an answer, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// A line for every provider, and whether each of them was reached and took its credential.
 pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
@@ -222,11 +218,7 @@ impl Way {
         provider: &Provider,
         config: Arc<ClientConfig>,
     ) -> io::Result<StreamOwned<ClientConnection, Timed>> {
-        let name = match &provider.base.host {
-            Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-            host => ServerName::try_from(host.to_string())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-        };
+        let name = server_name(&provider.base.host)?;
         let connection = ClientConnection::new(config, name);
         let connection = connection.map_err(|error| io::Error::other(tls::Fault::from(error)))?;
         let mut stream = StreamOwned::new(connection, stream);
@@ -301,22 +293,5 @@ fn ask<S: io::Read + io::Write>(
     *bound(stream) = Bound::of(STEP);
     stream.write_all(request)?;
     stream.flush()?;
-    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
-    loop {
-        let read = stream.read(&mut piece)?;
-        if read == 0 {
-            return Err(io::Error::other("it closed the connection"));
-        }
-        seen.extend_from_slice(piece.get(..read).unwrap_or_default());
-        let no_http = |_| io::Error::other("it is not HTTP/1.1");
-        while let Some(head) = Head::read(&seen).map_err(no_http)? {
-            match head.status {
-                100..=199 => drop(seen.drain(..head.length)),
-                status => return Ok(status),
-            }
-        }
-        if seen.len() > HEAD_BYTES_MAX {
-            return Err(io::Error::other("its head is over 64 KiB"));
-        }
-    }
+    final_status(stream)
 }

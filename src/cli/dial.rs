@@ -110,6 +110,17 @@ pub(crate) fn unix(path: &Path, bound: &Bound) -> io::Result<UnixStream> {
     bound.within(move || UnixStream::connect(path))
 }
 
+/// A connection to whatever a name stands for.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn name(host: &str, port: u16, bound: Bound) -> io::Result<Timed> {
+    let addresses = resolve(host, port, &bound)?;
+    let connected = tcp(&addresses, &bound);
+    let (socket, _) = connected.map_err(|(_, error)| error)?;
+    Ok(Timed::new(Socket::Tcp(socket), bound))
+}
+
 /// A connection whose reads and writes end with a bound.
 pub(crate) struct Timed {
     socket: Socket,

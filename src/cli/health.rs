@@ -1,7 +1,6 @@
 //! `sluicegate health`: whether a gateway is ready, as an exit code for whoever looks after a container.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +11,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-use crate::cli::answer::Head;
+use crate::cli::answer::final_status;
 use crate::cli::dial::{self, Bound, Socket, Timed};
 use crate::cli::output::fail;
 use crate::config::{BaseUrl, Config, Host, Listen};
+use crate::net::transport::tls_config::{ALPN, server_name};
 
 /// `sluicegate health …`
 #[derive(Args)]
@@ -26,8 +26,6 @@ pub(crate) struct HealthArguments {
 
 /// How long all of it may take: shorter than what a container's check is given as a rule.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Longest head of an answer, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Asks a gateway; `config` loads the configuration, where no URL is given.
 pub(crate) fn run(
@@ -87,18 +85,11 @@ fn configured(config: &Config) -> Result<BaseUrl, String> {
     } else {
         &config.server.base_path
     };
-    match listen {
-        Listen::Unix(path) => Ok(at(Host::Unix(path.clone()), 0, tls, base)),
-        Listen::Tcp(address) if address.port() == 0 => {
+    match listen.near() {
+        Some(Listen::Unix(path)) => Ok(at(Host::Unix(path), 0, tls, base)),
+        Some(Listen::Tcp(address)) => Ok(at(Host::Ip(address.ip()), address.port(), tls, base)),
+        None => {
             Err("the configured port is 0, any free one: name the one that the log says".to_owned())
-        }
-        Listen::Tcp(address) => {
-            let ip = match address.ip() {
-                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                ip => ip,
-            };
-            Ok(at(Host::Ip(ip), address.port(), tls, base))
         }
     }
 }
@@ -127,26 +118,15 @@ fn shown(place: &BaseUrl) -> String {
 /// The status of its answer.
 fn ask(place: &BaseUrl) -> io::Result<u16> {
     let bound = Bound::of(PATIENCE);
-    let socket = match &place.host {
-        Host::Unix(path) => Socket::Unix(dial::unix(path, &bound)?),
-        host => {
-            let addresses = match host {
-                Host::Ip(ip) => vec![(*ip, place.port).into()],
-                host => dial::resolve(&host.to_string(), place.port, &bound)?,
-            };
-            let connected = dial::tcp(&addresses, &bound);
-            Socket::Tcp(connected.map_err(|(_, error)| error)?.0)
-        }
+    let mut stream = match &place.host {
+        Host::Unix(path) => Timed::new(Socket::Unix(dial::unix(path, &bound)?), bound),
+        Host::Name(name) => dial::name(name, place.port, bound)?,
+        Host::Ip(ip) => dial::name(&ip.to_string(), place.port, bound)?,
     };
-    let mut stream = Timed::new(socket, bound);
     if !place.tls {
         return status(&mut stream, place);
     }
-    let name = match &place.host {
-        Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-        host => ServerName::try_from(host.to_string())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-    };
+    let name = server_name(&place.host)?;
     let connection = trusting_all().and_then(|config| ClientConnection::new(config, name));
     let connection = connection.map_err(io::Error::other)?;
     status(&mut StreamOwned::new(connection, stream), place)
@@ -159,20 +139,7 @@ fn status(stream: &mut (impl Read + Write), place: &BaseUrl) -> io::Result<u16> 
     let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     stream.flush()?;
-    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
-    loop {
-        let read = stream.read(&mut piece)?;
-        seen.extend_from_slice(piece.get(..read).unwrap_or_default());
-        let head = Head::read(&seen).map_err(|_| io::Error::other("it speaks no HTTP/1.1"))?;
-        match head {
-            Some(head) => return Ok(head.status),
-            None if read == 0 => return Err(io::Error::other("it closed the connection")),
-            None if seen.len() > HEAD_BYTES_MAX => {
-                return Err(io::Error::other("its answer has no end"));
-            }
-            None => {}
-        }
-    }
+    final_status(stream)
 }
 
 /// Takes any certificate: nothing is said that is anybody's secret, nothing heard but a status, and what is asked is whether
@@ -188,7 +155,7 @@ fn trusting_all() -> Result<Arc<ClientConfig>, rustls::Error> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -12,11 +12,10 @@ use super::strays::Names;
 /// Those of types that are not `enabled` are told of one by one where nobody has chosen these.
 ///
 /// Other programs have some of these, too; they are named only where the others show that the environment is GoModel's.
-pub(super) fn warn(env: &Env<'_>, enabled: Option<&[ProviderKind]>) {
+pub(super) fn warn(env: &Env<'_>, strays: &Names, enabled: Option<&[ProviderKind]>) {
     let (mut own, mut shared) = (Vec::new(), Vec::new());
     let mut is_gomodels = false;
     // Whatever there is more to be said of is said one by one.
-    let strays = Names::new();
     let is_silent = |name: &&str| strays.told(env, name).is_none() && !env.is_put_in(name);
     for name in env.keys().filter(is_silent) {
         is_gomodels |= name.starts_with(PREFIX);
@@ -66,7 +65,9 @@ fn is_shared(name: &str, enabled: Option<&[ProviderKind]>) -> bool {
 /// Whether it is for a provider of a type that is known here, and ends so.
 fn is_of_provider(name: &str, end: &str) -> bool {
     let prefix = name.strip_suffix(end);
-    prefix.is_some_and(|prefix| provider::is_known(prefix) || behind_other_type(prefix).is_some())
+    prefix.is_some_and(|prefix| {
+        provider::kind_of_prefix(prefix).is_some() || behind_other_type(prefix).is_some()
+    })
 }
 
 /// Whether it is for a provider of a type that GoModel knows and that has no route here.

@@ -2,7 +2,7 @@
 //! and `check` not at all.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -16,6 +16,25 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket's path.
     Unix(PathBuf),
+}
+
+impl Listen {
+    /// Where this machine reaches it; `None` where the port is any free one.
+    #[must_use]
+    pub(crate) fn near(&self) -> Option<Self> {
+        match self {
+            Self::Tcp(address) if address.port() == 0 => None,
+            Self::Tcp(address) => {
+                let ip = match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+                Some(Self::Tcp(SocketAddr::new(ip, address.port())))
+            }
+            Self::Unix(_) => Some(self.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Listen {

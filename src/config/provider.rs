@@ -20,7 +20,7 @@ use crate::config::rules::Rules;
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
 use self::instance::{Credential, Provider};
 use self::names::{instances, kind_of_name};
-pub(super) use self::names::{is_known, is_unexposed, kind_of_prefix, numbered, suffixes};
+pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
@@ -322,9 +322,8 @@ impl Instance<'_> {
         }
     }
 
-    /// Said of a provider that is not exposed, unless somebody chose the types and it comes along with the environment.
+    /// Said of a table whose type is not exposed; what only variables name was sorted out before.
     fn warn_of_type(&self, kind: ProviderKind) {
-        // Those that only variables name were sorted out before.
         self.env.warn(self.error("", unexposed(kind)));
     }
 

@@ -28,8 +28,9 @@ use super::written::{Section, Written};
 /// The first value that cannot be used.
 pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     let env = Env::new(sources)?;
-    let config = resolve(sources, &env);
-    strays::warn(&env);
+    let names = strays::Names::new();
+    let config = resolve(sources, &env, &names);
+    strays::warn(&env, &names);
     // First: whatever else is wrong may only follow from it.
     env.was_readable()?;
     Ok(Config {
@@ -38,7 +39,11 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigError> {
     })
 }
 
-fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> {
+fn resolve(
+    sources: &Sources<'_>,
+    env: &Env<'_>,
+    names: &strays::Names,
+) -> Result<Config, ConfigError> {
     let (path, mut file) = read_file(sources, env)?;
     let mut draft = Draft::default();
     read_settings(&file, env, &mut draft)?;
@@ -56,7 +61,7 @@ fn resolve(sources: &Sources<'_>, env: &Env<'_>) -> Result<Config, ConfigError> 
     };
     let enabled = &draft.config.passthrough.kinds;
     let is_chosen = draft.config.places.get("passthrough.providers").is_some();
-    gomodel::warn(env, is_chosen.then_some(enabled));
+    gomodel::warn(env, names, is_chosen.then_some(enabled));
     draft.config.providers = provider::resolve(sources, env, tables, enabled)?;
     access::auth(env, &file, &mut draft)?;
     draft.config.server.tls = tls(env, &file, &mut draft)?;

@@ -11,8 +11,7 @@ use super::reference::variables;
 use super::source::Env;
 
 /// Warns of each of them.
-pub(super) fn warn(env: &Env<'_>) {
-    let names = Names::new();
+pub(super) fn warn(env: &Env<'_>, names: &Names) {
     for name in env.keys() {
         if let Some(said) = names.told(env, name) {
             env.warn(ConfigError::new(&env.place(name), name, said));

@@ -2,7 +2,7 @@
 //! Pure.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use crate::base::{authority, number};
@@ -96,22 +96,15 @@ impl Address {
                 .first()
                 .ok_or("server.listen is empty")?,
         };
-        let place = match listen {
-            Listen::Unix(path) => Place::Unix(path.clone()),
-            Listen::Tcp(address) if address.port() == 0 => {
+        let place = match listen.near() {
+            Some(Listen::Unix(path)) => Place::Unix(path),
+            Some(Listen::Tcp(address)) => Place::Tcp(address.ip().to_string(), address.port()),
+            None => {
                 return Err(
                     "the configured port is 0, any free one: the gateway's log says which; \
                             name it with --url"
                         .into(),
                 );
-            }
-            Listen::Tcp(address) => {
-                let host = match address.ip() {
-                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-                    ip => ip,
-                };
-                Place::Tcp(host.to_string(), address.port())
             }
         };
         let (base, endpoint) = (&config.server.base_path, &config.metrics.endpoint);

@@ -65,15 +65,11 @@ fn get(address: &Address, path: &str) -> Result<String, FetchError> {
     let request = format!(
         "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/plain, application/json\r\n\r\n"
     );
-    let socket = match &address.place {
-        Place::Tcp(host, port) => {
-            let addresses = dial::resolve(host, *port, &bound)?;
-            let connected = dial::tcp(&addresses, &bound);
-            Socket::Tcp(connected.map_err(|(_, error)| error)?.0)
-        }
-        Place::Unix(path) => Socket::Unix(dial::unix(path, &bound)?),
+    let stream = match &address.place {
+        Place::Tcp(host, port) => dial::name(host, *port, bound)?,
+        Place::Unix(path) => Timed::new(Socket::Unix(dial::unix(path, &bound)?), bound),
     };
-    body(&exchange(Timed::new(socket, bound), &request)?)
+    body(&exchange(stream, &request)?)
 }
 
 fn exchange(mut stream: Timed, request: &str) -> Result<Vec<u8>, FetchError> {

@@ -64,11 +64,6 @@ fn is_instance(text: &str, kind: &str, separator: char) -> bool {
             .is_some_and(|suffix| !suffix.is_empty())
 }
 
-/// Whether variables that begin so are for an instance of a known type.
-pub(in crate::config) fn is_known(prefix: &str) -> bool {
-    kind_of_prefix(prefix).is_some()
-}
-
 /// Whether a variable has no effect, since the type that it is for is not among those that are `enabled`, or has no such
 /// setting.
 pub(in crate::config) fn is_unexposed(variable: &str, enabled: &[ProviderKind]) -> bool {

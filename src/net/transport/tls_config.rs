@@ -9,21 +9,23 @@ mod roots;
 mod server;
 mod verifier;
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::{CaFile, ClientIdentity, Config, Trust};
+use crate::config::{CaFile, ClientIdentity, Config, Host, Trust};
 use crate::observe::Expiry;
 use crate::policy::gateway::Terms;
 
 use dates::{Dated, Dates};
 use material::{Digest, at, digest};
 use roots::Roots;
+pub(crate) use server::ALPN;
 pub(crate) use server::Door;
-use server::{ALPN, Side};
+use server::Side;
 
 /// What a worker needs for TLS on both sides.
 #[derive(Clone)]
@@ -200,6 +202,18 @@ impl<'a> Loader<'a> {
         self.dates
             .authorities(&file.setting, &file.path, &certificates);
         Ok(certificates)
+    }
+}
+
+/// What the certificate of a host has to be for.
+///
+/// # Errors
+/// When no certificate can be for such a name.
+pub(crate) fn server_name(host: &Host) -> io::Result<ServerName<'static>> {
+    match host {
+        Host::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
+        host => ServerName::try_from(host.to_string())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error)),
     }
 }
 

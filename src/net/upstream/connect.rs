@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 
-use crate::config::{BaseUrl, Host, Provider, Proxy};
+use crate::config::{BaseUrl, Provider, Proxy};
 use crate::log::{Log, Value};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
@@ -23,6 +22,7 @@ use super::upstreams::Upstreams;
 use crate::net::sockets::socket::{Socket, is_scarce};
 use crate::net::transport::stream::Stream;
 use crate::net::transport::tls::TlsStream;
+use crate::net::transport::tls_config::server_name;
 
 /// A connection that was made, and what it took.
 pub(crate) struct Connected {
@@ -145,12 +145,7 @@ async fn attempt(
     let Some(tls) = tls else {
         return Ok(Connected::plain(Stream::plain(socket), connect));
     };
-    let name = match &base.host {
-        Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-        host => ServerName::try_from(host.to_string()).map_err(|error| {
-            ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))
-        })?,
-    };
+    let name = server_name(&base.host).map_err(ConnectError::Tls)?;
     let tls = UnbufferedClientConnection::new(tls, name)
         .map_err(|error| ConnectError::Tls(io::Error::other(tls::Fault::from(error))))?;
     let core = &upstreams.core;

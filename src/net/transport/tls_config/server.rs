@@ -50,7 +50,7 @@ impl Door {
 }
 
 /// The only protocol that is spoken under TLS.
-pub(super) const ALPN: &[u8] = b"http/1.1";
+pub(crate) const ALPN: &[u8] = b"http/1.1";
 const CHAIN: &str = "a certificate chain";
 const KEY: &str = "a private key";
 
