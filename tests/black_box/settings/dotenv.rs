@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::settings::{assert_line, assert_refused, bare};
+use crate::support::settings::{self, assert_line, assert_refused, bare};
 use crate::support::{Setup, Upstream, get, ok};
 
 /// Lines of other programs, each of which stopped the start once.
@@ -20,17 +20,9 @@ fn with_dotenv(setup: Setup, content: &[u8]) -> Setup {
 #[track_caller]
 fn credential(dotenv: &[u8], more: &[(&str, &str)]) -> String {
     let upstream = Upstream::listen();
-    let setup = Setup::new().env("OPENAI_BASE_URL", &upstream.url());
-    let setup = with_dotenv(setup, dotenv);
+    let setup = with_dotenv(Setup::new(), dotenv);
     let set = |setup: Setup, (name, value): &(&str, &str)| setup.env(name, value);
-    let gateway = more.iter().fold(setup, set).start();
-    let mut client = gateway.connect();
-    client.send(get("/p/openai/models"));
-    let mut peer = upstream.accept();
-    let sent = peer.request().value("authorization").unwrap().to_owned();
-    peer.send(ok(""));
-    client.response();
-    sent
+    settings::credential(more.iter().fold(setup, set), &upstream)
 }
 
 #[test]

@@ -4,24 +4,11 @@
 use std::fs;
 
 use crate::support::proxy::Relay;
-use crate::support::settings::{assert_line, assert_refused, bare, checked};
-use crate::support::{Rig, Setup, Upstream, get, ok, request};
+use crate::support::settings::{assert_line, assert_refused, bare, checked, credential};
+use crate::support::{Rig, Setup, Upstream, get, request};
 
 /// Names and values.
 type Variables<'a> = &'a [(&'a str, &'a str)];
-
-/// What the upstream is sent as credential at `openai`.
-#[track_caller]
-fn credential(setup: Setup, upstream: &Upstream) -> String {
-    let gateway = setup.env("OPENAI_BASE_URL", &upstream.url()).start();
-    let mut client = gateway.connect();
-    client.send(get("/p/openai/models"));
-    let mut peer = upstream.accept();
-    let sent = peer.request().value("authorization").unwrap().to_owned();
-    peer.send(ok(""));
-    client.response();
-    sent
-}
 
 #[test]
 fn references_to_files_and_variables_are_put_in() {

@@ -2,6 +2,8 @@
 
 use super::gateway::Setup;
 use super::tls::pki;
+use super::upstream::Upstream;
+use super::{get, ok};
 
 /// What `sluicegate check` says about a setup that it accepts.
 #[track_caller]
@@ -60,4 +62,17 @@ pub(crate) fn assert_refused(setup: impl Fn() -> Setup, named: &[&str]) {
             );
         }
     }
+}
+
+/// What the upstream is sent as credential at `openai`.
+#[track_caller]
+pub(crate) fn credential(setup: Setup, upstream: &Upstream) -> String {
+    let gateway = setup.env("OPENAI_BASE_URL", &upstream.url()).start();
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut peer = upstream.accept();
+    let sent = peer.request().value("authorization").unwrap().to_owned();
+    peer.send(ok(""));
+    client.response();
+    sent
 }
