@@ -249,19 +249,23 @@ impl Ends<'_> {
     /// Tells the log why the exchange fails, as far as the failure's name does not say it.
     fn explain(&mut self, failure: Failure) {
         let defect = self.exchange.defect();
-        let is_answered = self.exchange.is_answered();
+        let (is_answered, is_tunnel) = (self.exchange.is_answered(), self.exchange.is_tunnel());
         let timeouts = &self.gateway.config.timeouts;
         let (idle, to_head) = (timeouts.body_idle, Some(timeouts.response_header));
         let is_over = self.connection.deadline.is_past_limit();
         self.connection.access.because(|| match failure {
             Failure::ContentLate | Failure::UpstreamLate if is_over => {
-                limit("the request is not over", "request", timeouts.request)
+                not_within("the request is not over", "request", timeouts.request)
             }
-            Failure::ContentLate => limit("no content from the client", "body_idle", idle),
+            Failure::ContentLate => not_within("no content from the client", "body_idle", idle),
+            Failure::UpstreamLate if is_tunnel => {
+                let time = Some(timeouts.tunnel_idle);
+                not_within("no byte in the tunnel", "tunnel_idle", time)
+            }
             Failure::UpstreamLate if is_answered => {
-                limit("no content from the provider", "body_idle", idle)
+                not_within("no content from the provider", "body_idle", idle)
             }
-            Failure::UpstreamLate => limit("no answer", "response_header", to_head),
+            Failure::UpstreamLate => not_within("no answer", "response_header", to_head),
             Failure::ResponseInvalid => match defect {
                 Some(defect) => Fault::invalid_response(defect).into_owned(),
                 None => "the connection ended amid its head".to_owned(),
@@ -308,7 +312,8 @@ impl Ends<'_> {
 }
 
 /// That something has not come in the time of this setting.
-fn limit(what: &str, setting: &str, time: Option<Duration>) -> String {
+pub(super) fn not_within(what: &str, setting: &str, time: Option<Duration>) -> String {
+    debug_assert!(time.is_some(), "what has no limit is not late");
     format!(
         "{what} within {:?} (timeouts.{setting})",
         time.unwrap_or_default()

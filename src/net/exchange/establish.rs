@@ -14,6 +14,7 @@ use crate::net::upstream::warm;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::gateway::Gateway;
 
+use super::ends::not_within;
 use super::relay::{Leg, Relay};
 
 impl Relay {
@@ -48,11 +49,8 @@ impl Relay {
                     if fault == Fault::UpstreamConnectTimeout {
                         let time = gateway.config.timeouts.connect;
                         let (host, port) = (&provider.base.host, provider.base.port);
-                        let silent = || {
-                            format!(
-                                "no connection to {host}:{port} within {time:?} (timeouts.connect)"
-                            )
-                        };
+                        let what = || format!("no connection to {host}:{port}");
+                        let silent = || not_within(&what(), "connect", Some(time));
                         connection.access.because(silent);
                     }
                     if fault == Fault::Overloaded(Scarce::System) {

@@ -46,6 +46,9 @@ fn assert_says(line: &Value, wanted: &[(&str, &str)]) {
 /// SHA-256 of "key-a".
 const KEY_A: &str = "f10f781241e2246678b6b45c857069208152a53863e47fac33f607ab405006f4";
 
+/// What asks for a websocket.
+const UPGRADE: &[&str] = &["Connection: Upgrade", "Upgrade: websocket"];
+
 /// What a provider does, and what two fields of the line say then.
 type Play = (fn(Wire), &'static str, &'static str);
 
@@ -223,6 +226,21 @@ fn what_does_not_come_in_time_names_the_setting() {
     });
     let detail = "the request is not over within 1s (timeouts.request)";
     assert_says(&line, &[("error", "upstream_timeout"), ("detail", detail)]);
+}
+
+#[test]
+fn a_silent_tunnel_names_its_own_setting() {
+    let rig = Rig::with(|setup| setup.toml("[timeouts]\ntunnel_idle = \"1s\"\nbody_idle = 0\n"));
+    let path = "/p/openai/realtime";
+    let (mut client, mut peer, _) = rig.exchange(&request("GET", path, UPGRADE, ""));
+    peer.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    client.head();
+    client.wait_for_close();
+    let line = line_with(&rig.gateway, path);
+    let detail = "no byte in the tunnel within 1s (timeouts.tunnel_idle)";
+    assert_says(&line, &[("end", "timeout"), ("detail", detail)]);
 }
 
 #[test]
