@@ -79,7 +79,13 @@ type Granted = (&'static str, Vec<usize>);
 
 /// All that is tried, in order, then what it says together.
 fn model(lines: &[(String, String)]) -> Result<Granted, AuthError> {
-    let names = ["authorization", "x-api-key", "api-key", "x-sluicegate-key"];
+    let names = [
+        "authorization",
+        "x-api-key",
+        "api-key",
+        "xi-api-key",
+        "x-sluicegate-key",
+    ];
     let count = |name: &str| lines.iter().filter(|(n, _)| n == name).count();
     let entries = lines
         .iter()

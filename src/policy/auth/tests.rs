@@ -401,7 +401,7 @@ fn among_ten_thousand_keys_each_opens_for_itself() {
 proptest::proptest! {
     #[test]
     fn properties_hold(
-        lines in "((Authorization|x-api-key|API-KEY|X-Sluicegate-Key|Sec-WebSocket-Protocol|A): \
+        lines in "((Authorization|x-api-key|API-KEY|xi-api-key|X-Sluicegate-Key|Sec-WebSocket-Protocol|A): \
             ((Bearer|bearer |Basic )? ?[mkrex\"= ]{0,2}|\
             openai-insecure-api-key\\.[mkre], ?OpenAI-insecure-api-key\\.[mkre]?|a, b)\r\n){0,5}",
     ) {
