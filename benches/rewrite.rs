@@ -61,6 +61,7 @@ fn rewrite(gateway: &Gateway, buf: &mut [u8], fields: &mut Fields) -> Option<usi
         length,
         content: 0,
         is_near: true,
+        from: None,
     };
     let now = Now {
         unix_seconds: || 0,

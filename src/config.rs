@@ -47,6 +47,7 @@ mod written;
 pub(crate) use ages::Ages;
 pub(crate) use egress::{ClientIdentity, Proxy};
 pub use error::ConfigError;
+pub(crate) use kind::KeyField;
 pub use kind::ProviderKind;
 pub(crate) use listeners::Listen;
 #[cfg(test)]

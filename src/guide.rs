@@ -17,6 +17,9 @@ pub mod keys {}
 #[doc = include_str!("../docs/upstreams.md")]
 pub mod upstreams {}
 
+#[doc = include_str!("../docs/providers.md")]
+pub mod providers {}
+
 #[doc = include_str!("../docs/observing.md")]
 pub mod observing {}
 

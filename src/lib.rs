@@ -16,6 +16,7 @@ mod net;
 mod observe;
 mod policy;
 mod process;
+mod providers;
 mod system;
 mod tls;
 

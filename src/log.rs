@@ -37,7 +37,7 @@ use writer::Writer;
 pub(crate) use lane::Lane;
 pub(crate) use line::Value;
 pub(crate) use quotes::{Quote, Quotes};
-pub(crate) use request::Request;
+pub(crate) use request::{Request, Way};
 pub(crate) use tally::Of;
 
 /// A handle; clones write to the same place.

@@ -8,6 +8,7 @@ pub(crate) mod habits;
 pub(crate) mod histogram;
 pub(crate) mod one_writer;
 pub(crate) mod reloads;
+mod shares;
 pub(crate) mod slots;
 pub(crate) mod streams;
 mod text;
@@ -17,6 +18,7 @@ pub(crate) use counters::{Counters, ProviderCounters};
 pub(crate) use exposition::{Expiry, Process, Scrape};
 pub(crate) use one_writer::add;
 pub(crate) use reloads::Reloads;
+pub(crate) use shares::Shares;
 pub(crate) use slots::Slots;
 pub(crate) use times::{Times, Timing};
 

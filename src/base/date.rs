@@ -42,6 +42,22 @@ pub(crate) fn imf_fixdate(seconds: u64) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
+/// Seconds since 1970 of such a date; the obsolete forms are none, nor is a date with another weekday than its own.
+#[must_use]
+pub(crate) fn parse_imf_fixdate(text: &str) -> Option<u64> {
+    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(decimal);
+    let named = text.get(8..11)?;
+    let month = MONTHS.iter().position(|month| *month == named)?;
+    let (day, month, year) = (digits(5..7)?, month as u64 + 1, digits(12..16)?);
+    let (hour, minute, second) = (digits(17..19)?, digits(20..22)?, digits(23..25)?);
+    if year < 1970 {
+        return None;
+    }
+    let seconds = days_from_civil(year, month, day) * DAY + hour * 3600 + minute * 60 + second;
+    // Whatever is not as it would be written is none.
+    (imf_fixdate(seconds) == text).then_some(seconds)
+}
+
 /// Seconds since 1970 of `2027-01-31T00:00:00Z`; fractions are dropped, an offset is applied, years before 1970
 /// are none (RFC 3339, section 5.6).
 #[must_use]
@@ -152,6 +168,26 @@ mod tests {
         for (seconds, rfc, imf) in rows {
             assert_eq!(rfc3339(seconds, 0).to_string(), rfc);
             assert_eq!(imf_fixdate(seconds), imf);
+            assert_eq!(parse_imf_fixdate(imf), Some(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_no_imf_fixdate_is_none() {
+        let texts = [
+            "",
+            "Fri, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:60 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+        ];
+        for text in texts {
+            assert_eq!(parse_imf_fixdate(text), None, "{text}");
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
         thread::scope(|scope| {
             let started = some.iter().map(|(provider, index)| {
                 let tls = tls.client(*index);
-                scope.spawn(move || report(provider, tls))
+                scope.spawn(move || report(provider, tls.as_ref()))
             });
             let started: Vec<_> = started.collect();
             let ended = started.into_iter().map(|thread| thread.join());
@@ -54,15 +54,31 @@ pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
     (out, all_good)
 }
 
-/// What is said of a provider, and whether it is good.
-fn report(provider: &Provider, tls: Option<Arc<ClientConfig>>) -> (String, bool) {
-    let mut way = Way::to(provider);
-    let (verdict, rest) = match way.go(provider, tls) {
-        Ok(status) => judge(provider, status),
-        Err(error) => (Verdict::NotReached, format!(": {error}")),
-    };
-    let line = format!("{}: {verdict}: {way}{rest}\n", provider.name);
-    (line, matches!(verdict, Verdict::Reached))
+/// What is said of a provider, with each of its keys, and whether all of it is good.
+fn report(provider: &Provider, tls: Option<&Arc<ClientConfig>>) -> (String, bool) {
+    let (mut lines, mut all_good) = (String::new(), true);
+    let count = provider.keys().count().max(1);
+    for (key, number) in (0..).zip(1..=count) {
+        let mut way = Way::to(provider);
+        let (verdict, rest) = match way.go(provider, key, tls.cloned()) {
+            Ok(status) => judge(provider, status),
+            Err(error) => (Verdict::NotReached, format!(": {error}")),
+        };
+        let which = match count {
+            1 => String::new(),
+            _ => format!(" with key {number} of {count}"),
+        };
+        lines.push_str(&format!(
+            "{}{which}: {verdict}: {way}{rest}\n",
+            provider.name
+        ));
+        all_good &= matches!(verdict, Verdict::Reached);
+        if matches!(verdict, Verdict::NotReached) {
+            // Nor will another key get there.
+            break;
+        }
+    }
+    (lines, all_good)
 }
 
 /// What comes of it.
@@ -168,7 +184,12 @@ impl Way {
     }
 
     /// Goes all of it; the status of the answer.
-    fn go(&mut self, provider: &Provider, tls: Option<Arc<ClientConfig>>) -> Result<u16, Failure> {
+    fn go(
+        &mut self,
+        provider: &Provider,
+        key: u8,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<u16, Failure> {
         let mut stream = match &provider.proxy {
             Some(proxy) => {
                 let as_proxys = |failure| match failure {
@@ -182,7 +203,7 @@ impl Way {
             None => self.connect(&provider.base.host, provider.base.port)?,
         };
         stream.bound = Bound::of(STEP);
-        let request = models_request(provider);
+        let request = models_request(provider, key);
         let Some(tls) = tls else {
             return ask(&mut stream, &request, |stream| &mut stream.bound).map_err(Failure::answer);
         };
@@ -255,7 +276,7 @@ fn tunnel(mut stream: Timed, proxy: &Proxy, provider: &Provider) -> Result<Timed
 }
 
 /// The request for the list of models, with all that the gateway adds.
-fn models_request(provider: &Provider) -> Zeroizing<Vec<u8>> {
+fn models_request(provider: &Provider, key: u8) -> Zeroizing<Vec<u8>> {
     let lines = ProviderLines::new(provider, None);
     let path = &provider.base.path;
     let mut more = String::new();
@@ -274,7 +295,12 @@ fn models_request(provider: &Provider) -> Zeroizing<Vec<u8>> {
         }
     }
     let start = format!("GET {path}/models HTTP/1.1\r\n");
-    let parts = [start.as_bytes(), lines.always(), more.as_bytes(), b"\r\n"];
+    let parts = [
+        start.as_bytes(),
+        lines.always(key),
+        more.as_bytes(),
+        b"\r\n",
+    ];
     // Never moved while it grows, which would leave the key behind.
     let bytes = parts.iter().map(|part| part.len()).sum();
     let mut request = Zeroizing::new(Vec::with_capacity(bytes));

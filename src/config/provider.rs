@@ -18,7 +18,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{Credential, Provider};
+use self::instance::{ApiKeys, Credential, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, SETTINGS};
@@ -26,11 +26,11 @@ use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
 use super::near::near;
 use super::places::Places;
-use super::secret::Secret;
 use super::source::{Env, Sources};
 use super::trust::Trust;
 use super::url::{BaseUrl, Host, base};
 use super::written::Section;
+use crate::providers::USUAL_FIELDS;
 
 /// What a file says of providers.
 pub(super) struct Tables<'a> {
@@ -141,8 +141,8 @@ impl Instance<'_> {
         }
         let mut draft = Draft::default();
         let kind = self.read(&mut draft)?;
-        let key = self.api_key(&draft)?;
-        let credential = self.credential(&draft, kind, key)?;
+        let keys = self.api_keys(&draft)?;
+        let credential = self.credential(&draft, kind, keys)?;
         // A key makes a provider exist; where none is needed, a base URL does.
         let keyless = !kind.needs_key()
             || matches!(
@@ -174,6 +174,9 @@ impl Instance<'_> {
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
+            session_headers: draft
+                .session_headers
+                .unwrap_or_else(|| USUAL_FIELDS.map(str::to_owned).into()),
             entry,
             api_version: self.api_version(draft.api_version, kind, &base),
             idle_upstream: draft.idle_upstream.unwrap_or_else(|| kind.idle()),
@@ -393,15 +396,21 @@ impl Instance<'_> {
         &self,
         draft: &Draft,
         kind: ProviderKind,
-        key: Option<Secret>,
+        keys: Option<ApiKeys>,
     ) -> Result<Credential, ConfigError> {
-        let usual = fields::usual_field(kind, key.as_ref());
-        match (draft.credential, key) {
+        let usual = fields::usual_field(kind, keys.as_ref());
+        if keys
+            .as_ref()
+            .is_some_and(|keys| fields::are_mixed(kind, keys))
+        {
+            return Err(self.error("api_keys", KEYS_MIXED));
+        }
+        match (draft.credential, keys) {
             (Some(CredentialChoice::None), _) => Ok(Credential::None),
             (Some(CredentialChoice::Client), _) => Ok(Credential::Client),
-            (Some(CredentialChoice::Key(field)), Some(key)) => Ok(Credential::Key(field, key)),
+            (Some(CredentialChoice::Key(field)), Some(keys)) => Ok(Credential::Key(field, keys)),
             (Some(CredentialChoice::Key(_)), None) => Err(self.key_is_missing()),
-            (None, Some(key)) => Ok(Credential::Key(usual, key)),
+            (None, Some(keys)) => Ok(Credential::Key(usual, keys)),
             (None, None) => Ok(Credential::None),
         }
     }
@@ -422,6 +431,9 @@ impl Instance<'_> {
 }
 
 const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"none\"";
+
+const KEYS_MIXED: &str = "expected either API keys or tokens of subscriptions (sk-ant-oat…), which are sent in other \
+                          fields; two providers can have one kind each";
 
 /// Whether a name can be a path segment as it is.
 fn is_segment(name: &str) -> bool {

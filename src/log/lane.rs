@@ -136,7 +136,7 @@ mod tests {
             times: &Times::default(),
             ending: Ending::Complete,
             phase: Phase::Wait,
-            retries: 0,
+            way: crate::log::Way::default(),
             quotes: &quotes,
         };
         lane.write(&request, Moment::of(number));

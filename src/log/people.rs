@@ -225,7 +225,7 @@ mod tests {
             times: &Times::default(),
             ending,
             phase: Phase::Stream,
-            retries: 0,
+            way: crate::log::Way::default(),
             quotes: &quotes,
         };
         let (mut record, mut out) = (Vec::new(), Vec::new());

@@ -35,10 +35,34 @@ pub(crate) struct Request<'a> {
     pub ending: Ending,
     /// What it was doing when the client left.
     pub phase: Phase,
-    /// How often it was sent again.
-    pub retries: u64,
+    /// How it went to the provider.
+    pub way: Way,
     /// What it says of itself.
     pub quotes: &'a Quotes,
+}
+
+/// How a request went to its provider: by which of several keys, and how often it was sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Number of the key, from 1 on; 0 where there is but one.
+    pub key_n: u8,
+    /// How often it was sent again.
+    pub retries: u32,
+}
+
+impl Way {
+    fn word(self) -> u64 {
+        let [a, b, c, d] = self.retries.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, self.key_n, 0, 0, 0])
+    }
+
+    fn of(word: u64) -> Self {
+        let [a, b, c, d, key_n, ..] = word.to_le_bytes();
+        Self {
+            key_n,
+            retries: u32::from_le_bytes([a, b, c, d]),
+        }
+    }
 }
 
 /// A time that is not known.
@@ -77,7 +101,7 @@ impl Request<'_> {
             low,
             self.received,
             self.sent,
-            self.retries,
+            self.way.word(),
             nanos(self.duration),
             known(times.request_overhead()),
             known(times.response_overhead()),
@@ -180,10 +204,14 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
     }
     quote(&mut line, Quote::Error);
     quote(&mut line, Quote::Detail);
-    match word(record, 7) {
-        0 => {}
-        retries => line.field(field_name!("retries")).number(retries),
-    }
+    let way = Way::of(word(record, 7));
+    let mut figure = |name, figure: u64| {
+        if figure > 0 {
+            line.field(name).number(figure);
+        }
+    };
+    figure(field_name!("key_n"), way.key_n.into());
+    figure(field_name!("retries"), way.retries.into());
     for of_client in Quote::OF_CLIENTS {
         quote(&mut line, of_client);
     }
@@ -271,7 +299,10 @@ mod tests {
             times: &times,
             ending: Ending::ClientGone,
             phase: Phase::Stream,
-            retries: 1,
+            way: Way {
+                key_n: 2,
+                retries: 1,
+            },
             quotes: &quotes,
         };
         let wanted = json!({
@@ -280,7 +311,7 @@ mod tests {
             "bytes_in": u64::MAX, "bytes_out": 2, "duration_us": 3_000_000,
             "request_overhead_us": 10, "response_overhead_us": 20, "waited_us": 2, "connect_us": 3, "tls_us": 4,
             "head_us": 490, "first_byte_us": 490, "longest_gap_us": 10, "stream_us": 30,
-            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "retries": 1,
+            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "key_n": 2, "retries": 1,
             "session_id": "s",
         });
         let found: Value = serde_json::from_str(&line(&request, Form::Json)).unwrap();
@@ -290,7 +321,7 @@ mod tests {
             client: Some("192.0.2.1:80".parse().unwrap()),
             status: 0,
             ending: Ending::Complete,
-            retries: 0,
+            way: Way::default(),
             times: &never,
             quotes: &nothing,
             of: Of::Anybody,

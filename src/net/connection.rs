@@ -371,6 +371,7 @@ impl Connection {
             length: framed.length,
             content: cursor.content_bytes(),
             is_near: self.side.peer.is_near() && !self.side.client.is_tls(),
+            from: self.side.peer.address().map(|address| address.ip()),
         };
         let now = Now {
             unix_seconds,

@@ -8,6 +8,7 @@
 
 mod ends;
 mod establish;
+mod judging;
 mod relay;
 mod response;
 mod spares;
@@ -95,6 +96,9 @@ impl Relay {
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
         connection.access.routed(gateway.slots.of(forward.provider));
+        if gateway.choices.keys(forward.provider).is_some() {
+            connection.access.with_key(forward.key);
+        }
         connection.deadline.limit(gateway.config.timeouts.request);
         let terms = Terms {
             http10: recipient.http10,
@@ -107,6 +111,7 @@ impl Relay {
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
+            key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
             leg: Leg::Unsent(Vec::new()),
             recipient,
@@ -261,6 +266,8 @@ impl Relay {
         Some(Ends {
             may_repeat: replay.is_some() && upstream.reused,
             gateway: &self.gateway,
+            provider: self.provider,
+            key: self.key,
             exchange: &mut self.exchange,
             recipient: &self.recipient,
             upstream,

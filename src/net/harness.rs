@@ -73,6 +73,7 @@ impl Harness {
                 config: Arc::new(config),
                 keys: Arc::new(keys),
                 tls,
+                choices: Arc::default(),
                 slots: Slots::default(),
                 connections: usize::MAX,
             },

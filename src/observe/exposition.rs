@@ -7,6 +7,7 @@ use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
 use super::families::{FAST, Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
 use super::reloads::Reloads;
+use super::shares::{self, Shares};
 use super::slots::Slots;
 use super::text::Exposition;
 use super::{Ending, Method, Phase};
@@ -53,6 +54,8 @@ pub(crate) struct Scrape<'a> {
     pub expiries: &'a [Expiry],
     /// The process.
     pub process: Process,
+    /// What is chosen from on the providers' side.
+    pub shares: Shares<'a>,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
     /// Those of them that made room for lines of admitted requests.
@@ -73,6 +76,7 @@ impl Scrape<'_> {
         self.errors(&mut out, &providers);
         requests(&mut out, &providers);
         self.upstreams(&mut out, &providers);
+        shares::write(self.shares, &mut out);
         for timing in &TIMINGS {
             timings(&mut out, timing, &providers);
         }
@@ -524,6 +528,7 @@ mod tests {
     use super::super::one_writer::add;
     use super::super::times::Timing;
     use super::*;
+    use crate::providers::Choices;
 
     #[test]
     fn workers_are_added_up_under_their_providers_names() {
@@ -535,6 +540,8 @@ mod tests {
             provider.observe(Timing::Response, Duration::from_micros(5));
             worker.error("missing_key");
         }
+        let digests = vec![[0xab; 32], [0xcd; 32]];
+        let choices = Choices::new([("three", digests)].into_iter(), None);
         let text = Scrape {
             workers: &workers,
             slots: &slots,
@@ -542,6 +549,10 @@ mod tests {
             reloads: &Reloads::default(),
             expiries: &[],
             process: Process::default(),
+            shares: Shares {
+                choices: &choices,
+                now: 0,
+            },
             log_lines_lost: 3,
             log_lines_shed: 2,
         }
@@ -555,6 +566,7 @@ mod tests {
             "sluicegate_worker_requests_in_flight{worker=\"1\"} 0",
             "sluicegate_log_lines_lost_total 3",
             "sluicegate_log_lines_shed_total 2",
+            "sluicegate_upstream_key_limited_total{provider=\"three\",key=\"2-cdcdcdcd\"} 0",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

@@ -3,6 +3,7 @@
 //! The order of the checks is the contract's: framing, route, page, key and what it may, its rate, provider and
 //! endpoint, size, and what hangs on how things stand: what is refused behind a key's rate has been counted by it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::http::framing::BodyLength;
@@ -15,6 +16,7 @@ use crate::policy::forward::{Forward, Terms};
 use crate::policy::gateway::Gateway;
 use crate::policy::loops;
 use crate::policy::route::Route;
+use crate::providers::Session;
 
 /// A well-framed request, as far as it has come.
 #[derive(Clone, Copy)]
@@ -27,6 +29,8 @@ pub struct Request<'a> {
     pub content: u64,
     /// It came without TLS over the loopback interface, to a listener that is on no other.
     pub is_near: bool,
+    /// Where its client is; nothing for one of a Unix socket.
+    pub from: Option<IpAddr>,
 }
 
 /// When a request is looked at, and how things stand then.
@@ -155,8 +159,10 @@ fn decide<'g>(
     if !gateway.content_limit().allows_announced(request.length) {
         return Err(Fault::BodyTooLarge);
     }
+    let key = choose_key(gateway, upstream.provider, request, grant.id(), now)?;
     let terms = Terms {
         lines,
+        key,
         grant: &grant,
         keys: &gateway.keys,
         is_judged: provider.has_rules() || grant.has_rules(),
@@ -164,6 +170,24 @@ fn decide<'g>(
     };
     let forward = Forward::new(view, request.length, upstream, terms, lease);
     Ok(Admission::Forward(forward))
+}
+
+/// The index of the provider's key that a request is sent with.
+fn choose_key(
+    gateway: &Gateway,
+    provider: usize,
+    request: Request<'_>,
+    id: Option<&str>,
+    now: Now,
+) -> Result<u8, Fault> {
+    let Some(keys) = gateway.choices.keys(provider) else {
+        return Ok(0);
+    };
+    let fields = gateway.config.providers.get(provider);
+    let fields = fields.map_or(&[][..], |provider| &provider.session_headers);
+    let session = Session::of(fields, request.view.section, id, request.from);
+    keys.choose(session, (now.monotonic_nanos)())
+        .map_err(Fault::keys_exhausted)
 }
 
 /// What becomes of a request that is for no provider.

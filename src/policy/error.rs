@@ -13,6 +13,7 @@ use crate::http::target::TargetError;
 use crate::policy::auth::AuthError;
 use crate::policy::cors::Unlisted;
 use crate::policy::route::RouteError;
+use crate::providers::Exhausted;
 
 /// A reason to answer in a provider's stead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,11 @@ pub enum Fault {
     Outdated,
     /// At a configured limit, or out of descriptors.
     Overloaded(Scarce),
+    /// None of the provider's keys may be used now.
+    KeysExhausted {
+        /// Seconds until one of them may.
+        retry_after: u32,
+    },
     /// No connection in time.
     UpstreamConnectTimeout,
     /// No response head in time.
@@ -154,6 +160,15 @@ impl Fault {
         }))
     }
 
+    /// All of a provider's keys rest.
+    #[must_use]
+    pub(crate) fn keys_exhausted(exhausted: Exhausted) -> Self {
+        let whole = exhausted.wait.as_secs() + u64::from(exhausted.wait.subsec_nanos() > 0);
+        Self::KeysExhausted {
+            retry_after: u32::try_from(whole).unwrap_or(u32::MAX).max(1),
+        }
+    }
+
     /// A routing error; `providers` lists those that exist.
     #[must_use]
     pub fn from_route(error: RouteError, providers: &str) -> Self {
@@ -166,6 +181,7 @@ impl Fault {
         matches!(
             self,
             Self::Unreached(_)
+                | Self::KeysExhausted { .. }
                 | Self::UpstreamConnectTimeout
                 | Self::UpstreamTimeout
                 | Self::UpstreamClosed
@@ -209,7 +225,8 @@ impl Fault {
     /// Whole seconds after which another try can help, where that is known.
     fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Auth(AuthError::RateExceeded { retry_after }) => Some(*retry_after),
+            Self::Auth(AuthError::RateExceeded { retry_after })
+            | Self::KeysExhausted { retry_after } => Some(*retry_after),
             // Nobody knows when a stream ends; this keeps clients from trying at once. What else is scarce
             // comes and goes with requests, which are short.
             Self::Auth(AuthError::TooManyStreams)
@@ -260,6 +277,7 @@ impl Fault {
             Self::Draining => passing(503, "draining", "the gateway is stopping"),
             Self::Outdated => passing(503, "connection_outdated", OUTDATED),
             Self::Overloaded(scarce) => overloaded(*scarce),
+            Self::KeysExhausted { .. } => passing(429, "keys_exhausted", KEYS_EXHAUSTED),
             Self::UpstreamConnectTimeout => passing(
                 504,
                 "upstream_connect_timeout",
@@ -317,6 +335,9 @@ const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server
 const HOST_NOT_ALLOWED: &str = "without a key this gateway is for this machine, and a page could have the name in \
                                 Host lead here; use localhost or an address, or list https:// and the name \
                                 in server.cors_origins";
+
+const KEYS_EXHAUSTED: &str =
+    "all of the provider's keys have reached their limits or were refused by it";
 
 const OUTDATED: &str = "the gateway's TLS settings have changed; connect again";
 

@@ -16,6 +16,8 @@ use crate::policy::route::Upstream;
 pub struct Forward<'g> {
     /// Index of the provider.
     pub provider: usize,
+    /// Index of the key that it is sent with.
+    pub key: u8,
     /// Held until the exchange is over.
     pub lease: Option<Lease>,
     /// What the provider's requests get.
@@ -43,6 +45,8 @@ pub struct Forward<'g> {
 pub(super) struct Terms<'a, 'g> {
     /// What the provider's requests get.
     pub lines: &'g ProviderLines,
+    /// Index of the provider's key.
+    pub key: u8,
     /// Whose it is.
     pub grant: &'a Grant<'g>,
     /// None of these goes on.
@@ -72,6 +76,7 @@ impl<'g> Forward<'g> {
         };
         let mut forward = Self {
             provider: to.provider,
+            key: terms.key,
             lease,
             lines: terms.lines,
             prefix: to.prefix,
@@ -197,7 +202,7 @@ impl<'g> Forward<'g> {
             b""
         };
         let [id, mark] = own;
-        let always = self.lines.always();
+        let always = self.lines.always(self.key);
         let fixed = [always, id, mark, upgrade, coding, &self.lists];
         let mut added: [&[u8]; 6 + DEFAULTS_MAX] = [b""; 6 + DEFAULTS_MAX];
         // Copied, because what they are checked against is about to move.

@@ -11,6 +11,7 @@ use crate::policy::auth::Keys;
 use crate::policy::cors::Cors;
 use crate::policy::provider_lines::ProviderLines;
 use crate::policy::route::{RouteEntry, Settings, Table};
+use crate::providers::Choices;
 
 /// See the module's documentation.
 pub struct Gateway {
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub upstreams: Vec<ProviderLines>,
     /// What TLS with each of them depends on.
     pub terms: Arc<[Terms]>,
+    /// Which of several keys a request is sent with; shared by all workers.
+    pub(crate) choices: Arc<Choices>,
     /// Where each provider is counted.
     pub slots: Slots,
     /// `Keep-Alive` for answers after which the connection stays: a second less than it really does. `Connection`
@@ -64,6 +67,7 @@ impl Gateway {
             cors: Cors::new(&config.server.cors_origins),
             upstreams,
             terms: Arc::default(),
+            choices: Arc::default(),
             slots: Slots::default(),
             keep_alive: keep_alive.into_bytes().into(),
             config,

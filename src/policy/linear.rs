@@ -232,6 +232,7 @@ fn served(gateway: &Gateway, input: &[u8]) {
         length,
         content: 0,
         is_near: true,
+        from: None,
     };
     let now = Now {
         unix_seconds: || 0,

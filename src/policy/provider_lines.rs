@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::config::{Credential, ListEntry, Provider, ProviderKind};
+use crate::config::{Credential, KeyField, ListEntry, Provider, ProviderKind, Secret};
 use crate::http::head::{FieldSet, Section, list};
 
 /// Most default lines a provider can have.
@@ -12,8 +12,9 @@ pub(crate) const DEFAULTS_MAX: usize = 4;
 
 /// The field lines that a provider's requests get, written out once.
 pub struct ProviderLines {
-    /// `Host`, the credential and configured fields: always sent. Overwritten when it is given back.
-    always: Zeroizing<Vec<u8>>,
+    /// `Host`, the credential and configured fields: always sent. One for each key, one where there is none. Overwritten
+    /// when they are given back.
+    always: Box<[Zeroizing<Vec<u8>>]>,
     /// Sent unless the client sends the field itself.
     defaults: Vec<DefaultLine>,
     /// Names whose client lines are dropped, beyond those that every request loses: those in `always`, and one that is
@@ -65,16 +66,13 @@ impl ProviderLines {
     /// Those of this provider; `own_name` is a field that is no provider's business.
     #[must_use]
     pub(crate) fn new(provider: &Provider, own_name: Option<&str>) -> Self {
-        // Never moved while it grows, which would leave the key behind.
-        let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider)));
-        push(&mut always, b"Host", provider.base.authority.as_bytes());
-        if let Credential::Key(field, key) = &provider.credential {
-            let value = [field.scheme().as_bytes(), key.expose()];
-            push_parts(&mut always, field.name().as_bytes(), &value);
-        }
-        for (name, value) in &provider.headers {
-            push(&mut always, name.as_bytes(), value.as_bytes());
-        }
+        let always = match &provider.credential {
+            Credential::Key(field, keys) => {
+                let with = |key| always(provider, Some((*field, key)));
+                keys.iter().map(with).collect()
+            }
+            Credential::None | Credential::Client => [always(provider, None)].into(),
+        };
         let defaults = provider.defaults.iter().map(|(name, value)| {
             let mut line = Vec::new();
             push(&mut line, name.as_bytes(), value.as_bytes());
@@ -100,10 +98,15 @@ impl ProviderLines {
         }
     }
 
-    /// The lines that every request gets.
+    /// The lines that every request gets that is sent with the key of this index.
     #[must_use]
-    pub fn always(&self) -> &[u8] {
-        &self.always
+    pub fn always(&self, key: u8) -> &[u8] {
+        let always = self.always.get(usize::from(key));
+        debug_assert!(
+            always.is_some(),
+            "keys are chosen among those that there are"
+        );
+        always.map_or(&[], |always| always)
     }
 
     /// Adds the field lines whose place configured ones take, and those that are not for this provider.
@@ -204,15 +207,27 @@ fn push_parts(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// At least as many as the lines that are always sent take.
-fn always_bytes(provider: &Provider) -> usize {
+/// The lines that are always sent, with this key.
+fn always(provider: &Provider, key: Option<(KeyField, &Secret)>) -> Zeroizing<Vec<u8>> {
+    // Never moved while it grows, which would leave the key behind.
+    let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider, key)));
+    push(&mut always, b"Host", provider.base.authority.as_bytes());
+    if let Some((field, key)) = key {
+        let value = [field.scheme().as_bytes(), key.expose()];
+        push_parts(&mut always, field.name().as_bytes(), &value);
+    }
+    for (name, value) in &provider.headers {
+        push(&mut always, name.as_bytes(), value.as_bytes());
+    }
+    always
+}
+
+/// At least as many as these lines take.
+fn always_bytes(provider: &Provider, key: Option<(KeyField, &Secret)>) -> usize {
     let line = |name: &str, value: usize| name.len() + value + ": \r\n".len();
-    let credential = match &provider.credential {
-        Credential::Key(field, key) => {
-            line(field.name(), field.scheme().len() + key.expose().len())
-        }
-        Credential::None | Credential::Client => 0,
-    };
+    let credential = key.map_or(0, |(field, key)| {
+        line(field.name(), field.scheme().len() + key.expose().len())
+    });
     let headers = provider.headers.iter();
     let headers: usize = headers.map(|(name, value)| line(name, value.len())).sum();
     line("Host", provider.base.authority.len()) + credential + headers

@@ -108,6 +108,7 @@ impl Server {
             reading: Reading::No,
             config,
             keys: settings.keys.clone(),
+            choices: settings.choices.clone(),
             tls: settings.tls.clone(),
             retired: Vec::new(),
             watch,

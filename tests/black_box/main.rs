@@ -107,6 +107,12 @@ mod process {
     mod succession;
 }
 
+/// Several keys of a provider.
+mod providers {
+    mod keys;
+    mod settings;
+}
+
 /// Bodies, tunnels and ends: what one side does and the other sees.
 mod relay {
     mod bulk;

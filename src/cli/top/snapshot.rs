@@ -270,7 +270,8 @@ mod tests {
     use super::*;
     use crate::observe::counters::{Counters, Finished};
     use crate::observe::one_writer::{add, up};
-    use crate::observe::{Ending, Process, Reloads, Scrape, Slots, Times};
+    use crate::observe::{Ending, Process, Reloads, Scrape, Shares, Slots, Times};
+    use crate::providers::Choices;
 
     /// A text that the gateway itself writes.
     fn written() -> String {
@@ -306,6 +307,10 @@ mod tests {
                 start_seconds: Some(1_700_000_000.5),
                 resident_bytes: Some(4096),
                 ..Process::default()
+            },
+            shares: Shares {
+                choices: &Choices::default(),
+                now: 0,
             },
             log_lines_lost: 3,
             log_lines_shed: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::instance::{Credential, ListEntry, Provider};
+use super::instance::{ApiKeys, Credential, ListEntry, Provider};
 use crate::config::kind::{KeyField, ProviderKind};
 use crate::config::secret::Secret;
 use crate::config::value::{self, HEADER_BYTES_MAX};
@@ -95,9 +95,9 @@ const SUBSCRIPTION_TOKEN: &[u8] = b"sk-ant-oat";
 
 /// The field that a provider's key is sent in where nobody says otherwise. Anthropic takes a token of a subscription
 /// for a bearer token only.
-pub(super) fn usual_field(kind: ProviderKind, key: Option<&Secret>) -> KeyField {
-    match key {
-        Some(key) if kind == ProviderKind::Anthropic && is_of_subscription(key) => {
+pub(super) fn usual_field(kind: ProviderKind, keys: Option<&ApiKeys>) -> KeyField {
+    match keys {
+        Some(keys) if kind == ProviderKind::Anthropic && is_of_subscription(&keys.first) => {
             KeyField::Authorization
         }
         _ => kind.key_field(),
@@ -106,6 +106,12 @@ pub(super) fn usual_field(kind: ProviderKind, key: Option<&Secret>) -> KeyField 
 
 fn is_of_subscription(key: &Secret) -> bool {
     key.expose().starts_with(SUBSCRIPTION_TOKEN)
+}
+
+/// Whether some of them are sent in one way and some in another, as only one can be.
+pub(super) fn are_mixed(kind: ProviderKind, keys: &ApiKeys) -> bool {
+    let first = is_of_subscription(&keys.first);
+    kind == ProviderKind::Anthropic && keys.iter().any(|key| is_of_subscription(key) != first)
 }
 
 /// The entry that a list of the client's needs. One that is configured, and so takes its place, gets it here.
@@ -119,8 +125,8 @@ pub(super) fn entry(
         value: "oauth-2025-04-20",
     };
     let is_needed = match credential {
-        Credential::Key(KeyField::Authorization, key) => {
-            kind == ProviderKind::Anthropic && is_of_subscription(key)
+        Credential::Key(KeyField::Authorization, keys) => {
+            kind == ProviderKind::Anthropic && is_of_subscription(&keys.first)
         }
         _ => false,
     };
@@ -142,9 +148,7 @@ pub(super) fn entry(
 pub(super) fn head_bytes_added(provider: &Provider) -> usize {
     let host = line_bytes("host", &provider.base.authority);
     let credential = match &provider.credential {
-        Credential::Key(field, key) => {
-            line_bytes(field.name(), field.scheme()) + key.expose().len()
-        }
+        Credential::Key(field, keys) => line_bytes(field.name(), field.scheme()) + keys.longest(),
         Credential::None | Credential::Client => 0,
     };
     let lines = provider.defaults.iter().chain(&provider.headers);

@@ -32,6 +32,8 @@ pub struct Provider {
     pub defaults: Vec<(String, String)>,
     /// Fields that are always set, in place of the client's.
     pub headers: Vec<(String, String)>,
+    /// Fields by which clients name their sessions; each session keeps to one key.
+    pub session_headers: Vec<String>,
     /// An entry that a list of the client's needs.
     pub entry: Option<ListEntry>,
     /// `api-version` for queries that have none.
@@ -53,6 +55,21 @@ impl Provider {
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {
         self.name == other.name && self.base == other.base && self.proxy == other.proxy
+    }
+
+    /// Its keys; none where it is sent none of ours.
+    pub fn keys(&self) -> impl Iterator<Item = &Secret> {
+        let keys = match &self.credential {
+            Credential::Key(_, keys) => Some(keys),
+            Credential::None | Credential::Client => None,
+        };
+        keys.into_iter().flat_map(ApiKeys::iter)
+    }
+
+    /// Whether there is something to choose for each of its requests.
+    #[must_use]
+    pub fn is_shared_out(&self) -> bool {
+        matches!(&self.credential, Credential::Key(_, keys) if !keys.others.is_empty())
     }
 
     /// Whether it is limited to methods and endpoints, or kept from some.
@@ -93,6 +110,7 @@ impl fmt::Debug for Provider {
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &headers)
+            .field("session_headers", &self.session_headers)
             .field("entry", &self.entry)
             .field("api_version", &self.api_version)
             .field("idle_upstream", &self.idle_upstream)
@@ -116,9 +134,40 @@ pub struct ListEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A key in this field.
-    Key(KeyField, Secret),
+    Key(KeyField, ApiKeys),
     /// Nothing.
     None,
     /// The client's own.
     Client,
+}
+
+/// The keys of a provider, no two alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeys {
+    /// The first.
+    pub first: Secret,
+    /// The others, in order.
+    pub others: Vec<Secret>,
+}
+
+impl ApiKeys {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        [&self.first].into_iter().chain(&self.others)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Bytes of the longest.
+    #[must_use]
+    pub(crate) fn longest(&self) -> usize {
+        self.iter()
+            .map(|key| key.expose().len())
+            .max()
+            .unwrap_or_default()
+    }
 }

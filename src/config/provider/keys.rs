@@ -1,12 +1,19 @@
-//! Providers' keys: out of variables, files that they name, or the table. Of several one is used so far.
+//! Providers' keys: out of variables, files that they name, or the table.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use super::Instance;
+use super::instance::ApiKeys;
 use super::names::numbered;
 use super::table::Draft;
 use crate::config::error::ConfigError;
 use crate::config::secret::Secret;
+use crate::config::source::text;
+use crate::config::written::Written;
+use crate::providers::KEYS_MAX;
 
 impl Instance<'_> {
     /// The variables for one of several keys that are set, they or those for their files, in order.
@@ -20,53 +27,134 @@ impl Instance<'_> {
             .map(move |number| format!("{first}_{number}"))
     }
 
-    /// The key of the environment or `.env`: the one without a number, else the first.
-    fn key_of_variables(&self) -> Result<Option<Secret>, ConfigError> {
+    /// The keys of the environment or `.env`: the one without a number, then the others by their numbers.
+    fn keys_of_variables(&self) -> Result<Gathered, ConfigError> {
+        let mut keys = Gathered::default();
         let Some(prefix) = self.prefix else {
-            return Ok(None);
+            return Ok(keys);
         };
         let first = format!("{prefix}_API_KEY");
-        let (mut used, mut others) = (None, Vec::new());
         for variable in [first].into_iter().chain(self.numbered_keys()) {
-            match (self.env.secret(&variable)?, &used) {
-                (Some(key), None) => used = Some((key, variable)),
-                (Some(key), Some((other, _))) if key != *other => others.push(variable),
-                _ => {}
-            }
+            let Some(key) = self.env.secret(&variable)? else {
+                continue;
+            };
+            keys.add(key).map_err(|expected| {
+                let names = [variable.clone(), format!("{variable}_FILE")];
+                let from = names
+                    .iter()
+                    .find_map(|name| Some(self.env.located(name)?.1));
+                ConfigError::new(&from.unwrap_or_default(), &variable, expected)
+            })?;
         }
-        if let (Some((_, used)), Some(other)) = (&used, others.first()) {
-            let names = [other.clone(), format!("{other}_FILE")];
-            let from = { names.iter() }.find_map(|name| Some(self.env.located(name)?.1));
-            let mut message =
-                format!("not used: a provider has one key so far, here that of {used}");
-            if let [_, more @ ..] = &*others
-                && !more.is_empty()
-            {
-                message = format!("{message}; so are not {}", more.join(", "));
-            }
-            let from = from.unwrap_or_default();
-            self.env.warn(ConfigError::new(&from, other, message));
-        }
-        Ok(used.map(|(key, _)| key))
+        Ok(keys)
     }
 
-    /// The key that counts.
-    pub(super) fn api_key(&self, draft: &Draft) -> Result<Option<Secret>, ConfigError> {
-        if let Some(key) = self.key_of_variables()? {
-            return Ok(Some(key));
+    /// The keys that count; none is no credential.
+    pub(super) fn api_keys(&self, draft: &Draft) -> Result<Option<ApiKeys>, ConfigError> {
+        let keys = self.keys_of_variables()?;
+        if !keys.0.is_empty() {
+            return Ok(keys.into());
         }
-        match (&draft.api_key, &draft.api_key_file) {
-            (Some(key), Some(_)) => {
-                Err(key.refused("expected only one of api_key and api_key_file"))
-            }
-            (Some(key), None) if key.text().is_empty() => Ok(None),
-            (Some(key), None) => {
-                self.env.doubt(&key.from, &key.key, key.text());
-                let secret = Secret::new(key.text()).map(Some);
-                secret.map_err(|expected| key.refused(expected))
-            }
-            (None, Some(file)) => self.env.secret_file_of(file).map(Some),
-            (None, None) => Ok(None),
+        let written = [
+            &draft.api_key,
+            &draft.api_key_file,
+            &draft.api_keys,
+            &draft.api_keys_file,
+        ];
+        let mut written = { KEY_SETTINGS.iter().zip(written) }
+            .filter_map(|(key, written)| Some((key, written.as_ref()?)));
+        if let (Some((one, first)), Some((other, _))) = (written.next(), written.next()) {
+            return Err(first.refused(format!("expected only one of {one} and {other}")));
         }
+        let mut keys = Gathered::default();
+        if let Some(key) = &draft.api_key
+            && !key.text().is_empty()
+        {
+            keys.add(self.key_in(key, key.text())?)
+                .map_err(|error| key.refused(error))?;
+        }
+        if let Some(file) = &draft.api_key_file {
+            let key = self.env.secret_file_of(file)?;
+            keys.add(key).map_err(|error| file.refused(error))?;
+        }
+        if let Some(list) = &draft.api_keys {
+            if list.list().is_empty() {
+                return Err(list.refused("expected at least one key; leave it out for none"));
+            }
+            for key in list.list() {
+                keys.add(self.key_in(list, key)?)
+                    .map_err(|error| list.refused(error))?;
+            }
+        }
+        if let Some(file) = &draft.api_keys_file {
+            self.keys_of_file(file, &mut keys)?;
+        }
+        Ok(keys.into())
+    }
+
+    fn key_in(&self, written: &Written, key: &str) -> Result<Secret, ConfigError> {
+        self.env.doubt(&written.from, &written.key, key);
+        Secret::new(key).map_err(|expected| written.refused(expected))
+    }
+
+    /// One key a line; blank lines and those that begin with `#` are none.
+    fn keys_of_file(&self, file: &Written, keys: &mut Gathered) -> Result<(), ConfigError> {
+        let expected = "a file with one key a line";
+        if file.text().is_empty() {
+            return Err(file.refused("expected the path of a file; leave it out for none"));
+        }
+        let read = (self.sources.read)(Path::new(file.text()));
+        let bytes = read.map_err(|error| file.unreadable(&error, expected))?;
+        let content = Zeroizing::new(text(bytes, file.text())?);
+        for (number, line) in (1..).zip(content.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let place = format!("{} line {number}", file.text());
+            self.env.doubt(&place, &file.key, line);
+            let added = Secret::new(line)
+                .map_err(str::to_owned)
+                .and_then(|key| keys.add(key));
+            added.map_err(|expected| ConfigError::new(&place, &file.key, expected))?;
+        }
+        match keys.0.is_empty() {
+            true => Err(file.refused(format!(
+                "{}: no key in it; expected {expected}",
+                file.text()
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Where the table may have its keys.
+pub(super) const KEY_SETTINGS: [&str; 4] = ["api_key", "api_key_file", "api_keys", "api_keys_file"];
+
+/// Keys as they are found, each once.
+#[derive(Default)]
+struct Gathered(Vec<Secret>);
+
+impl Gathered {
+    fn add(&mut self, key: Secret) -> Result<(), String> {
+        if self.0.contains(&key) {
+            return Ok(());
+        }
+        if self.0.len() == KEYS_MAX {
+            return Err(format!("expected at most {KEYS_MAX} keys of a provider"));
+        }
+        self.0.push(key);
+        Ok(())
+    }
+}
+
+impl From<Gathered> for Option<ApiKeys> {
+    fn from(keys: Gathered) -> Self {
+        let mut keys = keys.0.into_iter();
+        let first = keys.next()?;
+        Some(ApiKeys {
+            first,
+            others: keys.collect(),
+        })
     }
 }

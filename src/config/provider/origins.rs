@@ -2,15 +2,21 @@
 
 use super::Instance;
 use super::instance::Provider;
+use super::keys::KEY_SETTINGS;
 use crate::config::egress::environment_proxy;
 use crate::config::places::{Place, Places};
 
 impl Instance<'_> {
     /// Where all of it is written, beyond what its table and its variables say themselves.
     pub(super) fn places(&self, mut places: Places, provider: &Provider) -> Places {
-        let of_file = places.take(&self.key("api_key_file"));
-        places.note(&self.key("api_key"), of_file);
-        places.note(&self.key("api_key"), self.key_variable());
+        let shown = match provider.keys().nth(1) {
+            Some(_) => "api_keys",
+            None => "api_key",
+        };
+        let written = KEY_SETTINGS.map(|key| places.take(&self.key(key)));
+        let written = written.into_iter().flatten().next();
+        places.note(&self.key(shown), written);
+        places.note(&self.key(shown), self.key_variable());
         if provider.proxy.is_some() && places.get(&self.key("proxy")).is_none() {
             let shared = self.shared.get("upstream.proxy").cloned();
             let place = shared.or_else(|| {
@@ -29,14 +35,19 @@ impl Instance<'_> {
         places
     }
 
-    /// The variable that its key is in, or the file of its key; the environment's wins.
+    /// The variable that its key, or the first of them, is in, or the file of it; the environment's wins.
     fn key_variable(&self) -> Option<Place> {
         let prefix = self.prefix?;
-        let names = ["_API_KEY", "_API_KEY_FILE"].map(|suffix| format!("{prefix}{suffix}"));
-        let set = names.into_iter().filter_map(|key| {
-            let (_, from) = self.env.located(&key)?;
-            Some(Place { from, key })
+        let first = format!("{prefix}_API_KEY");
+        let names = [first].into_iter().chain(self.numbered_keys());
+        let mut set = names.filter_map(|key| {
+            let named = [key.clone(), format!("{key}_FILE")].into_iter();
+            let set = named.filter_map(|key| {
+                let (_, from) = self.env.located(&key)?;
+                Some(Place { from, key })
+            });
+            set.min_by_key(|place| !self.env.is_of_environment(&place.key))
         });
-        set.min_by_key(|place| !self.env.is_of_environment(&place.key))
+        set.next()
     }
 }

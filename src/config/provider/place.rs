@@ -5,6 +5,7 @@
 //! so as not, so it is said and not refused.
 
 use super::instance::{Credential, Provider};
+use super::keys::KEY_SETTINGS;
 use super::{Instance, base};
 use crate::config::error::ConfigError;
 
@@ -51,17 +52,16 @@ impl Instance<'_> {
         if !matches!(provider.credential, Credential::Key(..)) {
             return expanded;
         }
-        let variables = self.prefix.into_iter().flat_map(|prefix| {
-            ["_API_KEY", "_API_KEY_FILE"].map(|suffix| format!("{prefix}{suffix}"))
-        });
-        let variables = variables.chain(self.numbered_keys());
+        let first = self.prefix.map(|prefix| format!("{prefix}_API_KEY"));
+        let variables = first.into_iter().chain(self.numbered_keys());
+        let variables = variables.flat_map(|name| [format!("{name}_FILE"), name].into_iter().rev());
         let mut set = variables.filter(|name| self.env.get(name).is_some());
         match set.next() {
             Some(name) if self.env.is_of_environment(&name) => Some(format!("the key in {name}")),
             Some(_) => expanded,
             None if self.is_stray => expanded,
             // It stands in a file that was named, or in the system's.
-            None => ["api_key", "api_key_file"]
+            None => KEY_SETTINGS
                 .iter()
                 .any(|key| self.section.get(key).is_some())
                 .then(|| format!("the key of {}", self.path)),

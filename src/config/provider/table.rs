@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::control::denied;
-use super::instance::{Credential, Provider};
+use super::fields;
+use super::instance::{ApiKeys, Credential, Provider};
 use crate::config::egress::{Proxy, ProxyChoice};
 use crate::config::kind::{self, KeyField, ProviderKind};
 use crate::config::kinds::{TIME, count};
 use crate::config::places::Places;
 use crate::config::rules::Rules;
 use crate::config::setting::{Line, Setting, Slot};
-use crate::config::shown::{quoted, quoted_path, seconds};
+use crate::config::shown::{list, quoted, quoted_path, seconds};
 use crate::config::trust::Trust;
 use crate::config::url::{BaseUrl, base};
 use crate::config::value;
 use crate::config::written::{Form, Value, Written};
+use crate::http::head::{NameSet, name};
+use crate::providers::FIELDS_MAX;
 
 /// A provider on its way: what was read of it so far.
 #[derive(Default)]
@@ -25,6 +28,9 @@ pub(crate) struct Draft {
     pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
+    pub(super) api_keys: Option<Written>,
+    pub(super) api_keys_file: Option<Written>,
+    pub(super) session_headers: Option<Vec<String>>,
     pub(super) proxy: ProxyChoice,
     pub(super) client_cert: Option<Written>,
     pub(super) client_key: Option<Written>,
@@ -127,6 +133,24 @@ macro_rules! at {
 
 fn as_written(written: &Written) -> Result<Option<Written>, String> {
     Ok(Some(written.clone()))
+}
+
+/// How many there are, and nothing else of them.
+fn shown_keys(keys: &ApiKeys) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
+    format!("[{}]", keys.join(", "))
+}
+
+fn session_headers(written: &Written) -> Result<Option<Vec<String>>, String> {
+    let names = written.list();
+    let is_fit =
+        |field: &String| fields::is_token(field) && !NameSet::SECRET.has(name(field.as_bytes()));
+    match names.len() <= FIELDS_MAX && names.iter().all(is_fit) {
+        true => Ok(Some(names.to_vec())),
+        false => Err(format!(
+            "expected at most {FIELDS_MAX} names of fields, none of which carries a credential"
+        )),
+    }
 }
 
 fn rules(written: &Written) -> Result<Option<Rules>, String> {
@@ -233,8 +257,10 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             Form::Text,
             as_written,
             |provider: &Provider| match &provider.credential {
-                Credential::Key(_, key) => Some(format!("\"{key}\"")),
-                Credential::None | Credential::Client => None,
+                Credential::Key(_, keys) if keys.others.is_empty() => {
+                    Some(format!("\"{}\"", keys.first))
+                }
+                _ => None,
             }
         ),
     )
@@ -248,6 +274,49 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     )
     .suffix("_API_KEY_FILE")
     .credential(),
+    Setting::new(
+        "api_keys",
+        "",
+        &[line(
+            ANTHROPIC,
+            "[\"${KEY_A}\", \"${KEY_B}\"]",
+            "several keys, in place of api_key; or api_keys_file = \"…\", one a line; a session keeps to one",
+        )],
+        at!(
+            api_keys,
+            Form::List,
+            as_written,
+            |provider: &Provider| match &provider.credential {
+                Credential::Key(_, keys) if !keys.others.is_empty() => Some(shown_keys(keys)),
+                _ => None,
+            }
+        ),
+    )
+    .credential(),
+    Setting::new(
+        "api_keys_file",
+        "",
+        &[],
+        at!(api_keys_file, Form::Text, as_written, |_: &Provider| None),
+    )
+    .credential(),
+    Setting::new(
+        "session_headers",
+        "",
+        &[line(
+            ANTHROPIC,
+            "[\"x-claude-code-session-id\"]",
+            "the first that a request has names its session; default: what today's clients send",
+        )],
+        at!(
+            session_headers,
+            Form::List,
+            session_headers,
+            |provider: &Provider| provider
+                .is_shared_out()
+                .then(|| list(&provider.session_headers))
+        ),
+    ),
     Setting::new(
         "proxy",
         "",

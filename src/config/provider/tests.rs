@@ -76,7 +76,7 @@ fn shown(config: &Config) -> Vec<String> {
     let line = |provider: &Provider| {
         let credential = match &provider.credential {
             Credential::Key(field, key) => {
-                let key = String::from_utf8_lossy(key.expose());
+                let key = String::from_utf8_lossy(key.first.expose());
                 format!("{} {key}", field.setting())
             }
             Credential::None => "none".to_owned(),

@@ -27,6 +27,8 @@ fn the_example_names_every_setting_with_its_default() {
         ("ANTHROPIC_API_KEY", "a"),
         ("OPENROUTER_API_KEY", "a"),
         ("AZURE_API_KEY", "a"),
+        ("KEY_A", "a"),
+        ("KEY_B", "b"),
     ];
     let example = load_from(&env, "", &reference()).unwrap();
     // Keys from files that are not there.

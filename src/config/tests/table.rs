@@ -68,7 +68,8 @@ fn file(row: &Row, line: &str) -> String {
         _ => "",
     };
     let key = match row.key {
-        "api_key" | "api_key_file" => "type = 'vllm'\n",
+        "api_key" | "api_key_file" | "api_keys" | "api_keys_file" => "type = 'vllm'\n",
+        "session_headers" => "api_keys = ['k', 'l']\n",
         _ => "api_key = 'k'\n",
     };
     match row.table.starts_with("providers.") {
@@ -110,7 +111,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "7",
     "true",
     "false",
@@ -126,6 +127,7 @@ const VALUES: [&str; 22] = [
     "'text'",
     "'openai'",
     "['openai']",
+    "['openai', 'vllm']",
     "['127.0.0.1:9']",
     "['https://a.example']",
     "['GET /a']",

@@ -218,7 +218,7 @@ impl NameSet {
     /// What may be configured for a provider.
     pub(crate) const CONFIGURABLE: Self = names_that!(in_settings: InSettings::Free);
     /// What nobody else may learn about.
-    pub(in crate::http) const SECRET: Self =
+    pub(crate) const SECRET: Self =
         names_that!(value: Value::Secret | Value::Bearer | Value::Key | Value::Keys);
 
     /// With this one.

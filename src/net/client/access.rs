@@ -117,6 +117,11 @@ impl Access {
         self.note(|record| (record.slot, record.provider) = (slot, slot));
     }
 
+    /// It goes with the provider's key of this index, one of several.
+    pub(crate) fn with_key(&mut self, key: u8) {
+        self.note(|record| record.way.key_n = key.saturating_add(1));
+    }
+
     /// It was for the provider that is counted in this slot, and goes nowhere.
     pub(crate) fn was_for(&mut self, slot: usize) {
         self.note(|record| record.provider = slot);
@@ -152,7 +157,7 @@ impl Access {
 
     /// It is sent once more.
     pub(crate) fn retried(&mut self) {
-        self.note(|record| record.retries += 1);
+        self.note(|record| record.way.retries = record.way.retries.saturating_add(1));
     }
 
     /// A part of a response head has arrived, and had been there since `ready`.
@@ -248,7 +253,7 @@ impl Access {
             }
             counters.by_key(record.key_slot);
             let provider = counters.provider(record.slot);
-            observe::add(&provider.retries, record.retries);
+            observe::add(&provider.retries, record.way.retries.into());
             provider.finished(&record.figures, ending, &record.times);
         }
         if record.logged {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::log::{Lane, Of, Quote, Quotes, Request};
+use crate::log::{Lane, Of, Quote, Quotes, Request, Way};
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::turn_clock::TurnClock;
 use crate::observe::counters::Finished;
@@ -31,7 +31,8 @@ pub(crate) struct Record {
     pub(crate) ending: Option<Ending>,
     /// Content from the client is still to come.
     pub(crate) uploading: bool,
-    pub(crate) retries: u64,
+    /// How it went to the provider.
+    pub(crate) way: Way,
     /// Of the gateway's own answer.
     pub(crate) error: Option<&'static str>,
     pub(crate) counted: bool,
@@ -56,7 +57,7 @@ impl Record {
             figures: Finished::default(),
             ending: None,
             uploading: false,
-            retries: 0,
+            way: Way::default(),
             error: None,
             counted: false,
             logged: false,
@@ -93,7 +94,7 @@ impl Record {
         self.figures = Finished::default();
         self.ending = None;
         self.uploading = false;
-        self.retries = 0;
+        self.way = Way::default();
         self.error = None;
         self.lingers = false;
         self.quotes.clear();
@@ -166,7 +167,7 @@ impl Record {
             times: &self.times,
             ending,
             phase: figures.phase,
-            retries: self.retries,
+            way: self.way,
             quotes: &self.quotes,
         };
         lane.write(&request, self.began + duration);

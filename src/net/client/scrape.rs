@@ -11,9 +11,11 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::bytes::within;
 use crate::log::Log;
-use crate::observe::{Counters, Expiry, Reloads, Scrape, Slots};
+use crate::observe::{Counters, Expiry, Reloads, Scrape, Shares, Slots};
 use crate::policy::auth::Keys;
+use crate::providers::Choices;
 use crate::system::process;
+use crate::system::time::monotonic_nanos;
 
 /// What a text is written from; what it is about comes with the question.
 #[derive(Clone)]
@@ -40,6 +42,10 @@ impl Sources {
             keys: subjects.keys.slots(),
             reloads: &self.reloads,
             expiries: &subjects.expiries,
+            shares: Shares {
+                choices: &subjects.choices,
+                now: monotonic_nanos(),
+            },
             process: self.process.look(),
             log_lines_lost: self.log.lost(),
             log_lines_shed: self.log.shed(),
@@ -54,6 +60,8 @@ pub(crate) struct Subjects {
     pub slots: Slots,
     /// Names of the keys.
     pub keys: Arc<Keys>,
+    /// What is known of providers' keys.
+    pub choices: Arc<Choices>,
     /// When certificates end.
     pub expiries: Arc<[Expiry]>,
 }

@@ -25,6 +25,7 @@ impl ClientSide {
         let awaited = self.worker.scrapes.ask(Subjects {
             slots: in_force.gateway().slots.clone(),
             keys: in_force.gateway().keys.clone(),
+            choices: in_force.gateway().choices.clone(),
             expiries: in_force.expiries(),
         });
         let text = poll_fn(|cx| match awaited.poll(cx) {

@@ -11,6 +11,7 @@ use crate::net::transport::tls_config::TlsConfigs;
 use crate::observe::{Expiry, Slots};
 use crate::policy::auth::Keys;
 use crate::policy::gateway::Gateway;
+use crate::providers::Choices;
 
 /// One configuration as workers get it.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct WorkerConfig {
     pub keys: Arc<Keys>,
     /// Certificates and roots.
     pub tls: TlsConfigs,
+    /// What is known of providers' keys, the same for all workers.
+    pub choices: Arc<Choices>,
     /// Where providers are counted.
     pub slots: Slots,
     /// Most client connections per worker.
@@ -32,6 +35,7 @@ impl WorkerConfig {
     #[must_use]
     pub(crate) fn gateway(&self) -> Rc<Gateway> {
         let mut gateway = Gateway::new(self.config.clone(), self.keys.clone());
+        gateway.choices = self.choices.clone();
         gateway.slots = self.slots.clone();
         gateway.terms = self.tls.terms();
         Rc::new(gateway)
@@ -104,6 +108,7 @@ impl InForce {
     pub(crate) fn replace_keys(&self, keys: Arc<Keys>) {
         let old = self.gateway();
         let mut gateway = Gateway::new(old.config.clone(), keys);
+        gateway.choices = old.choices.clone();
         gateway.slots = old.slots.clone();
         gateway.terms = old.terms.clone();
         *self.gateway.borrow_mut() = Rc::new(gateway);

@@ -19,6 +19,9 @@ use crate::policy::gateway::Gateway;
 /// See the module's documentation.
 pub(super) struct Ends<'a> {
     pub gateway: &'a Gateway,
+    /// Index of the provider, and of its key that the request was sent with.
+    pub provider: usize,
+    pub key: u8,
     pub exchange: &'a mut Exchange,
     pub recipient: &'a Recipient,
     pub upstream: &'a mut Upstream,

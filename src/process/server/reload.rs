@@ -45,6 +45,7 @@ impl Server {
     fn put_read_in_force(&mut self, read: Result<Box<Read>, String>) {
         let before = Before {
             keys: &self.keys,
+            choices: &self.choices,
             file: self.config.auth.keys_file.as_deref(),
             watch: &mut self.watch,
         };
@@ -71,6 +72,7 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
+                self.choices = settings.choices.clone();
                 self.tls = settings.tls.clone();
                 self.slots = settings.slots.clone();
                 let applied = self.applied(Change::Configuration);

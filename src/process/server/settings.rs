@@ -9,8 +9,9 @@ use crate::log::{Log, Value};
 use crate::net::core::in_force::WorkerConfig;
 use crate::net::transport::tls_config::{self, TlsConfigs};
 use crate::observe::Slots;
-use crate::policy::auth::Keys;
+use crate::policy::auth::{Keys, sha256};
 use crate::process::watch::{Entries, Watch};
+use crate::providers::Choices;
 use crate::system::descriptors;
 use crate::system::time::unix_seconds;
 
@@ -54,6 +55,7 @@ pub(super) fn settings(
         tls,
     } = read;
     let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
+    let choices = before.as_ref().map(|before| before.choices);
     let before = before.map(|before| before.keys);
     let names = config.providers.iter().map(|provider| &*provider.name);
     let slots = slots.next(names);
@@ -61,6 +63,11 @@ pub(super) fn settings(
     if let Some(before) = before {
         check_last_key(&keys, before, &config)?;
     }
+    let providers = config.providers.iter().map(|provider| {
+        let digests = provider.keys().map(|key| sha256(key.expose()));
+        (&*provider.name, digests.collect())
+    });
+    let choices = Choices::new(providers, choices);
     let workers = workers(&config);
     let connections = config.limits.connections;
     let settings = WorkerConfig {
@@ -68,6 +75,7 @@ pub(super) fn settings(
         config: Arc::new(config),
         keys: Arc::new(keys),
         tls,
+        choices,
         slots,
     };
     let file = settings.config.auth.keys_file.as_deref();
@@ -79,6 +87,8 @@ pub(super) fn settings(
 pub(super) struct Before<'a> {
     /// The keys themselves.
     pub keys: &'a Keys,
+    /// What is known of providers' keys.
+    pub choices: &'a Choices,
     /// The keys file.
     pub file: Option<&'a Path>,
     /// Who looks at it.

@@ -16,6 +16,7 @@ use crate::policy::visitors::Visitors;
 use crate::process::handover::{Handle, Successor};
 use crate::process::listen::Listener;
 use crate::process::watch::Watch;
+use crate::providers::Choices;
 use crate::system::signals::Request;
 
 use super::settings::{Load, Read};
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     pub(super) config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     pub(super) keys: Arc<Keys>,
+    /// In force; what is known of a provider's key goes on with the next ones.
+    pub(super) choices: Arc<Choices>,
     /// In force; what stays the same in the next ones keeps its sessions.
     pub(super) tls: TlsConfigs,
     /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.

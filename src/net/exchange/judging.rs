@@ -1,0 +1,56 @@
+//! What an answer's head says of the provider's key, where there are several.
+
+use crate::http::head::Section;
+use crate::log::{Log, Value};
+use crate::providers::{Change, Verdict, cooling_time};
+use crate::system::time::{monotonic_nanos, unix_seconds};
+
+use super::ends::Ends;
+
+impl Ends<'_> {
+    /// Has the key rest whose limit is reached, or that the provider refuses.
+    pub(super) fn judge_key(&self, status: u16, section: Section<'_>) {
+        let Some(keys) = self.gateway.choices.keys(self.provider) else {
+            return;
+        };
+        let verdict = Verdict::of(status, || cooling_time(section, unix_seconds));
+        if verdict == Verdict::Nothing {
+            return;
+        }
+        let Some(change) = keys.judge(self.key, verdict, monotonic_nanos()) else {
+            return;
+        };
+        if let Some(provider) = self.gateway.config.providers.get(self.provider) {
+            say(
+                &self.connection.core().log,
+                &provider.name,
+                self.key,
+                status,
+                change,
+            );
+        }
+    }
+}
+
+/// Tells the operator; each key at most once per rest.
+fn say(log: &Log, provider: &str, key: u8, status: u16, change: Change) {
+    let number = ("key_n", Value::Number(u64::from(key) + 1));
+    let provider = ("provider", Value::Text(&provider));
+    let status = ("status", Value::Number(status.into()));
+    match change {
+        Change::Cools(time) => {
+            let rests = ("rests_s", Value::Number(time.as_secs()));
+            log.info(
+                "a provider's key has reached its limit and rests",
+                &[provider, number, status, rests],
+            );
+        }
+        Change::Refused(time, times) => {
+            let rests = ("rests_s", Value::Number(time.as_secs()));
+            let in_a_row = ("refused_in_a_row", Value::Number(times));
+            let fields = [provider, number, status, rests, in_a_row];
+            log.warn("a provider refuses its key, which rests", &fields);
+        }
+        Change::Returns => log.info("a provider takes its key again", &[provider, number]),
+    }
+}

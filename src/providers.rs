@@ -1,0 +1,16 @@
+//! What is chosen on the provider's side: the key that a request is sent with.
+//!
+//! Pure: state, a session and the time go in, an index comes out. [`session`] says what a request belongs to, [`hash`]
+//! makes numbers of it, [`cooling`] reads what an answer says of limits, [`keyring`] chooses among the keys of one
+//! provider, and [`choices`] has all of them.
+
+mod choices;
+mod cooling;
+mod hash;
+mod keyring;
+mod session;
+
+pub(crate) use choices::Choices;
+pub(crate) use cooling::time as cooling_time;
+pub(crate) use keyring::{Change, Exhausted, KEYS_MAX, Standing, Verdict};
+pub(crate) use session::{FIELDS_MAX, Session, USUAL_FIELDS};
