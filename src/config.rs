@@ -57,7 +57,7 @@ pub(crate) use model::{
 };
 pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
 pub(crate) use provider::fields::HEAD_ADDED_BYTES_MAX;
-pub(crate) use provider::instance::{Credential, ListEntry, Provider};
+pub(crate) use provider::instance::{Credential, Instance, ListEntry, Provider};
 pub(crate) use reference::{reference, variables};
 pub use resolve::load;
 pub(crate) use secret::Secret;

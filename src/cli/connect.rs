@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::base::VERSION;
 use crate::cli::answer::final_status;
 use crate::cli::dial::{self, Bound, Socket, Timed};
-use crate::config::{Config, Credential, Host, Provider, Proxy};
+use crate::config::{BaseUrl, Config, Credential, Host, Instance, Provider, Proxy};
 use crate::http::connect::{TunnelAnswer, request};
 use crate::net::transport::tls_config::{TlsConfigs, server_name};
 use crate::net::upstream::proxy::ProxyError;
@@ -31,13 +31,20 @@ const AT_ONCE: usize = 16;
 
 /// A line for every provider, and whether each of them was reached and took its credential.
 pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
-    let numbered: Vec<_> = config.providers.iter().zip(0..).collect();
+    let mut site = 0;
+    let numbered = config.providers.iter().map(|provider| {
+        let instances = provider.instances().count();
+        let of_it: Vec<_> = (site..site + instances)
+            .map(|site| tls.client(site))
+            .collect();
+        site += instances;
+        (provider, of_it)
+    });
+    let numbered: Vec<_> = numbered.collect();
     let tried = numbered.chunks(AT_ONCE).flat_map(|some| {
         thread::scope(|scope| {
-            let started = some.iter().map(|(provider, index)| {
-                let tls = tls.client(*index);
-                scope.spawn(move || report(provider, tls.as_ref()))
-            });
+            let started = some.iter();
+            let started = started.map(|(provider, tls)| scope.spawn(move || report(provider, tls)));
             let started: Vec<_> = started.collect();
             let ended = started.into_iter().map(|thread| thread.join());
             ended.map(Result::unwrap_or_default).collect::<Vec<_>>()
@@ -54,31 +61,55 @@ pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
     (out, all_good)
 }
 
-/// What is said of a provider, with each of its keys, and whether all of it is good.
-fn report(provider: &Provider, tls: Option<&Arc<ClientConfig>>) -> (String, bool) {
+/// What is said of a provider: of each of its instances, of the first one with each of its keys, and whether all of it
+/// is good.
+fn report(provider: &Provider, tls: &[Option<Arc<ClientConfig>>]) -> (String, bool) {
     let (mut lines, mut all_good) = (String::new(), true);
-    let count = provider.keys().count().max(1);
-    for (key, number) in (0..).zip(1..=count) {
-        let mut way = Way::to(provider);
-        let (verdict, rest) = match way.go(provider, key, tls.cloned()) {
-            Ok(status) => judge(provider, status),
-            Err(error) => (Verdict::NotReached, format!(": {error}")),
-        };
-        let which = match count {
+    let instances = provider.instances().count();
+    for (index, instance) in provider.instances().enumerate() {
+        let which = match instances {
             1 => String::new(),
-            _ => format!(" with key {number} of {count}"),
+            _ => format!(" instance {} of {instances}", index + 1),
         };
-        lines.push_str(&format!(
-            "{}{which}: {verdict}: {way}{rest}\n",
-            provider.name
-        ));
-        all_good &= matches!(verdict, Verdict::Reached);
-        if matches!(verdict, Verdict::NotReached) {
-            // Nor will another key get there.
-            break;
+        let keys = match index {
+            0 => provider.keys().count().max(1),
+            _ => 1,
+        };
+        for (key, number) in (0..).zip(1..=keys) {
+            let with = Sent {
+                provider,
+                instance,
+                place: index.try_into().unwrap_or_default(),
+                key,
+            };
+            let mut way = Way::to(instance);
+            let (verdict, rest) = match way.go(with, tls.get(index).cloned().flatten()) {
+                Ok(status) => judge(provider, status),
+                Err(error) => (Verdict::NotReached, format!(": {error}")),
+            };
+            let with = match keys {
+                1 => String::new(),
+                _ => format!(" with key {number} of {keys}"),
+            };
+            let name = &provider.name;
+            lines.push_str(&format!("{name}{which}{with}: {verdict}: {way}{rest}\n"));
+            all_good &= matches!(verdict, Verdict::Reached);
+            if matches!(verdict, Verdict::NotReached) {
+                // Nor will another key get there.
+                break;
+            }
         }
     }
     (lines, all_good)
+}
+
+/// Where the request goes, and with which key.
+#[derive(Clone, Copy)]
+struct Sent<'p> {
+    provider: &'p Provider,
+    instance: &'p Instance,
+    place: u8,
+    key: u8,
 }
 
 /// What comes of it.
@@ -174,23 +205,19 @@ impl fmt::Display for Failure {
 }
 
 impl Way {
-    fn to(provider: &Provider) -> Self {
+    fn to(instance: &Instance) -> Self {
         Self {
-            base: provider.base.to_string(),
-            proxy: provider.proxy.as_ref().map(Proxy::to_string),
+            base: instance.base.to_string(),
+            proxy: instance.proxy.as_ref().map(Proxy::to_string),
             address: None,
             tls: None,
         }
     }
 
     /// Goes all of it; the status of the answer.
-    fn go(
-        &mut self,
-        provider: &Provider,
-        key: u8,
-        tls: Option<Arc<ClientConfig>>,
-    ) -> Result<u16, Failure> {
-        let mut stream = match &provider.proxy {
+    fn go(&mut self, sent: Sent<'_>, tls: Option<Arc<ClientConfig>>) -> Result<u16, Failure> {
+        let base = &sent.instance.base;
+        let mut stream = match &sent.instance.proxy {
             Some(proxy) => {
                 let as_proxys = |failure| match failure {
                     Failure::Resolve(error) => Failure::Proxy(ProxyError::Resolve(error)),
@@ -198,18 +225,16 @@ impl Way {
                     failure => failure,
                 };
                 let stream = self.connect(&proxy.host, proxy.port).map_err(as_proxys)?;
-                tunnel(stream, proxy, provider).map_err(Failure::Proxy)?
+                tunnel(stream, proxy, base).map_err(Failure::Proxy)?
             }
-            None => self.connect(&provider.base.host, provider.base.port)?,
+            None => self.connect(&base.host, base.port)?,
         };
         stream.bound = Bound::of(STEP);
-        let request = models_request(provider, key);
+        let request = models_request(sent);
         let Some(tls) = tls else {
             return ask(&mut stream, &request, |stream| &mut stream.bound).map_err(Failure::answer);
         };
-        let mut stream = self
-            .shake_hands(stream, provider, tls)
-            .map_err(Failure::Tls)?;
+        let mut stream = self.shake_hands(stream, base, tls).map_err(Failure::Tls)?;
         ask(&mut stream, &request, |stream| &mut stream.sock.bound).map_err(Failure::answer)
     }
 
@@ -236,10 +261,10 @@ impl Way {
     fn shake_hands(
         &mut self,
         stream: Timed,
-        provider: &Provider,
+        base: &BaseUrl,
         config: Arc<ClientConfig>,
     ) -> io::Result<StreamOwned<ClientConnection, Timed>> {
-        let name = server_name(&provider.base.host)?;
+        let name = server_name(&base.host)?;
         let connection = ClientConnection::new(config, name);
         let connection = connection.map_err(|error| io::Error::other(tls::Fault::from(error)))?;
         let mut stream = StreamOwned::new(connection, stream);
@@ -255,10 +280,10 @@ impl Way {
 }
 
 /// Asks a proxy for a tunnel to the provider. Nobody speaks in it before us, so that nothing comes behind its answer.
-fn tunnel(mut stream: Timed, proxy: &Proxy, provider: &Provider) -> Result<Timed, ProxyError> {
+fn tunnel(mut stream: Timed, proxy: &Proxy, base: &BaseUrl) -> Result<Timed, ProxyError> {
     stream.bound = Bound::of(STEP);
     let basic = proxy.basic.as_ref().map(|basic| basic.expose());
-    let authority = format!("{}:{}", provider.base.host, provider.base.port);
+    let authority = format!("{}:{}", base.host, base.port);
     let asked = Zeroizing::new(request(&authority, basic));
     stream.write_all(&asked).map_err(ProxyError::Connect)?;
     let (mut answer, mut seen) = (TunnelAnswer::default(), Vec::new());
@@ -276,9 +301,10 @@ fn tunnel(mut stream: Timed, proxy: &Proxy, provider: &Provider) -> Result<Timed
 }
 
 /// The request for the list of models, with all that the gateway adds.
-fn models_request(provider: &Provider, key: u8) -> Zeroizing<Vec<u8>> {
+fn models_request(sent: Sent<'_>) -> Zeroizing<Vec<u8>> {
+    let provider = sent.provider;
     let lines = ProviderLines::new(provider, None);
-    let path = &provider.base.path;
+    let path = &sent.instance.base.path;
     let mut more = String::new();
     let agent = format!("sluicegate/{VERSION}");
     let own = [
@@ -289,7 +315,7 @@ fn models_request(provider: &Provider, key: u8) -> Zeroizing<Vec<u8>> {
     let defaults = provider.defaults.iter();
     let defaults = defaults.map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in defaults.chain(own) {
-        let mut set = provider.headers.iter();
+        let mut set = provider.headers.iter().chain(&sent.instance.headers);
         if !set.any(|(set, _)| set.eq_ignore_ascii_case(name)) {
             more.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -297,7 +323,7 @@ fn models_request(provider: &Provider, key: u8) -> Zeroizing<Vec<u8>> {
     let start = format!("GET {path}/models HTTP/1.1\r\n");
     let parts = [
         start.as_bytes(),
-        lines.always(key),
+        lines.always(sent.place, sent.key),
         more.as_bytes(),
         b"\r\n",
     ];

@@ -67,7 +67,7 @@ impl Config {
     fn describe_provider(&self, out: &mut String, provider: &Provider) {
         let _ = writeln!(out, "\n[providers.{:?}]", provider.name);
         // Roots that hold for all are said once.
-        let is_said = |key: &str| key == "ca_file" && provider.trust == self.trust;
+        let is_said = |key: &str| key == "ca_file" && provider.first.trust == self.trust;
         let settings = table::SETTINGS.iter().filter(|it| !is_said(it.key));
         let of = Part {
             table: &format!("providers.{}", provider.name),

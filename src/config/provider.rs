@@ -18,7 +18,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{ApiKeys, Credential, Provider};
+use self::instance::{ApiKeys, Credential, Instance, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, SETTINGS};
@@ -73,7 +73,7 @@ pub(super) fn resolve(
     let mut providers = Vec::new();
     for name in names {
         let section = tables.providers.remove(&name);
-        let instance = Instance {
+        let builder = Builder {
             sources,
             env,
             path: tables.from,
@@ -85,10 +85,10 @@ pub(super) fn resolve(
             section: section.unwrap_or_default(),
             name,
         };
-        if let Some(provider) = instance.resolve()? {
+        if let Some(provider) = builder.resolve()? {
             match enabled.contains(&provider.kind) {
                 true => providers.push(provider),
-                false => instance.warn_of_type(provider.kind),
+                false => builder.warn_of_type(provider.kind),
             }
         }
     }
@@ -113,7 +113,7 @@ fn unexposed(kind: ProviderKind) -> String {
     )
 }
 
-struct Instance<'a> {
+struct Builder<'a> {
     sources: &'a Sources<'a>,
     env: &'a Env<'a>,
     path: &'a str,
@@ -131,7 +131,7 @@ struct Instance<'a> {
     name: String,
 }
 
-impl Instance<'_> {
+impl Builder<'_> {
     fn resolve(&self) -> Result<Option<Provider>, ConfigError> {
         if !is_segment(&self.name) {
             return Err(self.error(
@@ -168,9 +168,17 @@ impl Instance<'_> {
         let mut provider = Provider {
             name: self.name.clone(),
             kind,
-            proxy: self.proxy(&mut draft, &base)?,
-            identity: self.identity(&draft, &base)?,
-            trust: self.trust(&draft, &base)?,
+            // One where a handshake is saved; without TLS there is little to gain.
+            warm: draft.warm.unwrap_or(usize::from(base.tls)),
+            api_version: self.api_version(draft.api_version.take(), kind, &base),
+            first: Instance {
+                proxy: self.proxy(&mut draft, &base)?,
+                identity: self.identity(&draft, &base)?,
+                trust: self.trust(&draft, &base)?,
+                headers: Vec::new(),
+                base,
+            },
+            others: Vec::new(),
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
@@ -178,11 +186,7 @@ impl Instance<'_> {
                 .session_headers
                 .unwrap_or_else(|| USUAL_FIELDS.map(str::to_owned).into()),
             entry,
-            api_version: self.api_version(draft.api_version, kind, &base),
             idle_upstream: draft.idle_upstream.unwrap_or_else(|| kind.idle()),
-            // One where a handshake is saved; without TLS there is little to gain.
-            warm: draft.warm.unwrap_or(usize::from(base.tls)),
-            base,
             allow,
             deny,
             places: Places::default(),

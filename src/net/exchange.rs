@@ -86,7 +86,9 @@ impl Relay {
             true => IdLine::none(),
             false => recipient.id.line(),
         };
-        let mark = worker.core.listening.mark(&provider.base, has_id);
+        let site = gateway.site_of(forward.provider, forward.instance.into());
+        let base = &provider.instance(forward.instance.into()).base;
+        let mark = worker.core.listening.mark(base, has_id);
         let lines = [id.as_bytes(), mark];
         let rewritten = scratch.rewrite(0, |buf, at, fields| {
             forward.rewrite(buf, at, head, fields, lines)
@@ -111,6 +113,7 @@ impl Relay {
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
+            site,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
             leg: Leg::Unsent(Vec::new()),
@@ -120,7 +123,7 @@ impl Relay {
         worker
             .upstreams
             .warmth
-            .used(relay.provider, worker.core.clock.now());
+            .used(relay.site, worker.core.clock.now());
         relay.dispatch(connection, scratch, (start, content.end), idempotent);
         Ok(relay)
     }
@@ -135,7 +138,7 @@ impl Relay {
     ) {
         let worker = connection.worker.clone();
         let counters = worker.core.counters();
-        let pooled = worker.upstreams.pool.take(self.provider, scratch);
+        let pooled = worker.upstreams.pool.take(self.site, scratch);
         let request = scratch.rewritten(start, end);
         let Some(mut upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
@@ -315,16 +318,16 @@ impl Relay {
         let worker = connection.worker.clone();
         let conclusion = self.exchange.conclusion(upstream.stream.is_flushed());
         // After a reload numbers mean other providers, and this one may be gone.
-        let current = worker.core.gateway().index_of(&self.gateway, self.provider);
+        let current = worker.core.gateway().index_of(&self.gateway, self.site);
         if conclusion.upstream_closes {
             warm::steps_back(&worker.upstreams, current, &upstream.habit);
         }
         if let Some(keep_alive) = conclusion.reusable
-            && let Some(provider) = current
+            && let Some(site) = current
             && let Some((settings, _)) = self.gateway.provider(self.provider)
             && let Some(idle) = keep_alive.idle(settings.idle_upstream, upstream.served())
         {
-            upstream.provider = provider;
+            upstream.site = site;
             let scratch = &mut *worker.core.scratch.borrow_mut();
             worker.upstreams.pool.put(upstream, idle, scratch);
         }

@@ -16,6 +16,8 @@ use crate::policy::route::Upstream;
 pub struct Forward<'g> {
     /// Index of the provider.
     pub provider: usize,
+    /// Index of the instance that it goes to.
+    pub instance: u8,
     /// Index of the key that it is sent with.
     pub key: u8,
     /// Held until the exchange is over.
@@ -76,6 +78,7 @@ impl<'g> Forward<'g> {
         };
         let mut forward = Self {
             provider: to.provider,
+            instance: 0,
             key: terms.key,
             lease,
             lines: terms.lines,
@@ -202,7 +205,7 @@ impl<'g> Forward<'g> {
             b""
         };
         let [id, mark] = own;
-        let always = self.lines.always(self.key);
+        let always = self.lines.always(self.instance, self.key);
         let fixed = [always, id, mark, upgrade, coding, &self.lists];
         let mut added: [&[u8]; 6 + DEFAULTS_MAX] = [b""; 6 + DEFAULTS_MAX];
         // Copied, because what they are checked against is about to move.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Provider};
+use crate::config::{Config, Instance, Provider};
 use crate::http::framing::ContentLimit;
 use crate::http::head::{Name, name};
 use crate::observe::Slots;
@@ -25,6 +25,8 @@ pub struct Gateway {
     pub cors: Option<Cors>,
     /// In the order of `config.providers`, which is also the table's.
     pub upstreams: Vec<ProviderLines>,
+    /// Every place that connections lead to, provider by provider.
+    sites: Box<[Site]>,
     /// What TLS with each of them depends on.
     pub terms: Arc<[Terms]>,
     /// Which of several keys a request is sent with; shared by all workers.
@@ -40,10 +42,10 @@ impl Gateway {
     /// Prepares `config`; `keys` were read from it and from the keys file.
     #[must_use]
     pub fn new(config: Arc<Config>, keys: Arc<Keys>) -> Self {
-        let entries = config
-            .providers
-            .iter()
-            .map(|provider| RouteEntry::new(&provider.name, provider.kind, &provider.base.path));
+        let entries = config.providers.iter().map(|provider| {
+            let path = &provider.first.base.path;
+            RouteEntry::new(&provider.name, provider.kind, path)
+        });
         let settings = Settings {
             base_path: &config.server.base_path,
             passthrough: config.passthrough.enabled,
@@ -66,6 +68,7 @@ impl Gateway {
             keys,
             cors: Cors::new(&config.server.cors_origins),
             upstreams,
+            sites: sites(&config),
             terms: Arc::default(),
             choices: Arc::default(),
             slots: Slots::default(),
@@ -74,8 +77,8 @@ impl Gateway {
         }
     }
 
-    /// The index here of a provider of `other`, if a connection made there would be made here too: the same name
-    /// and place, on the same terms.
+    /// The number here of a site of `other`, if a connection made there would be made here too: the same provider's
+    /// name and place, on the same terms.
     #[must_use]
     pub fn index_of(&self, other: &Self, index: usize) -> Option<usize> {
         if std::ptr::eq(self, other) {
@@ -88,9 +91,39 @@ impl Gateway {
     /// The same, whatever TLS depends on there and here.
     #[must_use]
     pub fn place_of(&self, other: &Self, index: usize) -> Option<usize> {
-        let provider = other.config.providers.get(index)?;
-        let same = |mine: &Provider| mine.is_at(provider);
-        self.config.providers.iter().position(same)
+        let (provider, instance) = other.at(index)?;
+        let same = |number: &usize| {
+            let mine = self.at(*number);
+            mine.is_some_and(|(own, at)| own.name == provider.name && at.is_at(instance))
+        };
+        (0..self.sites.len()).find(same)
+    }
+
+    /// The number of the site where a provider has this instance.
+    #[must_use]
+    pub fn site_of(&self, provider: usize, instance: usize) -> usize {
+        let first = self.sites.partition_point(|site| site.provider < provider);
+        first + instance
+    }
+
+    /// How many sites there are.
+    #[must_use]
+    pub fn site_count(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// The number of the provider whose site this is.
+    #[must_use]
+    pub fn provider_at(&self, site: usize) -> Option<usize> {
+        Some(self.sites.get(site)?.provider)
+    }
+
+    /// Whose site it is, and what is there.
+    #[must_use]
+    pub fn at(&self, site: usize) -> Option<(&Provider, &Instance)> {
+        let Site { provider, instance } = *self.sites.get(site)?;
+        let provider = self.config.providers.get(provider)?;
+        Some((provider, provider.instance(instance)))
     }
 
     /// How much content a request may have.
@@ -107,6 +140,22 @@ impl Gateway {
             .get(index)
             .zip(self.upstreams.get(index))
     }
+}
+
+/// A place that connections lead to: an instance of a provider.
+#[derive(Clone, Copy)]
+struct Site {
+    provider: usize,
+    instance: usize,
+}
+
+fn sites(config: &Config) -> Box<[Site]> {
+    let providers = config.providers.iter().enumerate();
+    let sites = providers.flat_map(|(provider, of)| {
+        let instances = 0..of.instances().count();
+        instances.map(move |instance| Site { provider, instance })
+    });
+    sites.collect()
 }
 
 /// A digest of all that a TLS connection to a provider depends on: roots, certificate and key of our own. `None`

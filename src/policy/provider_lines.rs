@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::config::{Credential, KeyField, ListEntry, Provider, ProviderKind, Secret};
+use crate::config::{Credential, Instance, KeyField, ListEntry, Provider, ProviderKind, Secret};
 use crate::http::head::{FieldSet, Section, list};
 
 /// Most default lines a provider can have.
@@ -12,9 +12,11 @@ pub(crate) const DEFAULTS_MAX: usize = 4;
 
 /// The field lines that a provider's requests get, written out once.
 pub struct ProviderLines {
-    /// `Host`, the credential and configured fields: always sent. One for each key, one where there is none. Overwritten
-    /// when they are given back.
+    /// `Host`, the credential and configured fields: always sent. For each instance one with each key, or one without.
+    /// Overwritten when they are given back.
     always: Box<[Zeroizing<Vec<u8>>]>,
+    /// How many keys there are, or one for none.
+    keys: usize,
     /// Sent unless the client sends the field itself.
     defaults: Vec<DefaultLine>,
     /// Names whose client lines are dropped, beyond those that every request loses: those in `always`, and one that is
@@ -66,13 +68,15 @@ impl ProviderLines {
     /// Those of this provider; `own_name` is a field that is no provider's business.
     #[must_use]
     pub(crate) fn new(provider: &Provider, own_name: Option<&str>) -> Self {
-        let always = match &provider.credential {
-            Credential::Key(field, keys) => {
-                let with = |key| always(provider, Some((*field, key)));
-                keys.iter().map(with).collect()
-            }
-            Credential::None | Credential::Client => [always(provider, None)].into(),
+        let keys: Vec<Option<(KeyField, &Secret)>> = match &provider.credential {
+            Credential::Key(field, keys) => keys.iter().map(|key| Some((*field, key))).collect(),
+            Credential::None | Credential::Client => vec![None],
         };
+        let always = provider.instances().flat_map(|instance| {
+            let with = |key: &Option<_>| always(provider, instance, *key);
+            keys.iter().map(with)
+        });
+        let always = always.collect();
         let defaults = provider.defaults.iter().map(|(name, value)| {
             let mut line = Vec::new();
             push(&mut line, name.as_bytes(), value.as_bytes());
@@ -83,8 +87,11 @@ impl ProviderLines {
         });
         Self {
             always,
+            keys: keys.len(),
             defaults: defaults.collect(),
-            dropped: { provider.headers.iter().map(|(name, _)| &**name) }
+            dropped: { provider.instances().flat_map(|instance| &instance.headers) }
+                .chain(&provider.headers)
+                .map(|(name, _)| &**name)
                 .chain(own_name)
                 .map(|name| name.as_bytes().into())
                 .collect(),
@@ -98,13 +105,14 @@ impl ProviderLines {
         }
     }
 
-    /// The lines that every request gets that is sent with the key of this index.
+    /// The lines that every request gets that goes to the instance of this index, with the key of that.
     #[must_use]
-    pub fn always(&self, key: u8) -> &[u8] {
-        let always = self.always.get(usize::from(key));
+    pub fn always(&self, instance: u8, key: u8) -> &[u8] {
+        let [instance, key] = [instance, key].map(usize::from);
+        let always = self.always.get(instance * self.keys + key);
         debug_assert!(
             always.is_some(),
-            "keys are chosen among those that there are"
+            "both are chosen among those that there are"
         );
         always.map_or(&[], |always| always)
     }
@@ -207,28 +215,42 @@ fn push_parts(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The lines that are always sent, with this key.
-fn always(provider: &Provider, key: Option<(KeyField, &Secret)>) -> Zeroizing<Vec<u8>> {
+/// The lines that are always sent there, with this key.
+fn always(
+    provider: &Provider,
+    instance: &Instance,
+    key: Option<(KeyField, &Secret)>,
+) -> Zeroizing<Vec<u8>> {
+    let is_own = |name: &str| {
+        let mut own = instance.headers.iter();
+        own.any(|(own, _)| own.eq_ignore_ascii_case(name))
+    };
+    let shared = { provider.headers.iter() }.filter(|(name, _)| !is_own(name));
+    let headers: Vec<_> = shared.chain(&instance.headers).collect();
     // Never moved while it grows, which would leave the key behind.
-    let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(provider, key)));
-    push(&mut always, b"Host", provider.base.authority.as_bytes());
+    let mut always = Zeroizing::new(Vec::with_capacity(always_bytes(instance, &headers, key)));
+    push(&mut always, b"Host", instance.base.authority.as_bytes());
     if let Some((field, key)) = key {
         let value = [field.scheme().as_bytes(), key.expose()];
         push_parts(&mut always, field.name().as_bytes(), &value);
     }
-    for (name, value) in &provider.headers {
+    for (name, value) in headers {
         push(&mut always, name.as_bytes(), value.as_bytes());
     }
     always
 }
 
 /// At least as many as these lines take.
-fn always_bytes(provider: &Provider, key: Option<(KeyField, &Secret)>) -> usize {
+fn always_bytes(
+    instance: &Instance,
+    headers: &[&(String, String)],
+    key: Option<(KeyField, &Secret)>,
+) -> usize {
     let line = |name: &str, value: usize| name.len() + value + ": \r\n".len();
     let credential = key.map_or(0, |(field, key)| {
         line(field.name(), field.scheme().len() + key.expose().len())
     });
-    let headers = provider.headers.iter();
+    let headers = headers.iter();
     let headers: usize = headers.map(|(name, value)| line(name, value.len())).sum();
-    line("Host", provider.base.authority.len()) + credential + headers
+    line("Host", instance.base.authority.len()) + credential + headers
 }

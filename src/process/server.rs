@@ -449,7 +449,12 @@ fn say_settings(log: &Log, settings: &WorkerConfig) {
     let file = config.file.as_ref();
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
     let providers = config.providers.iter();
-    let providers = providers.map(|provider| format!("{} {}", provider.name, provider.base));
+    let providers = providers.map(|provider| {
+        let bases = provider
+            .instances()
+            .map(|instance| instance.base.to_string());
+        format!("{} {}", provider.name, bases.collect::<Vec<_>>().join(" "))
+    });
     let providers: Vec<String> = providers.collect();
     log.info(
         "configuration",

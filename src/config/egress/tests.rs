@@ -81,7 +81,7 @@ fn through(env: Vars<'_>, toml: &str) -> Result<Option<String>, String> {
         let proxy = config
             .providers
             .first()
-            .and_then(|provider| provider.proxy.clone());
+            .and_then(|provider| provider.first.proxy.clone());
         proxy.map(|proxy| proxy.to_string())
     };
     assert_eq!(shown(&again), shown(&config));
@@ -292,7 +292,7 @@ fn certificates_to_show() {
     let identities = |toml: &str| {
         let config = load_from(&[], "", toml).map_err(|error| error.to_string())?;
         assert!(!config.describe().contains(MARKER) && !format!("{config:?}").contains(MARKER));
-        let known = |provider: &super::super::Provider| provider.identity.is_some();
+        let known = |provider: &super::super::Provider| provider.first.identity.is_some();
         Ok::<_, String>(config.providers.iter().map(known).collect::<Vec<_>>())
     };
     assert_eq!(identities(&format!("{HTTPS}{own}")), Ok(vec![true]));

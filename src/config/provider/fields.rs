@@ -146,7 +146,7 @@ pub(super) fn entry(
 
 /// Most bytes that a provider's settings can make a head longer by.
 pub(super) fn head_bytes_added(provider: &Provider) -> usize {
-    let host = line_bytes("host", &provider.base.authority);
+    let host = line_bytes("host", &provider.first.base.authority);
     let credential = match &provider.credential {
         Credential::Key(field, keys) => line_bytes(field.name(), field.scheme()) + keys.longest(),
         Credential::None | Credential::Client => 0,
@@ -156,7 +156,7 @@ pub(super) fn head_bytes_added(provider: &Provider) -> usize {
     let entry = { provider.entry }.map_or(0, |entry| line_bytes(entry.field, entry.value));
     let version = provider.api_version.as_ref();
     let version = version.map_or(0, |version| "?api-version=".len() + version.len());
-    provider.base.path.len() + host + credential + lines + entry + version
+    provider.first.base.path.len() + host + credential + lines + entry + version
 }
 
 /// Bytes of `name: value` and its line end.

@@ -12,20 +12,16 @@ use crate::config::secret::Secret;
 use crate::config::trust::Trust;
 use crate::config::url::{BaseUrl, Host};
 
-/// One instance.
+/// One provider: a name in paths, and the instances that serve what is asked for there.
 pub struct Provider {
     /// Its name in paths.
     pub name: String,
     /// Its type.
     pub kind: ProviderKind,
-    /// Where it is.
-    pub base: BaseUrl,
-    /// The proxy on the way there.
-    pub proxy: Option<Proxy>,
-    /// The certificate that it is shown if it asks for one.
-    pub identity: Option<Arc<ClientIdentity>>,
-    /// Whom its own certificate is trusted on the word of.
-    pub trust: Trust,
+    /// Where it is, or the first place of several.
+    pub first: Instance,
+    /// The other ones, in order; their base URLs have the same path.
+    pub others: Vec<Instance>,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -51,10 +47,18 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether both are the same name, place and way there. What their TLS depends on is not looked at.
+    /// Its instances, in order.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        [&self.first].into_iter().chain(&self.others)
+    }
+
+    /// The instance with this index; the first where there is none.
     #[must_use]
-    pub fn is_at(&self, other: &Self) -> bool {
-        self.name == other.name && self.base == other.base && self.proxy == other.proxy
+    pub fn instance(&self, index: usize) -> &Instance {
+        let other = index
+            .checked_sub(1)
+            .and_then(|index| self.others.get(index));
+        other.unwrap_or(&self.first)
     }
 
     /// Its keys; none where it is sent none of ours.
@@ -78,6 +82,35 @@ impl Provider {
         self.allow.is_some() || !self.deny.is_empty()
     }
 
+    /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
+    #[must_use]
+    pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {
+        let allowed = |rules: &Rules| rules.allow(method, endpoint);
+        self.allow.as_ref().is_none_or(allowed) && !self.deny.deny(method, endpoint)
+    }
+}
+
+/// One of the servers that a provider is.
+pub struct Instance {
+    /// Where it is.
+    pub base: BaseUrl,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
+    /// The certificate that it is shown if it asks for one.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Whom its own certificate is trusted on the word of.
+    pub trust: Trust,
+    /// Fields that are always set for it, in place of the provider's and the client's.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// Whether both are the same place, and the way there is. What their TLS depends on is not looked at.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.base == other.base && self.proxy == other.proxy
+    }
+
     /// The host name that a connection to it begins with, where it has one: the proxy's, or its own.
     #[must_use]
     pub fn reached_by_name(&self) -> Option<&str> {
@@ -87,29 +120,35 @@ impl Provider {
             Host::Ip(_) | Host::Unix(_) => None,
         }
     }
+}
 
-    /// Whether it is asked for `endpoint`, as it is written in a target and without a slash before it.
-    #[must_use]
-    pub fn serves(&self, method: &[u8], endpoint: &[u8]) -> bool {
-        let allowed = |rules: &Rules| rules.allow(method, endpoint);
-        self.allow.as_ref().is_none_or(allowed) && !self.deny.deny(method, endpoint)
+/// Names without what may be a credential.
+fn names(headers: &[(String, String)]) -> Vec<&str> {
+    headers.iter().map(|(name, _)| &**name).collect()
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("base", &self.base)
+            .field("proxy", &self.proxy)
+            .field("identity", &self.identity)
+            .field("trust", &self.trust)
+            .field("headers", &names(&self.headers))
+            .finish()
     }
 }
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A configured header may be a credential.
-        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
         f.debug_struct("Provider")
             .field("name", &self.name)
             .field("kind", &self.kind)
-            .field("base", &self.base)
-            .field("proxy", &self.proxy)
-            .field("identity", &self.identity)
-            .field("trust", &self.trust)
+            .field("first", &self.first)
+            .field("others", &self.others)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
-            .field("headers", &headers)
+            .field("headers", &names(&self.headers))
             .field("session_headers", &self.session_headers)
             .field("entry", &self.entry)
             .field("api_version", &self.api_version)

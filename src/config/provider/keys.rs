@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::Instance;
+use super::Builder;
 use super::instance::ApiKeys;
 use super::names::numbered;
 use super::table::Draft;
@@ -15,7 +15,7 @@ use crate::config::source::text;
 use crate::config::written::Written;
 use crate::providers::KEYS_MAX;
 
-impl Instance<'_> {
+impl Builder<'_> {
     /// The variables for one of several keys that are set, they or those for their files, in order.
     pub(super) fn numbered_keys(&self) -> impl Iterator<Item = String> + use<> {
         let prefix = self.prefix.map(String::as_str).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! Where the values in force of a provider were written, where that is not simply its table or its variable.
 
-use super::Instance;
+use super::Builder;
 use super::instance::Provider;
 use super::keys::KEY_SETTINGS;
 use crate::config::egress::environment_proxy;
 use crate::config::places::{Place, Places};
 
-impl Instance<'_> {
+impl Builder<'_> {
     /// Where all of it is written, beyond what its table and its variables say themselves.
     pub(super) fn places(&self, mut places: Places, provider: &Provider) -> Places {
         let shown = match provider.keys().nth(1) {
@@ -17,10 +17,10 @@ impl Instance<'_> {
         let written = written.into_iter().flatten().next();
         places.note(&self.key(shown), written);
         places.note(&self.key(shown), self.key_variable());
-        if provider.proxy.is_some() && places.get(&self.key("proxy")).is_none() {
+        if provider.first.proxy.is_some() && places.get(&self.key("proxy")).is_none() {
             let shared = self.shared.get("upstream.proxy").cloned();
             let place = shared.or_else(|| {
-                let key = environment_proxy(self.env, &provider.base)?.to_owned();
+                let key = environment_proxy(self.env, &provider.first.base)?.to_owned();
                 let (_, from) = self.env.located(&key)?;
                 Some(Place { from, key })
             });

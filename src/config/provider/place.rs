@@ -6,13 +6,13 @@
 
 use super::instance::{Credential, Provider};
 use super::keys::KEY_SETTINGS;
-use super::{Instance, base};
+use super::{Builder, base};
 use crate::config::error::ConfigError;
 
-impl Instance<'_> {
+impl Builder<'_> {
     /// Warns where that is so of `provider`.
     pub(super) fn doubt_place(&self, provider: &Provider) {
-        if base(provider.kind.base_url()).is_ok_and(|usual| usual == provider.base) {
+        if base(provider.kind.base_url()).is_ok_and(|usual| usual == provider.first.base) {
             return;
         }
         let Some((from, key)) = self.stray_place() else {
@@ -24,7 +24,7 @@ impl Instance<'_> {
         let message = format!(
             "this file of the working directory leads {secret} to {}; if that is meant, set the base URL where \
              the key is set, or name the file with --config",
-            provider.base
+            provider.first.base
         );
         self.env.warn(ConfigError::new(&from, &key, message));
     }

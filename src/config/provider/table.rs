@@ -213,7 +213,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             base,
             Form::Text,
             |written: &Written| Ok::<_, String>(Some(base(written.text())?)),
-            |provider: &Provider| Some(quoted(&provider.base.to_string()))
+            |provider: &Provider| Some(quoted(&provider.first.base.to_string()))
         ),
     )
     .suffix("_BASE_URL"),
@@ -330,7 +330,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             Form::Text,
             |written: &Written| Ok::<_, String>(ProxyChoice::parse(written.text())?),
             |provider: &Provider| {
-                let proxy = provider.proxy.as_ref().map(Proxy::to_string);
+                let proxy = provider.first.proxy.as_ref().map(Proxy::to_string);
                 proxy.as_deref().map(quoted)
             }
         ),
@@ -346,7 +346,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             Form::Text,
             as_written,
             |provider: &Provider| {
-                let identity = provider.identity.as_ref();
+                let identity = provider.first.identity.as_ref();
                 identity.map(|identity| quoted_path(&identity.cert))
             }
         ),
@@ -356,7 +356,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "",
         &[],
         at!(client_key, Form::Text, as_written, |provider: &Provider| {
-            let identity = provider.identity.as_ref();
+            let identity = provider.first.identity.as_ref();
             identity.map(|identity| quoted_path(&identity.key))
         }),
     ),
@@ -368,7 +368,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             ca_file,
             Form::Text,
             as_written,
-            |provider: &Provider| match &provider.trust {
+            |provider: &Provider| match &provider.first.trust {
                 Trust::File(file) => Some(quoted_path(&file.path)),
                 Trust::System | Trust::Environment(_) => None,
             }

@@ -82,7 +82,7 @@ fn shown(config: &Config) -> Vec<String> {
             Credential::None => "none".to_owned(),
             Credential::Client => "client".to_owned(),
         };
-        let (name, kind, base) = (&provider.name, provider.kind, &provider.base);
+        let (name, kind, base) = (&provider.name, provider.kind, &provider.first.base);
         format!("{name} {kind} {}{} {credential}", base.authority, base.path)
     };
     config.providers.iter().map(line).collect()

@@ -67,10 +67,10 @@ impl InForce {
         self.gateway.borrow().clone()
     }
 
-    /// TLS towards the provider with this index; `None` where it speaks none.
+    /// TLS towards the site with this number; `None` where it speaks none.
     #[must_use]
-    pub(crate) fn client_tls(&self, provider: usize) -> Option<Arc<ClientConfig>> {
-        self.tls.borrow().client(provider)
+    pub(crate) fn client_tls(&self, site: usize) -> Option<Arc<ClientConfig>> {
+        self.tls.borrow().client(site)
     }
 
     /// TLS towards clients, if it is configured.

@@ -22,7 +22,7 @@ impl Relay {
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
-        let Some((provider, _)) = gateway.provider(self.provider) else {
+        let Some((provider, instance)) = gateway.at(self.site) else {
             return Err(After::Drop);
         };
         connection.deadline.set(gateway.config.timeouts.connect);
@@ -30,7 +30,7 @@ impl Relay {
         let (connected, seat) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
-            let Some(place) = in_force.place_of(&gateway, self.provider) else {
+            let Some(place) = in_force.place_of(&gateway, self.site) else {
                 return Err(self.give_up(connection, &replaced(&provider.name)));
             };
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
@@ -48,7 +48,7 @@ impl Relay {
                 Err(fault) => {
                     if fault == Fault::UpstreamConnectTimeout {
                         let time = gateway.config.timeouts.connect;
-                        let (host, port) = (&provider.base.host, provider.base.port);
+                        let (host, port) = (&instance.base.host, instance.base.port);
                         let what = || format!("no connection to {host}:{port}");
                         let silent = || not_within(&what(), "connect", Some(time));
                         connection.access.because(silent);
@@ -74,12 +74,8 @@ impl Relay {
         }
         let whole = self.exchange.upload().is_done();
         connection.access.request_sent(whole);
-        let mut upstream = Upstream::fresh(
-            stream,
-            self.provider,
-            seat,
-            gateway.slots.habit(self.provider),
-        );
+        let mut upstream =
+            Upstream::fresh(stream, self.site, seat, gateway.slots.habit(self.provider));
         upstream.address = connected.address;
         upstream.first_use();
         self.leg = Leg::Sent {
@@ -89,7 +85,7 @@ impl Relay {
         Ok(())
     }
 
-    /// The connection to the provider with this index in the gateway that is in force, or why there is none.
+    /// The connection to the site with this number in the gateway that is in force, or why there is none.
     async fn connected(
         &self,
         connection: &mut ClientSide,
@@ -97,13 +93,13 @@ impl Relay {
         place: usize,
     ) -> Result<Result<Connected, Fault>, After> {
         let worker = connection.worker.clone();
-        let Some((provider, _)) = in_force.provider(place) else {
+        let Some((provider, _)) = in_force.at(place) else {
             return Err(After::Drop);
         };
         let mut connect = pin!(warm::awaited(
             &worker.upstreams,
             place,
-            in_force.slots.habit(place)
+            self.gateway.slots.habit(self.provider)
         ));
         let mut is_late = false;
         // A connect that is dropped has sent no request; what the client sends stays with the kernel.

@@ -12,6 +12,8 @@ use crate::policy::gateway::Gateway;
 pub(crate) struct Relay {
     pub(super) gateway: Rc<Gateway>,
     pub(super) provider: usize,
+    /// The number of the site that it goes to.
+    pub(super) site: usize,
     /// Index of the provider's key that it is sent with.
     pub(super) key: u8,
     pub(super) exchange: Exchange,

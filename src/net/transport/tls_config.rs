@@ -31,7 +31,7 @@ use server::Side;
 #[derive(Clone)]
 pub(crate) struct TlsConfigs {
     server: Option<Arc<Side>>,
-    /// Towards providers, in their order. Those on the same terms share one, and its session cache; no session is
+    /// Towards the instances of providers, in their order. Those on the same terms share one, and its session cache; no session is
     /// resumed under another name than it was made for.
     clients: Arc<[Option<Client>]>,
     /// Until when our own certificates hold.
@@ -59,14 +59,14 @@ impl TlsConfigs {
             .map_or(Door::Plain, |side| side.door.clone())
     }
 
-    /// Towards the provider with this index, if it speaks TLS.
+    /// Towards the site with this number, if it speaks TLS.
     #[must_use]
-    pub(crate) fn client(&self, provider: usize) -> Option<Arc<ClientConfig>> {
-        let client = self.clients.get(provider)?.as_ref()?;
+    pub(crate) fn client(&self, site: usize) -> Option<Arc<ClientConfig>> {
+        let client = self.clients.get(site)?.as_ref()?;
         Some(client.config.clone())
     }
 
-    /// What connections to each provider depend on.
+    /// What connections to each site depend on.
     #[must_use]
     pub(crate) fn terms(&self) -> Arc<[Terms]> {
         let clients = self.clients.iter();
@@ -131,13 +131,15 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
     }
     let mut clients = Vec::new();
     for provider in &config.providers {
-        clients.push(match provider.base.tls {
-            true => {
-                let identity = provider.identity.as_deref();
-                Some(loader.client(&provider.name, &provider.trust, identity)?)
-            }
-            false => None,
-        });
+        for instance in provider.instances() {
+            clients.push(match instance.base.tls {
+                true => {
+                    let identity = instance.identity.as_deref();
+                    Some(loader.client(&provider.name, &instance.trust, identity)?)
+                }
+                false => None,
+            });
+        }
     }
     Ok(TlsConfigs {
         server,

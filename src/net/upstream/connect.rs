@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::client::UnbufferedClientConnection;
 use rustls::{ClientConfig, HandshakeKind};
 
-use crate::config::{BaseUrl, Provider, Proxy};
+use crate::config::{BaseUrl, Instance, Proxy};
 use crate::log::{Log, Value};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
@@ -87,22 +87,19 @@ impl Connected {
     }
 }
 
-/// Connects to the provider with this index in the configuration in force, TLS included.
+/// Connects to the site with this number in the configuration in force, TLS included.
 ///
 /// # Errors
 /// The step that failed.
 ///
 /// # Cancel safety
 /// A dropped attempt closes its sockets; nothing was sent but a handshake.
-pub(crate) async fn connect(
-    upstreams: &Upstreams,
-    index: usize,
-) -> Result<Connected, ConnectError> {
+pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connected, ConnectError> {
     // Both before the first wait: a reload may change what is in force.
     let core = &upstreams.core;
-    let (gateway, tls) = (core.gateway(), core.in_force.client_tls(index));
-    let (provider, _) = gateway.provider(index).ok_or_else(unknown)?;
-    let base = &provider.base;
+    let (gateway, tls) = (core.gateway(), core.in_force.client_tls(site));
+    let (_, instance) = gateway.at(site).ok_or_else(unknown)?;
+    let base = &instance.base;
     let began = Instant::now();
     if let Some(dial) = upstreams.dialler {
         let dialled = dial(base.port)
@@ -110,13 +107,13 @@ pub(crate) async fn connect(
             .map_err(|error| ConnectError::Connect(error, None))?;
         return Ok(Connected::plain(dialled, began.elapsed()));
     }
-    let (host, port) = match &provider.proxy {
+    let (host, port) = match &instance.proxy {
         Some(proxy) => (&proxy.host, proxy.port),
         None => (&base.host, base.port),
     };
     let mut search = Search::new(upstreams, host, port);
     loop {
-        match attempt(upstreams, provider, tls.clone(), &mut search, began).await {
+        match attempt(upstreams, instance, tls.clone(), &mut search, began).await {
             Ok(mut connected) => {
                 connected.address = search.ends();
                 return Ok(connected);
@@ -131,13 +128,13 @@ pub(crate) async fn connect(
 /// One connection, to whatever address answers.
 async fn attempt(
     upstreams: &Upstreams,
-    provider: &Provider,
+    instance: &Instance,
     tls: Option<Arc<ClientConfig>>,
     search: &mut Search<'_>,
     began: Instant,
 ) -> Result<Connected, ConnectError> {
-    let base = &provider.base;
-    let socket = match &provider.proxy {
+    let base = &instance.base;
+    let socket = match &instance.proxy {
         Some(proxy) => through(upstreams, proxy, base, search).await?,
         None => search.socket().await?,
     };

@@ -1,4 +1,4 @@
-//! A worker's idle upstream connections, per provider, newest on top.
+//! A worker's idle upstream connections, per site (an instance of a provider), newest on top.
 //!
 //! Every idle connection keeps its readiness wait armed, with the keeper task's waker: its end, or a byte
 //! that nobody asked for, is noticed when it happens and closes it. [`Pool::take`] looks once more. Where thousands end,
@@ -20,7 +20,7 @@ use crate::net::transport::stream::Stream;
 use crate::net::transport::tls::Silence;
 use crate::observe::habits::Habit;
 
-/// Idle connections kept per provider and worker.
+/// Idle connections kept per site and worker.
 const IDLE_MAX: usize = 1024;
 /// A provider that closes this soon behind an answer does so behind each.
 const YOUNG: Duration = Duration::from_secs(1);
@@ -29,8 +29,8 @@ const YOUNG: Duration = Duration::from_secs(1);
 pub(crate) struct Upstream {
     /// The bytes.
     pub stream: Stream,
-    /// Which provider it leads to.
-    pub provider: usize,
+    /// Which site it leads to.
+    pub site: usize,
     /// It came out of the pool.
     pub reused: bool,
     /// Requests that went out on it.
@@ -60,10 +60,10 @@ impl Drop for Seat {
 impl Upstream {
     /// A connection that has carried nothing yet.
     #[must_use]
-    pub(crate) fn fresh(stream: Stream, provider: usize, seat: Seat, habit: Habit) -> Box<Self> {
+    pub(crate) fn fresh(stream: Stream, site: usize, seat: Seat, habit: Habit) -> Box<Self> {
         Box::new(Self {
             stream,
-            provider,
+            site,
             reused: false,
             served: 0,
             idle_until: None,
@@ -118,7 +118,7 @@ impl Drop for Upstream {
     }
 }
 
-/// One provider's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
+/// One site's idle connections, the newest last. Boxed once for life: they move between pool and exchanges.
 type Stack = Vec<Box<Upstream>>;
 
 /// See the module's documentation.
@@ -127,7 +127,7 @@ pub(crate) struct Pool {
     idle: RefCell<Vec<Stack>>,
     /// Addresses that providers' names have left: nothing that leads there is kept. Mostly there are none.
     left: RefCell<Vec<(usize, IpAddr)>>,
-    /// Connections per provider, idle and busy ones.
+    /// Connections per site, idle and busy ones.
     open: RefCell<Vec<Rc<Cell<usize>>>>,
     keeper: RefCell<Option<Waker>>,
 }
@@ -145,13 +145,13 @@ impl Pool {
         }
     }
 
-    /// A place for one more connection to `provider`; `None` when it has `limit` already.
-    pub(crate) fn seat(&self, provider: usize, limit: Option<NonZeroUsize>) -> Option<Seat> {
+    /// A place for one more connection to `site`; `None` when it has `limit` already.
+    pub(crate) fn seat(&self, site: usize, limit: Option<NonZeroUsize>) -> Option<Seat> {
         let mut open = self.open.borrow_mut();
-        if open.len() <= provider {
-            open.resize_with(provider + 1, Rc::default);
+        if open.len() <= site {
+            open.resize_with(site + 1, Rc::default);
         }
-        let count = open.get(provider)?;
+        let count = open.get(site)?;
         if limit.is_some_and(|limit| count.get() >= limit.get()) {
             return None;
         }
@@ -169,11 +169,11 @@ impl Pool {
         }
     }
 
-    /// The newest idle connection to `provider` that is still open and quiet; others found on the way are closed. Who
+    /// The newest idle connection to `site` that is still open and quiet; others found on the way are closed. Who
     /// finds many of them does better with a new one, and leaves the rest to the keeper.
-    pub(crate) fn take(&self, provider: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
+    pub(crate) fn take(&self, site: usize, scratch: &mut Scratch) -> Option<Box<Upstream>> {
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(provider)?;
+        let stack = idle.get_mut(site)?;
         let mut budget = Budget::default();
         while !budget.is_spent()
             && let Some(mut upstream) = stack.pop()
@@ -202,7 +202,7 @@ impl Pool {
         let Some(keeper) = self.keeper.borrow().clone() else {
             return;
         };
-        if self.has_left(upstream.provider, &upstream) {
+        if self.has_left(upstream.site, &upstream) {
             return;
         }
         let now = self.clock.now();
@@ -218,10 +218,10 @@ impl Pool {
             }
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() <= upstream.provider {
-            idle.resize_with(upstream.provider + 1, Vec::new);
+        if idle.len() <= upstream.site {
+            idle.resize_with(upstream.site + 1, Vec::new);
         }
-        if let Some(stack) = idle.get_mut(upstream.provider)
+        if let Some(stack) = idle.get_mut(upstream.site)
             && stack.len() < IDLE_MAX
         {
             stack.push(upstream);
@@ -233,9 +233,9 @@ impl Pool {
     pub(crate) fn leave(&self, left: Vec<(usize, IpAddr)>) {
         *self.left.borrow_mut() = left;
         let (now, mut any) = (self.clock.now(), false);
-        for (provider, stack) in self.idle.borrow_mut().iter_mut().enumerate() {
+        for (site, stack) in self.idle.borrow_mut().iter_mut().enumerate() {
             for upstream in stack {
-                if self.has_left(provider, upstream) {
+                if self.has_left(site, upstream) {
                     upstream.idle_until = Some(now);
                     any = true;
                 }
@@ -252,31 +252,28 @@ impl Pool {
         }
     }
 
-    fn has_left(&self, provider: usize, upstream: &Upstream) -> bool {
-        let is_it = |left: &(usize, IpAddr)| upstream.address == Some(left.1) && left.0 == provider;
+    fn has_left(&self, site: usize, upstream: &Upstream) -> bool {
+        let is_it = |left: &(usize, IpAddr)| upstream.address == Some(left.1) && left.0 == site;
         self.left.borrow().iter().any(is_it)
     }
 
-    /// Closes the connections to `provider` that have not carried a request.
-    pub(crate) fn drop_unused(&self, provider: usize) {
-        if let Some(stack) = self.idle.borrow_mut().get_mut(provider) {
+    /// Closes the connections to `site` that have not carried a request.
+    pub(crate) fn drop_unused(&self, site: usize) {
+        if let Some(stack) = self.idle.borrow_mut().get_mut(site) {
             stack.retain(|upstream| upstream.served > 0);
         }
     }
 
-    /// Idle connections to `provider`.
+    /// Idle connections to `site`.
     #[must_use]
-    pub(crate) fn idle_count(&self, provider: usize) -> usize {
-        self.idle.borrow().get(provider).map_or(0, Vec::len)
+    pub(crate) fn idle_count(&self, site: usize) -> usize {
+        self.idle.borrow().get(site).map_or(0, Vec::len)
     }
 
-    /// Connections to `provider`, idle, busy and in the making.
+    /// Connections to `site`, idle, busy and in the making.
     #[must_use]
-    pub(crate) fn open_count(&self, provider: usize) -> usize {
-        self.open
-            .borrow()
-            .get(provider)
-            .map_or(0, |count| count.get())
+    pub(crate) fn open_count(&self, site: usize) -> usize {
+        self.open.borrow().get(site).map_or(0, |count| count.get())
     }
 
     /// Has the keeper close what has been idle for too long; whether there is still something idle. Runs at every tick.
@@ -289,14 +286,14 @@ impl Pool {
         idle.iter().any(|stack| !stack.is_empty())
     }
 
-    /// Moves every provider's connections to its new index; `None` closes them. For a new configuration.
+    /// Moves every site's connections to its new number; `None` closes them. For a new configuration.
     pub(crate) fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
         // Known again by the next look.
         self.left.take();
         let mut idle = moved(self.idle.take(), &new_index);
         for (index, stack) in idle.iter_mut().enumerate() {
             for upstream in stack {
-                upstream.provider = index;
+                upstream.site = index;
             }
         }
         *self.idle.borrow_mut() = idle;
@@ -391,7 +388,7 @@ impl Pool {
 /// Where the keeper looks next. Those who come and go meanwhile move it by a few places, but it goes round.
 #[derive(Default)]
 struct Place {
-    provider: usize,
+    site: usize,
     at: usize,
 }
 
@@ -401,13 +398,13 @@ impl Place {
         let count = idle.len();
         // The first stack once more, for what lies before the place in it.
         for _ in 0..=count {
-            match idle.get(self.provider) {
+            match idle.get(self.site) {
                 Some(stack) if self.at < stack.len() => {
-                    return idle.get_mut(self.provider).map(|stack| (stack, self.at));
+                    return idle.get_mut(self.site).map(|stack| (stack, self.at));
                 }
                 _ => {}
             }
-            self.provider = (self.provider + 1).checked_rem(count)?;
+            self.site = (self.site + 1).checked_rem(count)?;
             self.at = 0;
         }
         None

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::config::Provider;
+use crate::config::{Instance, Provider};
 use crate::net::core::deadline::Tick;
 use crate::observe;
 use crate::policy::gateway::Gateway;
@@ -49,7 +49,8 @@ pub(crate) fn prefetch(upstreams: &Upstreams) {
         return;
     }
     let gateway = upstreams.core.gateway();
-    let names = || { gateway.config.providers.iter() }.filter_map(Provider::reached_by_name);
+    let instances = || { gateway.config.providers.iter() }.flat_map(Provider::instances);
+    let names = || instances().filter_map(Instance::reached_by_name);
     upstreams
         .names
         .retain(|host| names().any(|name| name == host));
@@ -74,14 +75,15 @@ fn look_after_names(upstreams: &Upstreams, now: Tick) {
     let gateway = upstreams.core.gateway();
     let ages = gateway.config.ages();
     let mut left = Vec::new();
-    for (index, provider) in gateway.config.providers.iter().enumerate() {
-        if pool.open_count(index) == 0 {
+    for site in 0..gateway.site_count() {
+        if pool.open_count(site) == 0 {
             continue;
         }
-        if let Some(name) = provider.reached_by_name() {
+        let instance = gateway.at(site).map(|(_, instance)| instance);
+        if let Some(name) = instance.and_then(Instance::reached_by_name) {
             names.prefetch(name, ages);
             let of_it = names.left(name, ages);
-            left.extend(of_it.into_iter().map(|address| (index, address)));
+            left.extend(of_it.into_iter().map(|address| (site, address)));
         }
     }
     pool.leave(left);
@@ -104,8 +106,11 @@ fn show(upstreams: &Upstreams) {
         return;
     }
     let pool = &upstreams.pool;
-    for index in 0..gateway.config.providers.len() {
-        let (idle, open) = (pool.idle_count(index), pool.open_count(index));
+    for (index, provider) in gateway.config.providers.iter().enumerate() {
+        let first = gateway.site_of(index, 0);
+        let sites = first..first + provider.instances().count();
+        let idle: usize = sites.clone().map(|site| pool.idle_count(site)).sum();
+        let open: usize = sites.map(|site| pool.open_count(site)).sum();
         if let Some(counters) = upstreams.core.counters().known(gateway.slots.of(index)) {
             let busy = open.saturating_sub(idle);
             counters.idle.store(idle as u64, Ordering::Relaxed);

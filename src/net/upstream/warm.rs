@@ -36,43 +36,50 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 pub(crate) fn look(upstreams: &Rc<Upstreams>, now: Tick) -> bool {
     let gateway = upstreams.core.gateway();
     let mut alive = false;
-    for (index, provider) in gateway.config.providers.iter().enumerate() {
-        let wanted = upstreams.warmth.wanted(index, provider.warm, now);
+    for site in 0..gateway.site_count() {
+        let configured = gateway.at(site).map_or(0, |(provider, _)| provider.warm);
+        let wanted = upstreams.warmth.wanted(site, configured, now);
         if wanted == 0 {
             continue;
         }
         alive = true;
-        if !gateway.slots.habit(index).allows_more() {
-            give_up(upstreams, index);
-        } else if upstreams.pool.idle_count(index) < wanted && upstreams.warmth.begin(index, now) {
-            monoio::spawn(fill(upstreams.clone(), gateway.clone(), index));
+        if !habit(&gateway, site).allows_more() {
+            give_up(upstreams, site);
+        } else if upstreams.pool.idle_count(site) < wanted && upstreams.warmth.begin(site, now) {
+            monoio::spawn(fill(upstreams.clone(), gateway.clone(), site));
         }
     }
     alive
 }
 
-/// An answer's end was its connection's; `provider` is the number that it has now, if it is still there.
-pub(crate) fn steps_back(upstreams: &Upstreams, provider: Option<usize>, habit: &Habit) {
+/// What the provider does with connections whose site this is.
+fn habit(gateway: &Gateway, site: usize) -> Habit {
+    let provider = gateway.provider_at(site).unwrap_or(usize::MAX);
+    gateway.slots.habit(provider)
+}
+
+/// An answer's end was its connection's; `site` is the number that its place has now, if it is still there.
+pub(crate) fn steps_back(upstreams: &Upstreams, site: Option<usize>, habit: &Habit) {
     habit.closes();
-    if let Some(provider) = provider {
-        give_up(upstreams, provider);
+    if let Some(site) = site {
+        give_up(upstreams, site);
     }
 }
 
 /// Closes what was made ahead, and what is being made.
-fn give_up(upstreams: &Upstreams, provider: usize) {
-    upstreams.pool.drop_unused(provider);
-    upstreams.warmth.disturb(provider);
+fn give_up(upstreams: &Upstreams, site: usize) {
+    upstreams.pool.drop_unused(site);
+    upstreams.warmth.disturb(site);
 }
 
-/// Connects to a provider and puts the connection into the pool.
-async fn fill(upstreams: Rc<Upstreams>, gateway: Rc<Gateway>, provider: usize) {
+/// Connects to a site and puts the connection into the pool.
+async fn fill(upstreams: Rc<Upstreams>, gateway: Rc<Gateway>, site: usize) {
     // A reload may have come before the task's first turn, and may come while it connects.
     let began = upstreams.core.gateway();
-    let Some(place) = began.place_of(&gateway, provider) else {
+    let Some(place) = began.place_of(&gateway, site) else {
         return;
     };
-    let habit = began.slots.habit(place);
+    let habit = habit(&began, place);
     let connected = attempt(&upstreams, &began, place, &habit).await;
     let now = upstreams.core.clock.now();
     // Where it was given up there is nothing wrong, unless somebody needed the place.
@@ -86,42 +93,43 @@ async fn fill(upstreams: Rc<Upstreams>, gateway: Rc<Gateway>, provider: usize) {
     if let (Some(mut upstream), Some(current)) = (connected, gateway.index_of(&began, place))
         && habit.allows_more()
     {
-        upstream.provider = current;
+        upstream.site = current;
         let scratch = &mut *upstreams.core.scratch.borrow_mut();
         upstreams.pool.put(upstream, UNUSED_MAX, scratch);
     }
 }
 
-/// Connects to a provider of `gateway`, which is in force.
+/// Connects to a site of `gateway`, which is in force.
 async fn attempt(
     upstreams: &Upstreams,
     gateway: &Gateway,
-    index: usize,
+    site: usize,
     habit: &Habit,
 ) -> Option<Box<Upstream>> {
     let limit = gateway.config.limits.upstream_connections;
-    let seat = upstreams.pool.seat(index, limit)?;
+    let seat = upstreams.pool.seat(site, limit)?;
     let deadline = upstreams.core.clock.register();
     deadline.set(gateway.config.timeouts.connect);
-    let mut connect = Box::pin(connect(upstreams, index));
+    let mut connect = Box::pin(connect(upstreams, site));
     let connected = poll_fn(|cx| match connect.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(connected.ok()),
         Poll::Pending if !habit.allows_more() => Poll::Ready(None),
         Poll::Pending => {
-            if let Some(place) = upstreams.core.gateway().place_of(gateway, index) {
+            if let Some(place) = upstreams.core.gateway().place_of(gateway, site) {
                 upstreams.warmth.watch(place, cx.waker());
             }
             deadline.poll(cx).map(|()| None)
         }
     });
     let connected = connected.await?;
-    if let Some((provider, _)) = gateway.provider(index) {
+    if let Some((provider, _)) = gateway.at(site) {
         connected.tell(&upstreams.core.log, &provider.name);
     }
     if gateway.config.metrics.are_wanted() {
-        connected.count(upstreams.core.counters().provider(gateway.slots.of(index)));
+        let slot = gateway.slots.of(gateway.provider_at(site)?);
+        connected.count(upstreams.core.counters().provider(slot));
     }
-    let mut upstream = Upstream::fresh(connected.stream, index, seat, habit.clone());
+    let mut upstream = Upstream::fresh(connected.stream, site, seat, habit.clone());
     upstream.address = connected.address;
     Some(upstream)
 }
@@ -135,13 +143,13 @@ async fn attempt(
 /// As there.
 pub(crate) async fn awaited(
     upstreams: &Upstreams,
-    provider: usize,
+    site: usize,
     habit: Habit,
 ) -> Result<Connected, ConnectError> {
     let long = upstreams.core.clock.register();
     long.set(LONG);
     let mut waiting = None;
-    let mut connect = pin!(connect(upstreams, provider));
+    let mut connect = pin!(connect(upstreams, site));
     poll_fn(|cx| {
         let connected = connect.as_mut().poll(cx);
         if connected.is_pending() && waiting.is_none() && long.poll(cx).is_ready() {

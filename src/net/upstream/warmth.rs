@@ -1,4 +1,4 @@
-//! Which providers are kept warm, and where connections are being made for that.
+//! Which sites are kept warm, and where connections are being made for that.
 
 use std::cell::RefCell;
 use std::task::Waker;
@@ -14,11 +14,11 @@ const LINGERING: Duration = Duration::from_secs(300);
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Warmth {
-    providers: RefCell<Vec<OfProvider>>,
+    sites: RefCell<Vec<OfSite>>,
 }
 
 #[derive(Clone, Default)]
-struct OfProvider {
+struct OfSite {
     /// Kept warm until then; `None` before the first request.
     until: Option<Tick>,
     /// Not tried again before.
@@ -29,28 +29,28 @@ struct OfProvider {
 }
 
 impl Warmth {
-    /// A request goes to `provider`.
-    pub(crate) fn used(&self, provider: usize, now: Tick) {
-        let mut providers = self.providers.borrow_mut();
-        if providers.len() <= provider {
-            providers.resize_with(provider + 1, OfProvider::default);
+    /// A request goes to `site`.
+    pub(crate) fn used(&self, site: usize, now: Tick) {
+        let mut sites = self.sites.borrow_mut();
+        if sites.len() <= site {
+            sites.resize_with(site + 1, OfSite::default);
         }
-        if let Some(it) = providers.get_mut(provider) {
+        if let Some(it) = sites.get_mut(site) {
             it.until = Some(now.after(LINGERING));
         }
     }
 
     /// Moves what is known to new indices, for a new configuration.
     pub(crate) fn reindex(&self, new_index: impl Fn(usize) -> Option<usize>) {
-        let old = self.providers.take();
-        self.providers.replace(pool::moved(old, new_index));
+        let old = self.sites.take();
+        self.sites.replace(pool::moved(old, new_index));
     }
 
-    /// How many idle connections `provider` is to have, of so many `configured`.
+    /// How many idle connections `site` is to have, of so many `configured`.
     #[must_use]
-    pub(crate) fn wanted(&self, provider: usize, configured: usize, now: Tick) -> usize {
-        let providers = self.providers.borrow();
-        match providers.get(provider).and_then(|it| it.until) {
+    pub(crate) fn wanted(&self, site: usize, configured: usize, now: Tick) -> usize {
+        let sites = self.sites.borrow();
+        match sites.get(site).and_then(|it| it.until) {
             Some(until) if now < until => configured,
             _ => 0,
         }
@@ -58,9 +58,9 @@ impl Warmth {
 
     /// Whether a connection may be made now; then one is.
     #[must_use]
-    pub(crate) fn begin(&self, provider: usize, now: Tick) -> bool {
-        let mut providers = self.providers.borrow_mut();
-        let Some(it) = providers.get_mut(provider) else {
+    pub(crate) fn begin(&self, site: usize, now: Tick) -> bool {
+        let mut sites = self.sites.borrow_mut();
+        let Some(it) = sites.get_mut(site) else {
             return false;
         };
         let early = it.not_before.is_some_and(|at| now < at);
@@ -70,8 +70,8 @@ impl Warmth {
     }
 
     /// It is made, or not; the next one may be from this time on.
-    pub(crate) fn ended(&self, provider: usize, not_before: Option<Tick>) {
-        if let Some(it) = self.providers.borrow_mut().get_mut(provider) {
+    pub(crate) fn ended(&self, site: usize, not_before: Option<Tick>) {
+        if let Some(it) = self.sites.borrow_mut().get_mut(site) {
             it.connecting = false;
             it.not_before = not_before;
             it.filling = None;
@@ -79,16 +79,16 @@ impl Warmth {
     }
 
     /// The task that makes it.
-    pub(crate) fn watch(&self, provider: usize, waker: &Waker) {
-        if let Some(it) = self.providers.borrow_mut().get_mut(provider) {
+    pub(crate) fn watch(&self, site: usize, waker: &Waker) {
+        if let Some(it) = self.sites.borrow_mut().get_mut(site) {
             it.filling = Some(waker.clone());
         }
     }
 
     /// Has that task look whether it is still wanted.
-    pub(crate) fn disturb(&self, provider: usize) {
-        let mut providers = self.providers.borrow_mut();
-        if let Some(waker) = { providers.get_mut(provider) }.and_then(|it| it.filling.take()) {
+    pub(crate) fn disturb(&self, site: usize) {
+        let mut sites = self.sites.borrow_mut();
+        if let Some(waker) = { sites.get_mut(site) }.and_then(|it| it.filling.take()) {
             waker.wake();
         }
     }

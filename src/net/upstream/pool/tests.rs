@@ -114,7 +114,7 @@ fn many_that_expire_at_once_are_closed_in_turns() {
 fn many_that_lead_where_a_name_was_are_closed_in_turns() {
     on_both(async |stage| {
         let _theirs = stage.fill(Duration::from_secs(60));
-        let left = |provider| (provider, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let left = |site| (site, IpAddr::V4(Ipv4Addr::LOCALHOST));
         stage.pool.leave(vec![left(0), left(1)]);
         assert_eq!(stage.idle_count(), MANY);
         assert!(
@@ -152,7 +152,7 @@ fn a_connection_ages_while_the_machine_is_suspended() {
 
 #[test]
 fn the_keeper_goes_round() {
-    let place = |provider, at| Place { provider, at };
+    let place = |site, at| Place { site, at };
     let found = |lens: &[usize], mut place: Place| {
         let (habit, pool) = (Habits::default().of(0), Pool::new(Clock::new()));
         let upstream = || {
@@ -163,7 +163,7 @@ fn the_keeper_goes_round() {
         let stack = |&len: &usize| (0..len).map(|_| upstream()).collect();
         let mut idle: Vec<Stack> = lens.iter().map(stack).collect();
         let at = place.find(&mut idle).map(|(_, at)| at);
-        at.map(|at| (place.provider, at))
+        at.map(|at| (place.site, at))
     };
     on_both(async |_| {
         for (lens, from, expected) in [
