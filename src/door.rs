@@ -40,6 +40,14 @@ pub mod policy {
     pub use crate::policy::route::{Route, RouteEntry, Settings, Table, Upstream};
 }
 
+/// The choice of who serves a request.
+pub mod providers {
+    pub use crate::providers::group::{
+        Balance, Change, Group, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused,
+        Tried, UnderWay, WEIGHT_MAX, identity,
+    };
+}
+
 /// What the fuzz targets call: properties that stand beside the code, and a worker to be stepped by hand.
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing {

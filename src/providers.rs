@@ -1,11 +1,12 @@
-//! What is chosen on the provider's side: the key that a request is sent with.
+//! What is chosen on the provider's side: the key that a request is sent with, the instance that it is sent to, and when.
 //!
 //! Pure: state, a session and the time go in, an index comes out. [`session`] says what a request belongs to, [`hash`]
 //! makes numbers of it, [`cooling`] reads what an answer says of limits, [`keyring`] chooses among the keys of one
-//! provider, and [`choices`] has all of them.
+//! provider, and [`choices`] has all of them. [`group`] chooses an instance and keeps what is known of its health.
 
 mod choices;
 mod cooling;
+pub(crate) mod group;
 mod hash;
 mod keyring;
 mod session;

@@ -1,0 +1,94 @@
+//! Those instances that may be chosen, and what they weigh at the moment.
+
+use super::standing::{Millis, Phase, SCALE, Standing};
+use super::tried::{Tried, bit};
+use super::{INSTANCES_MAX, Member, WEIGHT_MAX};
+
+/// Among which instances is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those in service, and those that are due to be tried.
+    Well,
+    /// Also those that are out: nothing else is left.
+    All,
+}
+
+/// Weights by index, zero for those that may not be chosen.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    weights: [u32; INSTANCES_MAX],
+    total: u32,
+    due: u64,
+}
+
+const WEIGHTS_MAX: u64 = INSTANCES_MAX as u64 * WEIGHT_MAX as u64 * SCALE as u64;
+
+const _: () = assert!(WEIGHTS_MAX <= u32::MAX as u64);
+
+impl Candidates {
+    pub(super) fn gather(members: &[Member], tried: Tried, among: Among, now: Millis) -> Self {
+        let mut found = Self {
+            weights: [0; INSTANCES_MAX],
+            total: 0,
+            due: 0,
+        };
+        for (index, (member, weight)) in members.iter().zip(&mut found.weights).enumerate() {
+            if tried.has(index) {
+                continue;
+            }
+            let word = member.instance.word();
+            // Most were never out.
+            *weight = match word {
+                0 => member.weight,
+                _ => weighed(member.weight, Standing::unpack(word), among, now),
+            };
+            found.total += *weight;
+            if word != 0 && Standing::unpack(word).is_due(now) {
+                found.due |= bit(index);
+            }
+        }
+        found
+    }
+
+    /// Whether it was out, and a request has to claim it to try it.
+    pub(super) fn is_due(&self, index: usize) -> bool {
+        self.due & bit(index) != 0
+    }
+
+    pub(super) fn remove(&mut self, index: usize) {
+        if let Some(weight) = self.weights.get_mut(index) {
+            self.total -= *weight;
+            *weight = 0;
+        }
+    }
+
+    /// All weights together.
+    pub(super) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Zero where it may not be chosen.
+    pub(super) fn weight(&self, index: usize) -> u32 {
+        self.weights.get(index).copied().unwrap_or(0)
+    }
+
+    /// Weights, in order, to the end of the table.
+    pub(super) fn weights(&self) -> &[u32; INSTANCES_MAX] {
+        &self.weights
+    }
+}
+
+fn weighed(weight: u32, standing: Standing, among: Among, now: Millis) -> u32 {
+    if standing.draining {
+        return 0;
+    }
+    match standing.phase {
+        // Of a weight of 1 there are as many parts as of its time, so that none is lost.
+        Phase::Serving => weight / SCALE * standing.slow_start(now),
+        Phase::Ejected if standing.is_due(now) => weight,
+        Phase::Ejected | Phase::Trial | Phase::Down => match among {
+            Among::Well => 0,
+            Among::All => weight,
+        },
+    }
+}

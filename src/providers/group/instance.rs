@@ -1,0 +1,256 @@
+//! One instance: its load, its counts and its health, shared by all workers and by the groups before and after a reload.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use super::standing::{FAILURES_IN_A_ROW, Millis, Phase, SCALE, Standing};
+use super::window::Window;
+use super::{Health, InstanceState, Outcome};
+
+/// So many probes in a row that succeed bring an instance back,
+const PROBES_TO_RISE: i32 = 2;
+
+/// and so many that fail put it out.
+const PROBES_TO_FALL: i32 = 3;
+
+/// The lower bits of the traffic: requests under way. No machine holds as many.
+const UNDER_WAY_BITS: u32 = 24;
+
+/// On cache lines of its own: neighbours are used by other workers.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Instance {
+    /// Requests under way, and above them those that it was chosen for, so that a choice is one step.
+    traffic: AtomicU64,
+    /// A [`Standing`], packed.
+    standing: AtomicU64,
+    failed: AtomicU64,
+    /// Probes in a row that succeeded, or, below zero, failed.
+    probes: AtomicI32,
+    window: Window,
+}
+
+/// A request that was sent to an instance; it counts there until this is dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    instance: Arc<Instance>,
+    index: usize,
+    /// Since when it tries an instance that was out, until it is judged.
+    trial: Cell<Option<Millis>>,
+}
+
+impl UnderWay {
+    pub(super) fn begin(instance: &Arc<Instance>, index: usize, trial: Option<Millis>) -> Self {
+        let one = 1 << UNDER_WAY_BITS | 1;
+        instance.traffic.fetch_add(one, Ordering::Relaxed);
+        Self {
+            instance: instance.clone(),
+            index,
+            trial: Cell::new(trial),
+        }
+    }
+
+    /// The instance's place in the group that chose it.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// Since when it tried the instance, the first time that this is asked.
+    pub(super) fn end_trial(&self) -> Option<Millis> {
+        self.trial.take()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.instance.traffic.fetch_sub(1, Ordering::Relaxed);
+        if let Some(began) = self.trial.take() {
+            self.instance.give_up_trial(began);
+        }
+    }
+}
+
+impl Instance {
+    /// Requests under way.
+    pub(super) fn load(&self) -> u32 {
+        let traffic = self.traffic.load(Ordering::Relaxed) & ((1 << UNDER_WAY_BITS) - 1);
+        u32::try_from(traffic).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        // Those who put instances out have to see each other: one order for all.
+        Standing::unpack(self.standing.load(Ordering::SeqCst))
+    }
+
+    /// The standing as a choice needs it, which may be a moment old.
+    pub(super) fn word(&self) -> u64 {
+        self.standing.load(Ordering::Relaxed)
+    }
+
+    /// Changes the standing as `change` says, once; `None` leaves it.
+    fn alter(&self, change: impl Fn(Standing) -> Option<Standing>) -> Option<Standing> {
+        let packed = |word| change(Standing::unpack(word)).map(Standing::pack);
+        let before = self
+            .standing
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, packed);
+        before.ok().map(Standing::unpack)
+    }
+
+    pub(super) fn count(&self, outcome: Outcome, now: Millis) {
+        let failed = outcome == Outcome::Failed;
+        self.window.count(failed, now);
+        self.failed.fetch_add(failed.into(), Ordering::Relaxed);
+    }
+
+    /// No failure is in a row with those before.
+    pub(super) fn forgive(&self) {
+        if Standing::unpack(self.word()).failures > 0 {
+            self.alter(|standing| {
+                Some(Standing {
+                    failures: 0,
+                    ..standing
+                })
+            });
+        }
+    }
+
+    /// A failure in service, in a row with others. Whether it is one too many.
+    pub(super) fn fail(&self, now: Millis) -> bool {
+        let serving = |standing: &Standing| standing.phase == Phase::Serving;
+        let one_more = |standing: Standing| Standing {
+            failures: standing.failures.saturating_add(1),
+            ..standing
+        };
+        let before = self.alter(|standing| Some(standing).filter(serving).map(one_more));
+        before.map(one_more).is_some_and(|standing| {
+            standing.failures >= FAILURES_IN_A_ROW || self.window.is_bad(standing.at, now)
+        })
+    }
+
+    /// Says that it is about to leave; `false` where it does not serve, or somebody said so already.
+    pub(super) fn begin_leaving(&self) -> bool {
+        let may = |standing: &Standing| !standing.is_out_or_leaving() && !standing.draining;
+        let leaving = |standing| Standing {
+            leaving: true,
+            ..standing
+        };
+        self.alter(|standing| Some(standing).filter(may).map(leaving))
+            .is_some()
+    }
+
+    /// Ends what [`begin_leaving`](Self::begin_leaving) began, with what it comes to.
+    pub(super) fn end_leaving(&self, out: impl Fn(Standing) -> Standing) {
+        self.alter(|standing| {
+            Some(out(Standing {
+                leaving: false,
+                ..standing
+            }))
+        });
+    }
+
+    /// Takes it into service, whatever there is against it.
+    pub(super) fn let_in(&self, now: Millis) {
+        let out = |standing: &Standing| standing.phase != Phase::Serving;
+        self.alter(|standing| Some(standing).filter(out).map(|out| out.returned(now)));
+    }
+
+    /// Whether the caller's request is the one to try it, now that its ejection is over.
+    pub(super) fn claim_trial(&self, now: Millis) -> bool {
+        let due = |standing: &Standing| standing.is_due(now) && !standing.draining;
+        self.alter(|standing| Some(standing).filter(due).map(|due| due.on_trial(now)))
+            .is_some()
+    }
+
+    /// What came of the trial that began then, unless it is none any more: probes may have found it down.
+    pub(super) fn end_trial(
+        &self,
+        began: Millis,
+        outcome: Outcome,
+        now: Millis,
+    ) -> Option<super::Change> {
+        let next = |standing: Standing| match outcome {
+            Outcome::Answered => standing.returned(now),
+            Outcome::Failed => standing.ejected(now),
+        };
+        let before =
+            self.alter(|standing| Some(standing).filter(|s| s.is_trial(began)).map(next))?;
+        Some(match outcome {
+            Outcome::Answered => super::Change::Returned,
+            Outcome::Failed => super::Change::Ejected {
+                time: next(before).time_left(now),
+            },
+        })
+    }
+
+    fn give_up_trial(&self, began: Millis) {
+        self.alter(|standing| {
+            let trial = Some(standing).filter(|standing| standing.is_trial(began));
+            trial.map(Standing::due_again)
+        });
+    }
+
+    /// Counts a probe. Whether there were enough in a row.
+    pub(super) fn probed(&self, ok: bool) -> bool {
+        let next = |run: i32| match ok {
+            true => run.max(0).saturating_add(1),
+            false => run.min(0).saturating_sub(1),
+        };
+        let order = Ordering::Relaxed;
+        let before = self
+            .probes
+            .fetch_update(order, order, |run| Some(next(run)));
+        let (Ok(run) | Err(run)) = before.map(next);
+        run >= PROBES_TO_RISE || run <= -PROBES_TO_FALL
+    }
+
+    /// Back in service, if it was down.
+    pub(super) fn up(&self, now: Millis) -> bool {
+        let down = |standing: &Standing| standing.phase == Phase::Down;
+        self.alter(|standing| Some(standing).filter(down).map(|down| down.returned(now)))
+            .is_some()
+    }
+
+    /// Down, if it was out for another reason.
+    pub(super) fn fall_from_out(&self) -> bool {
+        let out = |standing: &Standing| matches!(standing.phase, Phase::Ejected | Phase::Trial);
+        self.alter(|standing| Some(standing).filter(out).map(Standing::down))
+            .is_some()
+    }
+
+    /// Whether this changed anything.
+    pub(super) fn set_draining(&self, draining: bool) -> bool {
+        let other = |standing: &Standing| standing.draining != draining;
+        let set = |standing| Standing {
+            draining,
+            ..standing
+        };
+        self.alter(|standing| Some(standing).filter(other).map(set))
+            .is_some()
+    }
+
+    pub(super) fn state(&self, now: Millis) -> InstanceState {
+        let standing = self.standing();
+        InstanceState {
+            health: match standing.phase {
+                Phase::Serving => match standing.slow_start(now) {
+                    SCALE => Health::Well,
+                    part => Health::SlowStart(u16::try_from(part * 1000 / SCALE).unwrap_or(0)),
+                },
+                Phase::Ejected if standing.is_due(now) => Health::Due,
+                Phase::Ejected => Health::Ejected(standing.time_left(now)),
+                Phase::Trial => Health::Trial,
+                Phase::Down => Health::Down,
+            },
+            draining: standing.draining,
+            under_way: self.load(),
+            chosen: self.traffic.load(Ordering::Relaxed) >> UNDER_WAY_BITS,
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
