@@ -46,6 +46,9 @@ pub mod providers {
         Balance, Change, Group, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused,
         Tried, UnderWay, WEIGHT_MAX, identity,
     };
+    pub use crate::providers::queue::{
+        Asked, Call, Limits, Permit, Queue, QueueState, Taken, Ticket,
+    };
 }
 
 /// What the fuzz targets call: properties that stand beside the code, and a worker to be stepped by hand.

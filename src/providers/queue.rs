@@ -1,0 +1,105 @@
+//! So many requests at once to a provider or one of its instances, and fair turns for those that wait.
+//!
+//! All workers share a queue behind one lock. That is an exception, and only for providers whose `concurrency` is limited:
+//! such a server is slower than any lock, what is done under it takes logarithmic time, and nothing waits or
+//! allocates there. Without a limit there is no queue. [`line`] is what happens under the lock, [`heap`] keeps order there.
+
+mod heap;
+mod line;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "only where concurrency is limited; see above"
+)]
+use std::sync::Mutex;
+use std::sync::{MutexGuard, PoisonError};
+
+use line::Line;
+
+pub use line::{Asked, Call, Limits, Permit, QueueState, Taken, Ticket};
+
+/// A limit on requests at once, and those that wait for it.
+///
+/// Whoever is given a [`Call`] wakes the one named there; where that one is no more, it leaves in its stead
+/// ([`leave`](Self::leave)), so that the next gets its turn. Times are microseconds since the process began.
+#[derive(Debug)]
+pub struct Queue {
+    #[expect(
+        clippy::disallowed_types,
+        reason = "only where concurrency is limited; see above"
+    )]
+    line: Mutex<Line>,
+}
+
+impl Queue {
+    /// A queue that nobody waits in. Its tables are made here, for as many as the limits let in.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            line: Line::new(limits).into(),
+        }
+    }
+
+    /// Asks for a turn of `key`, whose requests share fairly with those of other keys. `caller` is what the asker is called
+    /// by.
+    pub fn ask(&self, key: u64, caller: u64, now: u64) -> Asked {
+        self.line().ask(key, caller, now)
+    }
+
+    /// What has become of a ticket. Its permit is taken once; a ticket that is gone was displaced, is over, has left or was
+    /// taken.
+    pub fn take(&self, ticket: Ticket) -> Taken {
+        self.line().take(ticket)
+    }
+
+    /// Gives a permit back: the request has ended. Who is called has its turn now.
+    #[must_use]
+    pub fn release(&self, permit: Permit, now: u64) -> Option<Call> {
+        self.line().release(permit, now)
+    }
+
+    /// Gives a place up, or a turn that was not taken yet: the client has gone. Who is called has its turn now.
+    #[must_use]
+    pub fn leave(&self, ticket: Ticket, now: u64) -> Option<Call> {
+        self.line().leave(ticket, now)
+    }
+
+    /// One of those that have waited too long, which is gone with this. Asked until there is none.
+    #[must_use]
+    pub fn expire(&self, now: u64) -> Option<Call> {
+        self.line().expire(now)
+    }
+
+    /// When the next will have waited too long.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        self.line().deadline()
+    }
+
+    /// Changes the limits, at a reload: deadlines that were given stay, and with fewer permits or places those that have
+    /// one keep it. Afterwards [`next`](Self::next) is to be asked.
+    pub fn limit(&self, limits: Limits) {
+        self.line().limit(limits);
+    }
+
+    /// Lets one in, if there is room since the limits have changed. Asked until there is none.
+    #[must_use]
+    pub fn next(&self, now: u64) -> Option<Call> {
+        self.line().next(now)
+    }
+
+    /// What there is to see of it.
+    #[must_use]
+    pub fn state(&self) -> QueueState {
+        self.line().state()
+    }
+
+    /// What a worker that panicked left is whole: no function here can stop half-way but by a fault of ours.
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,512 @@
+//! Who has a permit and who waits for one, in which order. No lock, no clock: [`super::Queue`] holds it behind a lock.
+//!
+//! Waiting requests stand in one lane a key, first in first out. A free permit goes to the lane whose key holds the fewest
+//! (max-min fairness), among those to the one whose last turn is longest ago. When all places are taken, a key with more
+//! than another gives up its newest place to it. So however many one key asks for, the others get their share.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use slab::Slab;
+
+use super::heap::Heap;
+
+/// Bounds of `Retry-After`, in seconds.
+const RETRY_AFTER_MIN: u64 = 1;
+const RETRY_AFTER_MAX: u64 = 60;
+
+/// One part in so many of the estimate is the latest measurement.
+const SMOOTHING: u64 = 8;
+
+/// How many at once, and how many wait how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests at once.
+    pub permits: NonZeroU32,
+    /// Places to wait in.
+    pub length: u32,
+    /// The longest wait, in microseconds.
+    pub wait: u64,
+}
+
+/// A place to wait in, of one request only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    place: usize,
+    number: u64,
+}
+
+/// The right to send a request, to be given back with [`super::Queue::release`].
+#[derive(Debug)]
+#[must_use = "a permit that is not released is lost to all"]
+pub struct Permit {
+    lane: usize,
+}
+
+/// The answer to a request that asks for its turn.
+#[derive(Debug)]
+#[must_use]
+pub enum Asked {
+    /// It may go on at once.
+    Admitted(Permit),
+    /// It waits.
+    Waits {
+        /// Its place.
+        ticket: Ticket,
+        /// Until when, in microseconds.
+        deadline: u64,
+        /// Who lost its place to this one, and is to be told so.
+        displaced: Option<Call>,
+    },
+    /// There is no place for it.
+    Full {
+        /// Whole seconds after which there may be one, 1 to 60.
+        retry_after: u32,
+    },
+}
+
+/// Who is to be woken, and about what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What it is called by.
+    pub caller: u64,
+    /// Its ticket.
+    pub ticket: Ticket,
+}
+
+/// What has become of a ticket.
+#[derive(Debug)]
+#[must_use]
+pub enum Taken {
+    /// Its turn has come.
+    Admitted(Permit),
+    /// Not yet.
+    Waits,
+    /// It is none any more.
+    Gone {
+        /// Whole seconds after which there may be a place, 1 to 60.
+        retry_after: u32,
+    },
+}
+
+/// What there is to see of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueState {
+    /// Permits that are held.
+    pub held: u32,
+    /// Requests that wait.
+    pub waiting: u32,
+    /// Keys that have any of them.
+    pub keys: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Line {
+    limits: Limits,
+    held: u32,
+    waiting: u32,
+    /// Tickets and turns so far.
+    number: u64,
+    places: Slab<Place>,
+    lanes: Slab<Lane>,
+    lane_of: HashMap<u64, usize>,
+    /// Lanes in which somebody waits, the next first.
+    turns: Heap,
+    /// The same lanes, that with the most first.
+    hogs: Heap,
+    /// Places of those that wait, by their deadline.
+    deadlines: Heap,
+    pace: Pace,
+}
+
+/// A request that waits, or whose turn has come and was not taken yet.
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    caller: u64,
+    lane: usize,
+    admitted: bool,
+    before: Option<usize>,
+    behind: Option<usize>,
+}
+
+/// A key with permits or places.
+#[derive(Debug, Default)]
+struct Lane {
+    key: u64,
+    held: u32,
+    waiting: u32,
+    /// The number of when its last turn began or ended, or it came.
+    turn: u64,
+    first: Option<usize>,
+    last: Option<usize>,
+}
+
+/// How fast permits come back while all are out, in microseconds.
+#[derive(Debug, Default)]
+struct Pace {
+    interval: Option<u64>,
+    /// Since when nothing came back.
+    since: Option<u64>,
+    /// The latest time that was told.
+    now: u64,
+}
+
+impl Line {
+    pub(super) fn new(limits: Limits) -> Self {
+        let mut line = Self {
+            limits,
+            held: 0,
+            waiting: 0,
+            number: 0,
+            places: Slab::new(),
+            lanes: Slab::new(),
+            lane_of: HashMap::new(),
+            turns: Heap::new(),
+            hogs: Heap::new(),
+            deadlines: Heap::new(),
+            pace: Pace::default(),
+        };
+        line.limit(limits);
+        line
+    }
+
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+        // A lane and a place for each that may be there: those that hold, also from before, and those that wait.
+        let held = limits.permits.get().max(self.held);
+        let all = u64::from(held) + u64::from(limits.length.max(self.waiting));
+        let all = usize::try_from(all).unwrap_or(usize::MAX);
+        self.places.reserve(all.saturating_sub(self.places.len()));
+        self.lanes.reserve(all.saturating_sub(self.lanes.len()));
+        // Twice as many: then traces of those that went are swept out within it, and it does not grow.
+        let lanes = self.lane_of.len();
+        self.lane_of
+            .reserve(all.saturating_mul(2).saturating_sub(lanes));
+        for heap in [&mut self.turns, &mut self.hogs, &mut self.deadlines] {
+            heap.reserve(all);
+        }
+        let saturated = self.is_saturated();
+        self.pace.mark(saturated);
+    }
+
+    pub(super) fn ask(&mut self, key: u64, caller: u64, now: u64) -> Asked {
+        self.pace.tell(now);
+        if !self.is_saturated() && self.waiting == 0 {
+            let lane = self.lane(key);
+            self.admit(lane);
+            return Asked::Admitted(Permit { lane });
+        }
+        let displaced = match self.waiting < self.limits.length {
+            true => None,
+            false => match self.displace(key) {
+                Some(call) => Some(call),
+                None => {
+                    let retry_after = self.retry_after();
+                    return Asked::Full { retry_after };
+                }
+            },
+        };
+        let deadline = now.saturating_add(self.limits.wait);
+        let ticket = self.enqueue(key, caller, deadline);
+        Asked::Waits {
+            ticket,
+            deadline,
+            displaced,
+        }
+    }
+
+    pub(super) fn take(&mut self, ticket: Ticket) -> Taken {
+        match self.known(ticket) {
+            None => Taken::Gone {
+                retry_after: self.retry_after(),
+            },
+            Some(place) if !place.admitted => Taken::Waits,
+            Some(place) => {
+                let lane = place.lane;
+                let _ = self.places.try_remove(ticket.place);
+                Taken::Admitted(Permit { lane })
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, permit: Permit, now: u64) -> Option<Call> {
+        self.pace.tell(now);
+        let Permit { lane } = permit;
+        self.free(lane);
+        self.next(now)
+    }
+
+    pub(super) fn leave(&mut self, ticket: Ticket, now: u64) -> Option<Call> {
+        self.pace.tell(now);
+        let place = self.known(ticket)?;
+        let (lane, admitted) = (place.lane, place.admitted);
+        match admitted {
+            true => {
+                let _ = self.places.try_remove(ticket.place);
+                self.free(lane);
+                self.next(now)
+            }
+            false => {
+                self.remove(ticket.place);
+                None
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: u64) -> Option<Call> {
+        self.pace.tell(now);
+        let (_, place) = self.deadlines.first().filter(|((at, _), _)| *at <= now)?;
+        self.remove(place)
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|((at, _), _)| at)
+    }
+
+    /// A ticket that is just over may still be let in: that serves its client better than to turn it away.
+    pub(super) fn next(&mut self, now: u64) -> Option<Call> {
+        self.pace.tell(now);
+        if self.is_saturated() {
+            return None;
+        }
+        let (_, lane) = self.turns.first()?;
+        let index = self.lanes.get(lane)?.first?;
+        self.unlink(index);
+        self.admit(lane);
+        let place = self.places.get_mut(index)?;
+        place.admitted = true;
+        Some(place.call(index))
+    }
+
+    pub(super) fn state(&self) -> QueueState {
+        QueueState {
+            held: self.held,
+            waiting: self.waiting,
+            keys: u32::try_from(self.lanes.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// How large its tables are.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> [usize; 4] {
+        let (places, lanes) = (self.places.capacity(), self.lanes.capacity());
+        [
+            places,
+            lanes,
+            self.lane_of.capacity(),
+            self.turns.capacity(),
+        ]
+    }
+
+    fn is_saturated(&self) -> bool {
+        self.held >= self.limits.permits.get()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    fn known(&self, ticket: Ticket) -> Option<&Place> {
+        let place = self.places.get(ticket.place);
+        place.filter(|place| place.number == ticket.number)
+    }
+
+    /// The key's lane, a new one where it has none.
+    fn lane(&mut self, key: u64) -> usize {
+        if let Some(lane) = self.lane_of.get(&key) {
+            return *lane;
+        }
+        let turn = self.number();
+        let lane = self.lanes.insert(Lane {
+            key,
+            turn,
+            ..Lane::default()
+        });
+        self.lane_of.insert(key, lane);
+        lane
+    }
+
+    /// Ranks a lane anew after it has changed, or forgets it.
+    fn rank(&mut self, index: usize) {
+        let Some(lane) = self.lanes.get(index) else {
+            return;
+        };
+        if lane.waiting > 0 {
+            self.turns.set(index, (lane.held.into(), lane.turn));
+            self.hogs.set(index, (u64::MAX - lane.all(), lane.turn));
+            return;
+        }
+        self.turns.remove(index);
+        self.hogs.remove(index);
+        if lane.held == 0 {
+            self.lane_of.remove(&lane.key);
+            let _ = self.lanes.try_remove(index);
+        }
+    }
+
+    fn admit(&mut self, lane: usize) {
+        let turn = self.number();
+        self.held += 1;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.held += 1;
+            lane.turn = turn;
+        }
+        self.rank(lane);
+        let saturated = self.is_saturated();
+        self.pace.mark(saturated);
+    }
+
+    fn free(&mut self, lane: usize) {
+        let saturated = self.is_saturated();
+        // Who waits already comes before those behind the one that has ended.
+        let turn = self.number();
+        self.held = self.held.saturating_sub(1);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.held = lane.held.saturating_sub(1);
+            lane.turn = turn;
+        }
+        self.rank(lane);
+        if saturated {
+            let still = self.is_saturated();
+            self.pace.came_back(still);
+        }
+    }
+
+    fn enqueue(&mut self, key: u64, caller: u64, deadline: u64) -> Ticket {
+        let lane = self.lane(key);
+        let number = self.number();
+        let before = self.lanes.get(lane).and_then(|lane| lane.last);
+        let place = self.places.insert(Place {
+            number,
+            caller,
+            lane,
+            admitted: false,
+            before,
+            behind: None,
+        });
+        if let Some(before) = before.and_then(|before| self.places.get_mut(before)) {
+            before.behind = Some(place);
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.first = lane.first.or(Some(place));
+            lane.last = Some(place);
+            lane.waiting += 1;
+        }
+        self.waiting += 1;
+        self.deadlines.set(place, (deadline, number));
+        self.rank(lane);
+        Ticket { place, number }
+    }
+
+    /// Takes the newest place of the key that has the most, if that leaves it no fewer than `key` then has.
+    fn displace(&mut self, key: u64) -> Option<Call> {
+        let (_, hog) = self.hogs.first().filter(|_| self.limits.length > 0)?;
+        let hog = self.lanes.get(hog)?;
+        let own = self
+            .lane_of
+            .get(&key)
+            .and_then(|lane| self.lanes.get(*lane));
+        if hog.all() < own.map_or(0, Lane::all) + 2 {
+            return None;
+        }
+        let last = hog.last?;
+        self.remove(last)
+    }
+
+    /// Ends a wait.
+    fn remove(&mut self, place: usize) -> Option<Call> {
+        self.unlink(place);
+        let ended = self.places.try_remove(place)?;
+        self.rank(ended.lane);
+        Some(ended.call(place))
+    }
+
+    /// Takes a place out of its lane, which is to be ranked anew then.
+    fn unlink(&mut self, place: usize) {
+        let Some(ended) = self.places.get_mut(place) else {
+            return;
+        };
+        let (before, behind) = (ended.before.take(), ended.behind.take());
+        let lane = ended.lane;
+        if let Some(before) = before.and_then(|before| self.places.get_mut(before)) {
+            before.behind = behind;
+        }
+        if let Some(behind) = behind.and_then(|behind| self.places.get_mut(behind)) {
+            behind.before = before;
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.waiting = lane.waiting.saturating_sub(1);
+            lane.first = if before.is_none() { behind } else { lane.first };
+            lane.last = if behind.is_none() { before } else { lane.last };
+        }
+        self.waiting = self.waiting.saturating_sub(1);
+        self.deadlines.remove(place);
+    }
+
+    fn retry_after(&self) -> u32 {
+        let seconds = self
+            .pace
+            .time_for(u64::from(self.waiting) + 1)
+            .div_ceil(1_000_000);
+        let seconds = seconds.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+}
+
+impl Place {
+    fn call(&self, place: usize) -> Call {
+        Call {
+            caller: self.caller,
+            ticket: Ticket {
+                place,
+                number: self.number,
+            },
+        }
+    }
+}
+
+impl Lane {
+    fn all(&self) -> u64 {
+        u64::from(self.held) + u64::from(self.waiting)
+    }
+}
+
+impl Pace {
+    fn tell(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    /// Begins to measure when all permits are out.
+    fn mark(&mut self, saturated: bool) {
+        match saturated {
+            true => self.since = self.since.or(Some(self.now)),
+            false => self.since = None,
+        }
+    }
+
+    /// A permit came back while all were out.
+    fn came_back(&mut self, still_saturated: bool) {
+        let Some(since) = self.since.take() else {
+            return;
+        };
+        let latest = self.now.saturating_sub(since);
+        self.interval = Some(match self.interval {
+            None => latest,
+            Some(before) => {
+                let rest = u128::from(before) * u128::from(SMOOTHING - 1);
+                let all = rest + u128::from(latest);
+                u64::try_from(all / u128::from(SMOOTHING)).unwrap_or(u64::MAX)
+            }
+        });
+        self.since = still_saturated.then_some(self.now);
+    }
+
+    /// Until so many more have come back. When none has for longer than usual, that is how long it takes.
+    fn time_for(&self, permits: u64) -> u64 {
+        let silence = self.since.map_or(0, |since| self.now.saturating_sub(since));
+        let interval = self.interval.unwrap_or(0).max(silence);
+        interval.saturating_mul(permits)
+    }
+}
