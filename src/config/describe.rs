@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::model::Config;
 use super::places::Places;
-use super::provider::instance::Provider;
+use super::provider::instance::{Instance, Provider};
+use super::provider::instances;
 use super::provider::table;
 use super::setting::Setting;
 use super::shown::quoted_path;
@@ -91,6 +92,25 @@ impl Config {
             let line = format!("headers.{name:?} = \"[redacted]\"");
             of.line(out, &line, "headers");
         }
+        if provider.is_group() && !provider.has_plain_instances() {
+            provider
+                .instances()
+                .for_each(|instance| describe_instance(out, provider, instance));
+        }
+    }
+}
+
+/// A table of the list; where it was written is said of its provider's.
+fn describe_instance(out: &mut String, provider: &Provider, instance: &Instance) {
+    let _ = writeln!(out, "\n[[providers.{:?}.instance]]", provider.name);
+    let is_said = |key: &str| key == "ca_file" && instance.trust == provider.first.trust;
+    for setting in instances::SETTINGS {
+        if let Some(value) = (setting.slot.show)(instance).filter(|_| !is_said(setting.key)) {
+            let _ = writeln!(out, "{} = {value}", setting.key);
+        }
+    }
+    for (name, _) in &instance.headers {
+        let _ = writeln!(out, "headers.{name:?} = \"[redacted]\"");
     }
 }
 

@@ -61,13 +61,14 @@ pub(super) fn parse<'e>(
             for (name, value) in reader.table(value)? {
                 let known = known(provider::table::SETTINGS);
                 let prefix = format!("{PROVIDERS}.{}", name.get_ref());
-                let section = reader.section(&name, value, &prefix, &known, None)?;
+                let section = reader.section(&name, value, &prefix, &known, Within::Instances)?;
                 file.providers
                     .insert(name.into_inner().into_owned(), section);
             }
         } else if let Some(table) = TABLES.iter().find(|table| table.name == name) {
             let known = known(table.settings);
-            let section = reader.section(&key, value, table.name, &known, Some(&mut file))?;
+            let section =
+                reader.section(&key, value, table.name, &known, Within::File(&mut file))?;
             file.tables.insert(table.name, section);
         } else {
             let tables = TABLES.iter().map(|table| table.name);
@@ -76,13 +77,18 @@ pub(super) fn parse<'e>(
         }
     }
     let sections = file.tables.values_mut().chain(file.providers.values_mut());
-    for written in sections.flat_map(|section| section.values.values_mut()) {
-        expand(written, &variable)?;
+    for section in sections {
+        let parts = section.parts.iter_mut();
+        let parts = parts.flat_map(|part| part.values.values_mut());
+        for written in section.values.values_mut().chain(parts) {
+            expand(written, &variable)?;
+        }
     }
     Ok(file)
 }
 
 const PROVIDERS: &str = "providers";
+const INSTANCE: &str = "instance";
 
 fn known<D, C>(settings: &[Setting<D, C>]) -> Vec<Known> {
     let known = settings.iter().map(|setting| Known {
@@ -91,6 +97,15 @@ fn known<D, C>(settings: &[Setting<D, C>]) -> Vec<Known> {
         is_secret: setting.is_secret,
     });
     known.filter(|known| !known.key.is_empty()).collect()
+}
+
+/// What a table may have within it beside its keys.
+enum Within<'f> {
+    /// Tables that have rows of their own; they go there.
+    File(&'f mut File),
+    /// A list of instances.
+    Instances,
+    Nothing,
 }
 
 struct Reader<'c> {
@@ -134,11 +149,11 @@ impl Reader<'_> {
         value: Spanned<DeValue<'_>>,
         name: &str,
         known: &[Known],
-        mut file: Option<&mut File>,
+        mut within: Within<'_>,
     ) -> Result<Section, ConfigError> {
         let mut section = Section {
             from: self.place(&header.span()),
-            values: BTreeMap::new(),
+            ..Section::default()
         };
         for (key, value) in self.table(value)? {
             let inner = format!("{name}.{}", key.get_ref());
@@ -151,20 +166,45 @@ impl Reader<'_> {
                     is_expanded: false,
                 };
                 section.values.insert(known.key, written);
-            } else if let (Some(table), Some(file)) = (table, &mut file) {
+            } else if let (Some(table), Within::File(file)) = (table, &mut within) {
                 let known = self::known(table.settings);
-                let within = self.section(&key, value, table.name, &known, None)?;
-                file.tables.insert(table.name, within);
+                let section = self.section(&key, value, table.name, &known, Within::Nothing)?;
+                file.tables.insert(table.name, section);
+            } else if let (INSTANCE, Within::Instances) = (&**key.get_ref(), &within) {
+                section.parts = self.instances(&key, value, &inner)?;
             } else {
+                let listed = matches!(within, Within::Instances).then_some(INSTANCE);
                 let within = TABLES.iter().filter_map(|table| {
                     let inner = table.name.strip_prefix(name)?;
                     inner.strip_prefix('.')
                 });
                 let keys = known.iter().map(|known| known.key);
-                return Err(self.unknown(&key, keys.chain(within)));
+                return Err(self.unknown(&key, keys.chain(within).chain(listed)));
             }
         }
         Ok(section)
+    }
+
+    /// The tables of a list.
+    fn instances(
+        &self,
+        header: &Spanned<DeString<'_>>,
+        value: Spanned<DeValue<'_>>,
+        name: &str,
+    ) -> Result<Vec<Section>, ConfigError> {
+        let span = value.span();
+        let DeValue::Array(items) = value.into_inner() else {
+            return Err(self.refused(span, &format!("expected tables [[{name}]]")));
+        };
+        let known = known(provider::instances::SETTINGS);
+        let mut sections = Vec::new();
+        for item in items {
+            let span = item.span();
+            let mut section = self.section(header, item, name, &known, Within::Nothing)?;
+            section.from = self.place(&span);
+            sections.push(section);
+        }
+        Ok(sections)
     }
 
     fn place(&self, span: &Range<usize>) -> String {

@@ -3,6 +3,7 @@
 mod control;
 pub(super) mod fields;
 pub(super) mod instance;
+pub(super) mod instances;
 mod keys;
 mod names;
 mod origins;
@@ -18,7 +19,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{ApiKeys, Credential, Instance, Provider};
+use self::instance::{ApiKeys, Credential, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, SETTINGS};
@@ -31,6 +32,7 @@ use super::trust::Trust;
 use super::url::{BaseUrl, Host, base};
 use super::written::Section;
 use crate::providers::USUAL_FIELDS;
+use crate::providers::group::Balance;
 
 /// What a file says of providers.
 pub(super) struct Tables<'a> {
@@ -158,7 +160,7 @@ impl Builder<'_> {
             Credential::None if draft.base.is_none() && !self.in_file => return Ok(None),
             _ => {}
         }
-        let Some(base) = self.base(draft.base.take(), kind)? else {
+        let Some((first, others)) = self.instances(&mut draft, kind, &credential)? else {
             return Ok(None);
         };
         let mut headers = fields::headers(&draft.headers, &credential)
@@ -169,16 +171,11 @@ impl Builder<'_> {
             name: self.name.clone(),
             kind,
             // One where a handshake is saved; without TLS there is little to gain.
-            warm: draft.warm.unwrap_or(usize::from(base.tls)),
-            api_version: self.api_version(draft.api_version.take(), kind, &base),
-            first: Instance {
-                proxy: self.proxy(&mut draft, &base)?,
-                identity: self.identity(&draft, &base)?,
-                trust: self.trust(&draft, &base)?,
-                headers: Vec::new(),
-                base,
-            },
-            others: Vec::new(),
+            warm: draft.warm.unwrap_or(usize::from(first.base.tls)),
+            api_version: self.api_version(draft.api_version.take(), kind, &first.base),
+            first,
+            others,
+            balance: draft.balance.unwrap_or(Balance::LeastLoaded),
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
@@ -266,8 +263,8 @@ impl Builder<'_> {
     }
 
     /// The table's own, else what holds for all.
-    fn proxy(&self, draft: &mut Draft, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
-        match std::mem::take(&mut draft.proxy) {
+    fn proxy(&self, draft: &Draft, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
+        match &draft.proxy {
             ProxyChoice::Environment => self.egress.proxy.decide(self.env, base),
             ProxyChoice::Through(_) if matches!(base.host, Host::Unix(_)) => {
                 Err(self.error("proxy", "expected no proxy on the way to a Unix socket"))
@@ -299,9 +296,7 @@ impl Builder<'_> {
         match &draft.ca_file {
             None => Ok(self.egress.trust.clone()),
             Some(written) if base.tls => Trust::from_file(self.sources.read_pem, written),
-            Some(written) => {
-                Err(written.refused("expected an https:// base_url, since the roots are for TLS"))
-            }
+            Some(written) => Err(written.refused(CA_FILE_EXPECTED)),
         }
     }
 
@@ -433,6 +428,8 @@ impl Builder<'_> {
         Ok((draft.allow.take(), deny))
     }
 }
+
+const CA_FILE_EXPECTED: &str = "expected an https:// base_url, since the roots are for TLS";
 
 const KEY_EXPECTED: &str = "expected api_key, api_key_file or credential = \"none\"";
 

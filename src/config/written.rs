@@ -125,6 +125,8 @@ pub(super) struct Section {
     /// File, and the line where the table begins, if it is there.
     pub(super) from: String,
     pub(super) values: BTreeMap<&'static str, Written>,
+    /// The tables of a list within it (`[[providers.NAME.instance]]`).
+    pub(super) parts: Vec<Section>,
 }
 
 impl Section {

@@ -41,11 +41,16 @@ pub(crate) struct Request<'a> {
     pub quotes: &'a Quotes,
 }
 
-/// How a request went to its provider: by which of several keys, and how often it was sent again.
+/// How a request went to its provider: with which of several keys, to which of several instances, and how often it was
+/// sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Way {
     /// Number of the key, from 1 on; 0 where there is but one.
     pub key_n: u8,
+    /// Number of the instance, likewise.
+    pub instance: u8,
+    /// How many instances were not reached before that one.
+    pub moved: u8,
     /// How often it was sent again.
     pub retries: u32,
 }
@@ -53,13 +58,15 @@ pub(crate) struct Way {
 impl Way {
     fn word(self) -> u64 {
         let [a, b, c, d] = self.retries.to_le_bytes();
-        u64::from_le_bytes([a, b, c, d, self.key_n, 0, 0, 0])
+        u64::from_le_bytes([a, b, c, d, self.key_n, self.instance, self.moved, 0])
     }
 
     fn of(word: u64) -> Self {
-        let [a, b, c, d, key_n, ..] = word.to_le_bytes();
+        let [a, b, c, d, key_n, instance, moved, _] = word.to_le_bytes();
         Self {
             key_n,
+            instance,
+            moved,
             retries: u32::from_le_bytes([a, b, c, d]),
         }
     }
@@ -210,7 +217,11 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
             line.field(name).number(figure);
         }
     };
+    figure(field_name!("instance"), way.instance.into());
     figure(field_name!("key_n"), way.key_n.into());
+    if way.moved > 0 {
+        figure(field_name!("attempts"), u64::from(way.moved) + 1);
+    }
     figure(field_name!("retries"), way.retries.into());
     for of_client in Quote::OF_CLIENTS {
         quote(&mut line, of_client);
@@ -301,6 +312,8 @@ mod tests {
             phase: Phase::Stream,
             way: Way {
                 key_n: 2,
+                instance: 3,
+                moved: 1,
                 retries: 1,
             },
             quotes: &quotes,
@@ -311,7 +324,8 @@ mod tests {
             "bytes_in": u64::MAX, "bytes_out": 2, "duration_us": 3_000_000,
             "request_overhead_us": 10, "response_overhead_us": 20, "waited_us": 2, "connect_us": 3, "tls_us": 4,
             "head_us": 490, "first_byte_us": 490, "longest_gap_us": 10, "stream_us": 30,
-            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "key_n": 2, "retries": 1,
+            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "instance": 3, "key_n": 2, "attempts": 2,
+            "retries": 1,
             "session_id": "s",
         });
         let found: Value = serde_json::from_str(&line(&request, Form::Json)).unwrap();

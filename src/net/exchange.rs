@@ -9,6 +9,7 @@
 mod ends;
 mod establish;
 mod judging;
+mod place;
 mod relay;
 mod response;
 mod spares;
@@ -35,6 +36,7 @@ use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
 
 use ends::{Ends, Halt, Turn, Wake, phase};
+use place::Place;
 use relay::Leg;
 
 pub(crate) use relay::Relay;
@@ -68,7 +70,7 @@ impl Relay {
         opening: Opening<'_>,
     ) -> Result<Box<Self>, After> {
         let Opening {
-            forward,
+            mut forward,
             head,
             cursor,
             recipient,
@@ -79,6 +81,13 @@ impl Relay {
         let Some((provider, _)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
+        let place = match Place::choose(&worker.core, gateway, &forward) {
+            Ok(place) => place,
+            Err(fault) => return Err(connection.refuse(&fault, &recipient, cursor)),
+        };
+        if let Some(place) = &place {
+            forward.instance = place.instance();
+        }
         let message = scratch.received(0..content.end);
         let idempotent = is_idempotent(head.method.of(message));
         let has_id = forward.has_id(Section::new(scratch.fields(), message));
@@ -87,8 +96,7 @@ impl Relay {
             false => recipient.id.line(),
         };
         let site = gateway.site_of(forward.provider, forward.instance.into());
-        let base = &provider.instance(forward.instance.into()).base;
-        let mark = worker.core.listening.mark(base, has_id);
+        let mark = worker.core.listening.mark(provider, has_id);
         let lines = [id.as_bytes(), mark];
         let rewritten = scratch.rewrite(0, |buf, at, fields| {
             forward.rewrite(buf, at, head, fields, lines)
@@ -100,6 +108,9 @@ impl Relay {
         connection.access.routed(gateway.slots.of(forward.provider));
         if gateway.choices.keys(forward.provider).is_some() {
             connection.access.with_key(forward.key);
+        }
+        if place.is_some() {
+            connection.access.at_instance(forward.instance);
         }
         connection.deadline.limit(gateway.config.timeouts.request);
         let terms = Terms {
@@ -114,6 +125,8 @@ impl Relay {
             gateway: gateway.clone(),
             provider: forward.provider,
             site,
+            place,
+            idempotent,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
             leg: Leg::Unsent(Vec::new()),
@@ -124,7 +137,7 @@ impl Relay {
             .upstreams
             .warmth
             .used(relay.site, worker.core.clock.now());
-        relay.dispatch(connection, scratch, (start, content.end), idempotent);
+        relay.dispatch(connection, scratch, (start, content.end));
         Ok(relay)
     }
 
@@ -134,13 +147,12 @@ impl Relay {
         connection: &mut ClientSide,
         scratch: &mut Scratch,
         (start, end): (Rewritten, usize),
-        idempotent: bool,
     ) {
         let worker = connection.worker.clone();
         let counters = worker.core.counters();
         let pooled = worker.upstreams.pool.take(self.site, scratch);
         let request = scratch.rewritten(start, end);
-        let Some(mut upstream) = pooled else {
+        let Some(upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
             let habit = self.gateway.slots.habit(self.provider);
             if provider.is_some_and(|provider| provider.warm > 0) && habit.allows_more() {
@@ -149,6 +161,19 @@ impl Relay {
             self.leg = Leg::Unsent(request.to_vec());
             return;
         };
+        self.use_again(connection, upstream, request, self.idempotent);
+    }
+
+    /// Sends the request on a connection from the pool.
+    fn use_again(
+        &mut self,
+        connection: &mut ClientSide,
+        mut upstream: Box<Upstream>,
+        request: &[u8],
+        idempotent: bool,
+    ) {
+        let worker = connection.worker.clone();
+        let counters = worker.core.counters();
         let slot = self.gateway.slots.of(self.provider);
         let counter = match upstream.first_use() {
             true => &counters.warm_hits,
@@ -271,6 +296,7 @@ impl Relay {
             gateway: &self.gateway,
             provider: self.provider,
             key: self.key,
+            place: self.place.as_ref(),
             exchange: &mut self.exchange,
             recipient: &self.recipient,
             upstream,

@@ -528,7 +528,8 @@ mod tests {
     use super::super::one_writer::add;
     use super::super::times::Timing;
     use super::*;
-    use crate::providers::Choices;
+    use crate::providers::group::{Balance, Listed};
+    use crate::providers::{Choices, Offer};
 
     #[test]
     fn workers_are_added_up_under_their_providers_names() {
@@ -540,8 +541,18 @@ mod tests {
             provider.observe(Timing::Response, Duration::from_micros(5));
             worker.error("missing_key");
         }
-        let digests = vec![[0xab; 32], [0xcd; 32]];
-        let choices = Choices::new([("three", digests)].into_iter(), None);
+        let offer = Offer {
+            name: "three",
+            keys: vec![[0xab; 32], [0xcd; 32]],
+            balance: Balance::First,
+            instances: [7, 8]
+                .map(|identity| Listed {
+                    identity,
+                    weight: 1,
+                })
+                .into(),
+        };
+        let choices = Choices::new([offer].into_iter(), None, 0);
         let text = Scrape {
             workers: &workers,
             slots: &slots,
@@ -566,6 +577,7 @@ mod tests {
             "sluicegate_worker_requests_in_flight{worker=\"1\"} 0",
             "sluicegate_log_lines_lost_total 3",
             "sluicegate_log_lines_shed_total 2",
+            "sluicegate_upstream_instance_state{provider=\"three\",instance=\"2\"} 1",
             "sluicegate_upstream_key_limited_total{provider=\"three\",key=\"2-cdcdcdcd\"} 0",
         ] {
             assert!(

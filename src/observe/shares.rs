@@ -1,6 +1,7 @@
-//! What is chosen from on the providers' side, as Prometheus text: how several keys stand. Keys are named by their place
+//! What is chosen from on the providers' side, as Prometheus text: how several keys and instances stand. Keys are named by their place
 //! and the first digits of their digest, never shown.
 
+use crate::providers::group::{Health, InstanceState};
 use crate::providers::{Choices, Standing};
 
 use super::text::Exposition;
@@ -49,8 +50,73 @@ const KEYS: [Family; 4] = [
     ),
 ];
 
-/// Writes all of it; nothing where no provider has several keys.
+/// The same of an instance.
+type OfInstance = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&InstanceState) -> f64,
+);
+
+/// What is known of each instance.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+const INSTANCES: [OfInstance; 4] = [
+    (
+        "sluicegate_upstream_instance_requests_total",
+        "counter",
+        "Requests that each of a provider's instances was chosen for, where it has several.",
+        |instance| instance.chosen as f64,
+    ),
+    (
+        "sluicegate_upstream_instance_failures_total",
+        "counter",
+        "Those that failed there: not reached, broken off, too late, 502 to 504.",
+        |instance| instance.failed as f64,
+    ),
+    (
+        "sluicegate_upstream_instance_requests_in_flight",
+        "gauge",
+        "Requests under way there.",
+        |instance| instance.under_way.into(),
+    ),
+    (
+        "sluicegate_upstream_instance_state",
+        "gauge",
+        "1 where it serves, less while it comes back, 0 where it is out or drains.",
+        serving,
+    ),
+];
+
+fn serving(instance: &InstanceState) -> f64 {
+    match instance.health {
+        _ if instance.draining => 0.0,
+        Health::Well => 1.0,
+        Health::SlowStart(thousandths) => f64::from(thousandths) / 1000.0,
+        Health::Ejected(_) | Health::Due | Health::Trial | Health::Down => 0.0,
+    }
+}
+
+/// Writes all of it; nothing where no provider has several of either.
 pub(super) fn write(shares: Shares<'_>, out: &mut Exposition) {
+    keys(shares, out);
+    instances(shares, out);
+}
+
+fn instances(shares: Shares<'_>, out: &mut Exposition) {
+    let instances: Vec<_> = shares.choices.states(shares.now).collect();
+    if instances.is_empty() {
+        return;
+    }
+    for (name, kind, help, get) in INSTANCES {
+        out.family(name, kind, help);
+        for (provider, number, instance) in &instances {
+            let labels = [("provider", *provider), ("instance", &number.to_string())];
+            out.sample(name, &labels, get(instance));
+        }
+    }
+}
+
+fn keys(shares: Shares<'_>, out: &mut Exposition) {
     let keys: Vec<_> = shares.choices.standings(shares.now).collect();
     if keys.is_empty() {
         return;

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::config::Provider;
 use crate::http::framing::BodyLength;
 use crate::http::head::RequestView;
 use crate::http::target::{self, Target};
@@ -159,9 +160,14 @@ fn decide<'g>(
     if !gateway.content_limit().allows_announced(request.length) {
         return Err(Fault::BodyTooLarge);
     }
-    let key = choose_key(gateway, upstream.provider, request, grant.id(), now)?;
+    let session = match provider.knows_sessions() {
+        true => session(provider, request, grant.id()),
+        false => Session::NONE,
+    };
+    let key = choose_key(gateway, upstream.provider, session, now)?;
     let terms = Terms {
         lines,
+        session,
         key,
         grant: &grant,
         keys: &gateway.keys,
@@ -173,21 +179,18 @@ fn decide<'g>(
 }
 
 /// The index of the provider's key that a request is sent with.
-fn choose_key(
-    gateway: &Gateway,
-    provider: usize,
-    request: Request<'_>,
-    id: Option<&str>,
-    now: Now,
-) -> Result<u8, Fault> {
+fn choose_key(gateway: &Gateway, provider: usize, session: Session, now: Now) -> Result<u8, Fault> {
     let Some(keys) = gateway.choices.keys(provider) else {
         return Ok(0);
     };
-    let fields = gateway.config.providers.get(provider);
-    let fields = fields.map_or(&[][..], |provider| &provider.session_headers);
-    let session = Session::of(fields, request.view.section, id, request.from);
     keys.choose(session, (now.monotonic_nanos)())
         .map_err(Fault::keys_exhausted)
+}
+
+/// What a request to a provider belongs to, with a gateway key of this id.
+fn session(provider: &Provider, request: Request<'_>, id: Option<&str>) -> Session {
+    let fields = &provider.session_headers;
+    Session::of(fields, request.view.section, id, request.from)
 }
 
 /// What becomes of a request that is for no provider.

@@ -56,6 +56,8 @@ pub enum Fault {
     Outdated,
     /// At a configured limit, or out of descriptors.
     Overloaded(Scarce),
+    /// None of the provider's instances takes new requests.
+    NoInstance,
     /// None of the provider's keys may be used now.
     KeysExhausted {
         /// Seconds until one of them may.
@@ -182,6 +184,7 @@ impl Fault {
             self,
             Self::Unreached(_)
                 | Self::KeysExhausted { .. }
+                | Self::NoInstance
                 | Self::UpstreamConnectTimeout
                 | Self::UpstreamTimeout
                 | Self::UpstreamClosed
@@ -231,6 +234,7 @@ impl Fault {
             // comes and goes with requests, which are short.
             Self::Auth(AuthError::TooManyStreams)
             | Self::Overloaded(_)
+            | Self::NoInstance
             | Self::Draining
             | Self::Outdated => Some(1),
             _ => None,
@@ -277,6 +281,7 @@ impl Fault {
             Self::Draining => passing(503, "draining", "the gateway is stopping"),
             Self::Outdated => passing(503, "connection_outdated", OUTDATED),
             Self::Overloaded(scarce) => overloaded(*scarce),
+            Self::NoInstance => passing(503, "no_instance", NO_INSTANCE),
             Self::KeysExhausted { .. } => passing(429, "keys_exhausted", KEYS_EXHAUSTED),
             Self::UpstreamConnectTimeout => passing(
                 504,
@@ -335,6 +340,8 @@ const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server
 const HOST_NOT_ALLOWED: &str = "without a key this gateway is for this machine, and a page could have the name in \
                                 Host lead here; use localhost or an address, or list https:// and the name \
                                 in server.cors_origins";
+
+const NO_INSTANCE: &str = "none of the provider's instances takes new requests now";
 
 const KEYS_EXHAUSTED: &str =
     "all of the provider's keys have reached their limits or were refused by it";

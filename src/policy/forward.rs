@@ -11,6 +11,7 @@ use crate::http::rewrite::{self, NewTarget};
 use crate::policy::auth::{Grant, Keys, Lease, Spellings, key_of_protocol};
 use crate::policy::provider_lines::{DEFAULTS_MAX, ProviderLines};
 use crate::policy::route::Upstream;
+use crate::providers::Session;
 
 /// See the module's documentation. Spans count from the head's first byte.
 pub struct Forward<'g> {
@@ -20,6 +21,8 @@ pub struct Forward<'g> {
     pub instance: u8,
     /// Index of the key that it is sent with.
     pub key: u8,
+    /// What it belongs to, where that matters.
+    pub(crate) session: Session,
     /// Held until the exchange is over.
     pub lease: Option<Lease>,
     /// What the provider's requests get.
@@ -47,6 +50,8 @@ pub struct Forward<'g> {
 pub(super) struct Terms<'a, 'g> {
     /// What the provider's requests get.
     pub lines: &'g ProviderLines,
+    /// What it belongs to.
+    pub session: Session,
     /// Index of the provider's key.
     pub key: u8,
     /// Whose it is.
@@ -80,6 +85,7 @@ impl<'g> Forward<'g> {
             provider: to.provider,
             instance: 0,
             key: terms.key,
+            session: terms.session,
             lease,
             lines: terms.lines,
             prefix: to.prefix,

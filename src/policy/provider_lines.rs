@@ -2,6 +2,7 @@
 //! defaults), an entry of a list, a parameter of the query; and which of the client's lines it takes away. Made with
 //! the configuration.
 
+use memchr::memmem;
 use zeroize::Zeroizing;
 
 use crate::config::{Credential, Instance, KeyField, ListEntry, Provider, ProviderKind, Secret};
@@ -115,6 +116,22 @@ impl ProviderLines {
             "both are chosen among those that there are"
         );
         always.map_or(&[], |always| always)
+    }
+
+    /// Puts the lines of another instance in the place of those in a rewritten request; whether they were there. Indices
+    /// of the key, and of the instances from which and to which it goes.
+    #[must_use]
+    pub(crate) fn readdress(&self, request: &mut Vec<u8>, key: u8, [from, to]: [u8; 2]) -> bool {
+        let (old, new) = (self.always(from, key), self.always(to, key));
+        // At the start of a line: they begin with `Host`, and no line of the client's has that name.
+        let found = memmem::find_iter(request, old).find(|at| {
+            let before = at.checked_sub(2).and_then(|start| request.get(start..*at));
+            before == Some(b"\r\n")
+        });
+        if let Some(at) = found {
+            request.splice(at..at + old.len(), new.iter().copied());
+        }
+        found.is_some()
     }
 
     /// Adds the field lines whose place configured ones take, and those that are not for this provider.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::group::{Balance, Group, InstanceState, Listed};
 use super::keyring::{Keyring, Standing};
 
 /// See the module's documentation.
@@ -15,21 +16,50 @@ struct Choice {
     name: Box<str>,
     /// Where there are several keys.
     keys: Option<Keyring>,
+    /// Where there are several instances.
+    group: Option<Group>,
+}
+
+/// What there is of a provider.
+#[derive(Debug)]
+pub(crate) struct Offer<'p> {
+    /// Its name.
+    pub(crate) name: &'p str,
+    /// Digests of its keys, in order.
+    pub(crate) keys: Vec<[u8; 32]>,
+    /// How requests are dealt out among its instances.
+    pub(crate) balance: Balance,
+    /// Those.
+    pub(crate) instances: Vec<Listed>,
 }
 
 impl Choices {
-    /// Of providers with these names and digests of keys, in order; what is known `before` of those that stay goes on.
+    /// Of these providers, in order; what is known `before` of keys and instances that stay goes on. `now` is in
+    /// nanoseconds.
     #[must_use]
     pub(crate) fn new<'p>(
-        providers: impl Iterator<Item = (&'p str, Vec<[u8; 32]>)>,
+        providers: impl Iterator<Item = Offer<'p>>,
         before: Option<&Self>,
+        now: u64,
     ) -> Arc<Self> {
-        let choice = |(name, digests): (&str, Vec<[u8; 32]>)| {
-            let known = before.and_then(|all| all.0.iter().find(|one| *one.name == *name));
-            let known = known.and_then(|one| one.keys.as_ref());
+        let choice = |offer: Offer<'_>| {
+            let known = before.and_then(|all| all.0.iter().find(|one| *one.name == *offer.name));
+            let keys = known.and_then(|one| one.keys.as_ref());
+            let group = known.and_then(|one| one.group.as_ref());
+            let (balance, instances) = (offer.balance, &*offer.instances);
+            let group = match group {
+                _ if instances.len() < 2 => None,
+                Some(group) => group.after(balance, instances, micros(now)).ok(),
+                None => Group::new(balance, instances).ok(),
+            };
+            debug_assert!(
+                group.is_some() || instances.len() < 2,
+                "settings were checked"
+            );
             Choice {
-                name: name.into(),
-                keys: (digests.len() > 1).then(|| Keyring::new(digests.into_iter(), known)),
+                name: offer.name.into(),
+                keys: (offer.keys.len() > 1).then(|| Keyring::new(offer.keys.into_iter(), keys)),
+                group,
             }
         };
         Arc::new(Self(providers.map(choice).collect()))
@@ -45,9 +75,34 @@ impl Choices {
         })
     }
 
+    /// The instances of the provider with this index, where it has several.
+    #[must_use]
+    pub(crate) fn group(&self, provider: usize) -> Option<&Group> {
+        self.0.get(provider)?.group.as_ref()
+    }
+
+    /// How each of several instances stands: its provider, its number from 1 on.
+    pub(crate) fn states(&self, now: u64) -> impl Iterator<Item = (&str, usize, InstanceState)> {
+        self.0.iter().flat_map(move |choice| {
+            let group = choice.group.iter();
+            let all = group.flat_map(move |group| {
+                (0..group.instances()).filter_map(move |index| group.state(index, micros(now)))
+            });
+            (1..)
+                .zip(all)
+                .map(|(number, state)| (&*choice.name, number, state))
+        })
+    }
+
     /// The keys of the provider with this index, where it has several.
     #[must_use]
     pub(crate) fn keys(&self, provider: usize) -> Option<&Keyring> {
         self.0.get(provider)?.keys.as_ref()
     }
+}
+
+/// As groups count the time.
+#[must_use]
+pub(crate) const fn micros(nanos: u64) -> u64 {
+    nanos / 1000
 }

@@ -32,6 +32,9 @@ const NAME_BYTES_MAX: usize = 256;
 pub(crate) struct Session(pub(crate) u64);
 
 impl Session {
+    /// Where it does not matter.
+    pub(crate) const NONE: Self = Self(0);
+
     /// That of a request: what the first of `fields` says that says something, else the gateway key's id, else the
     /// address.
     #[must_use]

@@ -107,8 +107,9 @@ mod process {
     mod succession;
 }
 
-/// Several keys of a provider.
+/// Several keys and several instances of a provider.
 mod providers {
+    mod instances;
     mod keys;
     mod settings;
 }

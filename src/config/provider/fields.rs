@@ -52,6 +52,32 @@ pub(super) fn headers(
     Ok(headers)
 }
 
+/// Those of one instance; or which of them cannot be: what a provider's requests have unless something else is
+/// configured is said once, for all instances.
+pub(super) fn of_instance(
+    headers: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, (String, String)> {
+    let shared = [
+        ENTRY.field,
+        "anthropic-version",
+        "http-referer",
+        "x-openrouter-title",
+    ];
+    let is_shared = |name: &str| {
+        shared
+            .iter()
+            .any(|shared| shared.eq_ignore_ascii_case(name))
+    };
+    match headers.iter().find(|(name, _)| is_shared(name)) {
+        Some((name, _)) => {
+            let expected =
+                "expected it in the provider's headers, since it is the same for all instances";
+            Err((format!("headers.{name}"), expected.to_owned()))
+        }
+        None => Ok(headers),
+    }
+}
+
 fn header(
     name: &str,
     value: &str,
@@ -114,16 +140,18 @@ pub(super) fn are_mixed(kind: ProviderKind, keys: &ApiKeys) -> bool {
     kind == ProviderKind::Anthropic && keys.iter().any(|key| is_of_subscription(key) != first)
 }
 
+const ENTRY: ListEntry = ListEntry {
+    field: "anthropic-beta",
+    value: "oauth-2025-04-20",
+};
+
 /// The entry that a list of the client's needs. One that is configured, and so takes its place, gets it here.
 pub(super) fn entry(
     kind: ProviderKind,
     credential: &Credential,
     headers: &mut [(String, String)],
 ) -> Option<ListEntry> {
-    let entry = ListEntry {
-        field: "anthropic-beta",
-        value: "oauth-2025-04-20",
-    };
+    let entry = ENTRY;
     let is_needed = match credential {
         Credential::Key(KeyField::Authorization, keys) => {
             kind == ProviderKind::Anthropic && is_of_subscription(&keys.first)
@@ -146,7 +174,13 @@ pub(super) fn entry(
 
 /// Most bytes that a provider's settings can make a head longer by.
 pub(super) fn head_bytes_added(provider: &Provider) -> usize {
-    let host = line_bytes("host", &provider.first.base.authority);
+    let instances = provider.instances();
+    let host = instances.map(|instance| {
+        let own = instance.headers.iter();
+        let own: usize = own.map(|(name, value)| line_bytes(name, value)).sum();
+        line_bytes("host", &instance.base.authority) + own
+    });
+    let host = host.max().unwrap_or_default();
     let credential = match &provider.credential {
         Credential::Key(field, keys) => line_bytes(field.name(), field.scheme()) + keys.longest(),
         Credential::None | Credential::Client => 0,

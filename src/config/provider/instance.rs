@@ -11,6 +11,7 @@ use crate::config::rules::Rules;
 use crate::config::secret::Secret;
 use crate::config::trust::Trust;
 use crate::config::url::{BaseUrl, Host};
+use crate::providers::group::Balance;
 
 /// One provider: a name in paths, and the instances that serve what is asked for there.
 pub struct Provider {
@@ -22,6 +23,8 @@ pub struct Provider {
     pub first: Instance,
     /// The other ones, in order; their base URLs have the same path.
     pub others: Vec<Instance>,
+    /// How requests are dealt out among them.
+    pub balance: Balance,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -70,10 +73,28 @@ impl Provider {
         keys.into_iter().flat_map(ApiKeys::iter)
     }
 
-    /// Whether there is something to choose for each of its requests.
+    /// Whether it is several servers.
     #[must_use]
-    pub fn is_shared_out(&self) -> bool {
-        matches!(&self.credential, Credential::Key(_, keys) if !keys.others.is_empty())
+    pub fn is_group(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Whether they differ in their places only.
+    #[must_use]
+    pub(in crate::config) fn has_plain_instances(&self) -> bool {
+        let is_plain = |instance: &Instance| {
+            let trust = instance.trust == self.first.trust;
+            instance.weight == 1 && instance.headers.is_empty() && trust
+        };
+        self.instances().all(is_plain)
+    }
+
+    /// Whether it matters which session a request belongs to.
+    #[must_use]
+    pub fn knows_sessions(&self) -> bool {
+        let has_keys =
+            matches!(&self.credential, Credential::Key(_, keys) if !keys.others.is_empty());
+        has_keys || self.is_group() && self.balance == Balance::Session
     }
 
     /// Whether it is limited to methods and endpoints, or kept from some.
@@ -100,6 +121,8 @@ pub struct Instance {
     pub identity: Option<Arc<ClientIdentity>>,
     /// Whom its own certificate is trusted on the word of.
     pub trust: Trust,
+    /// Its part of the requests.
+    pub weight: u16,
     /// Fields that are always set for it, in place of the provider's and the client's.
     pub headers: Vec<(String, String)>,
 }
@@ -134,6 +157,7 @@ impl fmt::Debug for Instance {
             .field("proxy", &self.proxy)
             .field("identity", &self.identity)
             .field("trust", &self.trust)
+            .field("weight", &self.weight)
             .field("headers", &names(&self.headers))
             .finish()
     }
@@ -146,6 +170,7 @@ impl fmt::Debug for Provider {
             .field("kind", &self.kind)
             .field("first", &self.first)
             .field("others", &self.others)
+            .field("balance", &self.balance)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &names(&self.headers))

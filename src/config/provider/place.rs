@@ -4,7 +4,7 @@
 //! one's `.env` and `sluicegate.toml`, and these may lead a key from the environment anywhere. That is as often meant
 //! so as not, so it is said and not refused.
 
-use super::instance::{Credential, Provider};
+use super::instance::{Credential, Instance, Provider};
 use super::keys::KEY_SETTINGS;
 use super::{Builder, base};
 use crate::config::error::ConfigError;
@@ -12,9 +12,11 @@ use crate::config::error::ConfigError;
 impl Builder<'_> {
     /// Warns where that is so of `provider`.
     pub(super) fn doubt_place(&self, provider: &Provider) {
-        if base(provider.kind.base_url()).is_ok_and(|usual| usual == provider.first.base) {
+        let usual = base(provider.kind.base_url());
+        let is_usual = |instance: &Instance| usual.as_ref() == Ok(&instance.base);
+        let Some(unusual) = provider.instances().find(|instance| !is_usual(instance)) else {
             return;
-        }
+        };
         let Some((from, key)) = self.stray_place() else {
             return;
         };
@@ -24,7 +26,7 @@ impl Builder<'_> {
         let message = format!(
             "this file of the working directory leads {secret} to {}; if that is meant, set the base URL where \
              the key is set, or name the file with --config",
-            provider.first.base
+            unusual.base
         );
         self.env.warn(ConfigError::new(&from, &key, message));
     }
@@ -38,16 +40,19 @@ impl Builder<'_> {
             let of_environment = self.env.is_of_environment(&variable);
             return (!of_environment).then_some((from, variable));
         }
-        let key = format!("providers.{}.base_url", self.name);
-        let written = self.is_stray && self.section.get("base_url").is_some();
-        written.then(|| (self.path.to_owned(), key))
+        let written = ["base_url", "base_urls"].into_iter();
+        let mut written = written.filter(|key| self.section.get(key).is_some());
+        let instance = (!self.section.parts.is_empty()).then_some("instance");
+        let key = written.next().or(instance).filter(|_| self.is_stray)?;
+        Some((self.path.to_owned(), self.key(key)))
     }
 
     /// What a request is sent and the working directory does not have; for people to read.
     fn secret_from_elsewhere(&self, provider: &Provider) -> Option<String> {
         let table_name = format!("providers.{}", self.name);
         // A host from the environment is no secret.
-        let expanded = self.env.expanded_below(&table_name, "base_url");
+        let mut below = ["base_url", "base_urls", "instance.base_url"].into_iter();
+        let expanded = below.find_map(|key| self.env.expanded_below(&table_name, key));
         let expanded = expanded.map(|key| format!("what {key} has from the environment"));
         if !matches!(provider.credential, Credential::Key(..)) {
             return expanded;

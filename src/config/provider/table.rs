@@ -19,12 +19,15 @@ use crate::config::value;
 use crate::config::written::{Form, Value, Written};
 use crate::http::head::{NameSet, name};
 use crate::providers::FIELDS_MAX;
+use crate::providers::group::Balance;
 
 /// A provider on its way: what was read of it so far.
 #[derive(Default)]
 pub(crate) struct Draft {
     pub(super) kind: Option<ProviderKind>,
     pub(super) base: Option<BaseUrl>,
+    pub(super) bases: Option<Vec<BaseUrl>>,
+    pub(super) balance: Option<Balance>,
     pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
@@ -131,7 +134,14 @@ macro_rules! at {
     };
 }
 
-fn as_written(written: &Written) -> Result<Option<Written>, String> {
+pub(super) fn header_map(written: &Written) -> Result<BTreeMap<String, String>, String> {
+    match &written.value {
+        Value::Map(headers) => Ok(headers.clone()),
+        Value::Text(_) | Value::List(_) => Ok(BTreeMap::new()),
+    }
+}
+
+pub(super) fn as_written(written: &Written) -> Result<Option<Written>, String> {
     Ok(Some(written.clone()))
 }
 
@@ -139,6 +149,26 @@ fn as_written(written: &Written) -> Result<Option<Written>, String> {
 fn shown_keys(keys: &ApiKeys) -> String {
     let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
     format!("[{}]", keys.join(", "))
+}
+
+fn bases(written: &Written) -> Result<Option<Vec<BaseUrl>>, String> {
+    let bases = written.list().iter().map(|url| base(url));
+    Ok(Some(bases.collect::<Result<_, _>>()?))
+}
+
+/// The words for them.
+const BALANCES: [(&str, Balance); 3] = [
+    ("least_loaded", Balance::LeastLoaded),
+    ("session", Balance::Session),
+    ("first", Balance::First),
+];
+
+fn balance(written: &Written) -> Result<Option<Balance>, String> {
+    let known = BALANCES.iter().find(|(word, _)| *word == written.text());
+    let expected = || "expected least_loaded, session or first".to_owned();
+    known
+        .map(|(_, balance)| Some(*balance))
+        .ok_or_else(expected)
 }
 
 fn session_headers(written: &Written) -> Result<Option<Vec<String>>, String> {
@@ -213,10 +243,41 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             base,
             Form::Text,
             |written: &Written| Ok::<_, String>(Some(base(written.text())?)),
-            |provider: &Provider| Some(quoted(&provider.first.base.to_string()))
+            |provider: &Provider| match provider.is_group() {
+                true => None,
+                false => Some(quoted(&provider.first.base.to_string())),
+            }
         ),
     )
     .suffix("_BASE_URL"),
+    Setting::new(
+        "base_urls",
+        "",
+        &[line(
+            LOCAL,
+            "[\"http://10.0.0.7:8000/v1\", \"http://10.0.0.8:8000/v1\"]",
+            "several servers, in place of base_url; or tables\n[[providers.local.instance]] with base_url, weight, ca_file, headers",
+        )],
+        at!(bases, Form::List, bases, |provider: &Provider| {
+            let plain = provider.is_group() && provider.has_plain_instances();
+            let bases = || provider.instances().map(|instance| &instance.base);
+            plain.then(|| list(&bases().collect::<Vec<_>>()))
+        }),
+    ),
+    Setting::new(
+        "balance",
+        "\"least_loaded\"",
+        &[line(
+            LOCAL,
+            "\"least_loaded\"",
+            "\"session\": each session keeps to one; \"first\": the others are spare",
+        )],
+        at!(balance, Form::Text, balance, |provider: &Provider| {
+            let word = BALANCES.iter().find(|(_, balance)| *balance == provider.balance);
+            word.filter(|_| provider.is_group()).map(|(word, _)| quoted(word))
+        }),
+    )
+    .words(|| BALANCES.map(|(word, _)| word).into()),
     Setting::new(
         "credential",
         "",
@@ -313,7 +374,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             Form::List,
             session_headers,
             |provider: &Provider| provider
-                .is_shared_out()
+                .knows_sessions()
                 .then(|| list(&provider.session_headers))
         ),
     ),
@@ -486,10 +547,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         at!(
             headers,
             Form::Map,
-            |written: &Written| match &written.value {
-                Value::Map(headers) => Ok::<_, String>(headers.clone()),
-                Value::Text(_) | Value::List(_) => Ok(BTreeMap::new()),
-            },
+            header_map,
             |_: &Provider| None
         ),
     )

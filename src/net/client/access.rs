@@ -122,6 +122,16 @@ impl Access {
         self.note(|record| record.way.key_n = key.saturating_add(1));
     }
 
+    /// It goes to the provider's instance of this index, one of several.
+    pub(crate) fn at_instance(&mut self, instance: u8) {
+        self.note(|record| record.way.instance = instance.saturating_add(1));
+    }
+
+    /// An instance was not reached, and it goes to another.
+    pub(crate) fn tried(&mut self) {
+        self.note(|record| record.way.moved = record.way.moved.saturating_add(1));
+    }
+
     /// It was for the provider that is counted in this slot, and goes nowhere.
     pub(crate) fn was_for(&mut self, slot: usize) {
         self.note(|record| record.provider = slot);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{SocketAddrAny, getsockname};
 
-use crate::config::{BaseUrl, Host};
+use crate::config::{BaseUrl, Host, Provider};
 use crate::policy::loops;
 
 /// Ports and paths that a provider's base URL may name.
@@ -41,11 +41,12 @@ impl Listening {
         }
     }
 
-    /// The field line that marks a request on its way to `base`, where it may come back or `has_id`, an
-    /// `X-Request-ID` of its own, and so may have come round already; else nothing.
+    /// The field line that marks a request on its way to one of a provider's instances, where it may come back or
+    /// `has_id`, an `X-Request-ID` of its own, and so may have come round already; else nothing.
     #[must_use]
-    pub(crate) fn mark(&self, base: &BaseUrl, has_id: bool) -> &'static [u8] {
-        match has_id || self.may_be(base) {
+    pub(crate) fn mark(&self, provider: &Provider, has_id: bool) -> &'static [u8] {
+        let mut instances = provider.instances();
+        match has_id || instances.any(|instance| self.may_be(&instance.base)) {
             true => loops::line(),
             false => b"",
         }

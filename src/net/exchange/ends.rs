@@ -16,12 +16,16 @@ use crate::observe::{Ending, Phase};
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
 
+use super::place::Place;
+
 /// See the module's documentation.
 pub(super) struct Ends<'a> {
     pub gateway: &'a Gateway,
     /// Index of the provider, and of its key that the request was sent with.
     pub provider: usize,
     pub key: u8,
+    /// Where it went, of several instances.
+    pub place: Option<&'a Place>,
     pub exchange: &'a mut Exchange,
     pub recipient: &'a Recipient,
     pub upstream: &'a mut Upstream,
@@ -281,6 +285,7 @@ impl Ends<'_> {
 
     /// Does what ends the exchange before its time.
     pub(super) fn stop(&mut self, stop: Stop) -> Halt {
+        self.judge_end(&stop);
         Halt::Over(match stop {
             Stop::Refuse(failure) => {
                 self.explain(failure);

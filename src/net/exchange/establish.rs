@@ -18,11 +18,44 @@ use super::ends::not_within;
 use super::relay::{Leg, Relay};
 
 impl Relay {
-    /// Connects and sends what waits for it, watching the client meanwhile.
+    /// Connects and sends what waits for it, watching the client meanwhile; where an instance is not reached, the next
+    /// one gets it.
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
+        loop {
+            let fault = match self.attempt(connection).await? {
+                Ok(()) => return Ok(()),
+                Err(fault) => fault,
+            };
+            if !self.moves_on(connection, &fault) {
+                self.explain(connection, &fault);
+                return Err(self.give_up(connection, &fault));
+            }
+            if matches!(self.leg, Leg::Sent { .. }) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the log what a time-out's name does not say.
+    fn explain(&self, connection: &mut ClientSide, fault: &Fault) {
+        let Some((_, instance)) = self.gateway.at(self.site) else {
+            return;
+        };
+        if *fault == Fault::UpstreamConnectTimeout {
+            let time = self.gateway.config.timeouts.connect;
+            let (host, port) = (&instance.base.host, instance.base.port);
+            let what = || format!("no connection to {host}:{port}");
+            connection
+                .access
+                .because(|| not_within(&what(), "connect", Some(time)));
+        }
+    }
+
+    /// Connects to where it goes and sends what waits; or says why there is no connection.
+    async fn attempt(&mut self, connection: &mut ClientSide) -> Result<Result<(), Fault>, After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
-        let Some((provider, instance)) = gateway.at(self.site) else {
+        let Some((provider, _)) = gateway.at(self.site) else {
             return Err(After::Drop);
         };
         connection.deadline.set(gateway.config.timeouts.connect);
@@ -31,11 +64,10 @@ impl Relay {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
             let Some(place) = in_force.place_of(&gateway, self.site) else {
-                return Err(self.give_up(connection, &replaced(&provider.name)));
+                return Ok(Err(replaced(&provider.name)));
             };
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
-                let fault = Fault::Overloaded(Scarce::UpstreamConnections);
-                return Err(self.give_up(connection, &fault));
+                return Ok(Err(Fault::Overloaded(Scarce::UpstreamConnections)));
             };
             // Boxed, for it is large and every exchange would carry room for it.
             let connected = Box::pin(self.connected(connection, &in_force, place)).await?;
@@ -46,17 +78,10 @@ impl Relay {
             match connected {
                 Ok(connected) => break (connected, seat),
                 Err(fault) => {
-                    if fault == Fault::UpstreamConnectTimeout {
-                        let time = gateway.config.timeouts.connect;
-                        let (host, port) = (&instance.base.host, instance.base.port);
-                        let what = || format!("no connection to {host}:{port}");
-                        let silent = || not_within(&what(), "connect", Some(time));
-                        connection.access.because(silent);
-                    }
                     if fault == Fault::Overloaded(Scarce::System) {
                         worker.upstreams.pool.shed();
                     }
-                    return Err(self.give_up(connection, &fault));
+                    return Ok(Err(fault));
                 }
             }
         };
@@ -70,7 +95,11 @@ impl Relay {
         if let Leg::Unsent(request) = &self.leg
             && stream.send(request).is_err()
         {
-            return Err(self.give_up(connection, &Fault::UpstreamReset));
+            // A plain send that fails has sent nothing; under TLS a first record may be out.
+            return match stream.is_tls() {
+                false => Ok(Err(Fault::UpstreamReset)),
+                true => Err(self.give_up(connection, &Fault::UpstreamReset)),
+            };
         }
         let whole = self.exchange.upload().is_done();
         connection.access.request_sent(whole);
@@ -82,7 +111,7 @@ impl Relay {
             upstream,
             replay: None,
         };
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The connection to the site with this number in the gateway that is in force, or why there is none.

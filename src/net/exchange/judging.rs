@@ -1,15 +1,56 @@
-//! What an answer's head says of the provider's key, where there are several.
+//! What an answer says of the provider's key, and an answer or its absence of the instance, where there are several.
 
+use crate::config::Provider;
+use crate::http::exchange::{Failure, Stop};
 use crate::http::head::Section;
 use crate::log::{Log, Value};
-use crate::providers::{Change, Verdict, cooling_time};
+use crate::providers::group::{self, Outcome};
+use crate::providers::{Change, Verdict, cooling_time, micros};
 use crate::system::time::{monotonic_nanos, unix_seconds};
 
 use super::ends::Ends;
+use super::place;
 
 impl Ends<'_> {
+    /// The head of an answer with this status has come.
+    pub(super) fn judge(&self, status: u16, section: Section<'_>) {
+        // A server that says so of itself; what is behind a 500 may be the request.
+        let outcome = match status {
+            502..=504 => Outcome::Failed,
+            _ => Outcome::Answered,
+        };
+        self.judge_instance(outcome);
+        self.judge_key(status, section);
+    }
+
+    /// There will be no answer, or no more of it.
+    pub(super) fn judge_end(&self, stop: &Stop) {
+        let (Stop::Refuse(failure) | Stop::Cut { failure, .. }) = stop else {
+            return;
+        };
+        match failure {
+            Failure::UpstreamLate
+            | Failure::UpstreamClosed
+            | Failure::UpstreamReset
+            | Failure::ResponseInvalid => self.judge_instance(Outcome::Failed),
+            // The client's doing.
+            Failure::Content(_) | Failure::ContentLate | Failure::ContentTooLong => {}
+        }
+    }
+
+    fn judge_instance(&self, outcome: Outcome) {
+        if let Some(place) = self.place
+            && let Some(group) = self.gateway.choices.group(self.provider)
+        {
+            let now = micros(monotonic_nanos());
+            let change = group.judge(&place.under_way, outcome, now);
+            let at = (self.provider, place.instance());
+            place::tell(self.connection.core(), self.gateway, at, change);
+        }
+    }
+
     /// Has the key rest whose limit is reached, or that the provider refuses.
-    pub(super) fn judge_key(&self, status: u16, section: Section<'_>) {
+    fn judge_key(&self, status: u16, section: Section<'_>) {
         let Some(keys) = self.gateway.choices.keys(self.provider) else {
             return;
         };
@@ -52,5 +93,25 @@ fn say(log: &Log, provider: &str, key: u8, status: u16, change: Change) {
             log.warn("a provider refuses its key, which rests", &fields);
         }
         Change::Returns => log.info("a provider takes its key again", &[provider, number]),
+    }
+}
+
+/// Tells the operator that an instance gets no requests for a time, or gets them again.
+pub(super) fn say_instance(log: &Log, provider: &Provider, instance: u8, change: group::Change) {
+    let base = &provider.instance(instance.into()).base;
+    let fields = [
+        ("provider", Value::Text(&provider.name)),
+        ("instance", Value::Number(u64::from(instance) + 1)),
+        ("base_url", Value::Text(base)),
+    ];
+    match change {
+        group::Change::Ejected { time } => {
+            let [provider, instance, base] = fields;
+            let out = ("out_s", Value::Number(time.as_secs()));
+            let what = "an instance failed too often and is left out";
+            log.warn(what, &[provider, instance, base, out]);
+        }
+        group::Change::Down => log.warn("an instance fails its probes and is left out", &fields),
+        group::Change::Returned => log.info("an instance serves again", &fields),
     }
 }

@@ -8,12 +8,18 @@ use crate::net::upstream::pool::Upstream;
 use crate::policy::auth::Lease;
 use crate::policy::gateway::Gateway;
 
+use super::place::Place;
+
 /// See the module's documentation.
 pub(crate) struct Relay {
     pub(super) gateway: Rc<Gateway>,
     pub(super) provider: usize,
     /// The number of the site that it goes to.
     pub(super) site: usize,
+    /// Where it goes, of several instances.
+    pub(super) place: Option<Place>,
+    /// Its method may be sent twice.
+    pub(super) idempotent: bool,
     /// Index of the provider's key that it is sent with.
     pub(super) key: u8,
     pub(super) exchange: Exchange,

@@ -131,7 +131,7 @@ impl Ends<'_> {
         remove_framing(scratch, &mut removed);
         let access = &mut self.connection.access;
         access.response(head.status, section);
-        self.judge_key(head.status, section);
+        self.judge(head.status, section);
         let id = self.id_line(scratch.fields());
         let lines = [id.as_bytes()];
         let start = scratch.rewrite(at, |buf, at, fields| {
@@ -158,7 +158,7 @@ impl Ends<'_> {
         let section = Section::new(scratch.fields(), scratch.message(at));
         let access = &mut self.connection.access;
         access.response(head.status, section);
-        self.judge_key(head.status, section);
+        self.judge(head.status, section);
         let timed = self.gateway.config.server.server_timing;
         let line = || self.connection.access.timed(TimingLine::new);
         let timing = timed.then(line).flatten();

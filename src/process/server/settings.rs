@@ -4,16 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Instance};
 use crate::log::{Log, Value};
 use crate::net::core::in_force::WorkerConfig;
 use crate::net::transport::tls_config::{self, TlsConfigs};
 use crate::observe::Slots;
 use crate::policy::auth::{Keys, sha256};
 use crate::process::watch::{Entries, Watch};
-use crate::providers::Choices;
+use crate::providers::group::{Listed, identity};
+use crate::providers::{Choices, Offer};
 use crate::system::descriptors;
-use crate::system::time::unix_seconds;
+use crate::system::time::{monotonic_nanos, unix_seconds};
 
 /// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
 pub(crate) type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
@@ -63,11 +64,13 @@ pub(super) fn settings(
     if let Some(before) = before {
         check_last_key(&keys, before, &config)?;
     }
-    let providers = config.providers.iter().map(|provider| {
-        let digests = provider.keys().map(|key| sha256(key.expose()));
-        (&*provider.name, digests.collect())
+    let offers = config.providers.iter().map(|provider| Offer {
+        name: &provider.name,
+        keys: provider.keys().map(|key| sha256(key.expose())).collect(),
+        balance: provider.balance,
+        instances: provider.instances().map(listed).collect(),
     });
-    let choices = Choices::new(providers, choices);
+    let choices = Choices::new(offers, choices, monotonic_nanos());
     let workers = workers(&config);
     let connections = config.limits.connections;
     let settings = WorkerConfig {
@@ -105,6 +108,14 @@ impl Before<'_> {
         let why = self.watch.doubts(file, entries.as_ref()?)?;
         *entries = self.watch.entries();
         Some(why)
+    }
+}
+
+/// An instance is known again by its place.
+fn listed(instance: &Instance) -> Listed {
+    Listed {
+        identity: identity(instance.base.to_string().as_bytes()),
+        weight: instance.weight,
     }
 }
 
