@@ -2,8 +2,8 @@
 //!
 //! All workers share a group and change it by atomics alone, so that none waits for another; a choice allocates
 //! nothing. Times are microseconds since the process began, chance is a number handed in. From the ground up:
-//! [`standing`] is what is known of one instance's health, [`window`] its failures of late, [`instance`] both and
-//! its load, [`candidates`] are those that may be chosen and [`pick`] which of them is.
+//! [`words`] are its types, [`standing`] is what is known of one instance's health, [`window`] its failures of late,
+//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`pick`] which of them is.
 
 mod candidates;
 mod instance;
@@ -17,150 +17,30 @@ mod standing;
 mod tests;
 mod tried;
 mod window;
+mod words;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use candidates::{Among, Candidates};
+use candidates::{Among, Candidates, Member};
 use instance::Instance;
 use pick::pick;
 use standing::{Millis, Phase, SCALE, Standing};
 
 pub use instance::UnderWay;
 pub use tried::Tried;
-
-/// How many instances a group may have.
-pub const INSTANCES_MAX: usize = 64;
-
-/// The largest weight.
-pub const WEIGHT_MAX: u16 = 1000;
+pub use words::{
+    Balance, Change, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused, WEIGHT_MAX,
+    identity,
+};
 
 /// Of the instances in service at most one in this many is out, rounded down: a lone one never.
 const OUT_AT_MOST_ONE_IN: usize = 2;
-
-/// By what an instance is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// Two are drawn, by weight; the one with fewer requests under way for its weight gets it, else the first drawn.
-    LeastLoaded,
-    /// The one that the session's hash ranks first of those that have room (a quarter above their share, some requests at
-    /// least), by weight.
-    Session,
-    /// The first in order that is well. It gets everything, also when it has just come back.
-    First,
-}
-
-/// An instance as it is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// What stays the same over reloads and on all machines; see [`identity`].
-    pub identity: u64,
-    /// Its part of the requests, 0 to [`WEIGHT_MAX`]; 0 gets none.
-    pub weight: u16,
-}
-
-/// A hash of what an instance is known by, its base URL: the same everywhere and always (64-bit FNV-1a).
-#[must_use]
-pub fn identity(name: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    name.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
-/// Why there is no such group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// It has no instance.
-    Empty,
-    /// It has more than [`INSTANCES_MAX`].
-    TooMany,
-    /// An instance, by its index, is another one again.
-    Twice(usize),
-    /// An instance's weight, by its index, is above [`WEIGHT_MAX`].
-    Weight(usize),
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => write!(f, "there is no instance"),
-            Self::TooMany => write!(f, "there are more than {INSTANCES_MAX} instances"),
-            Self::Twice(index) => write!(f, "instance {} is there twice", index + 1),
-            Self::Weight(index) => {
-                write!(f, "instance {} weighs more than {WEIGHT_MAX}", index + 1)
-            }
-        }
-    }
-}
-
-/// What came of a request, as far as it tells of the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It answered, whatever: a refusal or a 429 is a sign of life.
-    Answered,
-    /// It could not be reached, broke off, answered too late or that it cannot.
-    Failed,
-}
-
-/// What an outcome or a probe changed, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Failures put it out; when the time is over, one request tries it.
-    Ejected {
-        /// For how long.
-        time: Duration,
-    },
-    /// Its probes fail: it is out until they succeed again.
-    Down,
-    /// It serves again, and gets more by and by.
-    Returned,
-}
-
-/// How an instance is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It serves.
-    Well,
-    /// It serves since a while, and gets this part of its weight, in thousandths.
-    SlowStart(u16),
-    /// Failures put it out for this long yet.
-    Ejected(Duration),
-    /// Its time is over, and the next request tries it.
-    Due,
-    /// One request tries it.
-    Trial,
-    /// Its probes fail.
-    Down,
-}
-
-/// What there is to see of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InstanceState {
-    /// How it is.
-    pub health: Health,
-    /// Whether it gets nothing new by an operator's word.
-    pub draining: bool,
-    /// Requests under way, of all workers.
-    pub under_way: u32,
-    /// Requests that it was chosen for.
-    pub chosen: u64,
-    /// Those of them that failed.
-    pub failed: u64,
-}
 
 /// The instances of one provider.
 #[derive(Debug)]
 pub struct Group {
     balance: Balance,
     members: Box<[Member]>,
-}
-
-#[derive(Debug)]
-struct Member {
-    instance: Arc<Instance>,
-    identity: u64,
-    /// In units of [`SCALE`].
-    weight: u32,
 }
 
 impl Group {

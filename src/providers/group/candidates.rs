@@ -1,8 +1,20 @@
 //! Those instances that may be chosen, and what they weigh at the moment.
 
+use std::sync::Arc;
+
+use super::instance::Instance;
 use super::standing::{Millis, Phase, SCALE, Standing};
 use super::tried::{Tried, bit};
-use super::{INSTANCES_MAX, Member, WEIGHT_MAX};
+use super::words::{INSTANCES_MAX, WEIGHT_MAX};
+
+/// An instance and what this group knows of it.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) instance: Arc<Instance>,
+    pub(super) identity: u64,
+    /// In units of [`SCALE`].
+    pub(super) weight: u32,
+}
 
 /// Among which instances is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

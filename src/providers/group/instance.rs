@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use super::standing::{FAILURES_IN_A_ROW, Millis, Phase, SCALE, Standing};
 use super::window::Window;
-use super::{Health, InstanceState, Outcome};
+use super::words::{Change, Health, InstanceState, Outcome};
 
 /// So many probes in a row that succeed bring an instance back,
 const PROBES_TO_RISE: i32 = 2;
@@ -168,12 +168,7 @@ impl Instance {
     }
 
     /// What came of the trial that began then, unless it is none any more: probes may have found it down.
-    pub(super) fn end_trial(
-        &self,
-        began: Millis,
-        outcome: Outcome,
-        now: Millis,
-    ) -> Option<super::Change> {
+    pub(super) fn end_trial(&self, began: Millis, outcome: Outcome, now: Millis) -> Option<Change> {
         let next = |standing: Standing| match outcome {
             Outcome::Answered => standing.returned(now),
             Outcome::Failed => standing.ejected(now),
@@ -181,8 +176,8 @@ impl Instance {
         let before =
             self.alter(|standing| Some(standing).filter(|s| s.is_trial(began)).map(next))?;
         Some(match outcome {
-            Outcome::Answered => super::Change::Returned,
-            Outcome::Failed => super::Change::Ejected {
+            Outcome::Answered => Change::Returned,
+            Outcome::Failed => Change::Ejected {
                 time: next(before).time_left(now),
             },
         })

@@ -1,7 +1,7 @@
 //! Which of the candidates gets a request. In whole numbers only, so that a session finds its instance from any machine.
 
-use super::candidates::Candidates;
-use super::{Balance, Member};
+use super::candidates::{Candidates, Member};
+use super::words::Balance;
 
 /// By how much an instance's load may be above its share before it takes no further session's request, in hundredths.
 const ROOM_PERCENT: u64 = 25;

@@ -1,6 +1,6 @@
 //! Which instances a request has been to already.
 
-use super::INSTANCES_MAX;
+use super::words::INSTANCES_MAX;
 
 /// A set of instances, by their index in a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
