@@ -194,14 +194,14 @@ impl<'a> Env<'a> {
         self.put_in.borrow().contains(name)
     }
 
-    /// The first key of this table of the file, but for one, that has a value of the environment's put in.
-    pub(super) fn expanded_below(&self, table: &str, but: &str) -> Option<String> {
+    /// The first key of this table of the file, but for these, that has a value of the environment's put in.
+    pub(super) fn expanded_below(&self, table: &str, but: &[&str]) -> Option<String> {
         let expanded = self.expanded.borrow();
         let below = |key: &&String| {
             let inner = key
                 .strip_prefix(table)
                 .and_then(|key| key.strip_prefix('.'));
-            inner.is_some_and(|inner| inner != but)
+            inner.is_some_and(|inner| !but.contains(&inner))
         };
         expanded.iter().find(below).cloned()
     }

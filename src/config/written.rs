@@ -126,7 +126,7 @@ pub(super) struct Section {
     pub(super) from: String,
     pub(super) values: BTreeMap<&'static str, Written>,
     /// The tables of a list within it (`[[providers.NAME.instance]]`).
-    pub(super) parts: Vec<Section>,
+    pub(super) parts: Vec<Self>,
 }
 
 impl Section {

@@ -9,6 +9,7 @@
 mod ends;
 mod establish;
 mod judging;
+mod moving;
 mod place;
 mod relay;
 mod response;
@@ -125,7 +126,7 @@ impl Relay {
             gateway: gateway.clone(),
             provider: forward.provider,
             site,
-            place,
+            place: place.map(Box::new),
             idempotent,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
@@ -296,7 +297,7 @@ impl Relay {
             gateway: &self.gateway,
             provider: self.provider,
             key: self.key,
-            place: self.place.as_ref(),
+            place: self.place.as_deref(),
             exchange: &mut self.exchange,
             recipient: &self.recipient,
             upstream,

@@ -1,5 +1,5 @@
-//! What is chosen from on the providers' side, as Prometheus text: how several keys and instances stand. Keys are named by their place
-//! and the first digits of their digest, never shown.
+//! What is chosen from on the providers' side, as Prometheus text: how several keys and instances stand. Keys are named
+//! by their place and the first digits of their digest, never shown.
 
 use crate::providers::group::{Health, InstanceState};
 use crate::providers::{Choices, Standing};

@@ -181,8 +181,7 @@ impl Builder<'_> {
             let message = "expected a base URL such as http://10.0.0.7:8000/v1";
             return Err(ConfigError::new(&section.from, &of("base_url"), message));
         };
-        let headers = fields::headers(&part.headers, credential)
-            .and_then(|headers| fields::of_instance(headers));
+        let headers = fields::headers(&part.headers, credential).and_then(fields::of_instance);
         let headers = headers.map_err(|(key, expected)| {
             ConfigError::new(section.place("headers"), &of(&key), expected)
         })?;

@@ -51,8 +51,8 @@ impl Builder<'_> {
     fn secret_from_elsewhere(&self, provider: &Provider) -> Option<String> {
         let table_name = format!("providers.{}", self.name);
         // A host from the environment is no secret.
-        let mut below = ["base_url", "base_urls", "instance.base_url"].into_iter();
-        let expanded = below.find_map(|key| self.env.expanded_below(&table_name, key));
+        let places = ["base_url", "base_urls", "instance.base_url"];
+        let expanded = self.env.expanded_below(&table_name, &places);
         let expanded = expanded.map(|key| format!("what {key} has from the environment"));
         if !matches!(provider.credential, Credential::Key(..)) {
             return expanded;

@@ -71,7 +71,7 @@ impl CredentialChoice {
 const CREDENTIAL_EXPECTED: &str = "expected bearer, x-api-key, api-key, xi-api-key, none or client";
 
 /// The tables of the example: their headers, and what is said of them.
-pub(crate) const BLOCKS: [Block; 4] = [
+pub(crate) const BLOCKS: [Block; 5] = [
     Block {
         name: ANTHROPIC,
         about: "",
@@ -92,6 +92,11 @@ pub(crate) const BLOCKS: [Block; 4] = [
         about: "served at /p/local/…",
         first: &["type", "base_url", "credential", "proxy", "headers"],
     },
+    Block {
+        name: VLLM,
+        about: "several keys, several servers",
+        first: &[],
+    },
 ];
 
 /// A provider of the example.
@@ -106,6 +111,7 @@ const ANTHROPIC: &str = "providers.anthropic";
 const OPENROUTER: &str = "providers.openrouter";
 const AZURE: &str = "providers.azure";
 const LOCAL: &str = "providers.local";
+const VLLM: &str = "providers.vllm";
 
 /// Most connections made ahead per provider and worker.
 const WARM_MAX: usize = 64;
@@ -254,9 +260,9 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "base_urls",
         "",
         &[line(
-            LOCAL,
+            VLLM,
             "[\"http://10.0.0.7:8000/v1\", \"http://10.0.0.8:8000/v1\"]",
-            "several servers, in place of base_url; or tables\n[[providers.local.instance]] with base_url, weight, ca_file, headers",
+            "in place of base_url; or\ntables [[providers.vllm.instance]] with base_url, weight, ca_file, headers",
         )],
         at!(bases, Form::List, bases, |provider: &Provider| {
             let plain = provider.is_group() && provider.has_plain_instances();
@@ -268,13 +274,16 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "balance",
         "\"least_loaded\"",
         &[line(
-            LOCAL,
+            VLLM,
             "\"least_loaded\"",
             "\"session\": each session keeps to one; \"first\": the others are spare",
         )],
         at!(balance, Form::Text, balance, |provider: &Provider| {
-            let word = BALANCES.iter().find(|(_, balance)| *balance == provider.balance);
-            word.filter(|_| provider.is_group()).map(|(word, _)| quoted(word))
+            let word = BALANCES
+                .iter()
+                .find(|(_, balance)| *balance == provider.balance);
+            word.filter(|_| provider.is_group())
+                .map(|(word, _)| quoted(word))
         }),
     )
     .words(|| BALANCES.map(|(word, _)| word).into()),
@@ -339,9 +348,9 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "api_keys",
         "",
         &[line(
-            ANTHROPIC,
+            VLLM,
             "[\"${KEY_A}\", \"${KEY_B}\"]",
-            "several keys, in place of api_key; or api_keys_file = \"…\", one a line; a session keeps to one",
+            "in place of api_key; or api_keys_file = \"…\", one a line",
         )],
         at!(
             api_keys,
@@ -365,9 +374,9 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         "session_headers",
         "",
         &[line(
-            ANTHROPIC,
+            VLLM,
             "[\"x-claude-code-session-id\"]",
-            "the first that a request has names its session; default: what today's clients send",
+            "the first that a request has names its session;\ndefault: what today's clients send",
         )],
         at!(
             session_headers,
@@ -544,12 +553,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             "{ X-Team = \"search\" }",
             "always sent, in place of the client's",
         )],
-        at!(
-            headers,
-            Form::Map,
-            header_map,
-            |_: &Provider| None
-        ),
+        at!(headers, Form::Map, header_map, |_: &Provider| None),
     )
     .secret(),
 ];

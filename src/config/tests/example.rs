@@ -53,7 +53,7 @@ fn the_example_names_every_setting_with_its_default() {
     }
     let names = all.providers.iter().map(|provider| &*provider.name);
     let names: Vec<&str> = names.collect();
-    assert_eq!(names, ["anthropic", "local", "openrouter"]);
+    assert_eq!(names, ["anthropic", "local", "openrouter", "vllm"]);
     assert_eq!(all.limits.body, Some(32 << 20));
     assert!(all.server.tls.is_some() && example.server.tls.is_none());
     // Whatever `check` can print is in the example.

@@ -69,6 +69,7 @@ fn file(row: &Row, line: &str) -> String {
     };
     let key = match row.key {
         "api_key" | "api_key_file" | "api_keys" | "api_keys_file" => "type = 'vllm'\n",
+        "balance" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "session_headers" => "api_keys = ['k', 'l']\n",
         _ => "api_key = 'k'\n",
     };
@@ -111,7 +112,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 23] = [
+const VALUES: [&str; 25] = [
     "7",
     "true",
     "false",
@@ -128,6 +129,8 @@ const VALUES: [&str; 23] = [
     "'openai'",
     "['openai']",
     "['openai', 'vllm']",
+    "['http://a', 'http://b']",
+    "'first'",
     "['127.0.0.1:9']",
     "['https://a.example']",
     "['GET /a']",

@@ -1,15 +1,14 @@
 //! What an answer says of the provider's key, and an answer or its absence of the instance, where there are several.
 
-use crate::config::Provider;
 use crate::http::exchange::{Failure, Stop};
 use crate::http::head::Section;
 use crate::log::{Log, Value};
-use crate::providers::group::{self, Outcome};
+use crate::providers::group::Outcome;
 use crate::providers::{Change, Verdict, cooling_time, micros};
 use crate::system::time::{monotonic_nanos, unix_seconds};
 
 use super::ends::Ends;
-use super::place;
+use super::place::tell;
 
 impl Ends<'_> {
     /// The head of an answer with this status has come.
@@ -45,7 +44,7 @@ impl Ends<'_> {
             let now = micros(monotonic_nanos());
             let change = group.judge(&place.under_way, outcome, now);
             let at = (self.provider, place.instance());
-            place::tell(self.connection.core(), self.gateway, at, change);
+            tell(self.connection.core(), self.gateway, at, change);
         }
     }
 
@@ -93,25 +92,5 @@ fn say(log: &Log, provider: &str, key: u8, status: u16, change: Change) {
             log.warn("a provider refuses its key, which rests", &fields);
         }
         Change::Returns => log.info("a provider takes its key again", &[provider, number]),
-    }
-}
-
-/// Tells the operator that an instance gets no requests for a time, or gets them again.
-pub(super) fn say_instance(log: &Log, provider: &Provider, instance: u8, change: group::Change) {
-    let base = &provider.instance(instance.into()).base;
-    let fields = [
-        ("provider", Value::Text(&provider.name)),
-        ("instance", Value::Number(u64::from(instance) + 1)),
-        ("base_url", Value::Text(base)),
-    ];
-    match change {
-        group::Change::Ejected { time } => {
-            let [provider, instance, base] = fields;
-            let out = ("out_s", Value::Number(time.as_secs()));
-            let what = "an instance failed too often and is left out";
-            log.warn(what, &[provider, instance, base, out]);
-        }
-        group::Change::Down => log.warn("an instance fails its probes and is left out", &fields),
-        group::Change::Returned => log.info("an instance serves again", &fields),
     }
 }

@@ -1,30 +1,22 @@
-//! Which instance a request goes to, where a provider has several, and the next one where that cannot be reached.
-//!
-//! Nothing has been sent to an instance that was not reached, so the next one gets the request as it was, whatever its
-//! method; only the lines that are another instance's own change.
+//! Which instance a request goes to, where a provider has several.
 
-use crate::net::client::side::ClientSide;
+use crate::config::Provider;
+use crate::log::{Log, Value};
 use crate::net::core::Core;
-use crate::policy::error::{Fault, Scarce};
+use crate::policy::error::Fault;
 use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
-use crate::providers::group::{Change, Outcome, Tried, UnderWay};
+use crate::providers::group::{Change, Tried, UnderWay};
 use crate::providers::{Session, micros};
 use crate::system::time::monotonic_nanos;
-
-use super::judging::say_instance;
-use super::relay::{Leg, Relay};
-
-/// Most instances that a request is tried at: each may take all of `timeouts.connect`.
-const ATTEMPTS_MAX: u32 = 5;
 
 /// Where a request goes, of several instances.
 pub(super) struct Place {
     /// It counts there until this is dropped.
     pub(super) under_way: UnderWay,
     /// Those that could not be reached.
-    tried: Tried,
-    session: Session,
+    pub(super) tried: Tried,
+    pub(super) session: Session,
 }
 
 impl Place {
@@ -55,76 +47,6 @@ impl Place {
     }
 }
 
-impl Relay {
-    /// Has a request that was not sent go to the next instance, for this one was not reached; whether there is one. An
-    /// idle connection there is used at once.
-    pub(super) fn moves_on(&mut self, connection: &mut ClientSide, fault: &Fault) -> bool {
-        // Where our own descriptors have run out, all instances are as far away.
-        let is_own = matches!(fault, Fault::Overloaded(Scarce::System));
-        let Some(group) = self
-            .gateway
-            .choices
-            .group(self.provider)
-            .filter(|_| !is_own)
-        else {
-            return false;
-        };
-        let Some(place) = &mut self.place else {
-            return false;
-        };
-        let now = micros(monotonic_nanos());
-        let change = group.judge(&place.under_way, Outcome::Failed, now);
-        let from = place.instance();
-        place.tried.add(from.into());
-        let core = connection.core();
-        tell(core, &self.gateway, (self.provider, from), change);
-        if place.tried.count() >= ATTEMPTS_MAX {
-            return false;
-        }
-        let random = core.ids.random();
-        let Some(next) = group.choose(place.session.0, place.tried, random, now) else {
-            return false;
-        };
-        place.under_way = next;
-        let to = place.instance();
-        let Leg::Unsent(request) = &mut self.leg else {
-            return false;
-        };
-        let Some((_, lines)) = self.gateway.provider(self.provider) else {
-            return false;
-        };
-        if !lines.readdress(request, self.key, [from, to]) {
-            return false;
-        }
-        self.site = self.gateway.site_of(self.provider, to.into());
-        connection.access.at_instance(to);
-        connection.access.tried();
-        self.tell(
-            connection,
-            "the instance was not reached; the request goes to the next one",
-        );
-        self.reuse(connection);
-        true
-    }
-
-    /// Sends what waits on an idle connection, if there is one.
-    fn reuse(&mut self, connection: &mut ClientSide) {
-        let worker = connection.worker.clone();
-        let scratch = &mut *worker.core.scratch.borrow_mut();
-        worker
-            .upstreams
-            .warmth
-            .used(self.site, worker.core.clock.now());
-        let Some(upstream) = worker.upstreams.pool.take(self.site, scratch) else {
-            return;
-        };
-        if let Leg::Unsent(request) = &mut self.leg {
-            let request = std::mem::take(request);
-            self.use_again(connection, upstream, &request, self.idempotent);
-        }
-    }
-}
-
 /// Tells the operator of an instance that leaves or returns.
 pub(super) fn tell(
     core: &Core,
@@ -134,6 +56,26 @@ pub(super) fn tell(
 ) {
     let Some(change) = change else { return };
     if let Some(provider) = gateway.config.providers.get(provider) {
-        say_instance(&core.log, provider, instance, change);
+        say(&core.log, provider, instance, change);
+    }
+}
+
+/// Tells the operator that an instance gets no requests for a time, or gets them again.
+fn say(log: &Log, provider: &Provider, instance: u8, change: Change) {
+    let base = &provider.instance(instance.into()).base;
+    let fields = [
+        ("provider", Value::Text(&provider.name)),
+        ("instance", Value::Number(u64::from(instance) + 1)),
+        ("base_url", Value::Text(base)),
+    ];
+    match change {
+        Change::Ejected { time } => {
+            let [provider, instance, base] = fields;
+            let out = ("out_s", Value::Number(time.as_secs()));
+            let what = "an instance failed too often and is left out";
+            log.warn(what, &[provider, instance, base, out]);
+        }
+        Change::Down => log.warn("an instance fails its probes and is left out", &fields),
+        Change::Returned => log.info("an instance serves again", &fields),
     }
 }

@@ -16,8 +16,8 @@ pub(crate) struct Relay {
     pub(super) provider: usize,
     /// The number of the site that it goes to.
     pub(super) site: usize,
-    /// Where it goes, of several instances.
-    pub(super) place: Option<Place>,
+    /// Where it goes, of several instances; boxed, for most have none.
+    pub(super) place: Option<Box<Place>>,
     /// Its method may be sent twice.
     pub(super) idempotent: bool,
     /// Index of the provider's key that it is sent with.

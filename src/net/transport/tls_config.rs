@@ -31,8 +31,8 @@ use server::Side;
 #[derive(Clone)]
 pub(crate) struct TlsConfigs {
     server: Option<Arc<Side>>,
-    /// Towards the instances of providers, in their order. Those on the same terms share one, and its session cache; no session is
-    /// resumed under another name than it was made for.
+    /// Towards the instances of providers, in their order. Those on the same terms share one, and its session cache; no
+    /// session is resumed under another name than it was made for.
     clients: Arc<[Option<Client>]>,
     /// Until when our own certificates hold.
     dated: Arc<[Dated]>,

@@ -1,0 +1,86 @@
+//! The next instance for a request whose first one could not be reached.
+//!
+//! Nothing has been sent to an instance that was not reached, so the next one gets the request as it was, whatever its
+//! method; only the lines that are another instance's own change.
+
+use crate::net::client::side::ClientSide;
+use crate::policy::error::{Fault, Scarce};
+use crate::providers::group::Outcome;
+use crate::providers::micros;
+use crate::system::time::monotonic_nanos;
+
+use super::place::tell;
+use super::relay::{Leg, Relay};
+
+/// Most instances that a request is tried at: each may take all of `timeouts.connect`.
+const ATTEMPTS_MAX: u32 = 5;
+
+impl Relay {
+    /// Has a request that was not sent go to the next instance, for this one was not reached; whether there is one. An
+    /// idle connection there is used at once.
+    pub(super) fn moves_on(&mut self, connection: &mut ClientSide, fault: &Fault) -> bool {
+        // Where our own descriptors have run out, all instances are as far away.
+        let is_own = matches!(fault, Fault::Overloaded(Scarce::System));
+        let Some(group) = self
+            .gateway
+            .choices
+            .group(self.provider)
+            .filter(|_| !is_own)
+        else {
+            return false;
+        };
+        let Some(place) = &mut self.place else {
+            return false;
+        };
+        let now = micros(monotonic_nanos());
+        let change = group.judge(&place.under_way, Outcome::Failed, now);
+        let from = place.instance();
+        place.tried.add(from.into());
+        let core = connection.core();
+        tell(core, &self.gateway, (self.provider, from), change);
+        if place.tried.count() >= ATTEMPTS_MAX {
+            return false;
+        }
+        let random = core.ids.random();
+        let Some(next) = group.choose(place.session.0, place.tried, random, now) else {
+            return false;
+        };
+        place.under_way = next;
+        let to = place.instance();
+        let Leg::Unsent(request) = &mut self.leg else {
+            return false;
+        };
+        let Some((_, lines)) = self.gateway.provider(self.provider) else {
+            return false;
+        };
+        if !lines.readdress(request, self.key, [from, to]) {
+            return false;
+        }
+        self.site = self.gateway.site_of(self.provider, to.into());
+        connection.access.at_instance(to);
+        connection.access.tried();
+        self.tell(
+            connection,
+            "the instance was not reached; the request goes to the next one",
+        );
+        self.reuse(connection);
+        true
+    }
+
+    /// Sends what waits on an idle connection, if there is one.
+    fn reuse(&mut self, connection: &mut ClientSide) {
+        let worker = connection.worker.clone();
+        let scratch = &mut *worker.core.scratch.borrow_mut();
+        worker
+            .upstreams
+            .warmth
+            .used(self.site, worker.core.clock.now());
+        let Some(upstream) = worker.upstreams.pool.take(self.site, scratch) else {
+            return;
+        };
+        if let Leg::Unsent(request) = &mut self.leg {
+            let request = std::mem::take(request);
+            self.use_again(connection, upstream, &request, self.idempotent);
+        }
+    }
+}
