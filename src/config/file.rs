@@ -214,7 +214,7 @@ impl Reader<'_> {
     fn value(&self, value: Spanned<DeValue<'_>>, known: &Known) -> Result<Value, ConfigError> {
         let span = value.span();
         // A date would pass for a table.
-        if known.form == Form::Map && !value.get_ref().is_table() {
+        if matches!(known.form, Form::Map | Form::Pairs) && !value.get_ref().is_table() {
             return Err(self.refused(span, "expected a table"));
         }
         let found = match (known.form, value.get_ref()) {
@@ -279,6 +279,10 @@ fn read(value: Spanned<DeValue<'_>>, form: Form) -> Result<Value, toml::de::Erro
         Form::Text => String::deserialize(value).map(Value::Text),
         Form::List => Vec::deserialize(value).map(Value::List),
         Form::Map => BTreeMap::deserialize(value).map(Value::Map),
+        Form::Pairs => BTreeMap::<String, Scalar>::deserialize(value).map(|pairs| {
+            let pairs = pairs.into_iter();
+            Value::Map(pairs.map(|(key, scalar)| (key, scalar.0)).collect())
+        }),
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) mod table;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::config::kind::{self, ProviderKind};
@@ -22,7 +23,7 @@ use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
 use self::instance::{ApiKeys, Credential, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
-use self::table::{CredentialChoice, Draft, SETTINGS};
+use self::table::{CredentialChoice, Draft, QueueBounds, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
 use super::error::ConfigError;
 use super::near::near;
@@ -33,6 +34,7 @@ use super::url::{BaseUrl, Host, base};
 use super::written::Section;
 use crate::providers::USUAL_FIELDS;
 use crate::providers::group::Balance;
+use crate::providers::queue::Limits;
 
 /// What a file says of providers.
 pub(super) struct Tables<'a> {
@@ -176,6 +178,7 @@ impl Builder<'_> {
             first,
             others,
             balance: draft.balance.unwrap_or(Balance::LeastLoaded),
+            limits: self.limits(draft.concurrency, draft.queue)?,
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
@@ -412,6 +415,29 @@ impl Builder<'_> {
             (None, Some(keys)) => Ok(Credential::Key(usual, keys)),
             (None, None) => Ok(Credential::None),
         }
+    }
+
+    /// How many requests it gets at once, and how the others wait.
+    fn limits(
+        &self,
+        concurrency: Option<NonZeroU32>,
+        queue: Option<QueueBounds>,
+    ) -> Result<Option<Limits>, ConfigError> {
+        let Some(permits) = concurrency else {
+            return match queue {
+                None => Ok(None),
+                Some(_) => Err(self.error(
+                    "queue",
+                    "expected concurrency beside it, which is what it waits for",
+                )),
+            };
+        };
+        let bounds = queue.unwrap_or(QueueBounds::USUAL);
+        Ok(Some(Limits {
+            permits,
+            length: bounds.length,
+            wait: u64::try_from(bounds.wait.as_micros()).unwrap_or(u64::MAX),
+        }))
     }
 
     /// What it may be asked for, and what not.

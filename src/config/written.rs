@@ -40,6 +40,8 @@ pub(super) enum Form {
     List,
     /// A table of strings.
     Map,
+    /// A table of numbers, switches or strings.
+    Pairs,
 }
 
 impl Form {
@@ -47,7 +49,7 @@ impl Form {
     pub(super) fn of_variable(self, text: &str) -> Value {
         match self {
             Self::List => Value::List(value::list(text).map(str::to_owned).collect()),
-            Self::Scalar | Self::Text | Self::Map => Value::Text(text.to_owned()),
+            Self::Scalar | Self::Text | Self::Map | Self::Pairs => Value::Text(text.to_owned()),
         }
     }
 }

@@ -7,11 +7,12 @@ use super::field_name::{FieldName, field_name};
 use super::quotes::{QUOTES, Quote, Spans};
 
 /// Times of a request, in the order in which a line has them.
-pub(super) const TIMES: [FieldName; 10] = [
+pub(super) const TIMES: [FieldName; 11] = [
     field_name!("duration_us"),
     field_name!("request_overhead_us"),
     field_name!("response_overhead_us"),
     field_name!("waited_us"),
+    field_name!("queued_us"),
     field_name!("connect_us"),
     field_name!("tls_us"),
     field_name!("head_us"),

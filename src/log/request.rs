@@ -113,6 +113,7 @@ impl Request<'_> {
             known(times.request_overhead()),
             known(times.response_overhead()),
             known(times.total_wait()),
+            known(times.in_queue()),
             known(connecting.map(|times| times.connect)),
             known(connecting.and_then(|times| times.tls)),
             known(times.to_head()),

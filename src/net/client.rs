@@ -1,7 +1,8 @@
 //! The client's side of whatever is under way on its connection.
 //!
 //! [`side`] is what exchanges know of it: its stream, [`carry`], the bytes that have come too early, [`access`], the
-//! record of its request ([`record`], [`records`]), and answers of the gateway's own ([`answering`]).
+//! record of its request ([`record`], [`records`]), and answers of the gateway's own ([`answering`]). [`waiting`] has the
+//! turns that requests wait for.
 
 pub(crate) mod access;
 pub(crate) mod answering;
@@ -16,3 +17,4 @@ pub(crate) mod shared;
 pub(crate) mod side;
 pub(crate) mod survey;
 pub(crate) mod visit;
+pub(crate) mod waiting;

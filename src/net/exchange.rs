@@ -15,6 +15,7 @@ mod relay;
 mod response;
 mod spares;
 mod steady;
+mod turn;
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -27,6 +28,7 @@ use crate::http::head::{HeadError, RequestHead, Section};
 use crate::log::Value;
 use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
+use crate::net::client::waiting::Turn;
 use crate::net::core::ids::IdLine;
 use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::net::upstream::pool::Upstream;
@@ -36,7 +38,7 @@ use crate::policy::error::Fault;
 use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
 
-use ends::{Ends, Halt, Turn, Wake, phase};
+use ends::{Ends, Halt, Pumped, Wake, phase};
 use place::Place;
 use relay::Leg;
 
@@ -82,13 +84,14 @@ impl Relay {
         let Some((provider, _)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
-        let place = match Place::choose(&worker.core, gateway, &forward) {
-            Ok(place) => place,
-            Err(fault) => return Err(connection.refuse(&fault, &recipient, cursor)),
+        let (place, turn) = match Self::choose(connection, gateway, &mut forward) {
+            Ok(chosen) => chosen,
+            Err(fault) => {
+                let slot = gateway.slots.of(forward.provider);
+                connection.access.was_for(slot);
+                return Err(connection.refuse(&fault, &recipient, cursor));
+            }
         };
-        if let Some(place) = &place {
-            forward.instance = place.instance();
-        }
         let message = scratch.received(0..content.end);
         let idempotent = is_idempotent(head.method.of(message));
         let has_id = forward.has_id(Section::new(scratch.fields(), message));
@@ -107,12 +110,6 @@ impl Relay {
             return Err(connection.refuse_unframed(Fault::Head(HeadError::TooLong)));
         };
         connection.access.routed(gateway.slots.of(forward.provider));
-        if gateway.choices.keys(forward.provider).is_some() {
-            connection.access.with_key(forward.key);
-        }
-        if place.is_some() {
-            connection.access.at_instance(forward.instance);
-        }
         connection.deadline.limit(gateway.config.timeouts.request);
         let terms = Terms {
             http10: recipient.http10,
@@ -126,6 +123,7 @@ impl Relay {
             gateway: gateway.clone(),
             provider: forward.provider,
             site,
+            turn: turn.map(Box::new),
             place: place.map(Box::new),
             idempotent,
             key: forward.key,
@@ -138,8 +136,29 @@ impl Relay {
             .upstreams
             .warmth
             .used(relay.site, worker.core.clock.now());
-        relay.dispatch(connection, scratch, (start, content.end));
+        match relay.is_waiting() {
+            true => relay.leg = Leg::Unsent(scratch.rewritten(start, content.end).to_vec()),
+            false => relay.dispatch(connection, scratch, (start, content.end)),
+        }
         Ok(relay)
+    }
+
+    /// Where it goes, and whether it is its turn. Nothing of it is rewritten yet.
+    fn choose(
+        connection: &mut ClientSide,
+        gateway: &Gateway,
+        forward: &mut Forward<'_>,
+    ) -> Result<(Option<Place>, Option<Turn>), Fault> {
+        let place = Place::choose(connection.core(), gateway, forward)?;
+        if let Some(place) = &place {
+            forward.instance = place.instance();
+            connection.access.at_instance(forward.instance);
+        }
+        if gateway.choices.keys(forward.provider).is_some() {
+            connection.access.with_key(forward.key);
+        }
+        let turn = Self::ask_for_turn(connection, gateway, forward)?;
+        Ok((place, turn))
     }
 
     /// Sends the rewritten request, if an idle connection is there; else keeps it.
@@ -225,6 +244,11 @@ impl Relay {
     }
 
     async fn drive(&mut self, connection: &mut ClientSide) -> After {
+        if self.is_waiting()
+            && let Err(after) = self.wait_for_turn(connection).await
+        {
+            return after;
+        }
         loop {
             if matches!(self.leg, Leg::Unsent(_))
                 && let Err(after) = self.establish(connection).await
@@ -247,8 +271,8 @@ impl Relay {
                 None => return Halt::Again,
             };
             let woken = match turn {
-                Ok(Turn::Wait) => poll_fn(|cx| self.poll_wake(connection, cx)).await,
-                Ok(Turn::Rest) => Ok(Wake::Rest),
+                Ok(Pumped::Wait) => poll_fn(|cx| self.poll_wake(connection, cx)).await,
+                Ok(Pumped::Rest) => Ok(Wake::Rest),
                 Err(halt) => return halt,
             };
             match woken {

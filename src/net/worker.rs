@@ -18,6 +18,7 @@ use crate::net::client::records::Records;
 use crate::net::client::scrape::{Scrapes, Scribe};
 use crate::net::client::shared::Shared;
 use crate::net::client::survey::Survey;
+use crate::net::client::waiting::Waiting;
 use crate::net::core::Core;
 use crate::net::core::complaints::Complaints;
 use crate::net::core::deadline::Clock;
@@ -98,6 +99,7 @@ pub(crate) async fn run(mut start: Start) -> io::Result<()> {
 pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, Inbox<Message>)> {
     let mailbox = start.mailbox;
     let turns = Turns::new();
+    let index = start.rank.index;
     let core = Rc::new(Core {
         scratch: Rc::default(),
         seal_room: seal_room(),
@@ -125,6 +127,7 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
         upstreams,
         records,
         lane,
+        waiting: Waiting::new(index, call(start.fellows.clone())),
         survey: survey(start.fellows.clone(), mailbox),
         scrapes: Scrapes::new(start.scribe, Arc::new(take_back)),
         held_back: Cell::new(0),
@@ -159,6 +162,15 @@ fn survey(fellows: Fellows, mine: Mailbox<Message>) -> Survey {
         }
         all.len()
     })
+}
+
+/// Calls a request of another worker: it is its turn.
+fn call(fellows: Fellows) -> impl Fn(usize, u64) {
+    move |worker, caller| {
+        if let Some(fellow) = fellows.get().and_then(|fellows| fellows.get(worker)) {
+            fellow.send(Message::Turn(caller));
+        }
+    }
 }
 
 fn hand_on(fellows: Fellows) -> HandOn {
@@ -215,6 +227,7 @@ impl Worker {
             }
             Message::Client(fd, peer) => self.reception.receive(fd, peer),
             Message::Scraped(ticket, text) => shared.scrapes.arrived(ticket, text),
+            Message::Turn(caller) => shared.waiting.called(caller),
             Message::Look(number, fellow) => {
                 fellow.send(Message::Seen(number, shared.records.look()));
             }
@@ -230,6 +243,7 @@ impl Worker {
         upkeep::reindex(self.upstreams(), &core.gateway(), &new);
         let admits = core.in_force.replace(new, config.tls.clone());
         shared.records.clock().switch(core.takes_times());
+        shared.waiting.limits_have_changed(&core.gateway());
         self.spares.clear();
         if !core.is_operator() && !admits {
             core.in_force.change_door();

@@ -545,6 +545,7 @@ mod tests {
             name: "three",
             keys: vec![[0xab; 32], [0xcd; 32]],
             balance: Balance::First,
+            limits: None,
             instances: [7, 8]
                 .map(|identity| Listed {
                     identity,

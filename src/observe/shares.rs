@@ -100,6 +100,24 @@ fn serving(instance: &InstanceState) -> f64 {
 pub(super) fn write(shares: Shares<'_>, out: &mut Exposition) {
     keys(shares, out);
     instances(shares, out);
+    queues(shares, out);
+}
+
+fn queues(shares: Shares<'_>, out: &mut Exposition) {
+    let mut queues = shares.choices.queues().peekable();
+    if queues.peek().is_none() {
+        return;
+    }
+    let name = "sluicegate_upstream_queue_requests";
+    let help =
+        "Requests of providers with a limit (concurrency): admitted, and waiting for their turn.";
+    out.family(name, "gauge", help);
+    for (provider, queue) in queues {
+        let state = queue.state();
+        for (word, count) in [("admitted", state.held), ("waiting", state.waiting)] {
+            out.sample(name, &[("provider", provider), ("state", word)], count);
+        }
+    }
 }
 
 fn instances(shares: Shares<'_>, out: &mut Exposition) {

@@ -54,6 +54,8 @@ pub(crate) struct Times {
     gap: Duration,
     pieces: u64,
     waited: Duration,
+    /// How long it stood in a queue for its provider, if it did.
+    queued: Option<Duration>,
     connecting: Option<Connecting>,
 }
 
@@ -66,6 +68,17 @@ impl Times {
     /// The request's head or the response's was there for so long before its turn came.
     pub(crate) fn waited(&mut self, time: Duration) {
         self.waited += time;
+    }
+
+    /// It stood for so long in a queue for its provider, whose time that was.
+    pub(crate) fn queued(&mut self, time: Duration) {
+        self.queued = Some(time);
+    }
+
+    /// How long it stood in a queue for its provider.
+    #[must_use]
+    pub(crate) fn in_queue(&self) -> Option<Duration> {
+        self.queued
     }
 
     /// The request, or its first part, went out; once more where it is repeated.
@@ -112,10 +125,12 @@ impl Times {
         self.latest().max(self.head).max(self.uploaded)
     }
 
-    /// Time added to the request: from its head to its being sent, making a connection included.
+    /// Time added to the request: from its head to its being sent, making a connection included, standing in a queue
+    /// not.
     #[must_use]
     pub(crate) fn request_overhead(&self) -> Option<Duration> {
-        self.sent
+        let queued = self.queued.unwrap_or_default();
+        self.sent.map(|sent| sent.saturating_sub(queued))
     }
 
     /// Time added to the response: from its head to its being sent on.
@@ -128,7 +143,7 @@ impl Times {
     #[must_use]
     pub(crate) fn gateway(&self, now: Duration) -> Duration {
         let response = self.head.map(|head| now.saturating_sub(head));
-        self.sent.unwrap_or_default() + response.unwrap_or_default()
+        self.request_overhead().unwrap_or_default() + response.unwrap_or_default()
     }
 
     /// Of the time added to a request that was sent: how long its head and the response's were there before their turns

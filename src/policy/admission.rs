@@ -161,13 +161,20 @@ fn decide<'g>(
         return Err(Fault::BodyTooLarge);
     }
     let session = match provider.knows_sessions() {
-        true => session(provider, request, grant.id()),
+        true => session_of(provider, request, grant.id()),
         false => Session::NONE,
+    };
+    // A key of its own takes turns with others; where all have the same one, sessions do.
+    let turn_of = match (provider.limits, grant.managed()) {
+        (None, _) => Session::NONE,
+        (Some(_), Some(id)) => Session::of_key(id),
+        (Some(_), None) => session_of(provider, request, None),
     };
     let key = choose_key(gateway, upstream.provider, session, now)?;
     let terms = Terms {
         lines,
         session,
+        turn_of,
         key,
         grant: &grant,
         keys: &gateway.keys,
@@ -188,7 +195,7 @@ fn choose_key(gateway: &Gateway, provider: usize, session: Session, now: Now) ->
 }
 
 /// What a request to a provider belongs to, with a gateway key of this id.
-fn session(provider: &Provider, request: Request<'_>, id: Option<&str>) -> Session {
+fn session_of(provider: &Provider, request: Request<'_>, id: Option<&str>) -> Session {
     let fields = &provider.session_headers;
     Session::of(fields, request.view.section, id, request.from)
 }

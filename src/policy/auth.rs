@@ -189,6 +189,14 @@ impl<'k> Grant<'k> {
         self.holder.id()
     }
 
+    /// The id of the key, if it is a managed one.
+    pub(crate) fn managed(&self) -> Option<&'k str> {
+        match self.holder {
+            Holder::Managed(_) => self.id(),
+            Holder::Anyone | Holder::Master => None,
+        }
+    }
+
     /// Where requests with this key are counted; 0 where the gateway is open.
     #[must_use]
     pub fn slot(&self) -> usize {

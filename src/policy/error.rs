@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
@@ -14,6 +15,11 @@ use crate::policy::auth::AuthError;
 use crate::policy::cors::Unlisted;
 use crate::policy::route::RouteError;
 use crate::providers::Exhausted;
+
+use words::{
+    ENDPOINT_DENIED, HOST_NOT_ALLOWED, KEYS_EXHAUSTED, LOOP_DETECTED, METHOD_NOT_IMPLEMENTED,
+    NO_INSTANCE, ORIGIN_NOT_ALLOWED, OUTDATED, QUEUE_FULL, QUEUE_TIMEOUT,
+};
 
 /// A reason to answer in a provider's stead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,13 @@ pub enum Fault {
     Outdated,
     /// At a configured limit, or out of descriptors.
     Overloaded(Scarce),
+    /// As many requests wait for the provider as may, or this one has waited for too long.
+    Queued {
+        /// It had a place.
+        late: bool,
+        /// Seconds until there may be one.
+        retry_after: u32,
+    },
     /// None of the provider's instances takes new requests.
     NoInstance,
     /// None of the provider's keys may be used now.
@@ -184,6 +197,7 @@ impl Fault {
             self,
             Self::Unreached(_)
                 | Self::KeysExhausted { .. }
+                | Self::Queued { .. }
                 | Self::NoInstance
                 | Self::UpstreamConnectTimeout
                 | Self::UpstreamTimeout
@@ -229,6 +243,7 @@ impl Fault {
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Auth(AuthError::RateExceeded { retry_after })
+            | Self::Queued { retry_after, .. }
             | Self::KeysExhausted { retry_after } => Some(*retry_after),
             // Nobody knows when a stream ends; this keeps clients from trying at once. What else is scarce
             // comes and goes with requests, which are short.
@@ -281,6 +296,8 @@ impl Fault {
             Self::Draining => passing(503, "draining", "the gateway is stopping"),
             Self::Outdated => passing(503, "connection_outdated", OUTDATED),
             Self::Overloaded(scarce) => overloaded(*scarce),
+            Self::Queued { late: false, .. } => passing(503, "queue_full", QUEUE_FULL),
+            Self::Queued { late: true, .. } => passing(503, "queue_timeout", QUEUE_TIMEOUT),
             Self::NoInstance => passing(503, "no_instance", NO_INSTANCE),
             Self::KeysExhausted { .. } => passing(429, "keys_exhausted", KEYS_EXHAUSTED),
             Self::UpstreamConnectTimeout => passing(
@@ -329,27 +346,6 @@ fn row(status: u16, code: &'static str, message: &'static str) -> Row {
         retry: false,
     }
 }
-
-const LOOP_DETECTED: &str = "this request has been through this gateway already; \
-                             the base URL of the provider leads back to it";
-
-const METHOD_NOT_IMPLEMENTED: &str = "this method is not supported";
-
-const ORIGIN_NOT_ALLOWED: &str = "the page's origin is not among those of server.cors_origins";
-
-const HOST_NOT_ALLOWED: &str = "without a key this gateway is for this machine, and a page could have the name in \
-                                Host lead here; use localhost or an address, or list https:// and the name \
-                                in server.cors_origins";
-
-const NO_INSTANCE: &str = "none of the provider's instances takes new requests now";
-
-const KEYS_EXHAUSTED: &str =
-    "all of the provider's keys have reached their limits or were refused by it";
-
-const OUTDATED: &str = "the gateway's TLS settings have changed; connect again";
-
-const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
-                               its configuration decides that with providers.NAME.allow and deny";
 
 fn head(error: HeadError) -> Row {
     let (status, code, message) = match error {

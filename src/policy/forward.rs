@@ -23,6 +23,8 @@ pub struct Forward<'g> {
     pub key: u8,
     /// What it belongs to, where that matters.
     pub(crate) session: Session,
+    /// Whom it takes turns with others for.
+    pub(crate) turn_of: Session,
     /// Held until the exchange is over.
     pub lease: Option<Lease>,
     /// What the provider's requests get.
@@ -52,6 +54,8 @@ pub(super) struct Terms<'a, 'g> {
     pub lines: &'g ProviderLines,
     /// What it belongs to.
     pub session: Session,
+    /// Whom it takes turns with others for.
+    pub turn_of: Session,
     /// Index of the provider's key.
     pub key: u8,
     /// Whose it is.
@@ -86,6 +90,7 @@ impl<'g> Forward<'g> {
             instance: 0,
             key: terms.key,
             session: terms.session,
+            turn_of: terms.turn_of,
             lease,
             lines: terms.lines,
             prefix: to.prefix,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::group::{Balance, Group, InstanceState, Listed};
 use super::keyring::{Keyring, Standing};
+use super::queue::{Limits, Queue};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ struct Choice {
     keys: Option<Keyring>,
     /// Where there are several instances.
     group: Option<Group>,
+    /// Where so many requests at once are the most.
+    queue: Option<Arc<Queue>>,
 }
 
 /// What there is of a provider.
@@ -31,6 +34,8 @@ pub(crate) struct Offer<'p> {
     pub(crate) balance: Balance,
     /// Those.
     pub(crate) instances: Vec<Listed>,
+    /// How many requests it gets at once.
+    pub(crate) limits: Option<Limits>,
 }
 
 impl Choices {
@@ -60,6 +65,15 @@ impl Choices {
                 name: offer.name.into(),
                 keys: (offer.keys.len() > 1).then(|| Keyring::new(offer.keys.into_iter(), keys)),
                 group,
+                queue: offer
+                    .limits
+                    .map(|limits| match known.and_then(|one| one.queue.clone()) {
+                        None => Arc::new(Queue::new(limits)),
+                        Some(queue) => {
+                            queue.limit(limits);
+                            queue
+                        }
+                    }),
             }
         };
         Arc::new(Self(providers.map(choice).collect()))
@@ -79,6 +93,18 @@ impl Choices {
     #[must_use]
     pub(crate) fn group(&self, provider: usize) -> Option<&Group> {
         self.0.get(provider)?.group.as_ref()
+    }
+
+    /// Where requests to the provider with this index wait for their turn, if so many at once are the most.
+    #[must_use]
+    pub(crate) fn queue(&self, provider: usize) -> Option<&Arc<Queue>> {
+        self.0.get(provider)?.queue.as_ref()
+    }
+
+    /// All such queues, and their providers' names.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (&str, &Queue)> {
+        let choices = self.0.iter();
+        choices.filter_map(|choice| Some((&*choice.name, &**choice.queue.as_ref()?)))
     }
 
     /// How each of several instances stands: its provider, its number from 1 on.

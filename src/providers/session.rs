@@ -35,6 +35,12 @@ impl Session {
     /// Where it does not matter.
     pub(crate) const NONE: Self = Self(0);
 
+    /// All requests with a gateway key of this id.
+    #[must_use]
+    pub(crate) fn of_key(id: &str) -> Self {
+        Self(hash::of(id.as_bytes()))
+    }
+
     /// That of a request: what the first of `fields` says that says something, else the gateway key's id, else the
     /// address.
     #[must_use]
@@ -53,7 +59,7 @@ impl Session {
             return Self(hash::of(name.get(..NAME_BYTES_MAX).unwrap_or(name)));
         }
         Self(match (key, from) {
-            (Some(key), _) => hash::of(key.as_bytes()),
+            (Some(key), _) => return Self::of_key(key),
             (None, Some(IpAddr::V4(ip))) => hash::of(&ip.octets()),
             (None, Some(IpAddr::V6(ip))) => hash::of(&ip.octets()),
             (None, None) => hash::of(b""),

@@ -111,6 +111,7 @@ mod process {
 mod providers {
     mod instances;
     mod keys;
+    mod queue;
     mod settings;
 }
 

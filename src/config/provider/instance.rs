@@ -12,6 +12,7 @@ use crate::config::secret::Secret;
 use crate::config::trust::Trust;
 use crate::config::url::{BaseUrl, Host};
 use crate::providers::group::Balance;
+use crate::providers::queue::Limits;
 
 /// One provider: a name in paths, and the instances that serve what is asked for there.
 pub struct Provider {
@@ -25,6 +26,8 @@ pub struct Provider {
     pub others: Vec<Instance>,
     /// How requests are dealt out among them.
     pub balance: Balance,
+    /// How many requests are under way at once, and how others wait; no limit where there is none.
+    pub limits: Option<Limits>,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -94,7 +97,7 @@ impl Provider {
     pub fn knows_sessions(&self) -> bool {
         let has_keys =
             matches!(&self.credential, Credential::Key(_, keys) if !keys.others.is_empty());
-        has_keys || self.is_group() && self.balance == Balance::Session
+        has_keys || self.is_group() && self.balance == Balance::Session || self.limits.is_some()
     }
 
     /// Whether it is limited to methods and endpoints, or kept from some.
@@ -171,6 +174,7 @@ impl fmt::Debug for Provider {
             .field("first", &self.first)
             .field("others", &self.others)
             .field("balance", &self.balance)
+            .field("limits", &self.limits)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &names(&self.headers))

@@ -1,6 +1,7 @@
 //! Every setting of a provider. A new one is an entry here and the field that it is read into.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::control::denied;
@@ -28,6 +29,8 @@ pub(crate) struct Draft {
     pub(super) base: Option<BaseUrl>,
     pub(super) bases: Option<Vec<BaseUrl>>,
     pub(super) balance: Option<Balance>,
+    pub(super) concurrency: Option<NonZeroU32>,
+    pub(super) queue: Option<QueueBounds>,
     pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
@@ -113,6 +116,10 @@ const AZURE: &str = "providers.azure";
 const LOCAL: &str = "providers.local";
 const VLLM: &str = "providers.vllm";
 
+/// Most requests that `concurrency` lets through; there is room for each from the start.
+const CONCURRENCY_MAX: u32 = 100_000;
+/// Most requests that wait for their turn, likewise.
+const QUEUE_LENGTH_MAX: u32 = 100_000;
 /// Most connections made ahead per provider and worker.
 const WARM_MAX: usize = 64;
 
@@ -175,6 +182,54 @@ fn balance(written: &Written) -> Result<Option<Balance>, String> {
     known
         .map(|(_, balance)| Some(*balance))
         .ok_or_else(expected)
+}
+
+fn concurrency(written: &Written) -> Result<Option<NonZeroU32>, String> {
+    let limit = count(written.text()).and_then(|limit| u32::try_from(limit).ok());
+    let limit = limit.filter(|limit| *limit <= CONCURRENCY_MAX);
+    let limit = limit.and_then(NonZeroU32::new);
+    limit
+        .map(Some)
+        .ok_or_else(|| format!("expected a number from 1 to {CONCURRENCY_MAX}"))
+}
+
+/// How many wait for their turn, and how long at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueBounds {
+    pub(super) length: u32,
+    pub(super) wait: Duration,
+}
+
+impl QueueBounds {
+    /// Where nobody says anything.
+    pub(super) const USUAL: Self = Self {
+        length: 100,
+        wait: Duration::from_secs(30),
+    };
+}
+
+fn queue(written: &Written) -> Result<Option<QueueBounds>, String> {
+    let Value::Map(pairs) = &written.value else {
+        return Ok(None);
+    };
+    let mut bounds = QueueBounds::USUAL;
+    for (key, text) in pairs {
+        match &**key {
+            "length" => {
+                let length = count(text).and_then(|length| u32::try_from(length).ok());
+                let length = length.filter(|length| *length <= QUEUE_LENGTH_MAX);
+                bounds.length = length.ok_or_else(|| {
+                    format!("expected a number from 0 to {QUEUE_LENGTH_MAX} for length")
+                })?;
+            }
+            "wait" => {
+                let wait = value::duration(text).map_err(|why| format!("{why} for wait"))?;
+                bounds.wait = wait;
+            }
+            _ => return Err("expected nothing but length and wait".to_owned()),
+        }
+    }
+    Ok(Some(bounds))
 }
 
 fn session_headers(written: &Written) -> Result<Option<Vec<String>>, String> {
@@ -287,6 +342,35 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         }),
     )
     .words(|| BALANCES.map(|(word, _)| word).into()),
+    Setting::new(
+        "concurrency",
+        "",
+        &[line(
+            VLLM,
+            "8",
+            "requests under way at once, of all workers together; the others wait their turn",
+        )],
+        at!(
+            concurrency,
+            Form::Scalar,
+            concurrency,
+            |provider: &Provider| { provider.limits.map(|limits| limits.permits.to_string()) }
+        ),
+    ),
+    Setting::new(
+        "queue",
+        "",
+        &[line(
+            VLLM,
+            "{ length = 100, wait = \"30s\" }",
+            "how many wait, and how long; beyond it: 503",
+        )],
+        at!(queue, Form::Pairs, queue, |provider: &Provider| {
+            let limits = provider.limits?;
+            let wait = seconds(Duration::from_micros(limits.wait));
+            Some(format!("{{ length = {}, wait = {wait} }}", limits.length))
+        }),
+    ),
     Setting::new(
         "credential",
         "",

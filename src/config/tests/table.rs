@@ -69,6 +69,7 @@ fn file(row: &Row, line: &str) -> String {
     };
     let key = match row.key {
         "api_key" | "api_key_file" | "api_keys" | "api_keys_file" => "type = 'vllm'\n",
+        "queue" => "api_key = 'k'\nconcurrency = 3\n",
         "balance" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "session_headers" => "api_keys = ['k', 'l']\n",
         _ => "api_key = 'k'\n",
@@ -112,7 +113,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 25] = [
+const VALUES: [&str; 26] = [
     "7",
     "true",
     "false",
@@ -131,6 +132,7 @@ const VALUES: [&str; 25] = [
     "['openai', 'vllm']",
     "['http://a', 'http://b']",
     "'first'",
+    "{ length = 7, wait = '7s' }",
     "['127.0.0.1:9']",
     "['https://a.example']",
     "['GET /a']",
@@ -196,7 +198,7 @@ fn what_cannot_be_used_is_named_with_line_value_and_expectation() {
         let (value, found) = match row.form {
             Form::Scalar | Form::Text => ("'so on'", "; found \"so on\""),
             Form::List => ("['so on']", ""),
-            Form::Map => ("{ 'so on' = 'x' }", ""),
+            Form::Map | Form::Pairs => ("{ 'so on' = 'x' }", ""),
         };
         let toml = file(row, &format!("{} = {value}", row.key));
         let Err(error) = load_from(&[], "", &toml) else {

@@ -132,6 +132,11 @@ impl Access {
         self.note(|record| record.way.moved = record.way.moved.saturating_add(1));
     }
 
+    /// It has stood in a queue for so long.
+    pub(crate) fn queued(&mut self, time: Duration) {
+        self.note(|record| record.times.queued(time));
+    }
+
     /// It was for the provider that is counted in this slot, and goes nowhere.
     pub(crate) fn was_for(&mut self, slot: usize) {
         self.note(|record| record.provider = slot);

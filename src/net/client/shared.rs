@@ -10,6 +10,7 @@ use crate::net::upstream::upstreams::Upstreams;
 use super::records::Records;
 use super::scrape::Scrapes;
 use super::survey::Survey;
+use super::waiting::Waiting;
 
 /// See the module's documentation.
 pub(crate) struct Shared {
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub records: Records,
     /// Where their lines go.
     pub lane: RefCell<Lane>,
+    /// Requests that wait for their turn.
+    pub waiting: Rc<Waiting>,
     /// How to learn what all workers have under way.
     pub survey: Survey,
     /// The metrics' texts that somebody waits for.

@@ -44,7 +44,7 @@ pub(super) enum Flow {
 }
 
 /// What a turn of the pump leads to.
-pub(super) enum Turn {
+pub(super) enum Pumped {
     Wait,
     /// There may be more to move, when others have had their turn.
     Rest,
@@ -81,7 +81,7 @@ impl Wake {
 
 impl Ends<'_> {
     /// Moves what can be moved, both ways, without waiting; sets the deadline for the wait.
-    pub(super) fn pump(&mut self) -> Result<Turn, Halt> {
+    pub(super) fn pump(&mut self) -> Result<Pumped, Halt> {
         let worker = self.connection.worker.clone();
         worker.core.spin.traffic();
         let scratch = &mut *worker.core.scratch.borrow_mut();
@@ -94,10 +94,10 @@ impl Ends<'_> {
             }
             if pushed == Flow::Idle && pulled == Flow::Idle {
                 self.set_deadline();
-                return Ok(Turn::Wait);
+                return Ok(Pumped::Wait);
             }
         }
-        Ok(Turn::Rest)
+        Ok(Pumped::Rest)
     }
 
     pub(super) fn streams(&self) -> Streams {

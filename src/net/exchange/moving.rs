@@ -47,17 +47,9 @@ impl Relay {
         };
         place.under_way = next;
         let to = place.instance();
-        let Leg::Unsent(request) = &mut self.leg else {
-            return false;
-        };
-        let Some((_, lines)) = self.gateway.provider(self.provider) else {
-            return false;
-        };
-        if !lines.readdress(request, self.key, [from, to]) {
+        if !self.goes_to(connection, [from, to]) {
             return false;
         }
-        self.site = self.gateway.site_of(self.provider, to.into());
-        connection.access.at_instance(to);
         connection.access.tried();
         self.tell(
             connection,
@@ -67,8 +59,46 @@ impl Relay {
         true
     }
 
+    /// Goes to the instance that is the best now, after a wait: nothing was sent yet.
+    pub(super) fn choose_again(&mut self, connection: &mut ClientSide) {
+        let Some(group) = self.gateway.choices.group(self.provider) else {
+            return;
+        };
+        let Some(place) = &mut self.place else { return };
+        let from = place.instance();
+        let (random, now) = (connection.core().ids.random(), micros(monotonic_nanos()));
+        // The one that it has been counted at meanwhile stays where nothing else is left.
+        if let Some(next) = group.choose(place.session.0, place.tried, random, now) {
+            place.under_way = next;
+            let to = place.instance();
+            if from != to {
+                self.goes_to(connection, [from, to]);
+            }
+        }
+    }
+
+    /// Whether what waits to be sent could be addressed to another instance.
+    fn goes_to(&mut self, connection: &mut ClientSide, [from, to]: [u8; 2]) -> bool {
+        let Leg::Unsent(request) = &mut self.leg else {
+            return false;
+        };
+        let Some((_, lines)) = self.gateway.provider(self.provider) else {
+            return false;
+        };
+        let readdressed = lines.readdress(request, self.key, [from, to]);
+        debug_assert!(
+            readdressed,
+            "an instance's lines stand in what is sent to it"
+        );
+        if readdressed {
+            self.site = self.gateway.site_of(self.provider, to.into());
+            connection.access.at_instance(to);
+        }
+        readdressed
+    }
+
     /// Sends what waits on an idle connection, if there is one.
-    fn reuse(&mut self, connection: &mut ClientSide) {
+    pub(super) fn reuse(&mut self, connection: &mut ClientSide) {
         let worker = connection.worker.clone();
         let scratch = &mut *worker.core.scratch.borrow_mut();
         worker

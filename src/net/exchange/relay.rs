@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::http::exchange::Exchange;
 use crate::net::client::recipient::Recipient;
+use crate::net::client::waiting::Turn;
 use crate::net::upstream::pool::Upstream;
 use crate::policy::auth::Lease;
 use crate::policy::gateway::Gateway;
@@ -16,6 +17,8 @@ pub(crate) struct Relay {
     pub(super) provider: usize,
     /// The number of the site that it goes to.
     pub(super) site: usize,
+    /// Its turn, where so many requests at once are the most.
+    pub(super) turn: Option<Box<Turn>>,
     /// Where it goes, of several instances; boxed, for most have none.
     pub(super) place: Option<Box<Place>>,
     /// Its method may be sent twice.

@@ -32,6 +32,8 @@ pub(crate) enum Message {
     Client(OwnedFd, Peer),
     /// The metrics' text that was asked for with this ticket.
     Scraped(u64, Arc<str>),
+    /// It is the turn of a request here, which is called by this.
+    Turn(u64),
     /// Tell this mailbox what is under way, with this number.
     Look(u64, Mailbox<Self>),
     /// A worker's answer to that.

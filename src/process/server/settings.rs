@@ -69,6 +69,7 @@ pub(super) fn settings(
         keys: provider.keys().map(|key| sha256(key.expose())).collect(),
         balance: provider.balance,
         instances: provider.instances().map(listed).collect(),
+        limits: provider.limits,
     });
     let choices = Choices::new(offers, choices, monotonic_nanos());
     let workers = workers(&config);
