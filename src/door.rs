@@ -57,6 +57,8 @@ pub mod fuzzing {
     pub use crate::cli::key_file::property as keys_file;
     pub use crate::config::property as config;
     pub use crate::config::rules::property as rules;
+    pub use crate::hops::proxy_protocol::property as proxy_protocol;
+    pub use crate::hops::socks::property as socks;
     pub use crate::http::connect::property as connect;
     pub use crate::http::exchange::{Choices, simulation as exchange};
     pub use crate::http::framing::property as framing;
