@@ -20,12 +20,14 @@ mod kinds;
 mod listeners;
 mod model;
 mod near;
+mod networks;
 mod origin;
 pub(crate) mod places;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
 mod provider;
+mod proxy;
 mod reference;
 mod resolve;
 pub(crate) mod rules;
@@ -45,7 +47,7 @@ pub(crate) mod value;
 mod written;
 
 pub(crate) use ages::Ages;
-pub(crate) use egress::{ClientIdentity, Proxy};
+pub(crate) use egress::ClientIdentity;
 pub use error::ConfigError;
 pub(crate) use kind::KeyField;
 pub use kind::ProviderKind;
@@ -58,6 +60,7 @@ pub(crate) use model::{
 pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
 pub(crate) use provider::fields::HEAD_ADDED_BYTES_MAX;
 pub(crate) use provider::instance::{Credential, Instance, ListEntry, Provider};
+pub(crate) use proxy::{Proxy, ProxyKind};
 pub(crate) use reference::{reference, variables};
 pub use resolve::load;
 pub(crate) use secret::Secret;

@@ -3,25 +3,29 @@
 //! Each step has ten seconds. What a provider or a proxy says goes no further than its status; the credential goes to
 //! the provider alone, and is never shown.
 
+mod leg;
+
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
+use rustls::{ClientConfig, ProtocolVersion};
 use zeroize::Zeroizing;
 
 use crate::base::VERSION;
 use crate::cli::answer::final_status;
 use crate::cli::dial::{self, Bound, Socket, Timed};
-use crate::config::{BaseUrl, Config, Credential, Host, Instance, Provider, Proxy};
-use crate::http::connect::{TunnelAnswer, request};
-use crate::net::transport::tls_config::{TlsConfigs, server_name};
+use crate::config::{BaseUrl, Config, Credential, Host, Instance, Provider, Proxy, ProxyKind};
+use crate::hops::socks::Target;
+use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::upstream::connect::TARGETS_MAX;
 use crate::net::upstream::proxy::ProxyError;
 use crate::policy::provider_lines::ProviderLines;
-use crate::tls;
+
+use leg::Leg;
 
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(10);
@@ -35,7 +39,10 @@ pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
     let numbered = config.providers.iter().map(|provider| {
         let instances = provider.instances().count();
         let of_it: Vec<_> = (site..site + instances)
-            .map(|site| tls.client(site))
+            .map(|site| Tls {
+                provider: tls.client(site),
+                proxy: tls.proxy(site),
+            })
             .collect();
         site += instances;
         (provider, of_it)
@@ -61,9 +68,15 @@ pub(super) fn providers(config: &Config, tls: &TlsConfigs) -> (String, bool) {
     (out, all_good)
 }
 
+/// What TLS is spoken with.
+struct Tls {
+    provider: Option<Arc<ClientConfig>>,
+    proxy: Option<Arc<ClientConfig>>,
+}
+
 /// What is said of a provider: of each of its instances, of the first one with each of its keys, and whether all of it
 /// is good.
-fn report(provider: &Provider, tls: &[Option<Arc<ClientConfig>>]) -> (String, bool) {
+fn report(provider: &Provider, tls: &[Tls]) -> (String, bool) {
     let (mut lines, mut all_good) = (String::new(), true);
     let instances = provider.instances().count();
     for (index, instance) in provider.instances().enumerate() {
@@ -83,7 +96,7 @@ fn report(provider: &Provider, tls: &[Option<Arc<ClientConfig>>]) -> (String, bo
                 key,
             };
             let mut way = Way::to(instance);
-            let (verdict, rest) = match way.go(with, tls.get(index).cloned().flatten()) {
+            let (verdict, rest) = match way.go(with, tls.get(index)) {
                 Ok(status) => judge(provider, status),
                 Err(error) => (Verdict::NotReached, format!(": {error}")),
             };
@@ -215,27 +228,55 @@ impl Way {
     }
 
     /// Goes all of it; the status of the answer.
-    fn go(&mut self, sent: Sent<'_>, tls: Option<Arc<ClientConfig>>) -> Result<u16, Failure> {
+    fn go(&mut self, sent: Sent<'_>, tls: Option<&Tls>) -> Result<u16, Failure> {
         let base = &sent.instance.base;
-        let mut stream = match &sent.instance.proxy {
-            Some(proxy) => {
-                let as_proxys = |failure| match failure {
-                    Failure::Resolve(error) => Failure::Proxy(ProxyError::Resolve(error)),
-                    Failure::Connect(error) => Failure::Proxy(ProxyError::Connect(error)),
-                    failure => failure,
-                };
-                let stream = self.connect(&proxy.host, proxy.port).map_err(as_proxys)?;
-                tunnel(stream, proxy, base).map_err(Failure::Proxy)?
-            }
-            None => self.connect(&base.host, base.port)?,
+        let mut leg = match &sent.instance.proxy {
+            Some(proxy) => self.through(proxy, base, tls.and_then(|tls| tls.proxy.clone()))?,
+            None => Leg::Plain(self.connect(&base.host, base.port)?),
         };
-        stream.bound = Bound::of(STEP);
+        *leg.bound() = Bound::of(STEP);
         let request = models_request(sent);
-        let Some(tls) = tls else {
-            return ask(&mut stream, &request, |stream| &mut stream.bound).map_err(Failure::answer);
+        let Some(tls) = tls.and_then(|tls| tls.provider.clone()) else {
+            return ask(&mut leg, &request, Leg::bound).map_err(Failure::answer);
         };
-        let mut stream = self.shake_hands(stream, base, tls).map_err(Failure::Tls)?;
-        ask(&mut stream, &request, |stream| &mut stream.sock.bound).map_err(Failure::answer)
+        let mut stream = leg::shake_hands(leg, &base.host, tls).map_err(Failure::Tls)?;
+        self.tls = stream.conn.protocol_version();
+        ask(&mut stream, &request, |stream| stream.sock.bound()).map_err(Failure::answer)
+    }
+
+    /// What a proxy opens.
+    fn through(
+        &mut self,
+        proxy: &Proxy,
+        base: &BaseUrl,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Leg, Failure> {
+        let targets = targets(proxy, base)?;
+        let stream = self.connect(&proxy.host, proxy.port).map_err(as_proxys)?;
+        if let Some((target, others)) = targets.split_first() {
+            let mut leg = Leg::Plain(stream);
+            let mut asked = leg.negotiate(proxy, *target, base.port);
+            for other in others {
+                match &asked {
+                    Err(ProxyError::Socks(error)) if error.is_of_address() => {}
+                    _ => break,
+                }
+                leg = Leg::Plain(self.connect(&proxy.host, proxy.port).map_err(as_proxys)?);
+                asked = leg.negotiate(proxy, *other, base.port);
+            }
+            return asked.map(|()| leg).map_err(Failure::Proxy);
+        }
+        let mut leg = match tls {
+            None => Leg::Plain(stream),
+            Some(tls) => {
+                let shaken = leg::shake_hands(stream, &proxy.host, tls);
+                let stream = shaken.map_err(|error| Failure::Proxy(ProxyError::Tls(error)))?;
+                Leg::Tls(Box::new(stream))
+            }
+        };
+        *leg.bound() = Bound::of(STEP);
+        leg.tunnel(proxy, base).map_err(Failure::Proxy)?;
+        Ok(leg)
     }
 
     fn connect(&mut self, host: &Host, port: u16) -> Result<Timed, Failure> {
@@ -257,46 +298,28 @@ impl Way {
         self.address = Some(address);
         Ok(Timed::new(Socket::Tcp(socket), bound))
     }
+}
 
-    fn shake_hands(
-        &mut self,
-        stream: Timed,
-        base: &BaseUrl,
-        config: Arc<ClientConfig>,
-    ) -> io::Result<StreamOwned<ClientConnection, Timed>> {
-        let name = server_name(&base.host)?;
-        let connection = ClientConnection::new(config, name);
-        let connection = connection.map_err(|error| io::Error::other(tls::Fault::from(error)))?;
-        let mut stream = StreamOwned::new(connection, stream);
-        while stream.conn.is_handshaking() {
-            let (read, written) = stream.conn.complete_io(&mut stream.sock)?;
-            if (read, written) == (0, 0) {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+/// Where a SOCKS5 proxy is asked to lead; nowhere for others.
+fn targets<'b>(proxy: &Proxy, base: &'b BaseUrl) -> Result<Vec<Target<'b>>, Failure> {
+    match (&base.host, proxy.kind) {
+        (_, ProxyKind::Http | ProxyKind::Https) | (Host::Unix(_), _) => Ok(Vec::new()),
+        (Host::Ip(ip), _) => Ok(vec![Target::Ip(*ip)]),
+        (Host::Name(name), ProxyKind::Socks5h) => Ok(vec![Target::Name(name)]),
+        (Host::Name(name), ProxyKind::Socks5) => {
+            let found = dial::resolve(name, base.port, &Bound::of(STEP));
+            let found = found.map_err(Failure::Resolve)?.into_iter();
+            let ips = found.map(|address| Target::Ip(address.ip()));
+            Ok(ips.take(TARGETS_MAX).collect())
         }
-        self.tls = stream.conn.protocol_version();
-        Ok(stream)
     }
 }
 
-/// Asks a proxy for a tunnel to the provider. Nobody speaks in it before us, so that nothing comes behind its answer.
-fn tunnel(mut stream: Timed, proxy: &Proxy, base: &BaseUrl) -> Result<Timed, ProxyError> {
-    stream.bound = Bound::of(STEP);
-    let basic = proxy.basic.as_ref().map(|basic| basic.expose());
-    let authority = format!("{}:{}", base.host, base.port);
-    let asked = Zeroizing::new(request(&authority, basic));
-    stream.write_all(&asked).map_err(ProxyError::Connect)?;
-    let (mut answer, mut seen) = (TunnelAnswer::default(), Vec::new());
-    loop {
-        let mut piece = [0; 1];
-        match stream.read(&mut piece).map_err(ProxyError::Connect)? {
-            0 => return Err(ProxyError::Closed),
-            _ => seen.extend_from_slice(&piece),
-        }
-        let is_end = piece == *b"\n";
-        if is_end && answer.read(&seen).map_err(ProxyError::Answer)?.is_some() {
-            return Ok(stream);
-        }
+fn as_proxys(failure: Failure) -> Failure {
+    match failure {
+        Failure::Resolve(error) => Failure::Proxy(ProxyError::Resolve(error)),
+        Failure::Connect(error) => Failure::Proxy(ProxyError::Connect(error)),
+        failure => failure,
     }
 }
 

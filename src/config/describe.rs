@@ -68,7 +68,12 @@ impl Config {
     fn describe_provider(&self, out: &mut String, provider: &Provider) {
         let _ = writeln!(out, "\n[providers.{:?}]", provider.name);
         // Roots that hold for all are said once.
-        let is_said = |key: &str| key == "ca_file" && provider.first.trust == self.trust;
+        let of_proxy = provider.first.proxy.as_ref().map(|proxy| &proxy.trust);
+        let is_said = |key: &str| match key {
+            "ca_file" => provider.first.trust == self.trust,
+            "proxy_ca_file" => of_proxy == Some(&self.proxy_trust),
+            _ => false,
+        };
         let settings = table::SETTINGS.iter().filter(|it| !is_said(it.key));
         let of = Part {
             table: &format!("providers.{}", provider.name),

@@ -42,6 +42,8 @@ pub struct Config {
     pub address_age: Duration,
     /// Trust towards providers that have no `ca_file` of their own.
     pub trust: Trust,
+    /// Trust towards proxies that have no `proxy_ca_file` of their own.
+    pub proxy_trust: Trust,
     /// Instances that exist and whose type is enabled; the index is a provider's number.
     pub providers: Vec<Provider>,
     /// Where all of this but the providers was written.

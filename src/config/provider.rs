@@ -24,10 +24,11 @@ use self::instance::{ApiKeys, Credential, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, QueueBounds, SETTINGS};
-use super::egress::{self, ClientIdentity, Egress, Proxy, ProxyChoice};
+use super::egress::{self, ClientIdentity, Egress, ProxyChoice};
 use super::error::ConfigError;
 use super::near::near;
 use super::places::Places;
+use super::proxy::{Proxy, ProxyKind};
 use super::source::{Env, Sources};
 use super::trust::Trust;
 use super::url::{BaseUrl, Host, base};
@@ -267,12 +268,33 @@ impl Builder<'_> {
 
     /// The table's own, else what holds for all.
     fn proxy(&self, draft: &Draft, base: &BaseUrl) -> Result<Option<Proxy>, ConfigError> {
-        match &draft.proxy {
-            ProxyChoice::Environment => self.egress.proxy.decide(self.env, base),
+        let proxy = match &draft.proxy {
+            ProxyChoice::Environment => self.egress.proxy.decide(self.env, base)?,
             ProxyChoice::Through(_) if matches!(base.host, Host::Unix(_)) => {
-                Err(self.error("proxy", "expected no proxy on the way to a Unix socket"))
+                return Err(self.error("proxy", "expected no proxy on the way to a Unix socket"));
             }
-            own => own.decide(self.env, base),
+            own => own.decide(self.env, base)?,
+        };
+        match (proxy, &draft.proxy_ca_file) {
+            (Some(proxy), own) if proxy.kind == ProxyKind::Https => {
+                let trust = match own {
+                    Some(written) => Trust::from_file(self.sources.read_pem, written)?,
+                    None => self.egress.proxy_trust.clone(),
+                };
+                Ok(Some(Proxy { trust, ..proxy }))
+            }
+            // The environment keeps this host from the proxy that it names.
+            (None, Some(_))
+                if matches!(draft.proxy, ProxyChoice::Environment)
+                    && self.egress.proxy.is_kept_from(self.env, base) =>
+            {
+                Ok(None)
+            }
+            (_, Some(written)) => {
+                Err(written
+                    .refused("expected an https:// proxy, since the roots are for TLS with it"))
+            }
+            (proxy, None) => Ok(proxy),
         }
     }
 

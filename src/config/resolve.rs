@@ -50,6 +50,7 @@ fn resolve(
     draft.config.passthrough.kinds = kinds(env, draft.kinds.as_ref());
     let egress = egress(sources, env, &draft)?;
     draft.config.trust = egress.trust.clone();
+    draft.config.proxy_trust = egress.proxy_trust.clone();
     let named = sources.file.is_some() || env.is_of_environment("SLUICEGATE_CONFIG");
     let is_found = |path: &PathBuf| !named && path.as_os_str() != SYSTEM_FILE;
     let tables = Tables {
@@ -199,10 +200,15 @@ fn egress(sources: &Sources<'_>, env: &Env<'_>, draft: &Draft) -> Result<Egress,
         Some(written) => Trust::from_file(sources.read_pem, written)?,
         None => Trust::from_environment(env),
     };
+    let proxy_trust = match &draft.proxy_ca_file {
+        Some(written) => Trust::from_file(sources.read_pem, written)?,
+        None => trust.clone(),
+    };
     Ok(Egress {
         proxy: proxy.transpose()?.unwrap_or_default(),
         identity,
         trust,
+        proxy_trust,
     })
 }
 

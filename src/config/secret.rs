@@ -21,6 +21,12 @@ impl Secret {
         Ok(Self(Zeroizing::new(value.as_bytes().into())))
     }
 
+    /// Takes over what goes into no field line, and so may be any bytes.
+    #[must_use]
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
     /// The credential itself.
     #[must_use]
     pub fn expose(&self) -> &[u8] {

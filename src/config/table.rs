@@ -89,6 +89,7 @@ pub(super) struct Draft {
     pub(super) client_cert: Option<Written>,
     pub(super) client_key: Option<Written>,
     pub(super) proxy: Option<Written>,
+    pub(super) proxy_ca_file: Option<Written>,
 }
 
 /// A table of the file.

@@ -157,6 +157,8 @@ mod upstream {
     mod pool_tls;
     mod proxy;
     mod refusals;
+    mod socks;
+    mod tls_proxy;
     mod unix;
     mod warm;
 }

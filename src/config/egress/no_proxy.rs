@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::base::{authority, number};
+use crate::base::authority;
+use crate::config::networks::Network;
 use crate::config::url::Host;
 use crate::config::value;
 
@@ -20,8 +21,8 @@ enum What {
     All,
     /// The name, and whether it stands for itself too and not only for what is below it.
     Names { suffix: String, itself: bool },
-    /// Addresses whose first bits are these.
-    Network(IpAddr, u32),
+    /// Addresses.
+    Network(Network),
 }
 
 impl NoProxy {
@@ -48,7 +49,8 @@ impl Entry {
             let what = What::All;
             return Some(Self { what, port: None });
         }
-        if let Some(what) = network(&text) {
+        if let Some(network) = Network::parse(&text) {
+            let what = What::Network(network);
             return Some(Self { what, port: None });
         }
         let (host, port) = match text.parse() {
@@ -57,7 +59,7 @@ impl Entry {
             _ => authority::split_text(&text)?,
         };
         let what = match authority::bracketed(host).unwrap_or(host).parse() {
-            Ok(ip) => What::Network(IpAddr::to_canonical(&ip), EXACT),
+            Ok(ip) => What::Network(Network::of(ip)),
             Err(_) => names(host)?,
         };
         let port = port.filter(|port| !port.is_empty()).map(str::to_owned);
@@ -71,7 +73,7 @@ impl Entry {
                 let before = name.strip_suffix(&**suffix);
                 before.is_some_and(|before| before.ends_with('.') || *itself && before.is_empty())
             }
-            (What::Network(network, bits), Host::Ip(ip)) => is_within(*ip, *network, *bits),
+            (What::Network(network), Host::Ip(ip)) => network.has(*ip),
             _ => false,
         };
         here && self
@@ -91,31 +93,4 @@ fn names(host: &str) -> Option<What> {
     let suffix = below.unwrap_or(host).to_owned();
     let itself = below.is_none();
     (!suffix.is_empty()).then_some(What::Names { suffix, itself })
-}
-
-fn network(text: &str) -> Option<What> {
-    let (address, bits) = text.split_once('/')?;
-    let address: IpAddr = address.parse().ok()?;
-    let bits = u32::try_from(number::decimal(bits)?).ok()?;
-    let mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    // What embraces more than mapped addresses is a network of IPv6.
-    match (bits <= most, mapped) {
-        (false, _) => None,
-        (true, true) if bits >= 96 => Some(What::Network(address.to_canonical(), bits - 96)),
-        (true, _) => Some(What::Network(address, bits)),
-    }
-}
-
-/// As many bits as there can be.
-const EXACT: u32 = 128;
-
-/// Whether the first `bits` bits are the same; an IPv4 address in IPv6 is the former.
-fn is_within(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
-    let differ = match (ip.to_canonical(), network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => u128::from(ip.to_bits() ^ network.to_bits()) << 96,
-        (IpAddr::V6(ip), IpAddr::V6(network)) => ip.to_bits() ^ network.to_bits(),
-        _ => return false,
-    };
-    differ.leading_zeros() >= bits
 }

@@ -1,6 +1,7 @@
 //! Proxies out of files and environment, the list of hosts without one, certificates to show.
 
 use super::super::property::{Env as Vars, MARKER, load_from};
+use super::super::proxy::{ProxyKind, base64, proxy};
 use super::*;
 
 #[test]
@@ -21,9 +22,22 @@ fn urls_of_proxies() {
         ("http://u:p:q@p", Some(("p:80", Some("dTpwOnE=")))),
         ("http://u:p@q@p", Some(("p:80", Some("dTpwQHE=")))),
         ("proxy:3128", None),
-        ("https://proxy", None),
-        ("socks5://proxy", None),
-        ("socks5h://proxy", None),
+        ("https://proxy", Some(("https proxy:443", None))),
+        (
+            "HTTPS://u:p@proxy:8443/",
+            Some(("https proxy:8443", Some("dTpw"))),
+        ),
+        ("socks5://proxy", Some(("socks5 proxy:1080", None))),
+        ("socks5h://[::1]:9", Some(("socks5h [::1]:9", None))),
+        (
+            "socks5h://u%3Ax:p%40@proxy",
+            Some(("socks5h proxy:1080", Some("\u{1}\u{3}u:x\u{2}p@"))),
+        ),
+        ("socks://proxy", None),
+        ("socks4a://proxy", None),
+        ("socks5://u@proxy", None),
+        ("socks5://:p@proxy", None),
+        ("socks5://u:%0a@proxy", None),
         ("ftp://proxy", None),
         ("http://", None),
         ("http://p:0", None),
@@ -39,10 +53,14 @@ fn urls_of_proxies() {
     for (url, expected) in rows {
         let found = proxy(url).ok();
         let basic = |found: &Proxy| {
-            let basic = found.basic.as_ref()?;
+            let basic = found.login.as_ref()?;
             Some(String::from_utf8(basic.expose().to_vec()).unwrap())
         };
-        let found = found.map(|found| (format!("{}:{}", found.host, found.port), basic(&found)));
+        let shown = |found: &Proxy| match found.kind {
+            ProxyKind::Http => format!("{}:{}", found.host, found.port),
+            kind => format!("{} {}:{}", kind.scheme(), found.host, found.port),
+        };
+        let found = found.map(|found| (shown(&found), basic(&found)));
         let expected = expected.map(|(at, basic)| (at.to_owned(), basic.map(str::to_owned)));
         assert_eq!(found, expected, "{url}");
     }
@@ -51,8 +69,9 @@ fn urls_of_proxies() {
 #[test]
 fn what_is_no_proxy_is_said_without_the_password() {
     for (url, said) in [
-        ("https://u:Sk5Marker@p", "TLS to the proxy"),
-        ("socks5://u:Sk5Marker@p", "SOCKS"),
+        ("socks4://u:Sk5Marker@p", "no other version of SOCKS"),
+        ("socks5://:Sk5Marker@p", "1 to 255 bytes"),
+        ("https://u:Sk5Marker/@p", "percent-encoded"),
         ("http://u:Sk5Marker/@p", "percent-encoded"),
         ("http://u:Sk5Marker", "port"),
         ("Sk5Marker", "such as http://"),
@@ -137,12 +156,12 @@ fn the_environment_decides_by_scheme() {
         ),
         // Meant for other programs, or for nobody.
         (
-            &[("HTTP_PROXY", "socks5://a"), ("HTTPS_PROXY", "b")],
+            &[("HTTP_PROXY", "socks4://a"), ("HTTPS_PROXY", "b")],
             HTTPS,
             Some("http://b:80"),
         ),
         (
-            &[("HTTPS_PROXY", "socks5://a"), ("NO_PROXY", "*")],
+            &[("HTTPS_PROXY", "socks4://a"), ("NO_PROXY", "*")],
             HTTPS,
             None,
         ),
@@ -154,12 +173,34 @@ fn the_environment_decides_by_scheme() {
             "{env:?} {toml}"
         );
     }
-    let error = through(&[("https_proxy", "socks5://u:Sk5Marker@a")], HTTPS).unwrap_err();
+    let error = through(&[("https_proxy", "socks4://u:Sk5Marker@a")], HTTPS).unwrap_err();
     assert!(
-        error.starts_with("environment: https_proxy: expected an http:// proxy"),
+        error.starts_with("environment: https_proxy: expected socks5:// or socks5h://"),
         "{error}"
     );
     assert!(!error.contains(MARKER));
+}
+
+#[test]
+fn one_variable_is_for_either_scheme() {
+    let rows: &[(Vars<'_>, &str, Option<&str>)] = &[
+        (
+            &[("ALL_PROXY", "socks5h://u:Sk5Marker@a")],
+            HTTPS,
+            Some("socks5h://[redacted]:[redacted]@a:1080"),
+        ),
+        (&[("all_proxy", "a:1")], HTTP, Some("http://a:1")),
+        (
+            &[("ALL_PROXY", "a"), ("https_proxy", "https://b")],
+            HTTPS,
+            Some("https://b:443"),
+        ),
+        (&[("ALL_PROXY", "a"), ("NO_PROXY", "api.test")], HTTP, None),
+    ];
+    for (env, toml, expected) in rows {
+        let found = through(env, toml).unwrap();
+        assert_eq!(found.as_deref(), *expected, "{env:?} {toml}");
+    }
 }
 
 #[test]
@@ -351,5 +392,76 @@ fn base64_of_any_length() {
         ("foob", "Zm9vYg=="),
     ] {
         assert_eq!(base64(bytes.as_bytes()), text);
+    }
+}
+
+#[test]
+fn whom_a_proxy_is_trusted_on_the_word_of() {
+    let paths = |toml: &str| {
+        let read = |path: &Path| match path.to_str() {
+            Some("sluicegate.toml") => Ok(toml.as_bytes().to_vec()),
+            Some("all" | "all-proxies" | "own" | "own-proxy") => Ok(b"pem".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let config = super::super::load(&super::super::Sources {
+            env: [].into(),
+            flags: [].into(),
+            read: &read,
+            read_pem: &read,
+            file: None,
+            terminal: false,
+        });
+        let config = config.map_err(|error| error.to_string())?;
+        let proxy = config.providers[0].first.proxy.as_ref().unwrap();
+        let trusted = match &proxy.trust {
+            Trust::File(file) => file.path.display().to_string(),
+            _ => String::new(),
+        };
+        Ok::<_, String>((trusted, config.describe()))
+    };
+    let own = "proxy = 'https://p'\nca_file = 'own'\n";
+    let rows = [
+        (format!("{HTTPS}{own}"), ""),
+        (format!("[upstream]\nca_file = 'all'\n{HTTPS}{own}"), "all"),
+        (
+            format!("[upstream]\nca_file = 'all'\nproxy_ca_file = 'all-proxies'\n{HTTPS}{own}"),
+            "all-proxies",
+        ),
+        (
+            format!(
+                "[upstream]\nproxy_ca_file = 'all-proxies'\n{HTTPS}{own}proxy_ca_file = 'own-proxy'\n"
+            ),
+            "own-proxy",
+        ),
+        // Who shows no certificate need not be trusted.
+        (
+            format!("[upstream]\nproxy_ca_file = 'all-proxies'\n{HTTPS}proxy = 'http://p'\n"),
+            "",
+        ),
+    ];
+    for (toml, expected) in rows {
+        let (trusted, described) = paths(&toml).unwrap();
+        assert_eq!(trusted, expected, "{toml}");
+        // What is printed is the same configuration.
+        assert_eq!(paths(&described).unwrap().0, expected, "{described}");
+    }
+    // Where there is no proxy though the environment names one, nobody has to be trusted.
+    let env = [("HTTPS_PROXY", "https://p"), ("NO_PROXY", "api.test")];
+    let toml = format!("{HTTPS}proxy_ca_file = 'secret'\n");
+    assert_eq!(through(&env, &toml).unwrap(), None);
+    assert_eq!(
+        through(&env[..1], &toml).unwrap().as_deref(),
+        Some("https://p:443")
+    );
+    assert!(through(&[], &toml).is_err());
+    for proxy in ["http://p", "socks5://p", "none"] {
+        let error = paths(&format!(
+            "{HTTPS}proxy = '{proxy}'\nproxy_ca_file = 'own'\n"
+        ));
+        let error = error.unwrap_err();
+        assert!(
+            error.contains("openai.proxy_ca_file: expected an https:// proxy"),
+            "{error}"
+        );
     }
 }

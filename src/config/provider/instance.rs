@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::egress::{ClientIdentity, Proxy};
+use crate::config::egress::ClientIdentity;
 use crate::config::kind::{KeyField, ProviderKind};
 use crate::config::places::Places;
+use crate::config::proxy::Proxy;
 use crate::config::rules::Rules;
 use crate::config::secret::Secret;
 use crate::config::trust::Trust;

@@ -26,7 +26,7 @@ impl Builder<'_> {
             });
             places.note(&self.key("proxy"), place);
         }
-        for key in ["client_cert", "client_key", "ca_file"] {
+        for key in ["client_cert", "client_key", "ca_file", "proxy_ca_file"] {
             if places.get(&self.key(key)).is_none() {
                 let shared = self.shared.get(&format!("upstream.{key}"));
                 places.note(&self.key(key), shared.cloned());

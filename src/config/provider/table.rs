@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::control::denied;
 use super::fields;
 use super::instance::{ApiKeys, Credential, Provider};
-use crate::config::egress::{Proxy, ProxyChoice};
+use crate::config::egress::ProxyChoice;
 use crate::config::kind::{self, KeyField, ProviderKind};
 use crate::config::kinds::{TIME, count};
 use crate::config::places::Places;
+use crate::config::proxy::Proxy;
 use crate::config::rules::Rules;
 use crate::config::setting::{Line, Setting, Slot};
 use crate::config::shown::{list, quoted, quoted_path, seconds};
@@ -38,6 +39,7 @@ pub(crate) struct Draft {
     pub(super) api_keys_file: Option<Written>,
     pub(super) session_headers: Option<Vec<String>>,
     pub(super) proxy: ProxyChoice,
+    pub(super) proxy_ca_file: Option<Written>,
     pub(super) client_cert: Option<Written>,
     pub(super) client_key: Option<Written>,
     pub(super) ca_file: Option<Written>,
@@ -477,7 +479,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             LOCAL,
             "\"none\"",
-            "or \"http://proxy:3128\"; ca_file, client_cert and client_key are possible here too",
+            "or \"https://proxy\"; also ca_file, proxy_ca_file, client_cert, client_key",
         )],
         at!(
             proxy,
@@ -491,6 +493,20 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
     )
     .suffix("_PROXY_URL")
     .secret(),
+    Setting::new(
+        "proxy_ca_file",
+        "",
+        &[],
+        at!(
+            proxy_ca_file,
+            Form::Text,
+            as_written,
+            |provider: &Provider| match &provider.first.proxy.as_ref()?.trust {
+                Trust::File(file) => Some(quoted_path(&file.path)),
+                Trust::System | Trust::Environment(_) => None,
+            }
+        ),
+    ),
     Setting::new(
         "client_cert",
         "",

@@ -57,11 +57,28 @@ pub(super) const UPSTREAM: Table = Table {
             "",
             example!(
                 "\"http://user:password@proxy:3128\"",
-                "for all providers, or \"none\"; by default as HTTPS_PROXY,\n\
-                 HTTP_PROXY and NO_PROXY say, by the scheme of the base URL"
+                "for all providers, or \"none\"; also https://, socks5://\n\
+                 and socks5h://; by default as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and\n\
+                 NO_PROXY say, by the scheme of the base URL"
             ),
             kept!(proxy, Form::Text, as_written, |_: &Config| None),
         )
         .secret(),
+        Setting::new(
+            "proxy_ca_file",
+            "",
+            example!(
+                "\"/etc/sluicegate/proxy.pem\"",
+                "roots for https:// proxies, in place of ca_file"
+            ),
+            kept!(proxy_ca_file, Form::Text, as_written, |config: &Config| {
+                match &config.proxy_trust {
+                    Trust::File(file) if config.proxy_trust != config.trust => {
+                        Some(quoted_path(&file.path))
+                    }
+                    _ => None,
+                }
+            }),
+        ),
     ],
 };

@@ -32,7 +32,13 @@ fn the_example_names_every_setting_with_its_default() {
     ];
     let example = load_from(&env, "", &reference()).unwrap();
     // Keys from files that are not there.
-    let absent = ["master_key_file", "ca_file", "client_cert", "client_key"];
+    let absent = [
+        "master_key_file",
+        "proxy_ca_file",
+        "ca_file",
+        "client_cert",
+        "client_key",
+    ];
     let all = { absent.iter() }.fold(uncommented(), |all, key| all.replace(key, "# "));
     let all = load_from(&env, "", &all).unwrap();
     let section = |config: &Config, name: &str| {

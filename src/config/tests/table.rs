@@ -63,6 +63,7 @@ fn file(row: &Row, line: &str) -> String {
         ("server.tls", _) => "cert = 'secret'\nkey = 'secret'\n",
         (_, "client_cert") => "client_key = 'secret'\n",
         (_, "client_key") => "client_cert = 'secret'\n",
+        ("providers.openrouter", "proxy_ca_file") => "proxy = 'https://h'\n",
         (_, "master_key_disabled") => "keys_file = 'secret'\n",
         (AZURE, _) => "base_url = 'http://h'\n[passthrough]\nproviders = ['azure']\n",
         _ => "",

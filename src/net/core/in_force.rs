@@ -73,6 +73,12 @@ impl InForce {
         self.tls.borrow().client(site)
     }
 
+    /// TLS towards its proxy; `None` where that speaks none.
+    #[must_use]
+    pub(crate) fn proxy_tls(&self, site: usize) -> Option<Arc<ClientConfig>> {
+        self.tls.borrow().proxy(site)
+    }
+
     /// TLS towards clients, if it is configured.
     #[must_use]
     pub(crate) fn server_tls(&self) -> Option<Arc<ServerConfig>> {

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
 
 use rustls::HandshakeKind;
 
@@ -18,6 +19,7 @@ use crate::tls::handshake::{Handshake, Role};
 use crate::tls::traffic::{Opened, Traffic};
 use crate::tls::{Fault, HEADER_BYTES, Header};
 
+use super::outer::Outer;
 use super::plain::PlainStream;
 use super::scratch::{RECEIVE_BYTES_MAX, RECORD_BYTES_MAX, Scratch, SealRoom};
 use crate::net::sockets::socket::{Received, Socket};
@@ -27,6 +29,8 @@ use crate::net::sockets::turns::Turns;
 pub struct TlsStream {
     /// What ciphertext goes through.
     pub(crate) plain: PlainStream,
+    /// What it goes through before that, where a proxy is spoken to in TLS.
+    outer: Option<Box<Outer>>,
     state: TlsState,
     /// The start of a record.
     partial: Vec<u8>,
@@ -74,8 +78,13 @@ impl TlsStream {
     /// Puts TLS over a connected socket.
     #[must_use]
     pub fn new(socket: Socket, role: Role, room: SealRoom) -> Self {
+        Self::on(PlainStream::new(socket), role, room)
+    }
+
+    fn on(plain: PlainStream, role: Role, room: SealRoom) -> Self {
         Self {
-            plain: PlainStream::new(socket),
+            plain,
+            outer: None,
             state: TlsState::Handshake(Box::new(Handshake::new(role))),
             partial: Vec::new(),
             fault: None,
@@ -84,6 +93,20 @@ impl TlsStream {
             records: 0,
             room,
         }
+    }
+
+    /// Puts TLS over an established connection that speaks TLS already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidData`] where it is not established.
+    pub fn over(outer: Self, role: Role) -> io::Result<Self> {
+        let (TlsState::Traffic(traffic), None) = (outer.state, outer.outer) else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        Ok(Self {
+            outer: Some(Outer::new(*traffic, outer.partial, outer.fault)),
+            ..Self::on(outer.plain, role, outer.room)
+        })
     }
 
     /// Completes the handshake of a client.
@@ -104,11 +127,11 @@ impl TlsStream {
             if !self.is_handshaking() {
                 return Ok(());
             }
-            poll_fn(|cx| self.plain.socket.poll_readable(cx)).await;
+            poll_fn(|cx| self.poll_readable(cx)).await;
             turns.for_handshake().await;
             let scratch = &mut *scratch.borrow_mut();
             let room = within_mut(scratch.cipher(), ..RECEIVE_BYTES_MAX);
-            match self.plain.socket.recv(room)? {
+            match receive(&mut self.plain, &mut self.outer, room)? {
                 Received::Data(n) => {
                     if let Some(rest) = self.shake(within(room, ..n))? {
                         // A server has no right to speak yet, but for tickets.
@@ -118,6 +141,14 @@ impl TlsStream {
                 Received::Pending => {}
                 Received::Eof => return Err(ErrorKind::UnexpectedEof.into()),
             }
+        }
+    }
+
+    /// See [`Stream::poll_readable`](super::stream::Stream::poll_readable).
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.is_readable() {
+            true => Poll::Ready(()),
+            false => self.plain.socket.poll_readable(cx),
         }
     }
 
@@ -135,7 +166,7 @@ impl TlsStream {
                 self.plain.hold(out);
                 Ok(())
             }
-            _ => self.plain.send(&out),
+            _ => pass(&mut self.plain, &mut self.outer, &out),
         };
         if let Err(fault) = advanced {
             self.state = TlsState::Failed;
@@ -199,7 +230,7 @@ impl TlsStream {
         let Some(room) = cipher.get_mut(held..end) else {
             return Ok(Received::Pending);
         };
-        let n = match self.plain.socket.recv(room)? {
+        let n = match receive(&mut self.plain, &mut self.outer, room)? {
             Received::Pending => {
                 if self.plain.is_holding() {
                     self.plain.flush()?;
@@ -278,7 +309,7 @@ impl TlsStream {
             let room = &mut *self.room.borrow_mut();
             if let Ok(len) = traffic.seal_alert(alert, room) {
                 // The peer may be gone.
-                let _ = self.plain.send(within(room, ..len));
+                let _ = pass(&mut self.plain, &mut self.outer, within(room, ..len));
             }
         }
         self.fault = fault;
@@ -307,7 +338,7 @@ impl TlsStream {
         let room = &mut *self.room.borrow_mut();
         while !bytes.is_empty() {
             let (taken, sealed) = traffic.seal(bytes, room).map_err(invalid)?;
-            self.plain.send(within(room, ..sealed))?;
+            pass(&mut self.plain, &mut self.outer, within(room, ..sealed))?;
             bytes = within(bytes, taken..);
         }
         Ok(())
@@ -318,7 +349,10 @@ impl TlsStream {
         if let TlsState::Traffic(traffic) = &mut self.state {
             let room = &mut *self.room.borrow_mut();
             if let Ok(len) = traffic.seal_close(room) {
-                let _ = self.plain.send(within(room, ..len));
+                let _ = pass(&mut self.plain, &mut self.outer, within(room, ..len));
+            }
+            if let Some(outer) = &mut self.outer {
+                outer.close_notify(&mut self.plain);
             }
         }
     }
@@ -327,13 +361,18 @@ impl TlsStream {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         let ended = matches!(&self.state, TlsState::Traffic(traffic) if traffic.is_closed());
-        ended || self.fault.is_some() || self.plain.socket.is_readable()
+        let outer = self.outer.as_ref().is_some_and(|outer| outer.has_ended());
+        ended || outer || self.fault.is_some() || self.plain.socket.is_readable()
     }
 
     /// Whether the start of a record is held and its end has not come yet.
     #[must_use]
     pub fn is_amid_record(&self) -> bool {
-        !self.partial.is_empty()
+        let outer = self
+            .outer
+            .as_ref()
+            .is_some_and(|outer| outer.is_amid_record());
+        outer || !self.partial.is_empty()
     }
 
     /// Whether the peer of an idle connection has said nothing but what TLS says on its own, a session
@@ -366,8 +405,8 @@ impl TlsStream {
             TlsState::Traffic(traffic) if !traffic.is_closed() && self.fault.is_none() => {}
             _ => return Silence::Broken,
         }
-        match self.plain.socket.recv(cipher) {
-            Ok(Received::Pending) if self.partial.is_empty() => Silence::Kept,
+        match receive(&mut self.plain, &mut self.outer, cipher) {
+            Ok(Received::Pending) if !self.is_amid_record() => Silence::Kept,
             Ok(Received::Data(n)) => {
                 let received = within(cipher, ..n);
                 self.partial.extend_from_slice(received);
@@ -379,6 +418,26 @@ impl TlsStream {
             }
             Ok(Received::Pending | Received::Eof) | Err(_) => Silence::Broken,
         }
+    }
+}
+
+/// One receive from whatever lies below.
+fn receive(
+    plain: &mut PlainStream,
+    outer: &mut Option<Box<Outer>>,
+    room: &mut [u8],
+) -> io::Result<Received> {
+    match outer {
+        None => plain.socket.recv(room),
+        Some(outer) => outer.recv(&mut plain.socket, room),
+    }
+}
+
+/// Sends records through whatever lies below.
+fn pass(plain: &mut PlainStream, outer: &mut Option<Box<Outer>>, records: &[u8]) -> io::Result<()> {
+    match outer {
+        None => plain.send(records),
+        Some(outer) => outer.send(plain, records),
     }
 }
 

@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::config::{CaFile, ClientIdentity, Config, Host, Trust};
+use crate::config::{CaFile, ClientIdentity, Config, Host, Instance, ProxyKind, Trust};
 use crate::observe::Expiry;
 use crate::policy::gateway::Terms;
 
@@ -34,6 +34,8 @@ pub(crate) struct TlsConfigs {
     /// Towards the instances of providers, in their order. Those on the same terms share one, and its session cache; no
     /// session is resumed under another name than it was made for.
     clients: Arc<[Option<Client>]>,
+    /// Towards their proxies, as far as these speak it.
+    proxies: Arc<[Option<Client>]>,
     /// Until when our own certificates hold.
     dated: Arc<[Dated]>,
 }
@@ -66,13 +68,25 @@ impl TlsConfigs {
         Some(client.config.clone())
     }
 
+    /// Towards the proxy of the site with this number, if it speaks TLS.
+    #[must_use]
+    pub(crate) fn proxy(&self, site: usize) -> Option<Arc<ClientConfig>> {
+        let proxy = self.proxies.get(site)?.as_ref()?;
+        Some(proxy.config.clone())
+    }
+
     /// What connections to each site depend on.
     #[must_use]
     pub(crate) fn terms(&self) -> Arc<[Terms]> {
-        let clients = self.clients.iter();
-        clients
-            .map(|client| client.as_ref().map(|client| client.digest))
-            .collect()
+        let digest_of = |client: &Option<Client>| client.as_ref().map(|client| client.digest);
+        let pairs = self.clients.iter().zip(self.proxies.iter());
+        let terms = pairs.map(
+            |(client, proxy)| match (digest_of(client), digest_of(proxy)) {
+                (client, None) => client,
+                (client, Some(proxy)) => Some(digest(&[&client.unwrap_or_default(), &proxy])),
+            },
+        );
+        terms.collect()
     }
 
     /// What an operator should know of the certificates at this time, in seconds since 1970.
@@ -125,17 +139,20 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
         }
         None => None,
     };
-    if let Trust::File(file) = &config.trust {
-        // One that nobody needs now has to be right as well.
-        loader.ca(file)?;
+    for trust in [&config.trust, &config.proxy_trust] {
+        if let Trust::File(file) = trust {
+            // One that nobody needs now has to be right as well.
+            loader.ca(file)?;
+        }
     }
-    let mut clients = Vec::new();
+    let (mut clients, mut proxies) = (Vec::new(), Vec::new());
     for provider in &config.providers {
         for instance in provider.instances() {
+            proxies.push(loader.proxy(&provider.name, instance)?);
             clients.push(match instance.base.tls {
                 true => {
-                    let identity = instance.identity.as_deref();
-                    Some(loader.client(&provider.name, &instance.trust, identity)?)
+                    let (name, identity) = (&provider.name, instance.identity.as_deref());
+                    Some(loader.client(name, &instance.trust, identity, PROVIDER)?)
                 }
                 false => None,
             });
@@ -144,9 +161,14 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
     Ok(TlsConfigs {
         server,
         clients: clients.into(),
+        proxies: proxies.into(),
         dated: loader.dates.all.into(),
     })
 }
+
+/// What sets configurations apart that are else the same: one host may be both, and its sessions are kept by its name.
+const PROVIDER: &[u8] = b"provider";
+const PROXY: &[u8] = b"proxy";
 
 /// What has been read already.
 struct Loader<'a> {
@@ -162,9 +184,10 @@ impl<'a> Loader<'a> {
         name: &str,
         trust: &'a Trust,
         identity: Option<&ClientIdentity>,
+        whose: &'static [u8],
     ) -> Result<Client, String> {
         let roots = self.roots(trust)?;
-        let mut content = vec![&roots.digest[..]];
+        let mut content = vec![whose, &roots.digest[..]];
         if let Some(identity) = identity {
             content.extend([&*identity.cert_pem, identity.expose_key()]);
             let (setting, path) = (&identity.cert_setting, &identity.cert);
@@ -183,6 +206,17 @@ impl<'a> Loader<'a> {
         };
         self.clients.push(client.clone());
         Ok(client)
+    }
+
+    /// Towards an instance's proxy; certificates of our own are for providers.
+    fn proxy(&mut self, name: &str, instance: &'a Instance) -> Result<Option<Client>, String> {
+        match &instance.proxy {
+            Some(proxy) if proxy.kind == ProxyKind::Https => {
+                let client = self.client(name, &proxy.trust, None, PROXY);
+                client.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn roots(&mut self, trust: &'a Trust) -> Result<Roots, String> {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rustls::client::UnbufferedClientConnection;
 use rustls::{ClientConfig, HandshakeKind};
 
-use crate::config::{BaseUrl, Instance, Proxy};
+use crate::config::{BaseUrl, Host, Instance, Proxy, ProxyKind};
+use crate::hops::socks::Target;
 use crate::log::{Log, Value};
 use crate::observe::times::Connecting;
 use crate::observe::{self, ProviderCounters, Timing};
@@ -16,7 +17,7 @@ use crate::tls;
 use crate::tls::handshake::Role;
 
 use super::failure::ConnectError;
-use super::proxy::{ProxyError, tunnel};
+use super::proxy::{ProxyError, negotiate, tunnel, tunnel_in_tls};
 use super::search::Search;
 use super::upstreams::Upstreams;
 use crate::net::sockets::socket::{Socket, is_scarce};
@@ -97,7 +98,11 @@ impl Connected {
 pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connected, ConnectError> {
     // Both before the first wait: a reload may change what is in force.
     let core = &upstreams.core;
-    let (gateway, tls) = (core.gateway(), core.in_force.client_tls(site));
+    let gateway = core.gateway();
+    let tls = Tls {
+        provider: core.in_force.client_tls(site),
+        proxy: core.in_force.proxy_tls(site),
+    };
     let (_, instance) = gateway.at(site).ok_or_else(unknown)?;
     let base = &instance.base;
     let began = Instant::now();
@@ -113,7 +118,7 @@ pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connec
     };
     let mut search = Search::new(upstreams, host, port);
     loop {
-        match attempt(upstreams, instance, tls.clone(), &mut search, began).await {
+        match attempt(upstreams, instance, &tls, &mut search, began).await {
             Ok(mut connected) => {
                 connected.address = search.ends();
                 return Ok(connected);
@@ -125,28 +130,36 @@ pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connec
     }
 }
 
+/// What TLS is spoken with.
+struct Tls {
+    provider: Option<Arc<ClientConfig>>,
+    proxy: Option<Arc<ClientConfig>>,
+}
+
 /// One connection, to whatever address answers.
 async fn attempt(
     upstreams: &Upstreams,
     instance: &Instance,
-    tls: Option<Arc<ClientConfig>>,
+    tls: &Tls,
     search: &mut Search<'_>,
     began: Instant,
 ) -> Result<Connected, ConnectError> {
+    let core = &upstreams.core;
     let base = &instance.base;
-    let socket = match &instance.proxy {
-        Some(proxy) => through(upstreams, proxy, base, search).await?,
-        None => search.socket().await?,
+    let way = match &instance.proxy {
+        // Boxed: others need not have room for it.
+        Some(proxy) => Box::pin(through(upstreams, proxy, tls, base, search)).await?,
+        None => Way::Plain(search.socket().await?),
     };
     let connect = began.elapsed();
-    let Some(tls) = tls else {
-        return Ok(Connected::plain(Stream::plain(socket), connect));
+    let Some(tls) = &tls.provider else {
+        return Ok(Connected::plain(way.into_stream(), connect));
     };
-    let name = server_name(&base.host).map_err(ConnectError::Tls)?;
-    let tls = UnbufferedClientConnection::new(tls, name)
-        .map_err(|error| ConnectError::Tls(io::Error::other(tls::Fault::from(error))))?;
-    let core = &upstreams.core;
-    let mut stream = TlsStream::new(socket, Role::Client(tls), core.seal_room.clone());
+    let role = role(tls, &base.host).map_err(ConnectError::Tls)?;
+    let mut stream = match way {
+        Way::Plain(socket) => TlsStream::new(socket, role, core.seal_room.clone()),
+        Way::Tls(stream) => TlsStream::over(*stream, role).map_err(ConnectError::Tls)?,
+    };
     stream
         .handshake(&core.scratch, &core.turns)
         .await
@@ -158,6 +171,13 @@ async fn attempt(
     Ok(connected)
 }
 
+/// A client of TLS, for a server with this name.
+fn role(config: &Arc<ClientConfig>, host: &Host) -> io::Result<Role> {
+    let connection = UnbufferedClientConnection::new(config.clone(), server_name(host)?);
+    let connection = connection.map_err(|error| io::Error::other(tls::Fault::from(error)))?;
+    Ok(Role::Client(connection))
+}
+
 /// Only a defect leads here.
 fn unknown() -> ConnectError {
     ConnectError::Connect(
@@ -166,20 +186,101 @@ fn unknown() -> ConnectError {
     )
 }
 
-/// A socket whose other end is `base`, behind the proxy.
+/// What leads to a provider.
+enum Way {
+    /// TCP, all the way or beyond a proxy.
+    Plain(Socket),
+    /// TLS with a proxy.
+    Tls(Box<TlsStream>),
+}
+
+impl Way {
+    /// To a provider that speaks no TLS itself.
+    fn into_stream(self) -> Stream {
+        match self {
+            Self::Plain(socket) => Stream::plain(socket),
+            Self::Tls(stream) => Stream::Tls(stream),
+        }
+    }
+}
+
+/// A way whose other end is `base`, behind the proxy.
 async fn through(
+    upstreams: &Upstreams,
+    proxy: &Proxy,
+    tls: &Tls,
+    base: &BaseUrl,
+    search: &mut Search<'_>,
+) -> Result<Way, ConnectError> {
+    let core = &upstreams.core;
+    let to_proxy = ConnectError::Proxy;
+    if proxy.kind.is_socks() {
+        return through_socks(upstreams, proxy, base, search).await;
+    }
+    let mut socket = search.socket().await.map_err(of_proxy)?;
+    let Some(config) = &tls.proxy else {
+        let opened = tunnel(&core.scratch, &mut socket, proxy, base).await;
+        return opened.map(|()| Way::Plain(socket)).map_err(to_proxy);
+    };
+    let failed = |error| to_proxy(ProxyError::Tls(error));
+    let role = role(config, &proxy.host).map_err(failed)?;
+    let mut stream = Box::new(TlsStream::new(socket, role, core.seal_room.clone()));
+    let shaken = stream.handshake(&core.scratch, &core.turns).await;
+    shaken.map_err(failed)?;
+    let opened = tunnel_in_tls(&core.scratch, &mut stream, proxy, base).await;
+    opened.map(|()| Way::Tls(stream)).map_err(to_proxy)
+}
+
+/// Addresses of a provider's that a proxy is asked for, each over a connection of its own.
+pub(crate) const TARGETS_MAX: usize = 3;
+
+/// A SOCKS5 proxy is asked for the name, or for the addresses that it stands for here until it reaches one of them.
+async fn through_socks(
     upstreams: &Upstreams,
     proxy: &Proxy,
     base: &BaseUrl,
     search: &mut Search<'_>,
-) -> Result<Socket, ConnectError> {
-    let mut socket = search.socket().await.map_err(|error| match error {
+) -> Result<Way, ConnectError> {
+    let addresses = match &base.host {
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(name) if proxy.kind == ProxyKind::Socks5 => {
+            let (ages, random) = (
+                upstreams.core.gateway().config.ages(),
+                upstreams.core.ids.random(),
+            );
+            let found = upstreams.names.lookup(name, ages, None, random).await;
+            found.map_err(ConnectError::Resolve)?.addresses
+        }
+        Host::Name(_) | Host::Unix(_) => Vec::new(),
+    };
+    let host = base.host.to_string();
+    let ips = addresses.into_iter().take(TARGETS_MAX).map(Target::Ip);
+    let mut targets = ips.collect::<Vec<_>>().into_iter();
+    let mut target = targets.next().unwrap_or(Target::Name(&host));
+    let mut socket = search.socket().await.map_err(of_proxy)?;
+    loop {
+        match (
+            negotiate(&mut socket, proxy, target, base.port).await,
+            targets.next(),
+        ) {
+            (Ok(()), _) => return Ok(Way::Plain(socket)),
+            (Err(ProxyError::Socks(error)), Some(next)) if error.is_of_address() => target = next,
+            (Err(error), _) => return Err(ConnectError::Proxy(error)),
+        }
+        // It is there; its answer has ended the connection.
+        let mut again = Search::new(upstreams, &proxy.host, proxy.port);
+        socket = again.socket().await.map_err(of_proxy)?;
+        again.ends();
+    }
+}
+
+/// Why the proxy itself is not reached.
+fn of_proxy(error: ConnectError) -> ConnectError {
+    match error {
         ConnectError::Resolve(error) => ConnectError::Proxy(ProxyError::Resolve(error)),
         ConnectError::Connect(error, _) if !is_scarce(&error) => {
             ConnectError::Proxy(ProxyError::Connect(error))
         }
         error => error,
-    })?;
-    let opened = tunnel(&upstreams.core.scratch, &mut socket, proxy, base).await;
-    opened.map(|()| socket).map_err(ConnectError::Proxy)
+    }
 }

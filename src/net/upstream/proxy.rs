@@ -1,15 +1,20 @@
-//! Tunnels through a proxy: what [`connect`](crate::http::connect) says, over a socket.
+//! Connections through a proxy: what [`connect`](crate::http::connect) says over a socket, or over TLS, and what SOCKS5
+//! ([`socks`]) does.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 
+use zeroize::Zeroizing;
+
 use crate::base::bytes::{within, within_mut};
 use crate::config::{BaseUrl, Proxy};
+use crate::hops::socks::{self, Negotiation, Next, SocksError, Target};
 use crate::http::connect::{ANSWER_BYTES_MAX, AnswerError, TunnelAnswer, request};
 use crate::net::sockets::socket::{Received, Socket};
-use crate::net::transport::scratch::Scratch;
+use crate::net::transport::scratch::{ONE_RECEIVE, Scratch};
+use crate::net::transport::tls::{TlsStream, may_pass, reason_of};
 
 /// Why there is no tunnel; nothing in it is the proxy's own text.
 #[derive(Debug)]
@@ -22,6 +27,12 @@ pub(crate) enum ProxyError {
     Closed,
     /// It refused, or nobody knows what it said.
     Answer(AnswerError),
+    /// The same in SOCKS5.
+    Socks(SocksError),
+    /// There is no TLS with it.
+    Tls(io::Error),
+    /// Behind its answer came more before anything was asked.
+    Spoke,
 }
 
 impl ProxyError {
@@ -31,6 +42,9 @@ impl ProxyError {
         match self {
             Self::Answer(AnswerError::Refused(status)) => matches!(status, 408 | 429 | 500..),
             Self::Answer(AnswerError::Malformed(_) | AnswerError::TooLong) => false,
+            Self::Socks(error) => error.may_pass(),
+            Self::Tls(error) => may_pass(error),
+            Self::Spoke => false,
             Self::Resolve(_) | Self::Connect(_) | Self::Closed => true,
         }
     }
@@ -49,8 +63,34 @@ impl fmt::Display for ProxyError {
             Self::Answer(AnswerError::Malformed(_)) => {
                 f.write_str("its answer is not valid HTTP/1.1")
             }
+            Self::Socks(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "TLS with it failed: {}", reason_of(error)),
+            Self::Spoke => f.write_str("it spoke behind its answer before it was asked"),
             Self::Answer(AnswerError::TooLong) => f.write_str("its answer is over 16 KiB"),
         }
+    }
+}
+
+impl Proxy {
+    /// The request for a tunnel to `base`.
+    #[must_use]
+    pub(crate) fn asked(&self, base: &BaseUrl) -> Zeroizing<Vec<u8>> {
+        let basic = self.login.as_ref().map(|login| login.expose());
+        let authority = format!("{}:{}", base.host, base.port);
+        Zeroizing::new(request(&authority, basic))
+    }
+
+    /// A negotiation for a connection to a port there.
+    ///
+    /// # Errors
+    /// When the target cannot be named.
+    pub(crate) fn negotiation(
+        &self,
+        target: Target<'_>,
+        port: u16,
+    ) -> Result<Negotiation<'_>, ProxyError> {
+        let login = self.login.as_ref().map(|login| login.expose());
+        Negotiation::new(target, port, login).map_err(ProxyError::Socks)
     }
 }
 
@@ -68,11 +108,8 @@ pub(crate) async fn tunnel(
     proxy: &Proxy,
     base: &BaseUrl,
 ) -> Result<(), ProxyError> {
-    let basic = proxy.basic.as_ref().map(|basic| basic.expose());
-    let authority = format!("{}:{}", base.host, base.port);
-    send(socket, &request(&authority, basic))
-        .await
-        .map_err(ProxyError::Connect)?;
+    let asked = send(socket, &proxy.asked(base)).await;
+    asked.map_err(ProxyError::Connect)?;
     let mut answer = TunnelAnswer::default();
     let mut seen = Vec::new();
     loop {
@@ -101,6 +138,95 @@ pub(crate) async fn tunnel(
             return Ok(());
         }
     }
+}
+
+/// The same of a proxy that speaks TLS. What comes behind its answer cannot be left where it is, and nobody has anything
+/// to say before he is asked.
+///
+/// # Errors
+/// As [`tunnel`].
+///
+/// # Cancel safety
+/// As there.
+pub(crate) async fn tunnel_in_tls(
+    scratch: &RefCell<Scratch>,
+    stream: &mut TlsStream,
+    proxy: &Proxy,
+    base: &BaseUrl,
+) -> Result<(), ProxyError> {
+    stream.send(&proxy.asked(base)).map_err(in_tls)?;
+    while !stream.plain.is_flushed() {
+        stream.plain.socket.writable().await;
+        stream.plain.flush().map_err(in_tls)?;
+    }
+    let mut answer = TunnelAnswer::default();
+    let mut seen = Vec::new();
+    loop {
+        poll_fn(|cx| stream.poll_readable(cx)).await;
+        let scratch = &mut *scratch.borrow_mut();
+        let (room, cipher) = scratch.room(ONE_RECEIVE);
+        match stream.recv(room, cipher).map_err(in_tls)? {
+            Received::Data(n) => seen.extend_from_slice(within(room, ..n)),
+            Received::Pending => continue,
+            Received::Eof => return Err(ProxyError::Closed),
+        }
+        if let Some(end) = answer.read(&seen).map_err(ProxyError::Answer)? {
+            return match end == seen.len() {
+                true => Ok(()),
+                false => Err(ProxyError::Spoke),
+            };
+        }
+    }
+}
+
+/// What ended the connection to a proxy that speaks TLS.
+fn in_tls(error: io::Error) -> ProxyError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ProxyError::Closed,
+        io::ErrorKind::InvalidData => ProxyError::Tls(error),
+        _ => ProxyError::Connect(error),
+    }
+}
+
+/// Asks the SOCKS5 proxy at the other end of `socket` for a connection; what comes behind its answer stays in the socket.
+///
+/// # Errors
+/// When it gives none.
+///
+/// # Cancel safety
+/// As [`tunnel`].
+pub(crate) async fn negotiate(
+    socket: &mut Socket,
+    proxy: &Proxy,
+    target: Target<'_>,
+    port: u16,
+) -> Result<(), ProxyError> {
+    let mut negotiation = proxy.negotiation(target, port)?;
+    let greeted = send(socket, negotiation.greeting()).await;
+    greeted.map_err(ProxyError::Connect)?;
+    let mut room = [0; socks::ANSWER_BYTES_MAX];
+    loop {
+        let answer = within_mut(&mut room, ..negotiation.wanted());
+        receive(socket, answer).await?;
+        match negotiation.advance(answer).map_err(ProxyError::Socks)? {
+            Next::Receive => {}
+            Next::Send(bytes) => send(socket, bytes).await.map_err(ProxyError::Connect)?,
+            Next::Open => return Ok(()),
+        }
+    }
+}
+
+/// So many bytes, and not one more.
+async fn receive(socket: &mut Socket, mut room: &mut [u8]) -> Result<(), ProxyError> {
+    while !room.is_empty() {
+        poll_fn(|cx| socket.poll_readable(cx)).await;
+        match socket.recv(room).map_err(ProxyError::Connect)? {
+            Received::Data(n) => room = within_mut(room, n..),
+            Received::Pending => {}
+            Received::Eof => return Err(ProxyError::Closed),
+        }
+    }
+    Ok(())
 }
 
 async fn send(socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {

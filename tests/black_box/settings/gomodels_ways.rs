@@ -296,12 +296,12 @@ fn one_provider_may_have_a_proxy_of_its_own() {
     );
     for (url, said) in [
         (
-            "socks5://me:proxy-marker@10.0.0.1:1080",
-            "expected an http:// proxy; SOCKS is not supported",
+            "socks4://me:proxy-marker@10.0.0.1:1080",
+            "expected socks5:// or socks5h://",
         ),
         (
-            "https://me:proxy-marker@10.0.0.1",
-            "expected an http:// proxy; TLS to the proxy itself is not supported",
+            "https://me:proxy-marker/@10.0.0.1",
+            "expected user and password percent-encoded",
         ),
         ("proxy-marker", "expected a proxy such as"),
     ] {

@@ -3,6 +3,7 @@
 pub(crate) mod chunked;
 pub(crate) mod company;
 pub(crate) mod gateway;
+pub(crate) mod hops;
 pub(crate) mod keys;
 pub(crate) mod message;
 pub(crate) mod metrics;

@@ -310,7 +310,7 @@ fn a_reload_puts_another_way_in_force() {
     let file = gateway.setup().dir().join("sluicegate.toml");
     let broken = table(
         &upstream.url(),
-        "proxy = \"socks5://u:p4ssw0rd@127.0.0.1:1\"",
+        "proxy = \"socks4://u:p4ssw0rd@127.0.0.1:1\"",
     );
     fs::write(&file, broken).unwrap();
     gateway.signal(Signal::HUP);

@@ -172,12 +172,12 @@ fn a_proxy_that_takes_its_time_is_504() {
 fn a_proxy_that_cannot_be_used_is_refused_at_start() {
     for (url, said) in [
         (
-            "socks5://u:p4ssw0rd@127.0.0.1:1080",
-            "SOCKS is not supported",
+            "socks4://u:p4ssw0rd@127.0.0.1:1080",
+            "no other version of SOCKS is spoken",
         ),
         (
-            "https://u:p4ssw0rd@127.0.0.1:1080",
-            "TLS to the proxy itself is not supported",
+            "socks5h://:p4ssw0rd@127.0.0.1:1080",
+            "expected user and password of 1 to 255 bytes each",
         ),
         ("http://u:p4ssw0rd", "port"),
     ] {
