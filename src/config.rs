@@ -55,7 +55,7 @@ pub(crate) use listeners::Listen;
 #[cfg(test)]
 pub(crate) use model::Keepalive;
 pub(crate) use model::{
-    Config, Driver, Landlock, Level, LogConfig, LogFile, LogFormat, ServerTls, Tcp,
+    Config, Driver, Landlock, Level, LogConfig, LogFile, LogFormat, ProxyProtocol, ServerTls, Tcp,
 };
 pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
 pub(crate) use provider::fields::HEAD_ADDED_BYTES_MAX;

@@ -14,8 +14,10 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use crate::cli::answer::final_status;
 use crate::cli::dial::{self, Bound, Socket, Timed};
 use crate::cli::output::fail;
-use crate::config::{BaseUrl, Config, Host, Listen};
+use crate::config::{BaseUrl, Config, Host, Listen, ProxyProtocol};
+use crate::hops::proxy_protocol::OWN;
 use crate::net::transport::tls_config::{ALPN, server_name};
+use crate::policy::announced::is_trusted;
 
 /// `sluicegate health …`
 #[derive(Args)]
@@ -33,11 +35,15 @@ pub(crate) fn run(
     config: impl FnOnce() -> Result<Config, String>,
 ) -> ExitCode {
     let place = match &arguments.url {
-        Some(url) => parse(url),
-        None => config().and_then(|config| configured(&config)),
+        Some(url) => parse(url).map(|place| (place, &b""[..])),
+        None => config().and_then(|config| {
+            let place = configured(&config)?;
+            Ok((place, introduction(&config)?))
+        }),
     };
-    let asked = place.and_then(|place| {
-        let status = ask(&place).map_err(|error| format!("{}: {error}", shown(&place)))?;
+    let asked = place.and_then(|(place, introduction)| {
+        let status =
+            ask(&place, introduction).map_err(|error| format!("{}: {error}", shown(&place)))?;
         match status {
             200 => Ok(()),
             503 => Err(format!("{}: it is draining (503)", shown(&place))),
@@ -94,6 +100,26 @@ fn configured(config: &Config) -> Result<BaseUrl, String> {
     }
 }
 
+/// What has to be said before anything else, where the first of its addresses is asked.
+fn introduction(config: &Config) -> Result<&'static [u8], String> {
+    let server = &config.server;
+    if !config.metrics.listen.is_empty() || server.proxy_protocol != ProxyProtocol::Required {
+        return Ok(b"");
+    }
+    let near = server.listen.first().and_then(Listen::near);
+    let peer = match near {
+        Some(Listen::Tcp(address)) => Some(address.ip()),
+        Some(Listen::Unix(_)) | None => None,
+    };
+    match (peer, is_trusted(config, peer)) {
+        (Some(ip), false) => Err(format!(
+            "server.proxy_protocol = \"required\" lets nobody in from {ip}; set metrics.listen, where operators \
+             ask, or put {ip} among server.trusted"
+        )),
+        _ => Ok(OWN),
+    }
+}
+
 fn at(host: Host, port: u16, tls: bool, base: &str) -> BaseUrl {
     let authority = match &host {
         Host::Unix(_) => "localhost".to_owned(),
@@ -116,13 +142,14 @@ fn shown(place: &BaseUrl) -> String {
 }
 
 /// The status of its answer.
-fn ask(place: &BaseUrl) -> io::Result<u16> {
+fn ask(place: &BaseUrl, introduction: &[u8]) -> io::Result<u16> {
     let bound = Bound::of(PATIENCE);
     let mut stream = match &place.host {
         Host::Unix(path) => Timed::new(Socket::Unix(dial::unix(path, &bound)?), bound),
         Host::Name(name) => dial::name(name, place.port, bound)?,
         Host::Ip(ip) => dial::name(&ip.to_string(), place.port, bound)?,
     };
+    stream.write_all(introduction)?;
     if !place.tls {
         return status(&mut stream, place);
     }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::error::ConfigError;
 use super::file::File;
 use super::listeners::Listen;
-use super::model::{Auth, Config, ServerTls};
+use super::model::{Auth, Config, ProxyProtocol, ServerTls};
 use super::places::Place;
 use super::secret::Secret;
 use super::source::Env;
@@ -150,6 +150,40 @@ pub(super) fn listen(env: &Env<'_>, file: &File, draft: &mut Draft) {
     draft.config.server.listen = listen;
     if unguarded {
         env.warn(warning_of_openness(&file.from, chosen));
+    }
+}
+
+/// Whether what balancers say of clients can be told from what others say of themselves, once it is known where is
+/// listened.
+pub(super) fn announced(env: &Env<'_>, config: &Config) -> Result<(), ConfigError> {
+    let server = &config.server;
+    let has_addresses = { server.listen.iter() }.any(|listen| matches!(listen, Listen::Tcp(_)));
+    let (key, message) = match server.proxy_protocol {
+        ProxyProtocol::Off if !server.trusted.is_empty() => (
+            "server.trusted",
+            "it has no effect without server.proxy_protocol; expected \"optional\" or \"required\" there",
+        ),
+        ProxyProtocol::Optional | ProxyProtocol::Required
+            if server.trusted.is_empty() && has_addresses =>
+        {
+            (
+                "server.proxy_protocol",
+                "whoever connects could say to be anybody; expected the addresses of the balancers in \
+                 server.trusted, such as [\"10.0.0.0/8\"]",
+            )
+        }
+        _ => return Ok(()),
+    };
+    let Some(place) = config.places.get(key) else {
+        return Ok(());
+    };
+    let said = ConfigError::new(&place.from, &place.key, message);
+    match server.proxy_protocol {
+        ProxyProtocol::Off => {
+            env.warn(said);
+            Ok(())
+        }
+        ProxyProtocol::Optional | ProxyProtocol::Required => Err(said),
     }
 }
 

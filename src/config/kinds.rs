@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listeners::Listen;
-use super::model::{Driver, Landlock, Level, LogFile, LogFormat};
+use super::model::{Driver, Landlock, Level, LogFile, LogFormat, ProxyProtocol};
+use super::networks::Network;
 use super::origin::Origin;
 use super::provider::fields::is_token;
 use super::setting::Kind;
@@ -256,6 +257,32 @@ pub(super) const DRIVER: Kind<Driver> = text(
             Driver::Epoll => "epoll",
         }))
     },
+);
+
+pub(super) const PROXY_PROTOCOL: Kind<ProxyProtocol> = text(
+    |written| match written.text() {
+        "off" => Ok(ProxyProtocol::Off),
+        "optional" => Ok(ProxyProtocol::Optional),
+        "required" => Ok(ProxyProtocol::Required),
+        _ => Err("expected off, optional or required".to_owned()),
+    },
+    |mode| {
+        Some(quoted(match mode {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::Optional => "optional",
+            ProxyProtocol::Required => "required",
+        }))
+    },
+);
+
+pub(super) const NETWORKS: Kind<Vec<Network>> = list_of(
+    |written| {
+        let texts = written.list().iter();
+        Ok(texts
+            .map(|text| text.parse())
+            .collect::<Result<Vec<_>, &str>>()?)
+    },
+    |networks| Some(list(networks)),
 );
 
 pub(super) const LANDLOCK: Kind<Landlock> = scalar(

@@ -11,6 +11,7 @@ use super::ages::Ages;
 use super::error::ConfigError;
 use super::kind::ProviderKind;
 use super::listeners::Listen;
+use super::networks::Network;
 use super::origin::Origin;
 use super::places::Places;
 use super::provider::instance::Provider;
@@ -114,8 +115,24 @@ pub struct Server {
     pub server_timing: bool,
     /// Pages that browsers let use the gateway; none is no CORS at all.
     pub cors_origins: Vec<Origin>,
+    /// Whether connections begin with what a balancer says of their clients.
+    pub proxy_protocol: ProxyProtocol,
+    /// Balancers that are believed.
+    pub trusted: Vec<Network>,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No.
+    #[default]
+    Off,
+    /// Those of trusted peers may.
+    Optional,
+    /// All of them, and there are no others than trusted peers.
+    Required,
 }
 
 /// Whether threads are confined to the files that they need.

@@ -67,6 +67,7 @@ fn resolve(
     access::auth(env, &file, &mut draft)?;
     draft.config.server.tls = tls(env, &file, &mut draft)?;
     access::listen(env, &file, &mut draft);
+    access::announced(env, &draft.config)?;
     draft.config.listen_conflict = listen_conflict(&file, &draft.config);
     draft.config.tcp.keepalive = Some(draft.keepalive).filter(|asked| !asked.idle.is_zero());
     draft.config.log.format = draft.log_format.unwrap_or(match sources.terminal {

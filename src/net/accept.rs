@@ -1,5 +1,6 @@
 //! Takes clients from a listener: a few at a time, and when descriptors have run out, one to be told so.
 
+mod announcement;
 pub(crate) mod balance;
 pub(crate) mod reception;
 
@@ -107,7 +108,11 @@ fn poll_accept(core: &Core, listener: &mut Socket, cx: &mut Context<'_>) -> Poll
 }
 
 /// Accepts a few; whether there may be more.
-fn accept_some(reception: &Reception, listener: &Listener, spare: &mut Spare) -> io::Result<bool> {
+fn accept_some(
+    reception: &Rc<Reception>,
+    listener: &Listener,
+    spare: &mut Spare,
+) -> io::Result<bool> {
     spare.hold();
     let load = &reception.shared.core.load;
     for _ in 0..ACCEPTS_MAX {

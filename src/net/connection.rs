@@ -108,6 +108,16 @@ pub(crate) fn serve(
     }
 }
 
+/// Ends a connection that does not begin as it has to; whoever is there `is_told` or not.
+///
+/// # Cancel safety
+/// Dropped, it is closed.
+pub(crate) async fn turn_down(mut side: ClientSide, reason: &'static str, is_told: bool) {
+    let after = side.turn_down(reason, is_told);
+    side.settle(after).await;
+    side.ends(Ending::Complete, true);
+}
+
 impl Connection {
     /// One request and its response; whether another may follow.
     async fn serve_one(&mut self) -> bool {

@@ -27,7 +27,7 @@ pub(crate) struct Counters {
     pub beginning: AtomicUsize,
     /// Connections accepted.
     pub connections: AtomicU64,
-    /// Connections turned away because there are too many, by what there are too many of.
+    /// Connections turned away, by what there were too many of or what was wrong with them.
     pub refused: [AtomicU64; Refused::ALL.len()],
     /// Answers to wrong keys that were held back.
     pub held_back: AtomicU64,
@@ -52,7 +52,7 @@ pub(crate) struct Counters {
     providers: [OnceLock<Box<ProviderCounters>>; SLOTS_MAX],
 }
 
-/// Why a connection was turned away: the limit that it was beyond.
+/// Why a connection was turned away: the limit that it was beyond, or the setting that it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// `limits.connections`, by so much that there is no answer to a request.
@@ -61,14 +61,17 @@ pub(crate) enum Refused {
     ConnectionsPerAddress,
     /// `limits.handshakes_per_address`
     HandshakesPerAddress,
+    /// `server.proxy_protocol`: a PROXY header is wrong, missing, or of somebody who is not believed.
+    ProxyProtocol,
 }
 
 impl Refused {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::HandshakesPerAddress,
+        Self::ProxyProtocol,
     ];
 
     /// The label.
@@ -78,6 +81,7 @@ impl Refused {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::ProxyProtocol => "proxy_protocol",
         }
     }
 }

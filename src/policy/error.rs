@@ -18,7 +18,8 @@ use crate::providers::Exhausted;
 
 use words::{
     ENDPOINT_DENIED, HOST_NOT_ALLOWED, KEYS_EXHAUSTED, LOOP_DETECTED, METHOD_NOT_IMPLEMENTED,
-    NO_INSTANCE, ORIGIN_NOT_ALLOWED, OUTDATED, QUEUE_FULL, QUEUE_TIMEOUT,
+    NO_ANSWER_IN_TIME, NO_CONNECTION_IN_TIME, NO_INSTANCE, ORIGIN_NOT_ALLOWED, OUTDATED,
+    QUEUE_FULL, QUEUE_TIMEOUT,
 };
 
 /// A reason to answer in a provider's stead.
@@ -42,6 +43,8 @@ pub enum Fault {
     EndpointDenied,
     /// HTTP without TLS, where TLS is spoken.
     PlainHttp,
+    /// The connection begins with a PROXY header that is wrong, or without one that has to be there.
+    ProxyHeader(&'static str),
     /// CONNECT or TRACE.
     MethodNotImplemented,
     /// The request has been through this process already.
@@ -266,6 +269,7 @@ impl Fault {
             Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
             Self::HostNotAllowed => row(403, "host_not_allowed", HOST_NOT_ALLOWED),
             Self::PlainHttp => row(400, "tls_required", "this address speaks TLS; use https://"),
+            Self::ProxyHeader(message) => row(400, "proxy_header", message),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
             Self::MethodNotImplemented => {
                 row(501, "method_not_implemented", METHOD_NOT_IMPLEMENTED)
@@ -300,16 +304,10 @@ impl Fault {
             Self::Queued { late: true, .. } => passing(503, "queue_timeout", QUEUE_TIMEOUT),
             Self::NoInstance => passing(503, "no_instance", NO_INSTANCE),
             Self::KeysExhausted { .. } => passing(429, "keys_exhausted", KEYS_EXHAUSTED),
-            Self::UpstreamConnectTimeout => passing(
-                504,
-                "upstream_connect_timeout",
-                "no connection to the provider in time",
-            ),
-            Self::UpstreamTimeout => row(
-                504,
-                "upstream_timeout",
-                "the provider did not answer in time",
-            ),
+            Self::UpstreamConnectTimeout => {
+                passing(504, "upstream_connect_timeout", NO_CONNECTION_IN_TIME)
+            }
+            Self::UpstreamTimeout => row(504, "upstream_timeout", NO_ANSWER_IN_TIME),
             Self::UpstreamClosed => row(
                 502,
                 "upstream_closed",

@@ -65,6 +65,7 @@ mod listeners {
     mod handshakes;
     mod overload;
     mod per_address;
+    mod proxy_protocol;
     mod tcp_keepalive;
     mod tls;
 }

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use crate::base::{authority, number};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, ProxyProtocol};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,13 @@ impl Address {
                 return Err(
                     "this configuration serves its metrics over TLS only, which is not \
                             spoken here: set metrics.listen = [\"127.0.0.1:9090\"]"
+                        .into(),
+                );
+            }
+            None if config.server.proxy_protocol == ProxyProtocol::Required => {
+                return Err(
+                    "this configuration serves its metrics to whoever a balancer speaks for \
+                            (server.proxy_protocol): set metrics.listen = [\"127.0.0.1:9090\"]"
                         .into(),
                 );
             }

@@ -1,8 +1,8 @@
 //! Where clients are listened for, who of them is let in, and to what.
 
 use crate::config::kinds::{
-    BASE_PATH, DRIVER, LANDLOCK, LISTEN, ORIGINS, PATH, PRIVATE_HEADER, SPIN, SWITCH, WORKERS,
-    WRONG_KEY_DELAY, port,
+    BASE_PATH, DRIVER, LANDLOCK, LISTEN, NETWORKS, ORIGINS, PATH, PRIVATE_HEADER, PROXY_PROTOCOL,
+    SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY, port,
 };
 use crate::config::model::Config;
 use crate::config::setting::Setting;
@@ -99,6 +99,24 @@ pub(super) const SERVER: Table = Table {
             at!(server.cors_origins, ORIGINS),
         )
         .variables(&["SLUICEGATE_CORS_ORIGINS"]),
+        Setting::new(
+            "proxy_protocol",
+            "\"off\"",
+            line!(
+                "optional, required: balancers say whose connection\n\
+                 they pass on"
+            ),
+            at!(server.proxy_protocol, PROXY_PROTOCOL),
+        )
+        .words(|| vec!["off", "optional", "required"])
+        .variables(&["SLUICEGATE_PROXY_PROTOCOL"]),
+        Setting::new(
+            "trusted",
+            "[]",
+            line!("who is believed, [\"10.0.0.0/8\", \"::1\"]; Unix sockets are"),
+            at!(server.trusted, NETWORKS),
+        )
+        .variables(&["SLUICEGATE_TRUSTED"]),
         Setting::new(
             "landlock",
             "\"auto\"",

@@ -63,6 +63,7 @@ fn file(row: &Row, line: &str) -> String {
         ("server.tls", _) => "cert = 'secret'\nkey = 'secret'\n",
         (_, "client_cert") => "client_key = 'secret'\n",
         (_, "client_key") => "client_cert = 'secret'\n",
+        ("server", "proxy_protocol") => "trusted = ['10.0.0.0/8']\n",
         ("providers.openrouter", "proxy_ca_file") => "proxy = 'https://h'\n",
         (_, "master_key_disabled") => "keys_file = 'secret'\n",
         (AZURE, _) => "base_url = 'http://h'\n[passthrough]\nproviders = ['azure']\n",
@@ -114,7 +115,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 26] = [
+const VALUES: [&str; 28] = [
     "7",
     "true",
     "false",
@@ -128,6 +129,8 @@ const VALUES: [&str; 26] = [
     "'epoll'",
     "'debug'",
     "'text'",
+    "'optional'",
+    "['10.0.0.0/8']",
     "'openai'",
     "['openai']",
     "['openai', 'vllm']",

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
 use crate::base::date::imf_fixdate;
+use crate::config::ProxyProtocol;
 use crate::log::Value;
 use crate::net::client::shared::Shared;
 use crate::net::client::side::ClientSide;
@@ -28,10 +29,12 @@ use crate::net::transport::stream::Stream;
 use crate::net::transport::tls::TlsStream;
 use crate::observe;
 use crate::observe::counters::Refused;
+use crate::policy::announced::{Expected, UNTRUSTED, is_trusted};
 use crate::policy::error::{ErrorResponse, Fault, Persistence, Scarce};
 use crate::system::time::unix_seconds;
 use crate::tls::handshake::Role;
 
+use super::announcement::{self, Announcement, announcement};
 use super::balance;
 
 /// Takes a client to the worker with this index, or gives it back where that is not known.
@@ -57,7 +60,7 @@ impl Reception {
     }
 
     /// Serves a client that was accepted here, or hands it on to a worker with fewer.
-    pub(super) fn place(&self, fd: OwnedFd, peer: Peer) {
+    pub(super) fn place(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         let core = &self.shared.core;
         let workers = core.load.all();
         let other = balance::better(core.load.index(), workers.iter().map(balance::load));
@@ -74,45 +77,150 @@ impl Reception {
     }
 
     /// A client that another worker has handed on.
-    pub(crate) fn receive(&self, fd: OwnedFd, peer: Peer) {
+    pub(crate) fn receive(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         // Counted as open before it is not counted as coming any more.
         self.welcome(fd, peer);
         balance::came(&self.shared.core.counters().coming);
     }
 
-    /// A new client: its task is fenced, so that a defect ends one connection and not the worker.
-    pub(super) fn welcome(&self, fd: OwnedFd, peer: Peer) {
+    /// A new client, or a balancer that says first for whom it is.
+    pub(super) fn welcome(self: &Rc<Self>, fd: OwnedFd, peer: Peer) {
         let core = &self.shared.core;
         let open = core.load.open();
-        let surplus = core.load.crowded().is_some();
-        let tls = server_tls(core);
         if core.load.is_overrun() {
             return turn_away(core, &fd, Scarce::Connections);
         }
-        let mut visit = match Visit::begin(core, peer, tls.is_some()) {
-            Ok(visit) => visit,
-            Err(scarce) => return turn_away(core, &fd, scarce),
+        let expected = expected(core, peer);
+        let speaks_for_itself = matches!(expected, Expected::Client | Expected::NoHeader);
+        let visit = match speaks_for_itself.then(|| Visit::begin(core, peer, has_tls(core))) {
+            None => Visit::default(),
+            Some(Ok(visit)) => visit,
+            Some(Err(scarce)) => return turn_away(core, &fd, scarce),
         };
-        match stream(core, fd, tls) {
+        let held = Held::new(visit, core.clone());
+        let socket = match Socket::from_fd(fd) {
+            Ok(socket) => socket,
+            Err(error) => return complain(core, &error),
+        };
+        match expected {
+            Expected::Client => self.admit(socket, peer, held, open),
+            Expected::Nothing => self.turn_down(socket, peer, UNTRUSTED, false, open),
+            expected => {
+                let task = self.clone().announced(socket, peer, expected, (held, open));
+                self.spawn(task, None);
+            }
+        }
+    }
+
+    /// A connection that may begin with what a balancer says; see [`welcome`](Self::welcome).
+    async fn announced(
+        self: Rc<Self>,
+        mut socket: Socket,
+        peer: Peer,
+        expected: Expected,
+        (mut held, open): (Held, Open),
+    ) {
+        let core = &self.shared.core;
+        match announcement(core, &mut socket, expected).await {
+            Announcement::Nothing => {}
+            Announcement::Refused(reason) => {
+                self.turn_down(socket, peer, reason, !has_tls(core), open);
+            }
+            Announcement::Of(said) => {
+                let is_trusted = expected != Expected::NoHeader;
+                let peer = announcement::peer(peer, is_trusted, said);
+                if is_trusted {
+                    match Visit::begin(core, peer, has_tls(core)) {
+                        Ok(visit) => held.visit = visit,
+                        Err(scarce) => return turn_away(core, socket.fd(), scarce),
+                    }
+                }
+                self.admit(socket, peer, held, open);
+            }
+        }
+    }
+
+    /// A client of whom all is known that anybody says of it.
+    fn admit(&self, socket: Socket, peer: Peer, mut held: Held, open: Open) {
+        let core = &self.shared.core;
+        let surplus = core.load.crowded().is_some();
+        match stream(core, socket) {
             Ok(stream) => {
                 observe::add(&core.counters().connections, 1);
                 core.spin.traffic();
                 let side = ClientSide::new(self.shared.clone(), stream, peer);
-                let task = connection::serve(side, surplus, visit, self.spares.clone());
-                monoio::spawn(Fenced {
-                    task: Box::pin(task),
-                    core: core.clone(),
-                    _open: open,
-                });
+                let visit = std::mem::take(&mut held.visit);
+                self.spawn(
+                    connection::serve(side, surplus, visit, self.spares.clone()),
+                    Some(open),
+                );
             }
-            Err(error) => {
-                visit.end(&core.visitors);
-                let error = Value::Text(&error);
-                core.log
-                    .warn("cannot take a connection", &[("error", error)]);
-            }
+            Err(error) => complain(core, &error),
         }
     }
+
+    /// A connection that does not begin as it has to.
+    fn turn_down(
+        &self,
+        socket: Socket,
+        peer: Peer,
+        reason: &'static str,
+        is_told: bool,
+        open: Open,
+    ) {
+        self.shared.core.counters().refuse(Refused::ProxyProtocol);
+        let side = ClientSide::new(self.shared.clone(), Stream::plain(socket), peer);
+        self.spawn(connection::turn_down(side, reason, is_told), Some(open));
+    }
+
+    /// A connection's task, fenced, so that a defect ends one connection and not the worker.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static, open: Option<Open>) {
+        monoio::spawn(Fenced {
+            task: Box::pin(task),
+            core: self.shared.core.clone(),
+            _open: open,
+        });
+    }
+}
+
+/// The places of a connection that is not served yet, given back with it.
+struct Held {
+    visit: Visit,
+    core: Rc<Core>,
+}
+
+impl Held {
+    fn new(visit: Visit, core: Rc<Core>) -> Self {
+        Self { visit, core }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.visit.end(&self.core.visitors);
+    }
+}
+
+fn complain(core: &Core, error: &io::Error) {
+    let error = Value::Text(error);
+    core.log
+        .warn("cannot take a connection", &[("error", error)]);
+}
+
+/// What a connection of this peer has to begin with.
+fn expected(core: &Core, peer: Peer) -> Expected {
+    let gateway = core.gateway();
+    let config = &gateway.config;
+    let mode = config.server.proxy_protocol;
+    if mode == ProxyProtocol::Off || core.is_operator() {
+        return Expected::Client;
+    }
+    let ip = peer.address().map(|address| address.ip());
+    Expected::of(mode, is_trusted(config, ip))
+}
+
+fn has_tls(core: &Core) -> bool {
+    server_tls(core).is_some()
 }
 
 /// TLS with clients, where it is spoken.
@@ -121,9 +229,8 @@ fn server_tls(core: &Core) -> Option<Arc<ServerConfig>> {
     tls.filter(|_| !core.is_operator())
 }
 
-fn stream(core: &Core, fd: OwnedFd, tls: Option<Arc<ServerConfig>>) -> io::Result<Stream> {
-    let socket = Socket::from_fd(fd)?;
-    let Some(config) = tls else {
+fn stream(core: &Core, socket: Socket) -> io::Result<Stream> {
+    let Some(config) = server_tls(core) else {
         return Ok(Stream::plain(socket));
     };
     let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
@@ -132,13 +239,13 @@ fn stream(core: &Core, fd: OwnedFd, tls: Option<Arc<ServerConfig>>) -> io::Resul
 }
 
 /// Says 503 without having been asked, which costs two system calls. A TLS client is only closed.
-fn turn_away(core: &Core, fd: &OwnedFd, scarce: Scarce) {
+fn turn_away(core: &Core, fd: impl AsFd, scarce: Scarce) {
     core.counters().refuse(match scarce {
         Scarce::ConnectionsPerAddress => Refused::ConnectionsPerAddress,
         Scarce::HandshakesPerAddress => Refused::HandshakesPerAddress,
         _ => Refused::Connections,
     });
-    if server_tls(core).is_some() {
+    if has_tls(core) {
         return;
     }
     let mut out = Vec::with_capacity(512);
@@ -152,7 +259,7 @@ fn turn_away(core: &Core, fd: &OwnedFd, scarce: Scarce) {
     }
     .write(&mut out);
     // A client that is gone need not be told.
-    let _ = rustix::net::send(fd, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = rustix::net::send(&fd, &out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(fd, Shutdown::Write);
 }
 
@@ -161,7 +268,7 @@ struct Fenced<F> {
     // Boxed, for it would be held twice here: as an argument and as what is awaited.
     task: Pin<Box<F>>,
     core: Rc<Core>,
-    _open: Open,
+    _open: Option<Open>,
 }
 
 impl<F: Future<Output = ()>> Future for Fenced<F> {

@@ -212,12 +212,12 @@ impl Access {
         self.0.as_ref().is_some_and(|record| record.borrow().logged)
     }
 
-    /// There was no request: the TLS handshake came to nothing.
-    pub(crate) fn unshaken(&mut self, reason: &str) {
+    /// There was no request: the connection came to nothing before that.
+    pub(crate) fn closed(&mut self, code: &'static str, reason: &str) {
         self.ends(Ending::Error);
         self.note(|record| {
             record.counted = false;
-            record.error = Some("tls_handshake");
+            record.error = Some(code);
         });
         self.because(|| reason);
     }

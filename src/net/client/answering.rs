@@ -31,7 +31,24 @@ impl ClientSide {
             return self.refuse_unframed(Fault::PlainHttp);
         }
         self.begins(&self.worker.core.gateway());
-        self.access.unshaken(&format!("client: {reason}"));
+        self.access
+            .closed("tls_handshake", &format!("client: {reason}"));
+        After::Drop
+    }
+
+    /// The connection does not begin as it has to, for this reason; the peer `is_told` or not.
+    pub(crate) fn turn_down(&mut self, reason: &'static str, is_told: bool) -> After {
+        let fault = Fault::ProxyHeader(reason);
+        self.begins(&self.worker.core.gateway());
+        if !self.access.is_logged() {
+            let core = self.core();
+            core.complaints
+                .say_of(&core.log, &fault, self.peer.address());
+        }
+        if is_told {
+            return self.refuse_unframed(fault);
+        }
+        self.access.closed(fault.code(), reason);
         After::Drop
     }
 

@@ -1,6 +1,8 @@
-//! Failures of providers as messages, where there is no access log to say them: one a second, with how many it stands for.
+//! Failures of providers, and connections that were refused, as messages, where there is no access log to say them: one a
+//! second, with how many it stands for.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::log::{Log, Value};
@@ -28,6 +30,24 @@ impl Complaints {
             &[
                 ("request_id", Value::Text(&request_id)),
                 ("status", Value::Number(fault.status().into())),
+                ("error", Value::Text(&code)),
+                ("detail", Value::Text(&reason)),
+                ("unsaid", Value::Number(self.unsaid.take())),
+            ],
+        );
+    }
+
+    /// A connection was refused before there was a request.
+    pub(crate) fn say_of(&self, log: &Log, fault: &Fault, client: Option<SocketAddr>) {
+        if !self.is_due(Instant::now()) {
+            return;
+        }
+        let client = client.map_or_else(String::new, |address| address.to_string());
+        let (code, reason) = (fault.code(), fault.reason());
+        log.warn(
+            "a connection was refused",
+            &[
+                ("client", Value::Text(&client)),
                 ("error", Value::Text(&code)),
                 ("detail", Value::Text(&reason)),
                 ("unsaid", Value::Number(self.unsaid.take())),

@@ -17,6 +17,14 @@ pub(crate) enum Peer {
     Near4([u8; 4], u16),
     /// Of the port of `::1`.
     Near6(u16),
+    /// As the four above, of a balancer: it speaks for many.
+    Balancer4([u8; 4], u16),
+    /// As above.
+    Balancer6([u8; 16], u16),
+    /// As above.
+    NearBalancer4([u8; 4], u16),
+    /// As above.
+    NearBalancer6(u16),
     /// A Unix socket's.
     Local,
 }
@@ -32,13 +40,28 @@ impl Peer {
         }
     }
 
+    /// The same, taken for a balancer that speaks for many.
+    #[must_use]
+    pub(crate) fn as_balancer(self) -> Self {
+        match self {
+            Self::V4(ip, port) => Self::Balancer4(ip, port),
+            Self::V6(ip, port) => Self::Balancer6(ip, port),
+            Self::Near4(ip, port) => Self::NearBalancer4(ip, port),
+            Self::Near6(port) => Self::NearBalancer6(port),
+            other => other,
+        }
+    }
+
     /// Address and port; nothing for a Unix socket's.
     #[must_use]
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         Some(match *self {
-            Self::V4(ip, port) | Self::Near4(ip, port) => (ip, port).into(),
-            Self::V6(ip, port) => (ip, port).into(),
-            Self::Near6(port) => (Ipv6Addr::LOCALHOST, port).into(),
+            Self::V4(ip, port)
+            | Self::Near4(ip, port)
+            | Self::Balancer4(ip, port)
+            | Self::NearBalancer4(ip, port) => (ip, port).into(),
+            Self::V6(ip, port) | Self::Balancer6(ip, port) => (ip, port).into(),
+            Self::Near6(port) | Self::NearBalancer6(port) => (Ipv6Addr::LOCALHOST, port).into(),
             Self::Local => return None,
         })
     }
@@ -46,17 +69,33 @@ impl Peer {
     /// Whether both are on this machine and of no other's.
     #[must_use]
     pub(crate) fn is_near(&self) -> bool {
-        matches!(self, Self::Near4(..) | Self::Near6(_))
+        matches!(
+            self,
+            Self::Near4(..) | Self::Near6(_) | Self::NearBalancer4(..) | Self::NearBalancer6(_)
+        )
     }
 
-    /// Whom a limit per address counts it with; nobody where it has none.
+    /// Whom a limit per address counts it with; nobody where it has none, or is a balancer's.
     #[must_use]
     pub(crate) fn counted_as(&self) -> Option<Address> {
         match *self {
             Self::V4(ip, _) | Self::Near4(ip, _) => Some(Address::v4(ip)),
             Self::V6(ip, _) => Some(Address::v6(ip)),
             Self::Near6(_) => Some(Address::v6(Ipv6Addr::LOCALHOST.octets())),
-            Self::Local => None,
+            Self::Balancer4(..)
+            | Self::Balancer6(..)
+            | Self::NearBalancer4(..)
+            | Self::NearBalancer6(_)
+            | Self::Local => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        match (address.ip().to_canonical(), address.port()) {
+            (IpAddr::V4(ip), port) => Self::V4(ip.octets(), port),
+            (IpAddr::V6(ip), port) => Self::V6(ip.octets(), port),
         }
     }
 }
@@ -64,11 +103,7 @@ impl Peer {
 impl From<Option<SocketAddrAny>> for Peer {
     fn from(address: Option<SocketAddrAny>) -> Self {
         let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-        match address.map(|address| (address.ip().to_canonical(), address.port())) {
-            Some((IpAddr::V4(ip), port)) => Self::V4(ip.octets(), port),
-            Some((IpAddr::V6(ip), port)) => Self::V6(ip.octets(), port),
-            None => Self::Local,
-        }
+        address.map_or(Self::Local, Self::from)
     }
 }
 
@@ -96,8 +131,15 @@ mod tests {
             assert_eq!((peer.is_near(), near.is_near()), (false, is_near), "{text}");
             assert_eq!(near.address(), peer.address());
             assert_eq!(near.counted_as(), peer.counted_as());
+            for own in [peer, near] {
+                let balancer = own.as_balancer();
+                assert_eq!(balancer.address(), own.address());
+                assert_eq!(balancer.is_near(), own.is_near());
+                assert_eq!(balancer.counted_as(), None);
+            }
         }
         assert!(!Peer::Local.at_loopback().is_near());
+        assert_eq!(Peer::Local.as_balancer(), Peer::Local);
         assert!(size_of::<Peer>() <= 20);
     }
 }

@@ -26,3 +26,7 @@ pub(super) const OUTDATED: &str = "the gateway's TLS settings have changed; conn
 
 pub(super) const ENDPOINT_DENIED: &str = "this gateway does not pass on this method and endpoint; \
                                its configuration decides that with providers.NAME.allow and deny";
+
+pub(super) const NO_CONNECTION_IN_TIME: &str = "no connection to the provider in time";
+
+pub(super) const NO_ANSWER_IN_TIME: &str = "the provider did not answer in time";

@@ -1,26 +1,18 @@
 //! What one client address may hold, and how often it may come with a wrong key.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::Signal;
 
 use crate::support::metrics::metrics_addr;
 use crate::support::metrics::{Metrics, wait_metrics_at};
+use crate::support::wire::connect_from;
 use crate::support::{End, Gateway, KEY, Message, PATIENCE, Rig, Setup, Sides, Wire, get, ok};
 
 /// Everything that belongs to the tests' own address is counted there; this one belongs to nobody else.
 const OTHER: [u8; 4] = [127, 0, 0, 9];
-
-/// A client with this address.
-fn connect_from(ip: [u8; 4], to: SocketAddr) -> Wire {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddr::from((ip, 0))).unwrap();
-    connect(&socket, &to).unwrap();
-    Wire::new(TcpStream::from(socket), None)
-}
 
 /// With metrics on a listener of its own, which is not counted.
 fn set_up(setup: Setup, toml: &str) -> Setup {

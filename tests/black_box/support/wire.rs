@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 use rustls::Connection;
 
 /// How long anything may take before a test gives up; nothing waits this long when all is well.
@@ -375,6 +375,14 @@ impl Wire {
         let len = len.min(self.unread.len());
         Ok(self.unread.drain(..len).collect())
     }
+}
+
+/// A client with this address.
+pub(crate) fn connect_from(ip: [u8; 4], to: SocketAddr) -> Wire {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((ip, 0))).unwrap();
+    connect(&socket, &to).unwrap();
+    Wire::new(TcpStream::from(socket), None)
 }
 
 /// One byte a char, but what needs more than one.
