@@ -59,7 +59,7 @@ pub(crate) use model::{
 };
 pub(crate) use origin::{ORIGIN_BYTES_MAX, Origin};
 pub(crate) use provider::fields::HEAD_ADDED_BYTES_MAX;
-pub(crate) use provider::instance::{Credential, Instance, ListEntry, Provider};
+pub(crate) use provider::instance::{Credential, HealthProbe, Instance, ListEntry, Provider};
 pub(crate) use proxy::{Proxy, ProxyKind};
 pub(crate) use reference::{reference, variables};
 pub use resolve::load;

@@ -180,6 +180,7 @@ impl Builder<'_> {
             others,
             balance: draft.balance.unwrap_or(Balance::LeastLoaded),
             limits: self.limits(draft.concurrency, draft.queue)?,
+            health: draft.health.take(),
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
@@ -200,6 +201,7 @@ impl Builder<'_> {
             return Err(self.error("", message));
         }
         self.doubt_place(&provider);
+        self.doubt_health(&provider);
         Ok(Some(provider))
     }
 
@@ -460,6 +462,14 @@ impl Builder<'_> {
             length: bounds.length,
             wait: u64::try_from(bounds.wait.as_micros()).unwrap_or(u64::MAX),
         }))
+    }
+
+    /// Warns of questions that nobody would draw a conclusion from.
+    fn doubt_health(&self, provider: &Provider) {
+        if provider.health.is_some() && !provider.is_group() {
+            let message = "it has no effect: with one instance there is no other to go to";
+            self.env.warn(self.error("health", message));
+        }
     }
 
     /// What it may be asked for, and what not.

@@ -37,8 +37,8 @@ use crate::net::sockets::turn_clock::TurnClock;
 use crate::net::sockets::turns::Turns;
 use crate::net::transport::scratch::seal_room;
 use crate::net::upstream::resolve::{Names, Resolver};
-use crate::net::upstream::upkeep;
 use crate::net::upstream::upstreams::{Dialler, Upstreams};
+use crate::net::upstream::{probe, upkeep};
 use crate::policy::visitors::Visitors;
 
 use messages::{Fellows, Message};
@@ -204,6 +204,7 @@ impl Worker {
         monoio::spawn(core.spin.clone().give_back());
         monoio::spawn(core.clock.clone().sweep(Timer::new()?, each));
         monoio::spawn(upkeep::keep(self.upstreams().clone()));
+        probe::start(self.upstreams());
         Ok(())
     }
 
@@ -249,6 +250,7 @@ impl Worker {
             core.in_force.change_door();
             core.clock.wake_all();
         }
+        probe::start(self.upstreams());
         core.load.limit(config.connections);
         upkeep::prefetch(self.upstreams());
     }

@@ -3,7 +3,8 @@
 //! All workers share a group and change it by atomics alone, so that none waits for another; a choice allocates
 //! nothing. Times are microseconds since the process began, chance is a number handed in. From the ground up:
 //! [`words`] are its types, [`standing`] is what is known of one instance's health, [`window`] its failures of late,
-//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`pick`] which of them is.
+//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`mod@pick`] which of them
+//! is.
 
 mod candidates;
 mod instance;

@@ -2,7 +2,7 @@
 //!
 //! All workers share a queue behind one lock. That is an exception, and only for providers whose `concurrency` is limited:
 //! such a server is slower than any lock, what is done under it takes logarithmic time, and nothing waits or
-//! allocates there. Without a limit there is no queue. [`line`] is what happens under the lock, [`heap`] keeps order there.
+//! allocates there. Without a limit there is no queue. [`mod@line`] is what happens under the lock, [`heap`] keeps order there.
 
 mod heap;
 mod line;

@@ -29,6 +29,8 @@ pub struct Provider {
     pub balance: Balance,
     /// How many requests are under way at once, and how others wait; no limit where there is none.
     pub limits: Option<Limits>,
+    /// How its instances are asked whether they are well.
+    pub health: Option<HealthProbe>,
     /// What it is sent.
     pub credential: Credential,
     /// Fields that are set when the client does not send them.
@@ -115,6 +117,28 @@ impl Provider {
     }
 }
 
+/// How instances are asked whether they are well, beside the requests that they get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthProbe {
+    /// Path and perhaps query, from the server's root on.
+    pub path: String,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// The status that is a good answer; else any of 200 to 299.
+    pub expect: Option<u16>,
+}
+
+impl HealthProbe {
+    /// Whether this is a good answer.
+    #[must_use]
+    pub fn is_good(&self, status: u16) -> bool {
+        match self.expect {
+            Some(expect) => status == expect,
+            None => (200..300).contains(&status),
+        }
+    }
+}
+
 /// One of the servers that a provider is.
 pub struct Instance {
     /// Where it is.
@@ -176,6 +200,7 @@ impl fmt::Debug for Provider {
             .field("others", &self.others)
             .field("balance", &self.balance)
             .field("limits", &self.limits)
+            .field("health", &self.health)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)
             .field("headers", &names(&self.headers))

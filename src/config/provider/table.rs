@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::denied;
 use super::fields;
-use super::instance::{ApiKeys, Credential, Provider};
+use super::instance::{ApiKeys, Credential, HealthProbe, Provider};
 use crate::config::egress::ProxyChoice;
 use crate::config::kind::{self, KeyField, ProviderKind};
 use crate::config::kinds::{TIME, count};
@@ -20,6 +20,7 @@ use crate::config::url::{BaseUrl, base};
 use crate::config::value;
 use crate::config::written::{Form, Value, Written};
 use crate::http::head::{NameSet, name};
+use crate::http::target::{self, Target};
 use crate::providers::FIELDS_MAX;
 use crate::providers::group::Balance;
 
@@ -32,6 +33,7 @@ pub(crate) struct Draft {
     pub(super) balance: Option<Balance>,
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) queue: Option<QueueBounds>,
+    pub(super) health: Option<HealthProbe>,
     pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
@@ -234,6 +236,50 @@ fn queue(written: &Written) -> Result<Option<QueueBounds>, String> {
     Ok(Some(bounds))
 }
 
+/// Shortest time from one question to the next.
+const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+fn health(written: &Written) -> Result<Option<HealthProbe>, String> {
+    let Value::Map(pairs) = &written.value else {
+        return Ok(None);
+    };
+    let mut probe = HealthProbe {
+        path: String::new(),
+        interval: Duration::from_secs(5),
+        expect: None,
+    };
+    for (key, text) in pairs {
+        match &**key {
+            "path" => {
+                let parsed = target::parse(text.as_bytes());
+                let is_path = matches!(parsed, Ok(Target::Path { .. })) && text.len() <= 1024;
+                if !is_path {
+                    return Err("expected a path such as /health for path".to_owned());
+                }
+                probe.path.clone_from(text);
+            }
+            "interval" => {
+                let interval =
+                    value::duration(text).map_err(|why| format!("{why} for interval"))?;
+                if interval < HEALTH_INTERVAL_MIN {
+                    return Err("expected at least 100ms for interval".to_owned());
+                }
+                probe.interval = interval;
+            }
+            "expect" => {
+                let status = count(text).and_then(|status| u16::try_from(status).ok());
+                let status = status.filter(|status| (200..600).contains(status));
+                probe.expect = Some(status.ok_or("expected a status from 200 to 599 for expect")?);
+            }
+            _ => return Err("expected nothing but path, interval and expect".to_owned()),
+        }
+    }
+    match probe.path.is_empty() {
+        true => Err("expected a path such as /health for path".to_owned()),
+        false => Ok(Some(probe)),
+    }
+}
+
 fn session_headers(written: &Written) -> Result<Option<Vec<String>>, String> {
     let names = written.list();
     let is_fit =
@@ -344,6 +390,24 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         }),
     )
     .words(|| BALANCES.map(|(word, _)| word).into()),
+    Setting::new(
+        "health",
+        "",
+        &[line(
+            VLLM,
+            "{ path = \"/health\", interval = \"5s\" }",
+            "ask each server; expect = 200, else any of 200 to 299",
+        )],
+        at!(health, Form::Pairs, health, |provider: &Provider| {
+            let probe = provider.health.as_ref()?;
+            let expect = probe.expect.map(|status| format!(", expect = {status}"));
+            let (path, interval) = (quoted(&probe.path), seconds(probe.interval));
+            let expect = expect.unwrap_or_default();
+            Some(format!(
+                "{{ path = {path}, interval = {interval}{expect} }}"
+            ))
+        }),
+    ),
     Setting::new(
         "concurrency",
         "",

@@ -72,6 +72,7 @@ fn file(row: &Row, line: &str) -> String {
     let key = match row.key {
         "api_key" | "api_key_file" | "api_keys" | "api_keys_file" => "type = 'vllm'\n",
         "queue" => "api_key = 'k'\nconcurrency = 3\n",
+        "health" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "balance" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "session_headers" => "api_keys = ['k', 'l']\n",
         _ => "api_key = 'k'\n",
@@ -115,7 +116,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 28] = [
+const VALUES: [&str; 29] = [
     "7",
     "true",
     "false",
@@ -137,6 +138,7 @@ const VALUES: [&str; 28] = [
     "['http://a', 'http://b']",
     "'first'",
     "{ length = 7, wait = '7s' }",
+    "{ path = '/health' }",
     "['127.0.0.1:9']",
     "['https://a.example']",
     "['GET /a']",

@@ -73,6 +73,12 @@ impl Load {
         self.rank.index >= self.rank.workers
     }
 
+    /// Whether it does what only one worker has to.
+    #[must_use]
+    pub(crate) fn is_first(&self) -> bool {
+        self.rank.index == 0 && !self.is_operator()
+    }
+
     /// Whether somebody may ask what is under way.
     #[must_use]
     pub(crate) fn is_listed(&self) -> bool {

@@ -3,12 +3,12 @@
 use crate::http::exchange::{Failure, Stop};
 use crate::http::head::Section;
 use crate::log::{Log, Value};
+use crate::net::upstream::report::tell;
 use crate::providers::group::Outcome;
 use crate::providers::{Change, Verdict, cooling_time, micros};
 use crate::system::time::{monotonic_nanos, unix_seconds};
 
 use super::ends::Ends;
-use super::place::tell;
 
 impl Ends<'_> {
     /// The head of an answer with this status has come.
@@ -43,7 +43,7 @@ impl Ends<'_> {
         {
             let now = micros(monotonic_nanos());
             let change = group.judge(&place.under_way, outcome, now);
-            let at = (self.provider, place.instance());
+            let at = (self.provider, place.instance().into());
             tell(self.connection.core(), self.gateway, at, change);
         }
     }

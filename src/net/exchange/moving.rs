@@ -4,12 +4,12 @@
 //! method; only the lines that are another instance's own change.
 
 use crate::net::client::side::ClientSide;
+use crate::net::upstream::report::tell;
 use crate::policy::error::{Fault, Scarce};
 use crate::providers::group::Outcome;
 use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
-use super::place::tell;
 use super::relay::{Leg, Relay};
 
 /// Most instances that a request is tried at: each may take all of `timeouts.connect`.
@@ -37,7 +37,7 @@ impl Relay {
         let from = place.instance();
         place.tried.add(from.into());
         let core = connection.core();
-        tell(core, &self.gateway, (self.provider, from), change);
+        tell(core, &self.gateway, (self.provider, from.into()), change);
         if place.tried.count() >= ATTEMPTS_MAX {
             return false;
         }

@@ -10,7 +10,7 @@ use crate::observe;
 use crate::policy::gateway::Gateway;
 
 use super::upstreams::Upstreams;
-use super::warm;
+use super::{probe, warm};
 
 /// Between two looks at the names of providers.
 const NAMES_EVERY: Duration = Duration::from_millis(500);
@@ -20,8 +20,10 @@ pub(crate) fn tick(upstreams: &Rc<Upstreams>, now: Tick) -> bool {
     let idle = upstreams.pool.expire(now);
     look_after_names(upstreams, now);
     show(upstreams);
-    let warm = !upstreams.core.drain.is_draining() && warm::look(upstreams, now);
-    idle || warm
+    let is_draining = upstreams.core.drain.is_draining();
+    let warm = !is_draining && warm::look(upstreams, now);
+    let probes = !is_draining && probe::look(upstreams, now);
+    idle || warm || probes
 }
 
 /// Closes idle connections that end, speak or expire, for ever. The worker spawns it once.
@@ -41,6 +43,7 @@ pub(crate) fn reindex(upstreams: &Upstreams, old: &Gateway, new: &Gateway) {
     forget(upstreams, old);
     upstreams.pool.reindex(|index| new.index_of(old, index));
     upstreams.warmth.reindex(|index| new.place_of(old, index));
+    upstreams.probes.forget();
 }
 
 /// Asks for the names of all providers ahead of need, and forgets others.

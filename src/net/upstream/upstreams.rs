@@ -11,6 +11,7 @@ use crate::net::core::deadline::Tick;
 use crate::net::transport::stream::Stream;
 
 use super::pool::Pool;
+use super::probes::Probes;
 use super::resolve::Names;
 use super::warmth::Warmth;
 
@@ -29,6 +30,8 @@ pub(crate) struct Upstreams {
     pub names_due: Cell<Option<Tick>>,
     /// Which providers have connections made ahead of need.
     pub warmth: Warmth,
+    /// When instances are asked whether they are well.
+    pub probes: Probes,
     /// In place of the network.
     pub dialler: Option<Dialler>,
 }
@@ -42,6 +45,7 @@ impl Upstreams {
             names,
             names_due: Cell::default(),
             warmth: Warmth::default(),
+            probes: Probes::default(),
             dialler,
             core,
         })

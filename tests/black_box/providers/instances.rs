@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::support::metrics::wait_metrics;
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
@@ -470,4 +472,51 @@ fn what_is_no_group_is_refused_by_name() {
     let one = bare().toml(&vllm(&["http://h".to_owned(), "http://i".to_owned()], ""));
     let shown = checked(one.env("VLLM_BASE_URL", "http://j/v1"));
     assert_line(&shown, "base_url = \"http://j/v1\"");
+}
+
+/// Answers `/health` with this status, as long as it is set, and everything else with its name.
+fn probed(name: &'static str, status: &Arc<AtomicU16>) -> Scripted {
+    let status = status.clone();
+    Scripted::start(move |wire, _| {
+        while let Ok(request) = wire.try_request() {
+            let answer = match request.head.target() {
+                "/health?deep" => {
+                    assert_eq!(request.value("authorization"), None);
+                    response(&format!("{} S", status.load(Ordering::SeqCst)), &[], "")
+                }
+                _ => ok(name),
+            };
+            if wire.try_send(answer).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn instances_are_asked_whether_they_are_well() {
+    for (expect, good, bad) in [("", 204, 500), (", expect = 429", 429, 200)] {
+        let status = Arc::new(AtomicU16::new(good));
+        let (one, two) = (probed("one", &status), named("two"));
+        let health =
+            format!("health = {{ path = \"/health?deep\", interval = \"100ms\"{expect} }}\n");
+        let gateway = start(
+            &[one.url(), two.url()],
+            &format!("balance = \"first\"\napi_key = \"sk-one\"\n{health}"),
+        );
+        let state = "upstream_instance_state{provider=\"vllm\",instance=\"1\"}";
+        let mut client = gateway.connect();
+        assert_eq!(served(&mut client, &get("/p/vllm/models")), "one");
+        status.store(bad, Ordering::SeqCst);
+        let line = gateway.wait_log(|line| line.contains("fails its probes"));
+        assert!(
+            line.contains("\"instance\":1") && line.contains(&one.url()),
+            "{line}"
+        );
+        wait_metrics(&gateway, &[(state, 0.0)]);
+        assert_eq!(served(&mut client, &get("/p/vllm/models")), "two");
+        status.store(good, Ordering::SeqCst);
+        gateway.wait_log(|line| line.contains("an instance serves again"));
+        assert_eq!(served(&mut client, &get("/p/vllm/models")), "one");
+    }
 }
