@@ -278,6 +278,8 @@ fn read(value: Spanned<DeValue<'_>>, form: Form) -> Result<Value, toml::de::Erro
         Form::Scalar => Scalar::deserialize(value).map(|scalar| Value::Text(scalar.0)),
         Form::Text => String::deserialize(value).map(Value::Text),
         Form::List => Vec::deserialize(value).map(Value::List),
+        Form::Scalars => Vec::<Scalar>::deserialize(value)
+            .map(|items| Value::List(items.into_iter().map(|item| item.0).collect())),
         Form::Map => BTreeMap::deserialize(value).map(Value::Map),
         Form::Pairs => BTreeMap::<String, Scalar>::deserialize(value).map(|pairs| {
             let pairs = pairs.into_iter();

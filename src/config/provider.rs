@@ -20,7 +20,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{ApiKeys, Credential, Provider};
+use self::instance::{ApiKeys, Credential, Failover, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::table::{CredentialChoice, Draft, QueueBounds, SETTINGS};
@@ -181,6 +181,7 @@ impl Builder<'_> {
             balance: draft.balance.unwrap_or(Balance::LeastLoaded),
             limits: self.limits(draft.concurrency, draft.queue)?,
             health: draft.health.take(),
+            failover: self.failover(draft.failover_on.take(), draft.replay_bytes)?,
             credential,
             defaults: fields::defaults(kind, draft.site_url, draft.app_name, &headers),
             headers,
@@ -464,6 +465,26 @@ impl Builder<'_> {
         }))
     }
 
+    /// When a request that was answered goes elsewhere.
+    fn failover(
+        &self,
+        on: Option<Vec<u16>>,
+        bytes_max: Option<usize>,
+    ) -> Result<Option<Failover>, ConfigError> {
+        match (on, bytes_max) {
+            (Some(on), bytes_max) if !on.is_empty() => Ok(Some(Failover {
+                on,
+                bytes_max: bytes_max.unwrap_or(REPLAY_BYTES),
+            })),
+            (_, Some(1..)) => {
+                let message =
+                    "expected failover_on beside it, which says when a request is sent again";
+                Err(self.error("replay_bytes", message))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Warns of questions that nobody would draw a conclusion from.
     fn doubt_health(&self, provider: &Provider) {
         if provider.health.is_some() && !provider.is_group() {
@@ -486,6 +507,9 @@ impl Builder<'_> {
         Ok((draft.allow.take(), deny))
     }
 }
+
+/// What of a request is held where requests go elsewhere and nobody says how much.
+const REPLAY_BYTES: usize = 64 * 1024;
 
 const CA_FILE_EXPECTED: &str = "expected an https:// base_url, since the roots are for TLS";
 

@@ -38,6 +38,8 @@ pub(super) enum Form {
     Text,
     /// A list of strings.
     List,
+    /// A list of numbers, switches or strings.
+    Scalars,
     /// A table of strings.
     Map,
     /// A table of numbers, switches or strings.
@@ -48,7 +50,9 @@ impl Form {
     /// A variable's value.
     pub(super) fn of_variable(self, text: &str) -> Value {
         match self {
-            Self::List => Value::List(value::list(text).map(str::to_owned).collect()),
+            Self::List | Self::Scalars => {
+                Value::List(value::list(text).map(str::to_owned).collect())
+            }
             Self::Scalar | Self::Text | Self::Map | Self::Pairs => Value::Text(text.to_owned()),
         }
     }

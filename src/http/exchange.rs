@@ -245,6 +245,15 @@ impl Exchange {
         self.response.apply(&ResponseEvent::Answer(answer));
     }
 
+    /// The final head has come and does not go out: the request, all of which was sent, goes elsewhere.
+    pub(crate) fn goes_elsewhere(&mut self) {
+        debug_assert!(
+            self.upload.is_done(),
+            "what is not whole cannot be sent again"
+        );
+        self.response.apply(&ResponseEvent::Repetition);
+    }
+
     /// A 101 is out.
     pub(crate) fn switched(&mut self) {
         self.response.apply(&ResponseEvent::Switch);

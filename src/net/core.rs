@@ -6,6 +6,7 @@
 pub(crate) mod complaints;
 pub(crate) mod deadline;
 pub(crate) mod drain;
+pub(crate) mod held_bytes;
 pub(crate) mod ids;
 pub(crate) mod in_force;
 pub(crate) mod listening;
@@ -26,6 +27,7 @@ use crate::policy::visitors::Visitors;
 use complaints::Complaints;
 use deadline::Clock;
 use drain::Drain;
+use held_bytes::HeldBytes;
 use ids::Ids;
 use in_force::InForce;
 use listening::Listening;
@@ -53,6 +55,8 @@ pub(crate) struct Core {
     pub ids: Ids,
     /// Where it listens.
     pub listening: Listening,
+    /// What is held of requests that may have to be sent again.
+    pub held_bytes: HeldBytes,
     /// What is known of clients' addresses, by all workers.
     pub visitors: Arc<Visitors>,
     /// Where messages for people go.

@@ -8,8 +8,10 @@
 
 mod ends;
 mod establish;
+mod held;
 mod judging;
 mod moving;
+mod onward;
 mod place;
 mod relay;
 mod response;
@@ -22,6 +24,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::config::Provider;
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, RequestHead, Section};
@@ -29,6 +32,7 @@ use crate::log::Value;
 use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
 use crate::net::client::waiting::Turn;
+use crate::net::core::held_bytes::HeldBytes;
 use crate::net::core::ids::IdLine;
 use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::net::upstream::pool::Upstream;
@@ -37,8 +41,10 @@ use crate::observe;
 use crate::policy::error::Fault;
 use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
+use crate::policy::provider_lines::Address;
 
 use ends::{Ends, Halt, Pumped, Wake, phase};
+use held::Held;
 use place::Place;
 use relay::Leg;
 
@@ -119,12 +125,17 @@ impl Relay {
             is_judged: forward.is_judged,
             content_limit: gateway.content_limit(),
         };
+        let request = scratch.rewritten(start, content.end);
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
             site,
             turn: turn.map(Box::new),
             place: place.map(Box::new),
+            held: hold(provider, &worker.core.held_bytes, request, &forward),
+            onward: None,
+            moves: 0,
+            session: forward.session,
             idempotent,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
@@ -259,6 +270,7 @@ impl Relay {
                 Halt::Over(after) => return after,
                 Halt::Concluded => return self.conclude(connection),
                 Halt::Again => self.again(connection),
+                Halt::Onward => self.go_onward(connection),
             }
         }
     }
@@ -321,6 +333,10 @@ impl Relay {
             gateway: &self.gateway,
             provider: self.provider,
             key: self.key,
+            session: self.session,
+            held: &mut self.held,
+            onward: &mut self.onward,
+            moves: self.moves,
             place: self.place.as_deref(),
             exchange: &mut self.exchange,
             recipient: &self.recipient,
@@ -384,6 +400,21 @@ impl Relay {
         }
         conclusion.after
     }
+}
+
+/// Holds the request, where it may go elsewhere behind an answer.
+fn hold(
+    provider: &Provider,
+    all: &HeldBytes,
+    request: &[u8],
+    forward: &Forward<'_>,
+) -> Option<Box<Held>> {
+    let failover = provider.failover.as_ref()?;
+    let address = Address {
+        instance: forward.instance,
+        key: forward.key,
+    };
+    Held::new(request, failover.bytes_max, address, all)
 }
 
 /// Methods that may be sent twice (RFC 9110, section 9.2.2).

@@ -23,6 +23,7 @@ use crate::net::core::Core;
 use crate::net::core::complaints::Complaints;
 use crate::net::core::deadline::Clock;
 use crate::net::core::drain::Drain;
+use crate::net::core::held_bytes::HeldBytes;
 use crate::net::core::ids::Ids;
 use crate::net::core::in_force::{InForce, WorkerConfig};
 use crate::net::core::listening::Listening;
@@ -111,6 +112,7 @@ pub(super) fn open(start: Start, listening: Listening) -> io::Result<(Worker, In
         drain: Drain::default(),
         ids: Ids::default(),
         listening,
+        held_bytes: HeldBytes::default(),
         visitors: start.visitors,
         log: start.log,
         complaints: Complaints::default(),

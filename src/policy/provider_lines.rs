@@ -32,6 +32,13 @@ pub struct ProviderLines {
     pub keeps_credential: bool,
 }
 
+/// Where a request goes and with what: indices of an instance and a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) instance: u8,
+    pub(crate) key: u8,
+}
+
 struct DefaultLine {
     name: Box<[u8]>,
     line: Box<[u8]>,
@@ -118,11 +125,11 @@ impl ProviderLines {
         always.map_or(&[], |always| always)
     }
 
-    /// Puts the lines of another instance in the place of those in a rewritten request; whether they were there. Indices
-    /// of the key, and of the instances from which and to which it goes.
+    /// Puts the lines of another instance or key in the place of those in a rewritten request; whether they were there.
     #[must_use]
-    pub(crate) fn readdress(&self, request: &mut Vec<u8>, key: u8, [from, to]: [u8; 2]) -> bool {
-        let (old, new) = (self.always(from, key), self.always(to, key));
+    pub(crate) fn readdress(&self, request: &mut Vec<u8>, from: Address, to: Address) -> bool {
+        let old = self.always(from.instance, from.key);
+        let new = self.always(to.instance, to.key);
         // At the start of a line: they begin with `Host`, and no line of the client's has that name.
         let found = memmem::find_iter(request, old).find(|at| {
             let before = at.checked_sub(2).and_then(|start| request.get(start..*at));

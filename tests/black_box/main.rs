@@ -110,6 +110,7 @@ mod process {
 
 /// Several keys and several instances of a provider.
 mod providers {
+    mod failover;
     mod instances;
     mod keys;
     mod queue;

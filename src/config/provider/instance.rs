@@ -29,6 +29,8 @@ pub struct Provider {
     pub balance: Balance,
     /// How many requests are under way at once, and how others wait; no limit where there is none.
     pub limits: Option<Limits>,
+    /// Answers behind which a request goes to another instance, or with another key.
+    pub failover: Option<Failover>,
     /// How its instances are asked whether they are well.
     pub health: Option<HealthProbe>,
     /// What it is sent.
@@ -117,6 +119,15 @@ impl Provider {
     }
 }
 
+/// When a request that was answered goes elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// The statuses.
+    pub on: Vec<u16>,
+    /// So many bytes of a request are held for that at most, its head included.
+    pub bytes_max: usize,
+}
+
 /// How instances are asked whether they are well, beside the requests that they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthProbe {
@@ -200,6 +211,7 @@ impl fmt::Debug for Provider {
             .field("others", &self.others)
             .field("balance", &self.balance)
             .field("limits", &self.limits)
+            .field("failover", &self.failover)
             .field("health", &self.health)
             .field("credential", &self.credential)
             .field("defaults", &self.defaults)

@@ -34,6 +34,8 @@ pub(crate) struct Draft {
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) queue: Option<QueueBounds>,
     pub(super) health: Option<HealthProbe>,
+    pub(super) failover_on: Option<Vec<u16>>,
+    pub(super) replay_bytes: Option<usize>,
     pub(super) credential: Option<CredentialChoice>,
     pub(super) api_key: Option<Written>,
     pub(super) api_key_file: Option<Written>,
@@ -280,6 +282,40 @@ fn health(written: &Written) -> Result<Option<HealthProbe>, String> {
     }
 }
 
+/// The answers that say of a request that it was not taken: nobody pays for it.
+const NOT_TAKEN: [u16; 3] = [429, 503, 529];
+
+fn failover_on(written: &Written) -> Result<Option<Vec<u16>>, String> {
+    let status = |text: &String| {
+        let status = count(text).and_then(|status| u16::try_from(status).ok());
+        status.filter(|status| NOT_TAKEN.contains(status))
+    };
+    let statuses = written
+        .list()
+        .iter()
+        .map(status)
+        .collect::<Option<Vec<u16>>>();
+    let expected =
+        || "expected some of 429, 503 and 529, which say that a request was not taken".to_owned();
+    statuses.map(Some).ok_or_else(expected)
+}
+
+/// Most bytes that are held of a request.
+const REPLAY_BYTES_MAX: u64 = 256 * 1024;
+
+fn replay_bytes(written: &Written) -> Result<Option<usize>, String> {
+    let bytes = value::size(written.text())?;
+    match usize::try_from(bytes) {
+        Ok(held) if bytes <= REPLAY_BYTES_MAX => Ok(Some(held)),
+        _ => Err("expected at most 256K".to_owned()),
+    }
+}
+
+fn numbers(numbers: &[u16]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u16::to_string).collect();
+    format!("[{}]", numbers.join(", "))
+}
+
 fn session_headers(written: &Written) -> Result<Option<Vec<String>>, String> {
     let names = written.list();
     let is_fit =
@@ -407,6 +443,44 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
                 "{{ path = {path}, interval = {interval}{expect} }}"
             ))
         }),
+    ),
+    Setting::new(
+        "failover_on",
+        "",
+        &[line(
+            VLLM,
+            "[503, 529]",
+            "answers behind which the request goes to another server, or with another key; or 429",
+        )],
+        at!(
+            failover_on,
+            Form::Scalars,
+            failover_on,
+            |provider: &Provider| {
+                provider
+                    .failover
+                    .as_ref()
+                    .map(|failover| numbers(&failover.on))
+            }
+        ),
+    ),
+    Setting::new(
+        "replay_bytes",
+        "",
+        &[line(
+            VLLM,
+            "\"64K\"",
+            "of a request are held for that, 256K at most; longer ones get the answer",
+        )],
+        at!(
+            replay_bytes,
+            Form::Scalar,
+            replay_bytes,
+            |provider: &Provider| {
+                let failover = provider.failover.as_ref();
+                failover.map(|failover| failover.bytes_max.to_string())
+            }
+        ),
     ),
     Setting::new(
         "concurrency",

@@ -73,6 +73,10 @@ fn file(row: &Row, line: &str) -> String {
         "api_key" | "api_key_file" | "api_keys" | "api_keys_file" => "type = 'vllm'\n",
         "queue" => "api_key = 'k'\nconcurrency = 3\n",
         "health" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
+        "replay_bytes" => {
+            "api_key = 'k'\nfailover_on = [503]\nbase_urls = ['http://a', 'http://b']\n"
+        }
+        "failover_on" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "balance" => "api_key = 'k'\nbase_urls = ['http://a', 'http://b']\n",
         "session_headers" => "api_keys = ['k', 'l']\n",
         _ => "api_key = 'k'\n",
@@ -116,7 +120,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 29] = [
+const VALUES: [&str; 30] = [
     "7",
     "true",
     "false",
@@ -139,6 +143,7 @@ const VALUES: [&str; 29] = [
     "'first'",
     "{ length = 7, wait = '7s' }",
     "{ path = '/health' }",
+    "[503]",
     "['127.0.0.1:9']",
     "['https://a.example']",
     "['GET /a']",
@@ -203,7 +208,7 @@ fn what_cannot_be_used_is_named_with_line_value_and_expectation() {
     for row in rows().iter().filter(|row| !row.key.is_empty()) {
         let (value, found) = match row.form {
             Form::Scalar | Form::Text => ("'so on'", "; found \"so on\""),
-            Form::List => ("['so on']", ""),
+            Form::List | Form::Scalars => ("['so on']", ""),
             Form::Map | Form::Pairs => ("{ 'so on' = 'x' }", ""),
         };
         let toml = file(row, &format!("{} = {value}", row.key));

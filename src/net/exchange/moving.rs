@@ -6,14 +6,15 @@
 use crate::net::client::side::ClientSide;
 use crate::net::upstream::report::tell;
 use crate::policy::error::{Fault, Scarce};
+use crate::policy::provider_lines::Address;
 use crate::providers::group::Outcome;
 use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
 use super::relay::{Leg, Relay};
 
-/// Most instances that a request is tried at: each may take all of `timeouts.connect`.
-const ATTEMPTS_MAX: u32 = 5;
+/// How often a request goes elsewhere at most: each try may take all of `timeouts.connect`.
+pub(super) const MOVES_MAX: u8 = 4;
 
 impl Relay {
     /// Has a request that was not sent go to the next instance, for this one was not reached; whether there is one. An
@@ -38,9 +39,10 @@ impl Relay {
         place.tried.add(from.into());
         let core = connection.core();
         tell(core, &self.gateway, (self.provider, from.into()), change);
-        if place.tried.count() >= ATTEMPTS_MAX {
+        if self.moves >= MOVES_MAX {
             return false;
         }
+        self.moves += 1;
         let random = core.ids.random();
         let Some(next) = group.choose(place.session.0, place.tried, random, now) else {
             return false;
@@ -85,7 +87,11 @@ impl Relay {
         let Some((_, lines)) = self.gateway.provider(self.provider) else {
             return false;
         };
-        let readdressed = lines.readdress(request, self.key, [from, to]);
+        let address = |instance| Address {
+            instance,
+            key: self.key,
+        };
+        let readdressed = lines.readdress(request, address(from), address(to));
         debug_assert!(
             readdressed,
             "an instance's lines stand in what is sent to it"

@@ -8,7 +8,10 @@ use crate::net::client::waiting::Turn;
 use crate::net::upstream::pool::Upstream;
 use crate::policy::auth::Lease;
 use crate::policy::gateway::Gateway;
+use crate::providers::Session;
 
+use super::held::Held;
+use super::onward::Onward;
 use super::place::Place;
 
 /// See the module's documentation.
@@ -21,6 +24,14 @@ pub(crate) struct Relay {
     pub(super) turn: Option<Box<Turn>>,
     /// Where it goes, of several instances; boxed, for most have none.
     pub(super) place: Option<Box<Place>>,
+    /// All of it so far, where it may go elsewhere behind an answer.
+    pub(super) held: Option<Box<Held>>,
+    /// Where it goes then.
+    pub(super) onward: Option<Box<Onward>>,
+    /// How often it went elsewhere.
+    pub(super) moves: u8,
+    /// What it belongs to.
+    pub(super) session: Session,
     /// Its method may be sent twice.
     pub(super) idempotent: bool,
     /// Index of the provider's key that it is sent with.

@@ -156,9 +156,13 @@ impl Ends<'_> {
         answer: &Answer,
     ) -> Result<(), Halt> {
         let section = Section::new(scratch.fields(), scratch.message(at));
+        self.judge(head.status, section);
+        if self.goes_onward(head.status) {
+            self.exchange.goes_elsewhere();
+            return Err(Halt::Onward);
+        }
         let access = &mut self.connection.access;
         access.response(head.status, section);
-        self.judge(head.status, section);
         let timed = self.gateway.config.server.server_timing;
         let line = || self.connection.access.timed(TimingLine::new);
         let timing = timed.then(line).flatten();

@@ -36,6 +36,7 @@ impl Spares {
         let nothing = Cursor::new(BodyLength::Empty);
         relay.exchange = Exchange::new(Terms::default(), nothing, false);
         drop(relay.turn.take());
+        drop((relay.held.take(), relay.onward.take()));
         drop(relay.place.take());
         drop(relay.lease.take());
         let mut spares = self.0.borrow_mut();

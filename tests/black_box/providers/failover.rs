@@ -1,0 +1,170 @@
+//! Answers behind which a request goes to another instance or with another key, where that is configured.
+
+use crate::support::{Gateway, Scripted, Setup, Upstream, Wire, announced, ok, post, response};
+
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Who: busy\r\n\r\nbusy";
+
+/// Answers everything like this, and goes on.
+fn saying(answer: &'static str) -> Scripted {
+    Scripted::start(move |wire, _| {
+        while wire.try_request().is_ok() {
+            if wire.try_send(answer).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn start(urls: &[String], lines: &str) -> Gateway {
+    let urls: Vec<String> = urls.iter().map(|url| format!("\"{url}/v1\"")).collect();
+    let toml = format!(
+        "[providers.vllm]\nbase_urls = [{}]\nbalance = \"first\"\n{lines}\n",
+        urls.join(", ")
+    );
+    Setup::new().toml(&toml).start()
+}
+
+#[track_caller]
+fn ask(client: &mut Wire, body: &str) -> crate::support::Message {
+    client.send(post("/p/vllm/chat/completions", body));
+    client.response()
+}
+
+#[test]
+fn a_request_that_was_not_taken_goes_to_the_next_instance_as_it_was() {
+    let (busy, other) = (saying(BUSY), Scripted::echo());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    let body = "{\"stream\": true}";
+    let answer = ask(&mut client, body);
+    assert_eq!((answer.status(), answer.text()), (200, body.to_owned()));
+    assert_eq!(answer.value("x-who"), None);
+    let (one, two) = (busy.received().concat(), other.received().concat());
+    let host = |at: &Scripted| format!("Host: {}\r\n", at.addr());
+    assert_eq!(
+        one.replace(&host(&busy), ""),
+        two.replace(&host(&other), "")
+    );
+    assert!(
+        one.contains(&host(&busy)) && two.contains(&host(&other)),
+        "{one} {two}"
+    );
+    let line = gateway.wait_log(|line| line.contains("chat/completions"));
+    for part in ["\"status\":200", "\"instance\":2", "\"attempts\":2"] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+    // The connection stays, and so does what comes next on it.
+    assert_eq!(ask(&mut client, "{}").status(), 200);
+}
+
+#[test]
+fn a_limited_key_is_followed_by_another() {
+    let upstream = Scripted::start(|wire, _| {
+        while let Ok(request) = wire.try_request() {
+            let key = request.value("authorization").unwrap().to_owned();
+            let answer = match key.ends_with("one") {
+                true => response("429 Slow", &["Retry-After: 60"], "limited"),
+                false => ok(&key),
+            };
+            if wire.try_send(answer).is_err() {
+                return;
+            }
+        }
+    });
+    let toml = format!(
+        "[providers.vllm]\nbase_url = \"{}/v1\"\napi_keys = [\"sk-one\", \"sk-two\"]\nfailover_on = [429]\n",
+        upstream.url()
+    );
+    let gateway = Setup::new()
+        .secret("sk-one")
+        .secret("sk-two")
+        .toml(&toml)
+        .start();
+    for session in 0..20 {
+        let mut client = gateway.connect();
+        let head = format!("X-Session-Id: {session}");
+        client.send(crate::support::request(
+            "POST",
+            "/p/vllm/completions",
+            &[&head],
+            "{}",
+        ));
+        let answer = client.response();
+        assert_eq!(
+            (answer.status(), answer.text()),
+            (200, "Bearer sk-two".to_owned())
+        );
+    }
+    let tried = upstream.received().concat().matches("sk-one").count();
+    assert_eq!(tried, 1, "it rests then");
+}
+
+#[test]
+fn the_last_answer_is_the_clients() {
+    let (one, two) = (saying(BUSY), saying(BUSY));
+    let gateway = start(&[one.url(), two.url()], "failover_on = [503]");
+    let answer = ask(&mut gateway.connect(), "{}");
+    assert_eq!((answer.status(), answer.text()), (503, "busy".to_owned()));
+    assert_eq!(answer.value("x-who"), Some("busy"));
+    for instance in [one, two] {
+        assert_eq!(instance.received().concat().matches("POST").count(), 1);
+    }
+}
+
+#[test]
+fn other_answers_and_longer_requests_stay_where_they_are() {
+    let (busy, other) = (saying(BUSY), Scripted::echo());
+    for (lines, body) in [
+        ("failover_on = [529]", "{}"),
+        ("failover_on = [503]\nreplay_bytes = 300", &*"x".repeat(400)),
+        ("failover_on = [503]\nreplay_bytes = 0", "{}"),
+        ("", "{}"),
+    ] {
+        let gateway = start(&[busy.url(), other.url()], lines);
+        assert_eq!(ask(&mut gateway.connect(), body).text(), "busy", "{lines}");
+    }
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn an_upload_in_pieces_is_held_and_one_that_is_not_whole_stays() {
+    let (first, second) = (Upstream::listen(), Upstream::listen());
+    let gateway = start(&[first.url(), second.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(announced("/p/vllm/files", "Content-Length: 10"));
+    let mut peer = first.accept();
+    peer.head();
+    client.send("12345");
+    assert_eq!(peer.take(5).unwrap(), b"12345");
+    client.send("67890");
+    assert_eq!(peer.take(5).unwrap(), b"67890");
+    peer.send(BUSY);
+    let mut next = second.accept();
+    assert_eq!(next.request().text(), "1234567890");
+    next.send(ok("whole"));
+    assert_eq!(client.response().text(), "whole");
+    // Answered before its end: nobody knows what else comes.
+    let gateway = start(&[first.url(), second.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(announced("/p/vllm/files", "Content-Length: 10"));
+    client.send("12345");
+    let mut peer = first.accept();
+    peer.head();
+    peer.send(BUSY);
+    assert_eq!(client.response().status(), 503);
+    assert!(!second.has_connection());
+}
+
+#[test]
+fn a_chunked_request_arrives_chunk_by_chunk_at_the_next_one() {
+    let (busy, other) = (saying(BUSY), Upstream::listen());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(announced("/p/vllm/files", "Transfer-Encoding: chunked"));
+    client.send("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n");
+    let mut peer = other.accept();
+    peer.head();
+    peer.expect("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n");
+    peer.send(ok("all"));
+    assert_eq!(client.response().text(), "all");
+}
