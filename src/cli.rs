@@ -1,10 +1,8 @@
 //! The command line: what a person starts from a shell, and the exit codes that come of it.
 
-pub(crate) mod answer;
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod demo;
-pub(crate) mod dial;
 pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod key;

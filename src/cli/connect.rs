@@ -16,10 +16,10 @@ use rustls::{ClientConfig, ProtocolVersion};
 use zeroize::Zeroizing;
 
 use crate::base::VERSION;
-use crate::cli::answer::final_status;
-use crate::cli::dial::{self, Bound, Socket, Timed};
 use crate::config::{BaseUrl, Config, Credential, Host, Instance, Provider, Proxy, ProxyKind};
 use crate::hops::socks::Target;
+use crate::net::sockets::answer::final_status;
+use crate::net::sockets::dial::{self, Bound, Socket, Timed};
 use crate::net::transport::tls_config::TlsConfigs;
 use crate::net::upstream::connect::TARGETS_MAX;
 use crate::net::upstream::proxy::ProxyError;

@@ -11,11 +11,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-use crate::cli::answer::final_status;
-use crate::cli::dial::{self, Bound, Socket, Timed};
 use crate::cli::output::fail;
 use crate::config::{BaseUrl, Config, Host, Listen, ProxyProtocol};
 use crate::hops::proxy_protocol::OWN;
+use crate::net::sockets::answer::final_status;
+use crate::net::sockets::dial::{self, Bound};
 use crate::net::transport::tls_config::{ALPN, server_name};
 use crate::policy::announced::is_trusted;
 
@@ -144,11 +144,7 @@ fn shown(place: &BaseUrl) -> String {
 /// The status of its answer.
 fn ask(place: &BaseUrl, introduction: &[u8]) -> io::Result<u16> {
     let bound = Bound::of(PATIENCE);
-    let mut stream = match &place.host {
-        Host::Unix(path) => Timed::new(Socket::Unix(dial::unix(path, &bound)?), bound),
-        Host::Name(name) => dial::name(name, place.port, bound)?,
-        Host::Ip(ip) => dial::name(&ip.to_string(), place.port, bound)?,
-    };
+    let mut stream = dial::base(place, bound)?;
     stream.write_all(introduction)?;
     if !place.tls {
         return status(&mut stream, place);

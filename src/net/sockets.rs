@@ -2,7 +2,11 @@
 //!
 //! Each worker has one event loop ([`driver`]), and one list of what is ready ([`reactor`]). [`socket`] asks that and makes
 //! the system calls itself; the others are sockets too ([`timer`], [`mailbox`]), or say who runs next ([`turns`], [`spin`]).
+//!
+//! Beside them are the connections of commands and of the exporter, which block their threads: [`dial`] and [`answer`].
 
+pub(crate) mod answer;
+pub(crate) mod dial;
 pub(crate) mod driver;
 pub(crate) mod keepalive;
 pub(crate) mod mailbox;

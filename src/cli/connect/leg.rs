@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::cli::dial::{Bound, Timed};
 use crate::config::{BaseUrl, Host, Proxy};
 use crate::hops::socks::{self, Next, Target};
 use crate::http::connect::TunnelAnswer;
+use crate::net::sockets::dial::{Bound, Timed};
 use crate::net::transport::tls_config::server_name;
 use crate::net::upstream::proxy::ProxyError;
 use crate::tls;

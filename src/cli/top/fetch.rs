@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
-use crate::cli::answer::{Head, NoHttp};
-use crate::cli::dial::{self, Bound, Socket, Timed};
+use crate::net::sockets::answer::{Head, NoHttp};
+use crate::net::sockets::dial::{self, Bound, Socket, Timed};
 
 use super::address::{Address, Place};
 

@@ -1,5 +1,5 @@
-//! Connections that commands make, to gateways and to providers: over TCP or a Unix socket, never waiting beyond a time.
-//! Blocks its thread.
+//! Connections that commands make, to gateways and to providers, and those to a collector: over TCP or a Unix socket, never
+//! waiting beyond a time. Blocks its thread.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::config::{BaseUrl, Host};
 
 /// Until when something may take.
 #[derive(Clone, Copy)]
@@ -108,6 +110,18 @@ pub(crate) fn unix(path: &Path, bound: &Bound) -> io::Result<UnixStream> {
     let path = path.to_owned();
     // It waits where the queue is full.
     bound.within(move || UnixStream::connect(path))
+}
+
+/// A connection to where a URL leads.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn base(place: &BaseUrl, bound: Bound) -> io::Result<Timed> {
+    match &place.host {
+        Host::Unix(path) => Ok(Timed::new(Socket::Unix(unix(path, &bound)?), bound)),
+        Host::Name(host) => name(host, place.port, bound),
+        Host::Ip(ip) => name(&ip.to_string(), place.port, bound),
+    }
 }
 
 /// A connection to whatever a name stands for.

@@ -1,5 +1,5 @@
-//! Heads of answers that commands get. The data path's parser is left to the data path: with another caller it would not
-//! be compiled into its place there any more.
+//! Heads of answers that commands and the exporter get. The data path's parser is left to the data path: with another caller
+//! it would not be compiled into its place there any more.
 
 use std::io::{self, Read};
 
@@ -14,6 +14,8 @@ pub(crate) struct Head {
     pub length: usize,
     /// How much of it there is to be.
     pub declared: Option<u64>,
+    /// When to ask again, as it is written.
+    pub retry_after: Option<String>,
 }
 
 /// Whoever answers speaks something else.
@@ -40,12 +42,16 @@ impl Head {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
         let status = status.and_then(number::decimal).ok_or(NoHttp)?;
-        let mut fields = lines.filter_map(|line| line.split_once(':'));
-        let declared = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(':')).collect();
+        let value = |name: &str| {
+            let named = |(found, _): &&(&str, &str)| found.eq_ignore_ascii_case(name);
+            fields.iter().find(named).map(|(_, value)| value.trim())
+        };
         Ok(Some(Self {
             status: u16::try_from(status).map_err(|_| NoHttp)?,
             length: end + END.len(),
-            declared: declared.and_then(|(_, digits)| number::decimal(digits.trim())),
+            declared: value("content-length").and_then(number::decimal),
+            retry_after: value("retry-after").map(str::to_owned),
         }))
     }
 
@@ -61,6 +67,14 @@ impl Head {
 /// # Errors
 /// Why there is none.
 pub(crate) fn final_status(stream: &mut impl Read) -> io::Result<u16> {
+    Ok(final_head(stream)?.0.status)
+}
+
+/// Reads up to the end of the final head, and says what has come of the content behind it.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn final_head(stream: &mut impl Read) -> io::Result<(Head, Vec<u8>)> {
     let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut piece)?;
@@ -72,7 +86,10 @@ pub(crate) fn final_status(stream: &mut impl Read) -> io::Result<u16> {
         while let Some(head) = Head::read(&seen).map_err(no_http)? {
             match head.status {
                 100..=199 => drop(seen.drain(..head.length)),
-                status => return Ok(status),
+                _ => {
+                    let content = seen.split_off(head.length.min(seen.len()));
+                    return Ok((head, content));
+                }
             }
         }
         if seen.len() > HEAD_BYTES_MAX {
