@@ -4,6 +4,7 @@ pub(crate) mod confine;
 pub(crate) mod descriptors;
 pub(crate) mod notify;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod read;
 pub(crate) mod signals;
 pub(crate) mod time;

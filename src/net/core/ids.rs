@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::base::bytes::within;
 use crate::base::hex;
+use crate::system::random::Supply;
 
 /// The id that an exchange goes by in answers.
 #[derive(Clone, Debug)]
@@ -76,23 +77,9 @@ const ID_BYTES_MAX: usize = 200;
 /// Name, colon, blank and CRLF around it.
 const LINE_BYTES_MAX: usize = ID_BYTES_MAX + 16;
 
-/// A worker's supply of random bits; one system call fills it for many requests.
+/// A worker's supply of random bits, for many requests.
 #[derive(Default)]
 pub(crate) struct Ids(RefCell<Supply>);
-
-struct Supply {
-    bytes: [u8; 1024],
-    used: usize,
-}
-
-impl Default for Supply {
-    fn default() -> Self {
-        Self {
-            bytes: [0; 1024],
-            used: 1024,
-        }
-    }
-}
 
 impl Ids {
     /// A new id.
@@ -111,19 +98,5 @@ impl Ids {
     pub(crate) fn random(&self) -> u64 {
         let bits = u128::from_ne_bytes(self.0.borrow_mut().take());
         u64::try_from(bits >> 64).unwrap_or_default()
-    }
-}
-
-impl Supply {
-    /// Bits that nobody had before.
-    fn take(&mut self) -> [u8; 16] {
-        if self.used >= self.bytes.len() {
-            // Cannot fail for 1 KiB once the kernel has seeded its generator; ids are no secret in any case.
-            let _ = rustix::rand::getrandom(&mut self.bytes, rustix::rand::GetRandomFlags::empty());
-            self.used = 0;
-        }
-        let bits = within(&self.bytes, self.used..);
-        self.used += 16;
-        bits.first_chunk().copied().unwrap_or_default()
     }
 }
