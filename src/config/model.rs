@@ -2,6 +2,7 @@
 //!
 //! `Default` is only what a field holds until the defaults of `tables` are read into it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::places::Places;
 use super::provider::instance::Provider;
 use super::secret::Secret;
 use super::trust::Trust;
+use super::url::BaseUrl;
 
 /// Everything that was configured.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Log lines.
     pub log: LogConfig,
+    /// Spans and metrics for a collector.
+    pub otlp: Otlp,
     /// Connections over TCP, to clients and to providers.
     pub tcp: Tcp,
     /// How long a host's addresses are used until they are asked for anew.
@@ -65,7 +69,16 @@ impl Config {
     /// Whether anything is made of how long requests take.
     #[must_use]
     pub fn takes_times(&self) -> bool {
-        self.metrics.are_wanted() || self.log.has_requests() || self.server.server_timing
+        self.is_counted()
+            || self.log.has_requests()
+            || self.otlp.has_spans()
+            || self.server.server_timing
+    }
+
+    /// Whether anybody learns what is counted.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.metrics.are_wanted() || self.otlp.has_metrics()
     }
 
     /// What only a new start puts in force.
@@ -299,6 +312,71 @@ impl LogConfig {
     #[must_use]
     pub fn has_requests(&self) -> bool {
         self.access.unwrap_or(self.level >= Level::Info)
+    }
+}
+
+/// Spans and metrics for a collector (OTLP over HTTP).
+#[derive(Debug, Default)]
+pub struct Otlp {
+    /// Where the collector is; `/v1/traces` and `/v1/metrics` are below it. `None` is off.
+    pub endpoint: Option<BaseUrl>,
+    /// Whatever the endpoint is: off.
+    pub disabled: bool,
+    /// Sent with every request to it.
+    pub headers: Vec<(String, Secret)>,
+    /// A span for every request.
+    pub traces: bool,
+    /// The metrics.
+    pub metrics: bool,
+    /// Of the requests that are in no trace yet: those that get one.
+    pub sample: Ratio,
+    /// Between two sets of metrics.
+    pub interval: Duration,
+    /// How long the collector has to take a message.
+    pub timeout: Duration,
+    /// `service.name`
+    pub service_name: String,
+    /// What else is said of this process.
+    pub resource: BTreeMap<String, String>,
+    /// Trust towards the collector.
+    pub trust: Trust,
+}
+
+impl Otlp {
+    /// Where to, unless it is off.
+    #[must_use]
+    pub fn place(&self) -> Option<&BaseUrl> {
+        self.endpoint.as_ref().filter(|_| !self.disabled)
+    }
+
+    /// Whether spans are made.
+    #[must_use]
+    pub fn has_spans(&self) -> bool {
+        self.traces && self.place().is_some()
+    }
+
+    /// Whether metrics are sent.
+    #[must_use]
+    pub fn has_metrics(&self) -> bool {
+        self.metrics && self.place().is_some()
+    }
+}
+
+/// A part of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ratio(pub f64);
+
+impl Ratio {
+    /// Of the numbers of 63 bits, as many are below this one.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is from 0 to 2^63"
+    )]
+    pub fn threshold(self) -> u64 {
+        const ALL: f64 = (1_u64 << 63) as f64;
+        (self.0.clamp(0.0, 1.0) * ALL) as u64
     }
 }
 

@@ -51,6 +51,10 @@ fn resolve(
     let egress = egress(sources, env, &draft)?;
     draft.config.trust = egress.trust.clone();
     draft.config.proxy_trust = egress.proxy_trust.clone();
+    draft.config.otlp.trust = match &draft.otlp_ca_file {
+        Some(written) => Trust::from_file(sources.read_pem, written)?,
+        None => egress.trust.clone(),
+    };
     let named = sources.file.is_some() || env.is_of_environment("SLUICEGATE_CONFIG");
     let is_found = |path: &PathBuf| !named && path.as_os_str() != SYSTEM_FILE;
     let tables = Tables {

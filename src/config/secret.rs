@@ -27,6 +27,12 @@ impl Secret {
         Self(Zeroizing::new(bytes.into()))
     }
 
+    /// Takes over a whole field's value, which is known to be one and may have blanks.
+    #[must_use]
+    pub(crate) fn of_field(value: &str) -> Self {
+        Self(Zeroizing::new(value.as_bytes().into()))
+    }
+
     /// The credential itself.
     #[must_use]
     pub fn expose(&self) -> &[u8] {

@@ -90,6 +90,7 @@ pub(super) struct Draft {
     pub(super) client_key: Option<Written>,
     pub(super) proxy: Option<Written>,
     pub(super) proxy_ca_file: Option<Written>,
+    pub(super) otlp_ca_file: Option<Written>,
 }
 
 /// A table of the file.

@@ -4,18 +4,20 @@
 
 mod bounds;
 mod observing;
+mod otlp;
 mod serving;
 mod upstream;
 
 use bounds::{LIMITS, TCP, TIMEOUTS};
 use observing::{LOG, METRICS};
+use otlp::OTLP;
 use serving::{AUTH, PASSTHROUGH, SERVER, SERVER_TLS};
 use upstream::UPSTREAM;
 
 use super::table::Table;
 
 /// Every table but those of providers, in the order of `check` and of the reference.
-pub(super) const TABLES: [Table; 10] = [
+pub(super) const TABLES: [Table; 11] = [
     SERVER,
     SERVER_TLS,
     AUTH,
@@ -24,6 +26,7 @@ pub(super) const TABLES: [Table; 10] = [
     TIMEOUTS,
     METRICS,
     LOG,
+    OTLP,
     TCP,
     UPSTREAM,
 ];
