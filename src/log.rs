@@ -18,14 +18,17 @@ mod record;
 mod request;
 mod shared;
 mod tally;
+mod tap;
 mod writer;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{Level, LogConfig};
+use crate::observe::Exports;
 use crate::system::confine::{self, Rules};
 use crate::system::time::Moment;
 
@@ -37,8 +40,10 @@ use writer::Writer;
 pub(crate) use lane::Lane;
 pub(crate) use line::Value;
 pub(crate) use quotes::{Quote, Quotes};
-pub(crate) use request::{Request, Way};
+pub(crate) use record::{Marks, Record, Way};
+pub(crate) use request::Request;
 pub(crate) use tally::Of;
+pub(crate) use tap::{Entry as Traced, Spool, Tap, tap};
 
 /// A handle; clones write to the same place.
 #[derive(Clone)]
@@ -86,6 +91,18 @@ impl Log {
         let _ = self.queue.send(entry);
         self.shared.bell.ring();
         lane
+    }
+
+    /// Leads records of traced requests there from now on, or nowhere.
+    pub(crate) fn lead(&self, tap: Option<Tap>) {
+        // As for a lane.
+        let _ = self.queue.send(self.entry(What::Tap(tap.map(Box::new))));
+        self.shared.bell.ring();
+    }
+
+    /// What became of spans and metrics for a collector.
+    pub(crate) fn exports(&self) -> &Arc<Exports> {
+        &self.shared.exports
     }
 
     /// Something that an operator has to act upon.

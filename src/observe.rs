@@ -2,6 +2,7 @@
 //! and the Prometheus text. Pure: points in time come in as arguments.
 
 pub(crate) mod counters;
+pub(crate) mod exports;
 pub(crate) mod exposition;
 mod families;
 pub(crate) mod habits;
@@ -13,13 +14,16 @@ pub(crate) mod slots;
 pub(crate) mod streams;
 mod text;
 pub(crate) mod times;
+pub(crate) mod traceparent;
 
 pub(crate) use counters::{Counters, ProviderCounters};
+pub(crate) use exports::Exports;
 pub(crate) use exposition::{Expiry, Process, Scrape};
 pub(crate) use one_writer::add;
 pub(crate) use reloads::Reloads;
 pub(crate) use shares::Shares;
 pub(crate) use slots::Slots;
+pub(crate) use text::{Buckets, Family, Figure, Sample};
 pub(crate) use times::{Times, Timing};
 
 /// How a request ended.

@@ -13,7 +13,7 @@ use crate::system::time::Moment;
 
 use super::request::{self, Prefix, Request};
 use super::shared::Shared;
-use super::tally::Of;
+use super::tally::{Of, Tally};
 
 /// Bytes of records of one worker that wait for the log's thread: those of some 1,500 requests.
 const LANE_BYTES: usize = 512 * 1024;
@@ -65,16 +65,26 @@ impl Lane {
         let len = self.room.len();
         if request.of == Of::Anybody {
             if self.anybodys.load(Ordering::Relaxed) + len > ANYBODYS_BYTES {
-                return self.shared.tally.shed();
+                return self.lose(request, Tally::shed);
             }
             self.anybodys.fetch_add(len, Ordering::Relaxed);
         }
         if self.ring.push_entire_slice(&self.room).is_ok() {
             return self.shared.bell.ring();
         }
-        self.shared.tally.lose(1);
+        self.lose(request, |tally| tally.lose(1));
         if request.of == Of::Anybody {
             self.anybodys.fetch_sub(len, Ordering::Relaxed);
+        }
+    }
+
+    /// There is no room for it.
+    fn lose(&self, request: &Request<'_>, line: impl FnOnce(&Tally)) {
+        if request.marks.line {
+            line(&self.shared.tally);
+        }
+        if request.marks.span {
+            self.shared.exports.drop_spans(request.marks.spans());
         }
     }
 }
@@ -120,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::log::quotes::{Quote, Quotes};
+    use crate::log::record::Marks;
     use crate::observe::{Ending, Phase, Times};
 
     /// Writes a record with so many bytes of a path.
@@ -137,6 +148,7 @@ mod tests {
             ending: Ending::Complete,
             phase: Phase::Wait,
             way: crate::log::Way::default(),
+            marks: Marks::LINE,
             quotes: &quotes,
         };
         lane.write(&request, Moment::of(number));

@@ -204,6 +204,7 @@ mod tests {
 
     use super::*;
     use crate::log::quotes::Quotes;
+    use crate::log::record::Marks;
     use crate::log::request::Request;
     use crate::log::tally::Of;
     use crate::observe::{Phase, Times};
@@ -226,6 +227,7 @@ mod tests {
             ending,
             phase: Phase::Stream,
             way: crate::log::Way::default(),
+            marks: Marks::LINE,
             quotes: &quotes,
         };
         let (mut record, mut out) = (Vec::new(), Vec::new());

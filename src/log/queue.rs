@@ -3,6 +3,7 @@
 use std::sync::mpsc::SyncSender;
 
 use super::lane::Outgoing;
+use super::tap::Tap;
 
 /// See the module's documentation.
 pub(super) struct Entry {
@@ -17,6 +18,8 @@ pub(super) enum What {
     Message(Vec<u8>),
     /// Another worker's records.
     Lane(Box<Outgoing>),
+    /// Where records of traced requests go from now on.
+    Tap(Option<Box<Tap>>),
     /// The access log's file may have been moved away.
     Reopen,
     /// Answered once everything before it is written.

@@ -2,6 +2,7 @@
 //! messages themselves are gone when the line is written.
 
 use crate::base::bytes::within;
+use crate::observe::traceparent::{Context, STATE_BYTES_MAX};
 
 use super::field_name::{FieldName, field_name};
 
@@ -30,10 +31,12 @@ pub(crate) enum Quote {
     Error,
     /// Why it is that, or why an answer broke off.
     Detail,
+    /// The trace that it belongs to, for spans alone: no text but what stands at its end.
+    Trace,
 }
 
 /// How many there are.
-pub(super) const QUOTES: usize = Quote::Detail as usize + 1;
+pub(super) const QUOTES: usize = Quote::Trace as usize + 1;
 
 impl Quote {
     /// Those that clients send about themselves, as fields of their own.
@@ -67,6 +70,7 @@ impl Quote {
             Self::Provider => field_name!("provider"),
             Self::Error => field_name!("error"),
             Self::Detail => field_name!("detail"),
+            Self::Trace => field_name!("trace"),
         }
     }
 
@@ -74,6 +78,7 @@ impl Quote {
     const fn bytes_max(self) -> usize {
         match self {
             Self::Path => 1024,
+            Self::Trace => Context::BYTES + STATE_BYTES_MAX,
             Self::RequestId | Self::Detail => 200,
             Self::Method | Self::RetryCount => 32,
             Self::UpstreamRequestId

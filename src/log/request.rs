@@ -1,7 +1,7 @@
 //! What a line of the access log says: written by a worker as a few figures and quotations, made into text by the log's
 //! thread.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Level;
@@ -12,7 +12,9 @@ use super::form::Form;
 use super::line::Line;
 use super::people;
 use super::quotes::{Quote, Quotes};
-use super::record::{FIGURES_BYTES, FIXED_BYTES, Record, TIMES, WORDS, word};
+use super::record::{
+    FIGURES_BYTES, FIXED_BYTES, Kind, Marks, OF_AT, Record, TIMES, UNKNOWN, WORDS, Way, word,
+};
 use super::tally::Of;
 
 /// A request that has ended.
@@ -37,53 +39,21 @@ pub(crate) struct Request<'a> {
     pub phase: Phase,
     /// How it went to the provider.
     pub way: Way,
+    /// What it is written down for.
+    pub marks: Marks,
     /// What it says of itself.
     pub quotes: &'a Quotes,
 }
 
-/// How a request went to its provider: with which of several keys, to which of several instances, and how often it was
-/// sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Way {
-    /// Number of the key, from 1 on; 0 where there is but one.
-    pub key_n: u8,
-    /// Number of the instance, likewise.
-    pub instance: u8,
-    /// How many instances were not reached before that one.
-    pub moved: u8,
-    /// How often it was sent again.
-    pub retries: u32,
-}
-
-impl Way {
-    fn word(self) -> u64 {
-        let [a, b, c, d] = self.retries.to_le_bytes();
-        u64::from_le_bytes([a, b, c, d, self.key_n, self.instance, self.moved, 0])
-    }
-
-    fn of(word: u64) -> Self {
-        let [a, b, c, d, key_n, instance, moved, _] = word.to_le_bytes();
-        Self {
-            key_n,
-            instance,
-            moved,
-            retries: u32::from_le_bytes([a, b, c, d]),
-        }
-    }
-}
-
-/// A time that is not known.
-const UNKNOWN: u64 = u64::MAX;
-
-/// Which form an address has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Unix,
-    V4,
-    V6,
-}
-
 impl Request<'_> {
+    /// Its record, of one that has ended at some time.
+    #[cfg(test)]
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        let mut record = Vec::new();
+        self.encode(7, &mut record);
+        record
+    }
+
     /// Writes it into `record`, whose room is used again; `ended` is in nanoseconds.
     pub(super) fn encode(&self, ended: u64, record: &mut Vec<u8>) {
         let quoted = self.quotes.bytes();
@@ -95,7 +65,7 @@ impl Request<'_> {
         let [high, low] = halves(address);
         let [s0, s1] = self.status.to_le_bytes();
         let [p0, p1] = port.to_le_bytes();
-        let (of, form) = (self.of as u8, form as u8);
+        let (of, form) = (self.of as u8 | self.marks.bits(), form as u8);
         let (ending, phase) = (self.ending as u8, self.phase as u8);
         let packed = u64::from_le_bytes([of, form, ending, phase, s0, s1, p0, p1]);
         let known = |time: Option<Duration>| time.map_or(UNKNOWN, nanos);
@@ -160,8 +130,8 @@ impl Prefix {
 
 /// Whose request a record is of.
 pub(super) fn of(record: &[u8]) -> Of {
-    match record.get(16) {
-        Some(byte) if *byte == Of::Admitted as u8 => Of::Admitted,
+    match record.get(OF_AT) {
+        Some(byte) if *byte & 1 == Of::Admitted as u8 => Of::Admitted,
         _ => Of::Anybody,
     }
 }
@@ -186,7 +156,7 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
     };
     quote(&mut line, Quote::RequestId);
     quote(&mut line, Quote::UpstreamRequestId);
-    line.field(field_name!("client")).address(client(record));
+    line.field(field_name!("client")).address(of.client());
     quote(&mut line, Quote::KeyId);
     quote(&mut line, Quote::Provider);
     quote(&mut line, Quote::Method);
@@ -212,7 +182,7 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
     }
     quote(&mut line, Quote::Error);
     quote(&mut line, Quote::Detail);
-    let way = Way::of(word(record, 7));
+    let way = of.way();
     let mut figure = |name, figure: u64| {
         if figure > 0 {
             line.field(name).number(figure);
@@ -228,20 +198,6 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
         quote(&mut line, of_client);
     }
     line.end();
-}
-
-fn client(record: &[u8]) -> Option<SocketAddr> {
-    let [_, form, _, _, _, _, p0, p1] = word(record, 2).to_le_bytes();
-    let bits = (u128::from(word(record, 3)) << 64) | u128::from(word(record, 4));
-    let port = u16::from_le_bytes([p0, p1]);
-    match form {
-        form if form == Kind::V4 as u8 => {
-            let [.., a, b, c, d] = bits.to_be_bytes();
-            Some((Ipv4Addr::new(a, b, c, d), port).into())
-        }
-        form if form == Kind::V6 as u8 => Some((Ipv6Addr::from_bits(bits), port).into()),
-        _ => None,
-    }
 }
 
 fn halves(bits: u128) -> [u64; 2] {
@@ -279,6 +235,7 @@ mod tests {
         };
         assert_eq!(Prefix::read(prefix), wanted);
         assert_eq!(of(&record), request.of);
+        assert_eq!(Record::new(&record).marks(), request.marks);
         let mut out = Vec::new();
         write(&record, form, "now", &mut out);
         String::from_utf8(out).unwrap()
@@ -317,6 +274,7 @@ mod tests {
                 moved: 1,
                 retries: 1,
             },
+            marks: Marks::LINE,
             quotes: &quotes,
         };
         let wanted = json!({

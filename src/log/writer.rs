@@ -17,9 +17,11 @@ use super::lane::Outgoing;
 use super::line::{self, Value};
 use super::outlet::Outlet;
 use super::queue::{Entry, What};
+use super::record::Record;
 use super::request::{self, nanos};
 use super::shared::Shared;
 use super::tally::Of;
+use super::tap::Tap;
 
 /// Where lines go, and those that are about to go there.
 pub(super) struct Writer {
@@ -32,6 +34,8 @@ pub(super) struct Writer {
     lanes: Vec<Outgoing>,
     /// Next of the queue.
     entry: Option<Entry>,
+    /// Where records of traced requests go.
+    tap: Option<Box<Tap>>,
     /// A line under way.
     line: Vec<u8>,
     stamp: Stamp,
@@ -100,6 +104,7 @@ impl Writer {
             reported: Lost::default(),
             lanes: Vec::new(),
             entry: None,
+            tap: None,
             line: Vec::new(),
             stamp: Stamp::default(),
             messages: Outlet::stderr(),
@@ -183,6 +188,7 @@ impl Writer {
                         let _ = self.messages.push(&line, &self.shared.tally);
                     }
                     What::Lane(lane) => self.lanes.push(*lane),
+                    What::Tap(tap) => self.tap = tap,
                     What::Reopen => self.reopen(),
                     What::Flush(done) => {
                         *flushed = Some(done);
@@ -203,6 +209,16 @@ impl Writer {
         let times = times.filter_map(|(index, lane)| Some((lane.next()?, index)));
         let (ended, index) = times.min().filter(|(ended, _)| *ended <= before)?;
         let record = self.lanes.get_mut(index)?.take();
+        let marks = Record::new(record).marks();
+        if marks.span {
+            match &mut self.tap {
+                Some(tap) => tap.take(record, self.stamp.epoch.saturating_add(ended)),
+                None => self.shared.exports.drop_spans(marks.spans()),
+            }
+        }
+        if !marks.line {
+            return Some(record.len());
+        }
         self.line.clear();
         request::write(record, self.forms.1, self.stamp.of(ended), &mut self.line);
         let outlet = match &mut self.access {

@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
+use super::exports::{Exports, Outcome, Signal};
 use super::families::{FAST, Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
 use super::reloads::Reloads;
 use super::shares::{self, Shares};
 use super::slots::Slots;
-use super::text::Exposition;
+use super::text::{Exposition, Family, Figure};
 use super::{Ending, Method, Phase};
 
 /// What the system says of the process; a figure that cannot be had is left out.
@@ -56,6 +57,8 @@ pub(crate) struct Scrape<'a> {
     pub process: Process,
     /// What is chosen from on the providers' side.
     pub shares: Shares<'a>,
+    /// What became of spans and metrics for a collector.
+    pub exports: &'a Exports,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
     /// Those of them that made room for lines of admitted requests.
@@ -66,21 +69,40 @@ impl Scrape<'_> {
     /// The whole text.
     #[must_use]
     pub(crate) fn text(&self) -> String {
-        let mut out = Exposition(String::with_capacity(16 * 1024));
-        self.build_and_process(&mut out);
-        self.last_reload(&mut out);
-        self.certificates(&mut out);
-        self.clients(&mut out);
-        let providers = self.providers();
-        self.keys(&mut out);
-        self.errors(&mut out, &providers);
-        requests(&mut out, &providers);
-        self.upstreams(&mut out, &providers);
-        shares::write(self.shares, &mut out);
-        for timing in &TIMINGS {
-            timings(&mut out, timing, &providers);
+        let mut out = Exposition::Text(String::with_capacity(16 * 1024));
+        self.list(&mut out);
+        match out {
+            Exposition::Text(text) => text,
+            Exposition::Figures(_) => String::new(),
         }
-        out.0
+    }
+
+    /// What the text says, as figures.
+    #[must_use]
+    pub(crate) fn figures(&self) -> Vec<Family> {
+        let mut out = Exposition::Figures(Vec::new());
+        self.list(&mut out);
+        match out {
+            Exposition::Figures(families) => families,
+            Exposition::Text(_) => Vec::new(),
+        }
+    }
+
+    fn list(&self, out: &mut Exposition) {
+        self.build_and_process(out);
+        self.last_reload(out);
+        self.certificates(out);
+        self.clients(out);
+        self.exports(out);
+        let providers = self.providers();
+        self.keys(out);
+        self.errors(out, &providers);
+        requests(out, &providers);
+        self.upstreams(out, &providers);
+        shares::write(self.shares, out);
+        for timing in &TIMINGS {
+            timings(out, timing, &providers);
+        }
     }
 
     /// Every slot in use, with what each worker knows of it.
@@ -100,11 +122,11 @@ impl Scrape<'_> {
         out.sample(
             "sluicegate_build_info",
             &[("version", crate::base::VERSION)],
-            1,
+            1_u64,
         );
         let p = &self.process;
-        let int = |n: Option<u64>| n.map(|n| n.to_string());
-        let float = |n: Option<f64>| n.map(|n| n.to_string());
+        let int = |n: Option<u64>| n.map(Figure::Whole);
+        let float = |n: Option<f64>| n.map(Figure::Real);
         for (name, kind, help, value) in [
             (
                 "process_open_fds",
@@ -243,6 +265,36 @@ impl Scrape<'_> {
         let help = "Client connections that are open.";
         self.each_worker(out, "client_connections_open", help, open);
         self.turns(out);
+    }
+
+    fn exports(&self, out: &mut Exposition) {
+        let Some(figures) = self.exports.figures() else {
+            return;
+        };
+        for (name, help, value) in [
+            (
+                "sluicegate_otlp_spans_sent_total",
+                "Spans that the collector has taken.",
+                figures.spans_sent,
+            ),
+            (
+                "sluicegate_otlp_spans_dropped_total",
+                "Spans that the collector was too slow for, or has refused.",
+                figures.spans_dropped,
+            ),
+        ] {
+            out.family(name, "counter", help);
+            out.sample(name, &[], value);
+        }
+        let name = "sluicegate_otlp_exports_total";
+        let help = "Messages to the collector, by what came of them; failed ones are sent again.";
+        out.family(name, "counter", help);
+        for (signal, of_signal) in Signal::ALL.into_iter().zip(figures.attempts) {
+            for (outcome, count) in Outcome::ALL.into_iter().zip(of_signal) {
+                let labels = [("signal", signal.as_str()), ("result", outcome.as_str())];
+                out.sample(name, &labels, count);
+            }
+        }
     }
 
     fn keys(&self, out: &mut Exposition) {
@@ -565,6 +617,7 @@ mod tests {
                 choices: &choices,
                 now: 0,
             },
+            exports: &Exports::default(),
             log_lines_lost: 3,
             log_lines_shed: 2,
         }

@@ -1,37 +1,103 @@
-//! Lines of the Prometheus text: metrics, labels, values, histograms.
+//! Metrics as they are listed: lines of the Prometheus text, or figures for whoever has another form for them.
 
 use std::fmt::{Display, Write as _};
 
 use super::histogram::Merged;
 
-/// Lines of the text so far.
-pub(super) struct Exposition(pub(super) String);
+/// What was listed so far.
+pub(super) enum Exposition {
+    /// As text.
+    Text(String),
+    /// As figures.
+    Figures(Vec<Family>),
+}
+
+/// A metric.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Family {
+    /// Its name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: String,
+    /// What it is.
+    pub help: String,
+    /// Its values.
+    pub samples: Vec<Sample>,
+}
+
+/// A value with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sample {
+    /// Names and values.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: Figure,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Figure {
+    /// A whole number.
+    Whole(u64),
+    /// Any number.
+    Real(f64),
+    /// Many times.
+    Times(Buckets),
+}
+
+/// Times counted in buckets.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Buckets {
+    /// The upper bound of each but the last, in seconds; it belongs to the bucket.
+    pub bounds: Vec<f64>,
+    /// How many there are in each.
+    pub counts: Vec<u64>,
+    /// All of them together, in seconds.
+    pub sum: f64,
+}
+
+impl From<u64> for Figure {
+    fn from(value: u64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<u32> for Figure {
+    fn from(value: u32) -> Self {
+        Self::Whole(value.into())
+    }
+}
+
+impl From<f64> for Figure {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
 
 impl Exposition {
     /// Begins a metric.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        match self {
+            Self::Text(text) => {
+                let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            }
+            Self::Figures(families) => families.push(Family {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                help: help.to_owned(),
+                samples: Vec::new(),
+            }),
+        }
     }
 
     /// Adds a value of the metric that was begun last.
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.0.push_str(name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            self.0.push(if index == 0 { '{' } else { ',' });
-            let _ = write!(self.0, "{label}=\"");
-            for c in value.chars() {
-                match c {
-                    '\n' => self.0.push_str("\\n"),
-                    '"' | '\\' => self.0.extend(['\\', c]),
-                    c => self.0.push(c),
-                }
-            }
-            self.0.push('"');
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Into<Figure>) {
+        match (self, value.into()) {
+            (Self::Text(text), Figure::Whole(value)) => line(text, name, labels, value),
+            (Self::Text(text), Figure::Real(value)) => line(text, name, labels, value),
+            (Self::Text(_), Figure::Times(_)) => {}
+            (Self::Figures(families), value) => keep(families, labels, value),
         }
-        if !labels.is_empty() {
-            self.0.push('}');
-        }
-        let _ = writeln!(self.0, " {value}");
     }
 
     /// Adds a histogram, with buckets up to these powers of two nanoseconds.
@@ -42,30 +108,131 @@ impl Exposition {
         merged: &Merged,
         octaves: impl Iterator<Item = u32>,
     ) {
-        let buckets = format!("{name}_bucket");
-        let bounded = |bound: &str, count: u64, out: &mut Self| {
-            let mut labels = labels.to_vec();
-            labels.push(("le", bound));
-            out.sample(&buckets, &labels, count);
-        };
-        for octave in octaves {
-            let bound = std::time::Duration::from_nanos(1 << octave).as_secs_f64();
-            bounded(&bound.to_string(), merged.up_to(octave), self);
+        match self {
+            Self::Text(text) => histogram(text, name, labels, merged, octaves),
+            Self::Figures(families) => {
+                keep(families, labels, Figure::Times(buckets(merged, octaves)));
+            }
         }
-        bounded("+Inf", merged.count(), self);
-        self.sample(&format!("{name}_sum"), labels, merged.seconds());
-        self.sample(&format!("{name}_count"), labels, merged.count());
     }
+}
+
+fn keep(families: &mut [Family], labels: &[(&str, &str)], value: Figure) {
+    let labels = labels.iter();
+    let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    if let Some(family) = families.last_mut() {
+        family.samples.push(Sample {
+            labels: labels.collect(),
+            value,
+        });
+    }
+}
+
+fn buckets(merged: &Merged, octaves: impl Iterator<Item = u32>) -> Buckets {
+    let (mut bounds, mut counts, mut below) = (Vec::new(), Vec::new(), 0);
+    for octave in octaves {
+        let up_to = merged.up_to(octave);
+        bounds.push(seconds(octave));
+        counts.push(up_to.saturating_sub(below));
+        below = up_to;
+    }
+    counts.push(merged.count().saturating_sub(below));
+    Buckets {
+        bounds,
+        counts,
+        sum: merged.seconds(),
+    }
+}
+
+fn seconds(octave: u32) -> f64 {
+    std::time::Duration::from_nanos(1 << octave).as_secs_f64()
+}
+
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    text.push_str(name);
+    for (index, (label, value)) in labels.iter().enumerate() {
+        text.push(if index == 0 { '{' } else { ',' });
+        let _ = write!(text, "{label}=\"");
+        for c in value.chars() {
+            match c {
+                '\n' => text.push_str("\\n"),
+                '"' | '\\' => text.extend(['\\', c]),
+                c => text.push(c),
+            }
+        }
+        text.push('"');
+    }
+    if !labels.is_empty() {
+        text.push('}');
+    }
+    let _ = writeln!(text, " {value}");
+}
+
+fn histogram(
+    text: &mut String,
+    name: &str,
+    labels: &[(&str, &str)],
+    merged: &Merged,
+    octaves: impl Iterator<Item = u32>,
+) {
+    let buckets = format!("{name}_bucket");
+    let bounded = |bound: &str, count: u64, text: &mut String| {
+        let mut labels = labels.to_vec();
+        labels.push(("le", bound));
+        line(text, &buckets, &labels, count);
+    };
+    for octave in octaves {
+        bounded(&seconds(octave).to_string(), merged.up_to(octave), text);
+    }
+    bounded("+Inf", merged.count(), text);
+    line(text, &format!("{name}_sum"), labels, merged.seconds());
+    line(text, &format!("{name}_count"), labels, merged.count());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::histogram::Histogram;
     use super::*;
 
     #[test]
     fn labels_are_escaped() {
-        let mut out = Exposition(String::new());
-        out.sample("x", &[("a", "\"\\\n")], 1);
-        assert_eq!(out.0, "x{a=\"\\\"\\\\\\n\"} 1\n");
+        let mut out = Exposition::Text(String::new());
+        out.sample("x", &[("a", "\"\\\n")], 1_u64);
+        assert!(matches!(out, Exposition::Text(text) if text == "x{a=\"\\\"\\\\\\n\"} 1\n"));
+    }
+
+    #[test]
+    fn figures_say_what_the_text_says() {
+        let times = Histogram::default();
+        for micros in [1, 3, 5, 100] {
+            times.observe(Duration::from_micros(micros));
+        }
+        let mut merged = Merged::default();
+        merged.add(&times);
+        let mut out = Exposition::Figures(Vec::new());
+        out.family("x_seconds", "histogram", "Times.");
+        out.histogram("x_seconds", &[("a", "b")], &merged, 12..=13);
+        out.family("y", "gauge", "A number.");
+        out.sample("y", &[], 0.5);
+        let Exposition::Figures(families) = out else {
+            panic!("text")
+        };
+        let [x, y] = &families[..] else {
+            panic!("{families:?}")
+        };
+        assert_eq!(
+            (&*x.name, &*x.kind, &*x.help),
+            ("x_seconds", "histogram", "Times.")
+        );
+        assert_eq!(x.samples[0].labels, [("a".to_owned(), "b".to_owned())]);
+        let wanted = Buckets {
+            bounds: vec![0.000_004_096, 0.000_008_192],
+            counts: vec![2, 1, 1],
+            sum: 0.000_109,
+        };
+        assert_eq!(x.samples[0].value, Figure::Times(wanted));
+        assert_eq!(y.samples[0].value, Figure::Real(0.5));
     }
 }

@@ -18,6 +18,7 @@ use crate::net::upstream::resolve::Resolver;
 use crate::net::worker::messages::{Fellows, Message};
 use crate::net::worker::{self, Start};
 use crate::observe::{Counters, Reloads, Slots};
+use crate::otlp::Exporter;
 use crate::policy::auth::Keys;
 use crate::process::handover::{self, Handle, Successor};
 use crate::process::listen::{self, Listener};
@@ -30,6 +31,7 @@ use crate::system::signals::{self, Request};
 use crate::system::time::unix_seconds;
 
 mod drain;
+mod export;
 mod reload;
 mod settings;
 mod state;
@@ -87,7 +89,8 @@ impl Server {
         let confinement = confinement.map_err(StartError::System)?;
         let log =
             Log::start(&config.log, colours(), confinement.log).map_err(|e| system("log", &e))?;
-        let resolver = Resolver::start(confinement.names).map_err(|e| system("names", &e))?;
+        let resolver =
+            Resolver::start(confinement.names.clone()).map_err(|e| system("names", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
@@ -102,6 +105,7 @@ impl Server {
             counters,
             reloads,
             scribe,
+            exporter: Exporter::confined(confinement.names),
             listeners: listeners.into(),
             log,
             load,
@@ -119,6 +123,7 @@ impl Server {
             arrived,
         };
         server.keep_alive();
+        server.export();
         let common = Common {
             count,
             rung,
@@ -132,9 +137,8 @@ impl Server {
             started.map_err(|error| system("worker", &error))?;
         }
         // Set once, here.
-        let _ = common
-            .fellows
-            .set(server.workers.iter().take(count).cloned().collect());
+        let fellows = server.workers.iter().take(count);
+        let _ = common.fellows.set(fellows.cloned().collect());
         starting.over();
         server.say_where();
         Ok(server)
@@ -265,6 +269,11 @@ impl Server {
             };
             let code = self.drain(&mut leaving);
             self.log.flush();
+            // Not after a second signal, which is to end it at once.
+            if code == ExitCode::SUCCESS {
+                self.exporter.flush();
+                self.log.flush();
+            }
             return code;
         }
         ExitCode::FAILURE
@@ -350,6 +359,7 @@ impl Server {
                     return self.say_keys_stay(&error);
                 }
                 self.put_in_force(Arc::new(keys));
+                self.export();
                 let applied = self.applied(Change::Keys(entries.len()));
                 self.tell_all(|| Message::Keys(self.keys.clone(), applied.clone()));
             }

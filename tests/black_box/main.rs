@@ -77,6 +77,9 @@ mod observe {
     mod log_files;
     mod log_unread;
     mod metrics;
+    mod otlp;
+    mod otlp_collector;
+    mod otlp_metrics;
     mod reasons;
     mod requests;
     mod streams;

@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::observe::counters::{Counters, Finished};
     use crate::observe::one_writer::{add, up};
-    use crate::observe::{Ending, Process, Reloads, Scrape, Shares, Slots, Times};
+    use crate::observe::{Ending, Exports, Process, Reloads, Scrape, Shares, Slots, Times};
     use crate::providers::Choices;
 
     /// A text that the gateway itself writes.
@@ -312,6 +312,7 @@ mod tests {
                 choices: &Choices::default(),
                 now: 0,
             },
+            exports: &Exports::default(),
             log_lines_lost: 3,
             log_lines_shed: 0,
         };

@@ -1,6 +1,6 @@
 //! The record of the request under way on a connection, where there is one, and what it is told.
 //!
-//! Where neither metrics nor an access log nor `server.server_timing` are wanted there is no record, and no clock is
+//! Where neither metrics nor an access log nor spans nor `server.server_timing` are wanted there is no record, and no clock is
 //! read for one.
 
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::record::Record;
 use super::records::SharedRecord;
 use super::shared::Shared;
-use crate::http::head::{Field, Name, RequestView, Section};
+use crate::http::head::{Field, Name, RequestView, Section, Version};
 use crate::http::target;
 use crate::log::Quote;
 use crate::net::core::ids::RequestId;
 use crate::net::sockets::peer::Peer;
 use crate::observe::times::Connecting;
+use crate::observe::traceparent::{Context, STATE_BYTES_MAX, put_state};
 use crate::observe::{self, Ending, Method, Phase, Times};
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
@@ -26,9 +27,15 @@ pub(crate) struct Access(Option<SharedRecord>);
 impl Access {
     /// Begins a record, if one is wanted, of a request whose head had been there since `ready`.
     #[must_use]
-    pub(crate) fn begin(worker: &Shared, gateway: &Gateway, ready: Option<Moment>) -> Self {
+    pub(crate) fn begin(
+        worker: &Shared,
+        gateway: &Gateway,
+        ready: Option<Moment>,
+        tls: bool,
+    ) -> Self {
         let config = &gateway.config;
-        let (counted, logged) = (config.metrics.are_wanted(), config.log.has_requests());
+        let (counted, logged) = (config.is_counted(), config.log.has_requests());
+        let traced = config.otlp.has_spans();
         let wanted = config.takes_times() && !worker.core.is_operator();
         Self(wanted.then(|| {
             worker
@@ -36,6 +43,7 @@ impl Access {
                 .begin(worker.core.load.is_listed(), |record| {
                     record.begin(ready);
                     (record.counted, record.logged) = (counted, logged);
+                    (record.traced, record.tls) = (traced, tls);
                 })
         }))
     }
@@ -49,8 +57,11 @@ impl Access {
         let method = request.method();
         record.figures.method = Method::of(method);
         // A list of requests under way shows the path where it is known; for that alone it costs too much.
-        if !record.logged {
+        if !record.is_quoted() {
             return;
+        }
+        if record.traced {
+            trace(record, request);
         }
         let quotes = &mut record.quotes;
         quotes.put(Quote::RequestId, id.as_bytes());
@@ -69,7 +80,7 @@ impl Access {
         let Some(id) = key else { return };
         self.note(|record| {
             record.key_slot = slot;
-            if record.logged || record.place.is_some() {
+            if record.is_quoted() || record.place.is_some() {
                 record.quotes.put(Quote::KeyId, id.as_bytes());
             }
         });
@@ -103,7 +114,7 @@ impl Access {
         };
         self.note(|record| {
             record.figures.status = status;
-            if record.logged
+            if record.is_quoted()
                 && let Some(field) = section.fields.iter().find(is_id)
             {
                 let id = section.value(field);
@@ -142,9 +153,9 @@ impl Access {
         self.note(|record| record.provider = slot);
     }
 
-    /// It is left out of the access log.
+    /// It is left out of the access log, and has no span.
     pub(crate) fn is_no_news(&mut self) {
-        self.note(|record| record.logged = false);
+        self.note(|record| (record.logged, record.traced) = (false, false));
     }
 
     /// A connection was made for it.
@@ -216,7 +227,7 @@ impl Access {
     pub(crate) fn closed(&mut self, code: &'static str, reason: &str) {
         self.ends(Ending::Error);
         self.note(|record| {
-            record.counted = false;
+            (record.counted, record.traced) = (false, false);
             record.error = Some(code);
         });
         self.because(|| reason);
@@ -225,7 +236,7 @@ impl Access {
     /// Why it ends as it does, in the words of the log; the first reason counts.
     pub(crate) fn because<T: AsRef<str>>(&mut self, reason: impl FnOnce() -> T) {
         self.note(|record| {
-            if record.logged {
+            if record.is_quoted() {
                 let reason = reason();
                 record.quotes.put(Quote::Detail, reason.as_ref().as_bytes());
             }
@@ -271,11 +282,33 @@ impl Access {
             observe::add(&provider.retries, record.way.retries.into());
             provider.finished(&record.figures, ending, &record.times);
         }
-        if record.logged {
+        if record.is_quoted() {
             let lane = &mut worker.lane.borrow_mut();
             record.log(lane, &worker.core.gateway().slots, peer, ending);
         }
         drop(record);
         worker.records.end(shared);
     }
+}
+
+/// The trace that it belongs to, where it names one; without a span where nobody keeps that.
+fn trace(record: &mut Record, request: RequestView<'_>) {
+    record.http10 = request.head.version == Version::Http10;
+    let named = |name: &'static [u8]| {
+        let lines = request.fields.iter();
+        let lines = lines.filter(|field| field.name == Name::Other);
+        let lines = lines.filter(|field| field.is_named(name, request.buf));
+        lines.map(|field| request.value(field))
+    };
+    let Some(context) = Context::of(named(b"traceparent")) else {
+        return;
+    };
+    record.traced = context.is_sampled();
+    if !record.traced {
+        return;
+    }
+    let mut quote = Vec::with_capacity(Context::BYTES + STATE_BYTES_MAX);
+    quote.extend_from_slice(&context.bytes());
+    put_state(named(b"tracestate"), &mut quote);
+    record.quotes.put(Quote::Trace, &quote);
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::log::{Lane, Of, Quote, Quotes, Request, Way};
+use crate::log::{Lane, Marks, Of, Quote, Quotes, Request, Way};
 use crate::net::sockets::peer::Peer;
 use crate::net::sockets::turn_clock::TurnClock;
 use crate::observe::counters::Finished;
@@ -37,6 +37,12 @@ pub(crate) struct Record {
     pub(crate) error: Option<&'static str>,
     pub(crate) counted: bool,
     pub(crate) logged: bool,
+    /// Spans are made of it.
+    pub(crate) traced: bool,
+    /// It came over TLS.
+    pub(crate) tls: bool,
+    /// It is of HTTP/1.0.
+    pub(crate) http10: bool,
     /// Where it stands among the requests under way, if it does.
     pub(crate) place: Option<Place>,
     /// The client had not taken all of its answer when that was made.
@@ -61,6 +67,9 @@ impl Record {
             error: None,
             counted: false,
             logged: false,
+            traced: false,
+            tls: false,
+            http10: false,
             place: None,
             lingers: false,
             quotes: Quotes::default(),
@@ -97,7 +106,20 @@ impl Record {
         self.way = Way::default();
         self.error = None;
         self.lingers = false;
+        self.http10 = false;
         self.quotes.clear();
+    }
+
+    /// Whether anything is made of it that quotes it.
+    #[must_use]
+    pub(crate) fn is_quoted(&self) -> bool {
+        self.logged || self.traced
+    }
+
+    /// Whether a provider was asked, or would have been if it could be reached.
+    fn went_out(&self) -> bool {
+        let failed = self.error.is_some_and(|code| code.starts_with("upstream_"));
+        self.slot > 0 && (failed || self.times.request_overhead().is_some())
     }
 
     /// Whoever asks for what is not passed on may do so as often as he likes.
@@ -144,7 +166,7 @@ impl Record {
         );
     }
 
-    /// Hands over what its line says.
+    /// Hands over what its line and its spans say.
     pub(crate) fn log(&mut self, lane: &mut Lane, slots: &Slots, peer: Peer, ending: Ending) {
         let figures = &self.figures;
         if self.provider > 0 {
@@ -168,6 +190,13 @@ impl Record {
             ending,
             phase: figures.phase,
             way: self.way,
+            marks: Marks {
+                line: self.logged,
+                span: self.traced,
+                tls: self.tls,
+                http10: self.http10,
+                went_out: self.went_out(),
+            },
             quotes: &self.quotes,
         };
         lane.write(&request, self.began + duration);

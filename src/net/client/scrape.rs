@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::bytes::within;
 use crate::log::Log;
-use crate::observe::{Counters, Expiry, Reloads, Scrape, Shares, Slots};
+use crate::observe::{Counters, Expiry, Family, Reloads, Scrape, Shares, Slots};
 use crate::policy::auth::Keys;
 use crate::providers::Choices;
 use crate::system::process;
@@ -36,7 +36,17 @@ impl Sources {
     /// Writes it, here and now.
     #[must_use]
     pub(crate) fn text(&self, subjects: &Subjects) -> String {
-        let scrape = Scrape {
+        self.scrape(subjects).text()
+    }
+
+    /// What it says, as figures.
+    #[must_use]
+    pub(crate) fn figures(&self, subjects: &Subjects) -> Vec<Family> {
+        self.scrape(subjects).figures()
+    }
+
+    fn scrape<'s>(&'s self, subjects: &'s Subjects) -> Scrape<'s> {
+        Scrape {
             workers: within(&self.counters, ..self.workers),
             slots: &subjects.slots,
             keys: subjects.keys.slots(),
@@ -47,10 +57,10 @@ impl Sources {
                 now: monotonic_nanos(),
             },
             process: self.process.look(),
+            exports: self.log.exports(),
             log_lines_lost: self.log.lost(),
             log_lines_shed: self.log.shed(),
-        };
-        scrape.text()
+        }
     }
 }
 
@@ -90,6 +100,12 @@ impl Scribe {
             sources,
             queue: Arc::default(),
         }
+    }
+
+    /// What it writes from.
+    #[must_use]
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     fn ask(&self, question: Question) {

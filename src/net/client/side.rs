@@ -74,7 +74,7 @@ impl ClientSide {
     pub(crate) fn begins(&mut self, gateway: &Gateway) {
         if !std::mem::replace(&mut self.answering, true) {
             let ready = self.client.take_ready();
-            self.access = Access::begin(&self.worker, gateway, ready);
+            self.access = Access::begin(&self.worker, gateway, ready, self.client.is_tls());
         }
     }
 

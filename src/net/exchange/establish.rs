@@ -85,7 +85,7 @@ impl Relay {
                 }
             }
         };
-        if gateway.config.metrics.are_wanted() {
+        if gateway.config.is_counted() {
             let slot = gateway.slots.of(self.provider);
             connected.count(worker.core.counters().provider(slot));
         }

@@ -36,6 +36,8 @@ pub(crate) struct TlsConfigs {
     clients: Arc<[Option<Client>]>,
     /// Towards their proxies, as far as these speak it.
     proxies: Arc<[Option<Client>]>,
+    /// Towards the collector.
+    collector: Option<Client>,
     /// Until when our own certificates hold.
     dated: Arc<[Dated]>,
 }
@@ -73,6 +75,12 @@ impl TlsConfigs {
     pub(crate) fn proxy(&self, site: usize) -> Option<Arc<ClientConfig>> {
         let proxy = self.proxies.get(site)?.as_ref()?;
         Some(proxy.config.clone())
+    }
+
+    /// Towards the collector of spans and metrics, if it speaks TLS.
+    #[must_use]
+    pub(crate) fn collector(&self) -> Option<Arc<ClientConfig>> {
+        self.collector.as_ref().map(|client| client.config.clone())
     }
 
     /// What connections to each site depend on.
@@ -139,7 +147,7 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
         }
         None => None,
     };
-    for trust in [&config.trust, &config.proxy_trust] {
+    for trust in [&config.trust, &config.proxy_trust, &config.otlp.trust] {
         if let Trust::File(file) = trust {
             // One that nobody needs now has to be right as well.
             loader.ca(file)?;
@@ -158,8 +166,11 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
             });
         }
     }
+    let collector = config.otlp.place().filter(|place| place.tls);
+    let collector = collector.map(|_| loader.client("otlp", &config.otlp.trust, None, COLLECTOR));
     Ok(TlsConfigs {
         server,
+        collector: collector.transpose()?,
         clients: clients.into(),
         proxies: proxies.into(),
         dated: loader.dates.all.into(),
@@ -169,6 +180,7 @@ pub(crate) fn load(config: &Config, before: Option<&TlsConfigs>) -> Result<TlsCo
 /// What sets configurations apart that are else the same: one host may be both, and its sessions are kept by its name.
 const PROVIDER: &[u8] = b"provider";
 const PROXY: &[u8] = b"proxy";
+const COLLECTOR: &[u8] = b"collector";
 
 /// What has been read already.
 struct Loader<'a> {
@@ -195,9 +207,7 @@ impl<'a> Loader<'a> {
             self.dates.chain(setting, path, &chain, Some(Some(name)));
         }
         let digest = digest(&content);
-        let old = self.before.iter().flat_map(|before| before.clients.iter());
-        let mut known = self.clients.iter().chain(old.flatten());
-        if let Some(client) = known.find(|client| client.digest == digest) {
+        if let Some(client) = self.known(digest) {
             return Ok(client.clone());
         }
         let client = Client {
@@ -217,6 +227,17 @@ impl<'a> Loader<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The one with this digest, if there is one or was one before.
+    fn known(&self, digest: Digest) -> Option<&Client> {
+        let old = self.before.iter();
+        let old = old.flat_map(|before| {
+            let clients = before.clients.iter().chain(before.proxies.iter());
+            clients.chain([&before.collector])
+        });
+        let mut known = self.clients.iter().chain(old.flatten());
+        known.find(|client| client.digest == digest)
     }
 
     fn roots(&mut self, trust: &'a Trust) -> Result<Roots, String> {

@@ -105,7 +105,7 @@ fn forget(upstreams: &Upstreams, gateway: &Gateway) {
 /// Puts the numbers of connections where other workers can read them.
 fn show(upstreams: &Upstreams) {
     let gateway = upstreams.core.gateway();
-    if !gateway.config.metrics.are_wanted() {
+    if !gateway.config.is_counted() {
         return;
     }
     let pool = &upstreams.pool;

@@ -125,7 +125,7 @@ async fn attempt(
     if let Some((provider, _)) = gateway.at(site) {
         connected.tell(&upstreams.core.log, &provider.name);
     }
-    if gateway.config.metrics.are_wanted() {
+    if gateway.config.is_counted() {
         let slot = gateway.slots.of(gateway.provider_at(site)?);
         connected.count(upstreams.core.counters().provider(slot));
     }

@@ -75,6 +75,7 @@ impl Server {
                 self.choices = settings.choices.clone();
                 self.tls = settings.tls.clone();
                 self.slots = settings.slots.clone();
+                self.export();
                 let applied = self.applied(Change::Configuration);
                 self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
             }

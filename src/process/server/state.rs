@@ -11,6 +11,7 @@ use crate::net::sockets::mailbox::Mailbox;
 use crate::net::transport::tls_config::TlsConfigs;
 use crate::net::worker::messages::Message;
 use crate::observe::{Counters, Reloads, Slots};
+use crate::otlp::Exporter;
 use crate::policy::auth::Keys;
 use crate::policy::visitors::Visitors;
 use crate::process::handover::{Handle, Successor};
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(super) reloads: Arc<Reloads>,
     /// Writes the metrics.
     pub(super) scribe: Scribe,
+    /// Sends spans and metrics, where a collector is configured.
+    pub(super) exporter: Exporter,
     /// Where it listens. Kept to be handed over; the workers accept from clones.
     pub(super) listeners: Arc<[Listener]>,
     pub(super) log: Log,

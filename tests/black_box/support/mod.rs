@@ -1,6 +1,7 @@
 //! The harness: the program, raw clients, scripted upstreams, certificates.
 
 pub(crate) mod chunked;
+pub(crate) mod collector;
 pub(crate) mod company;
 pub(crate) mod gateway;
 pub(crate) mod hops;
