@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod demo;
+pub(crate) mod examples;
 pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -12,6 +13,7 @@ pub(crate) mod output;
 pub(crate) mod top;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ use crate::process::watch;
 use crate::system::process;
 use crate::system::read;
 use crate::system::signals;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::check::CheckArguments;
@@ -118,7 +120,7 @@ pub fn main() -> ExitCode {
     if let Err(error) = signals::outlive_file_limit() {
         return fail(&format!("signals: {error}"), ExitCode::FAILURE);
     }
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => return answer(&error),
     };
@@ -136,12 +138,21 @@ pub fn main() -> ExitCode {
         Some(Command::Health(health)) => health::run(&health, || load_config(&given)),
         Some(Command::Init(init)) => init::run(&init),
         Some(Command::Key(key)) => key::run(key, || load_config(&given)),
-        Some(Command::Completions { shell }) => {
-            print(&manual::completions(Arguments::command(), shell))
-        }
-        Some(Command::Man) => print(manual::page(Arguments::command()).as_bytes()),
+        Some(Command::Completions { shell }) => print(&manual::completions(command(), shell)),
+        Some(Command::Man) => print(manual::page(command()).as_bytes()),
         Some(Command::Top(top)) => top::run(&top, || load_config(&given)),
     }
+}
+
+/// The definition of the command line, with its examples.
+fn command() -> clap::Command {
+    examples::put(Arguments::command())
+}
+
+/// What a command line says, or what there is to print instead.
+fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
 }
 
 /// Help and version, or what is wrong with the command line.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use clap::{Arg, Command, Id};
 use clap_complete::Shell;
 
+use crate::cli::examples::{self, Example};
 use crate::config::{reference, variables};
 
 /// A script that completes the words of `command` in a shell.
@@ -36,7 +37,9 @@ pub(crate) fn page(mut command: Command) -> String {
     out.push_str(".SH OPTIONS\n");
     describe_all(&mut out, &command, &[]);
     out.push_str(".SH COMMANDS\n");
-    commands(&mut out, &mut command);
+    commands(&mut out, &mut command, &[]);
+    out.push_str(".SH EXAMPLES\n");
+    describe_examples(&mut out, examples::of(&[]));
     out.push_str(".SH SETTINGS\n");
     settings(&mut out, &reference());
     out.push_str(".SH ENVIRONMENT\n");
@@ -45,8 +48,8 @@ pub(crate) fn page(mut command: Command) -> String {
     out
 }
 
-/// Every command below `command` that is shown, and those below them.
-fn commands(out: &mut String, command: &mut Command) {
+/// Every command below `command` that is shown, and those below them; `words` lead to `command`.
+fn commands(out: &mut String, command: &mut Command, words: &[&str]) {
     let above: Vec<Id> = command
         .get_arguments()
         .map(|a| a.get_id().clone())
@@ -59,7 +62,18 @@ fn commands(out: &mut String, command: &mut Command) {
             let _ = writeln!(out, "{}.", prose(&about.to_string()));
         }
         describe_all(out, command, &above);
-        commands(out, command);
+        let name = command.get_name().to_owned();
+        let words = [words, &[&name]].concat();
+        describe_examples(out, examples::of(&words));
+        commands(out, command, &words);
+    }
+}
+
+/// What a person types, and what it is for.
+fn describe_examples(out: &mut String, examples: &[Example]) {
+    for example in examples {
+        let _ = writeln!(out, ".TP\n.B {}", literal(example.line));
+        let _ = writeln!(out, "{}", prose(example.is_for));
     }
 }
 
@@ -167,7 +181,7 @@ const DESCRIPTION: &str = r#".SH DESCRIPTION
 Clients of an LLM provider use http://gateway:8080/p/PROVIDER as their base URL.
 The gateway checks the key that the client sends, puts the provider's key in its place, rewrites the request line
 and the head, and relays everything else byte for byte in both directions as it comes.
-Without a command it runs in the foreground.
+Without a command it serves in the foreground, until a signal ends it.
 .PP
 Values come from the environment, then
 .B .env

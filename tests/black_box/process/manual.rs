@@ -123,6 +123,68 @@ fn the_packaged_configuration_starts_and_lets_nobody_in() {
     assert_eq!(client.response().status(), 401);
 }
 
+/// The examples below a command's help: what is typed, without the variables before it.
+fn examples(help: &str) -> Vec<Vec<String>> {
+    let (_, list) = help
+        .split_once("\nExamples:\n")
+        .unwrap_or_else(|| panic!("{help}"));
+    let typed = list.lines().filter_map(|line| {
+        let line = line
+            .strip_prefix("  ")
+            .filter(|line| !line.starts_with(' '))?;
+        let typed = line.split("  ").next().unwrap();
+        let (_, words) = typed.split_once("sluicegate").unwrap();
+        // Where it is written to is the shell's business.
+        let words = words.split(" > ").next().unwrap();
+        let quoted = words
+            .split('\'')
+            .enumerate()
+            .flat_map(|(index, part)| match index % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            });
+        Some(quoted.collect())
+    });
+    typed.collect()
+}
+
+#[test]
+fn every_command_has_examples_that_it_understands() {
+    let page = printed(&["man"]).replace("\\-", "-").replace("\\(aq", "'");
+    let mut count = 0;
+    for (command, _) in commands() {
+        let words: Vec<&str> = { command.iter().map(String::as_str) }
+            .chain(["--help"])
+            .collect();
+        let help = printed(&words);
+        if command.len() == 2 && command[1] != "new" {
+            // What is below `key` is said there.
+            continue;
+        }
+        for example in examples(&help) {
+            // With a last word that asks for help instead, a command line is read and nothing done.
+            let asked: Vec<&str> = { example.iter().map(String::as_str) }
+                .chain(["--help"])
+                .collect();
+            printed(&asked);
+            let typed = example.iter().map(|word| match word.contains(' ') {
+                true => format!("'{word}'"),
+                false => word.clone(),
+            });
+            let typed = ["sluicegate".to_owned()]
+                .into_iter()
+                .chain(typed)
+                .collect::<Vec<_>>();
+            assert!(
+                page.contains(&typed.join(" ")),
+                "{typed:?} in the manual page"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
 /// Names of variables in a text: capitals with underscores between them.
 fn variables(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
@@ -183,7 +245,13 @@ fn version_and_help_are_printed() {
     );
     let finished = Setup::bare().arg("--help").run();
     assert_eq!(finished.code, Some(0));
-    for word in ["check", "--config"] {
+    // The last of them says what no command does.
+    for word in [
+        "check",
+        "--config",
+        "Examples:",
+        "Without a command it serves",
+    ] {
         assert!(
             finished.stdout.contains(word),
             "no {word:?} in {finished:?}"
