@@ -153,6 +153,15 @@ mod settings {
     mod types;
 }
 
+/// What is shipped beside the program: packages, the image, the entry for a benchmark.
+mod shipping {
+    mod benchmark;
+    mod container;
+    mod contrib;
+    mod packages;
+    mod seccomp;
+}
+
 /// Connections to providers.
 mod upstream {
     mod identity;
