@@ -129,7 +129,7 @@ for target in "${targets[@]}"; do
     archive "$target"
     parts "$target"
     if [ -n "$tests" ]; then
-        cargo test --locked --lib --target "$target"
+        PROPTEST_CASES=${PROPTEST_CASES:-64} cargo test --locked --lib --target "$target"
         # The real program from outside, by the tests of this machine; an emulator does not know io_uring.
         program=$PWD/target/$target/release/sluicegate
         if [ "$machine" != "$here" ]; then
