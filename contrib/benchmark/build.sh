@@ -19,7 +19,10 @@ git -C "$here/src" remote set-url origin "$repo"
 git -C "$here/src" fetch --quiet --tags origin
 # Where it is the name of a branch there, what that is now.
 revision=$(git -C "$here/src" rev-parse --verify --quiet "origin/$commit^{commit}" ||
-    git -C "$here/src" rev-parse --verify "$commit^{commit}")
+    git -C "$here/src" rev-parse --verify --quiet "$commit^{commit}") || {
+    echo "build: $repo has no $commit" >&2
+    exit 1
+}
 git -C "$here/src" checkout --quiet --detach "$revision"
 (cd "$here/src" && cargo build --locked --release --bin sluicegate)
 
