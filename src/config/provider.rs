@@ -8,6 +8,7 @@ mod keys;
 mod names;
 mod origins;
 mod place;
+mod shares;
 pub(super) mod table;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,8 @@ use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
 use self::instance::{ApiKeys, Credential, Failover, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
-use self::table::{CredentialChoice, Draft, QueueBounds, SETTINGS};
+use self::shares::QueueBounds;
+use self::table::{CredentialChoice, Draft, SETTINGS};
 use super::egress::{self, ClientIdentity, Egress, ProxyChoice};
 use super::error::ConfigError;
 use super::near::near;

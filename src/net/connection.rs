@@ -411,6 +411,7 @@ impl Connection {
                     cursor,
                     recipient,
                     content,
+                    key,
                     spares: &self.spares,
                 };
                 let relay = Relay::open(&mut self.side, scratch, gateway, opening);

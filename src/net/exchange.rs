@@ -6,6 +6,7 @@
 //! let it move more. Nothing is in flight while it waits, so there is nothing to cancel: a deadline or a client that
 //! leaves simply ends the loop.
 
+mod choice;
 mod ends;
 mod establish;
 mod held;
@@ -24,15 +25,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::config::Provider;
 use crate::http::exchange::{After, Exchange, Terms};
 use crate::http::framing::Cursor;
 use crate::http::head::{HeadError, RequestHead, Section};
 use crate::log::Value;
 use crate::net::client::recipient::Recipient;
 use crate::net::client::side::ClientSide;
-use crate::net::client::waiting::Turn;
-use crate::net::core::held_bytes::HeldBytes;
 use crate::net::core::ids::IdLine;
 use crate::net::transport::scratch::{Rewritten, Scratch};
 use crate::net::upstream::pool::Upstream;
@@ -41,11 +39,9 @@ use crate::observe;
 use crate::policy::error::Fault;
 use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
-use crate::policy::provider_lines::Address;
 
+use choice::Choice;
 use ends::{Ends, Halt, Pumped, Wake, phase};
-use held::Held;
-use place::Place;
 use relay::Leg;
 
 pub(crate) use relay::Relay;
@@ -63,6 +59,8 @@ pub(crate) struct Opening<'a> {
     pub recipient: Recipient,
     /// The content that came with the head.
     pub content: Range<usize>,
+    /// The id of its gateway key.
+    pub key: Option<&'a str>,
     /// Where there is room for it.
     pub spares: &'a Spares,
 }
@@ -84,23 +82,25 @@ impl Relay {
             cursor,
             recipient,
             content,
+            key,
             spares,
         } = opening;
         let worker = connection.worker.clone();
         let Some((provider, _)) = gateway.provider(forward.provider) else {
             return Err(After::Drop);
         };
-        let (place, turn) = match Self::choose(connection, gateway, &mut forward) {
-            Ok(chosen) => chosen,
+        let section = Section::new(scratch.fields(), scratch.received(0..content.end));
+        let choice = Choice::of(connection, gateway, &mut forward, section, key);
+        let mut choice = match choice {
+            Ok(choice) => choice,
             Err(fault) => {
                 let slot = gateway.slots.of(forward.provider);
                 connection.access.was_for(slot);
                 return Err(connection.refuse(&fault, &recipient, cursor));
             }
         };
-        let message = scratch.received(0..content.end);
-        let idempotent = is_idempotent(head.method.of(message));
-        let has_id = forward.has_id(Section::new(scratch.fields(), message));
+        let idempotent = is_idempotent(head.method.of(section.buf));
+        let has_id = forward.has_id(section);
         let id = match has_id {
             true => IdLine::none(),
             false => recipient.id.line(),
@@ -117,25 +117,16 @@ impl Relay {
         };
         connection.access.routed(gateway.slots.of(forward.provider));
         connection.deadline.limit(gateway.config.timeouts.request);
-        let terms = Terms {
-            http10: recipient.http10,
-            head_only: recipient.head_only,
-            upgrade: forward.upgrade,
-            client_persists: recipient.persists,
-            is_judged: forward.is_judged,
-            content_limit: gateway.content_limit(),
-        };
-        let request = scratch.rewritten(start, content.end);
+        let terms = terms(gateway, &recipient, &forward);
+        if let Some(choice) = &mut choice {
+            let request = scratch.rewritten(start, content.end);
+            choice.hold(connection, gateway, &forward, request);
+        }
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
             site,
-            turn: turn.map(Box::new),
-            place: place.map(Box::new),
-            held: hold(provider, &worker.core.held_bytes, request, &forward),
-            onward: None,
-            moves: 0,
-            session: forward.session,
+            choice,
             idempotent,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
@@ -152,24 +143,6 @@ impl Relay {
             false => relay.dispatch(connection, scratch, (start, content.end)),
         }
         Ok(relay)
-    }
-
-    /// Where it goes, and whether it is its turn. Nothing of it is rewritten yet.
-    fn choose(
-        connection: &mut ClientSide,
-        gateway: &Gateway,
-        forward: &mut Forward<'_>,
-    ) -> Result<(Option<Place>, Option<Turn>), Fault> {
-        let place = Place::choose(connection.core(), gateway, forward)?;
-        if let Some(place) = &place {
-            forward.instance = place.instance();
-            connection.access.at_instance(forward.instance);
-        }
-        if gateway.choices.keys(forward.provider).is_some() {
-            connection.access.with_key(forward.key);
-        }
-        let turn = Self::ask_for_turn(connection, gateway, forward)?;
-        Ok((place, turn))
     }
 
     /// Sends the rewritten request, if an idle connection is there; else keeps it.
@@ -333,11 +306,7 @@ impl Relay {
             gateway: &self.gateway,
             provider: self.provider,
             key: self.key,
-            session: self.session,
-            held: &mut self.held,
-            onward: &mut self.onward,
-            moves: self.moves,
-            place: self.place.as_deref(),
+            choice: self.choice.as_deref_mut(),
             exchange: &mut self.exchange,
             recipient: &self.recipient,
             upstream,
@@ -402,19 +371,16 @@ impl Relay {
     }
 }
 
-/// Holds the request, where it may go elsewhere behind an answer.
-fn hold(
-    provider: &Provider,
-    all: &HeldBytes,
-    request: &[u8],
-    forward: &Forward<'_>,
-) -> Option<Box<Held>> {
-    let failover = provider.failover.as_ref()?;
-    let address = Address {
-        instance: forward.instance,
-        key: forward.key,
-    };
-    Held::new(request, failover.bytes_max, address, all)
+/// On what terms a request and its response pass.
+fn terms(gateway: &Gateway, recipient: &Recipient, forward: &Forward<'_>) -> Terms {
+    Terms {
+        http10: recipient.http10,
+        head_only: recipient.head_only,
+        upgrade: forward.upgrade,
+        client_persists: recipient.persists,
+        is_judged: forward.is_judged,
+        content_limit: gateway.content_limit(),
+    }
 }
 
 /// Methods that may be sent twice (RFC 9110, section 9.2.2).

@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::Provider;
 use crate::http::framing::BodyLength;
 use crate::http::head::RequestView;
 use crate::http::target::{self, Target};
@@ -160,21 +159,9 @@ fn decide<'g>(
     if !gateway.content_limit().allows_announced(request.length) {
         return Err(Fault::BodyTooLarge);
     }
-    let session = match provider.knows_sessions() {
-        true => session_of(provider, request, grant.id()),
-        false => Session::NONE,
-    };
-    // A key of its own takes turns with others; where all have the same one, sessions do.
-    let turn_of = match (provider.limits, grant.managed()) {
-        (None, _) => Session::NONE,
-        (Some(_), Some(id)) => Session::of_key(id),
-        (Some(_), None) => session_of(provider, request, None),
-    };
-    let key = choose_key(gateway, upstream.provider, session, now)?;
+    let key = choose_key(gateway, upstream.provider, request, grant.id(), now)?;
     let terms = Terms {
         lines,
-        session,
-        turn_of,
         key,
         grant: &grant,
         keys: &gateway.keys,
@@ -186,18 +173,21 @@ fn decide<'g>(
 }
 
 /// The index of the provider's key that a request is sent with.
-fn choose_key(gateway: &Gateway, provider: usize, session: Session, now: Now) -> Result<u8, Fault> {
+fn choose_key(
+    gateway: &Gateway,
+    provider: usize,
+    request: Request<'_>,
+    id: Option<&str>,
+    now: Now,
+) -> Result<u8, Fault> {
     let Some(keys) = gateway.choices.keys(provider) else {
         return Ok(0);
     };
+    let settings = gateway.config.providers.get(provider);
+    let fields = settings.map_or(&[][..], |settings| &settings.session_headers);
+    let session = Session::of(fields, request.view.section, id, request.from);
     keys.choose(session, (now.monotonic_nanos)())
         .map_err(Fault::keys_exhausted)
-}
-
-/// What a request to a provider belongs to, with a gateway key of this id.
-fn session_of(provider: &Provider, request: Request<'_>, id: Option<&str>) -> Session {
-    let fields = &provider.session_headers;
-    Session::of(fields, request.view.section, id, request.from)
 }
 
 /// What becomes of a request that is for no provider.

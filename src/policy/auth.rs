@@ -189,14 +189,6 @@ impl<'k> Grant<'k> {
         self.holder.id()
     }
 
-    /// The id of the key, if it is a managed one.
-    pub(crate) fn managed(&self) -> Option<&'k str> {
-        match self.holder {
-            Holder::Managed(_) => self.id(),
-            Holder::Anyone | Holder::Master => None,
-        }
-    }
-
     /// Where requests with this key are counted; 0 where the gateway is open.
     #[must_use]
     pub fn slot(&self) -> usize {
@@ -433,6 +425,12 @@ impl Keys {
             Some(key) => Found::Live(Holder::Managed(key)),
         }
     }
+}
+
+/// Whether an id is a managed key's, which is for one client or a few.
+#[must_use]
+pub(crate) fn is_managed(id: &str) -> bool {
+    id != MASTER
 }
 
 /// The key that an entry of `Sec-WebSocket-Protocol` carries (OpenAI's browser clients).

@@ -11,7 +11,6 @@ use crate::http::rewrite::{self, NewTarget};
 use crate::policy::auth::{Grant, Keys, Lease, Spellings, key_of_protocol};
 use crate::policy::provider_lines::{DEFAULTS_MAX, ProviderLines};
 use crate::policy::route::Upstream;
-use crate::providers::Session;
 
 /// See the module's documentation. Spans count from the head's first byte.
 pub struct Forward<'g> {
@@ -21,10 +20,6 @@ pub struct Forward<'g> {
     pub instance: u8,
     /// Index of the key that it is sent with.
     pub key: u8,
-    /// What it belongs to, where that matters.
-    pub(crate) session: Session,
-    /// Whom it takes turns with others for.
-    pub(crate) turn_of: Session,
     /// Held until the exchange is over.
     pub lease: Option<Lease>,
     /// What the provider's requests get.
@@ -52,10 +47,6 @@ pub struct Forward<'g> {
 pub(super) struct Terms<'a, 'g> {
     /// What the provider's requests get.
     pub lines: &'g ProviderLines,
-    /// What it belongs to.
-    pub session: Session,
-    /// Whom it takes turns with others for.
-    pub turn_of: Session,
     /// Index of the provider's key.
     pub key: u8,
     /// Whose it is.
@@ -89,8 +80,6 @@ impl<'g> Forward<'g> {
             provider: to.provider,
             instance: 0,
             key: terms.key,
-            session: terms.session,
-            turn_of: terms.turn_of,
             lease,
             lines: terms.lines,
             prefix: to.prefix,
@@ -246,3 +235,6 @@ fn asks_for_websocket(request: RequestView<'_>, length: BodyLength) -> bool {
         && request.lists(Name::Upgrade, b"websocket")
         && request.lists(Name::Connection, b"upgrade")
 }
+
+// One that is larger is moved by a call, for each request.
+const _: () = assert!(size_of::<Forward<'_>>() <= 128);

@@ -32,9 +32,6 @@ const NAME_BYTES_MAX: usize = 256;
 pub(crate) struct Session(pub(crate) u64);
 
 impl Session {
-    /// Where it does not matter.
-    pub(crate) const NONE: Self = Self(0);
-
     /// All requests with a gateway key of this id.
     #[must_use]
     pub(crate) fn of_key(id: &str) -> Self {

@@ -97,6 +97,12 @@ impl Provider {
         self.instances().all(is_plain)
     }
 
+    /// Whether something is to be chosen for each of its requests, but the key.
+    #[must_use]
+    pub fn has_choices(&self) -> bool {
+        self.is_group() || self.limits.is_some() || self.failover.is_some()
+    }
+
     /// Whether it matters which session a request belongs to.
     #[must_use]
     pub fn knows_sessions(&self) -> bool {

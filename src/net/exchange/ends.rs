@@ -15,11 +15,8 @@ use crate::net::upstream::pool::Upstream;
 use crate::observe::{Ending, Phase};
 use crate::policy::error::Fault;
 use crate::policy::gateway::Gateway;
-use crate::providers::Session;
 
-use super::held::Held;
-use super::onward::Onward;
-use super::place::Place;
+use super::choice::Choice;
 
 /// See the module's documentation.
 pub(super) struct Ends<'a> {
@@ -27,16 +24,8 @@ pub(super) struct Ends<'a> {
     /// Index of the provider, and of its key that the request was sent with.
     pub provider: usize,
     pub key: u8,
-    /// What it belongs to.
-    pub session: Session,
-    /// All of the request so far, where it may go elsewhere.
-    pub held: &'a mut Option<Box<Held>>,
-    /// Where it goes behind an answer that is left unsaid.
-    pub onward: &'a mut Option<Box<Onward>>,
-    /// How often it went elsewhere.
-    pub moves: u8,
-    /// Where it went, of several instances.
-    pub place: Option<&'a Place>,
+    /// What was chosen for it.
+    pub choice: Option<&'a mut Choice>,
     pub exchange: &'a mut Exchange,
     pub recipient: &'a Recipient,
     pub upstream: &'a mut Upstream,
@@ -178,8 +167,8 @@ impl Ends<'_> {
 
     /// An upstream that takes no more may have answered already, or said its last words: those still go to the client.
     fn send_upstream(&mut self, bytes: &[u8]) {
-        if self.held.as_mut().is_some_and(|held| !held.add(bytes)) {
-            *self.held = None;
+        if let Some(choice) = &mut self.choice {
+            choice.hold_more(bytes);
         }
         if self.upstream.stream.send(bytes).is_err() {
             self.exchange.upstream_refused();

@@ -19,14 +19,14 @@ impl Held {
         bytes_max: usize,
         address: Address,
         all: &HeldBytes,
-    ) -> Option<Box<Self>> {
+    ) -> Option<Self> {
         let mut held = Self {
             bytes: Vec::new(),
             bytes_max,
             address,
             all: all.clone(),
         };
-        held.add(request).then(|| Box::new(held))
+        held.add(request).then_some(held)
     }
 
     /// Holds more of it; whether all of it still may be.

@@ -38,7 +38,8 @@ impl Ends<'_> {
     }
 
     fn judge_instance(&self, outcome: Outcome) {
-        if let Some(place) = self.place
+        if let Some(choice) = &self.choice
+            && let Some(place) = &choice.place
             && let Some(group) = self.gateway.choices.group(self.provider)
         {
             let now = micros(monotonic_nanos());

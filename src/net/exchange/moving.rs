@@ -11,10 +11,8 @@ use crate::providers::group::Outcome;
 use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
+use super::choice::MOVES_MAX;
 use super::relay::{Leg, Relay};
-
-/// How often a request goes elsewhere at most: each try may take all of `timeouts.connect`.
-pub(super) const MOVES_MAX: u8 = 4;
 
 impl Relay {
     /// Has a request that was not sent go to the next instance, for this one was not reached; whether there is one. An
@@ -30,7 +28,10 @@ impl Relay {
         else {
             return false;
         };
-        let Some(place) = &mut self.place else {
+        let Some(choice) = &mut self.choice else {
+            return false;
+        };
+        let Some(place) = &mut choice.place else {
             return false;
         };
         let now = micros(monotonic_nanos());
@@ -39,12 +40,12 @@ impl Relay {
         place.tried.add(from.into());
         let core = connection.core();
         tell(core, &self.gateway, (self.provider, from.into()), change);
-        if self.moves >= MOVES_MAX {
+        if choice.moves >= MOVES_MAX {
             return false;
         }
-        self.moves += 1;
+        choice.moves += 1;
         let random = core.ids.random();
-        let Some(next) = group.choose(place.session.0, place.tried, random, now) else {
+        let Some(next) = group.choose(choice.session.0, place.tried, random, now) else {
             return false;
         };
         place.under_way = next;
@@ -66,11 +67,16 @@ impl Relay {
         let Some(group) = self.gateway.choices.group(self.provider) else {
             return;
         };
-        let Some(place) = &mut self.place else { return };
+        let Some(choice) = &mut self.choice else {
+            return;
+        };
+        let Some(place) = &mut choice.place else {
+            return;
+        };
         let from = place.instance();
         let (random, now) = (connection.core().ids.random(), micros(monotonic_nanos()));
         // The one that it has been counted at meanwhile stays where nothing else is left.
-        if let Some(next) = group.choose(place.session.0, place.tried, random, now) {
+        if let Some(next) = group.choose(choice.session.0, place.tried, random, now) {
             place.under_way = next;
             let to = place.instance();
             if from != to {

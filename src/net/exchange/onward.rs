@@ -3,20 +3,13 @@
 
 use crate::net::client::side::ClientSide;
 use crate::policy::provider_lines::Address;
-use crate::providers::group::UnderWay;
 use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
+use super::choice::{Choice, MOVES_MAX, Onward};
 use super::ends::Ends;
-use super::moving::MOVES_MAX;
+use super::place::Place;
 use super::relay::{Leg, Relay};
-
-/// Where it goes next.
-pub(super) struct Onward {
-    key: u8,
-    /// Where the instance is another one.
-    under_way: Option<UnderWay>,
-}
 
 impl Ends<'_> {
     /// Whether the request goes elsewhere behind an answer with this status, which is left unsaid then.
@@ -24,21 +17,25 @@ impl Ends<'_> {
         let config = self.gateway.config.providers.get(self.provider);
         let failover = config.and_then(|provider| provider.failover.as_ref());
         let applies = failover.is_some_and(|failover| failover.on.contains(&status));
-        if !applies || self.held.is_none() || !self.exchange.upload().is_done() {
+        let Some(choice) = self.choice.as_deref().filter(|_| applies) else {
+            return false;
+        };
+        if choice.held.is_none() || choice.moves >= MOVES_MAX || !self.exchange.upload().is_done() {
             return false;
         }
-        if self.moves >= MOVES_MAX {
-            return false;
+        let onward = self.next_key(choice, status);
+        let onward = onward.or_else(|| self.next_instance(choice));
+        let goes = onward.is_some();
+        if let Some(choice) = &mut self.choice {
+            choice.onward = onward;
         }
-        let onward = self.next_key(status).or_else(|| self.next_instance());
-        *self.onward = onward.map(Box::new);
-        self.onward.is_some()
+        goes
     }
 
     /// Limits are a key's, as far as one can tell.
-    fn next_key(&self, status: u16) -> Option<Onward> {
+    fn next_key(&self, choice: &Choice, status: u16) -> Option<Onward> {
         let keys = self.gateway.choices.keys(self.provider)?;
-        let key = keys.choose(self.session, monotonic_nanos()).ok()?;
+        let key = keys.choose(choice.session, monotonic_nanos()).ok()?;
         let is_other = key != self.key && matches!(status, 429 | 529);
         is_other.then_some(Onward {
             key,
@@ -46,13 +43,13 @@ impl Ends<'_> {
         })
     }
 
-    fn next_instance(&self) -> Option<Onward> {
+    fn next_instance(&self, choice: &Choice) -> Option<Onward> {
         let group = self.gateway.choices.group(self.provider)?;
-        let place = self.place?;
+        let place = choice.place.as_ref()?;
         let mut tried = place.tried;
         tried.add(place.instance().into());
         let random = self.connection.core().ids.random();
-        let under_way = group.choose(self.session.0, tried, random, micros(monotonic_nanos()))?;
+        let under_way = group.choose(choice.session.0, tried, random, micros(monotonic_nanos()))?;
         Some(Onward {
             key: self.key,
             under_way: Some(under_way),
@@ -63,16 +60,20 @@ impl Ends<'_> {
 impl Relay {
     /// Has the request, which is held, go where [`Ends::goes_onward`] has found.
     pub(super) fn go_onward(&mut self, connection: &mut ClientSide) {
-        let (Some(onward), Some(held)) = (self.onward.take(), &self.held) else {
+        let Some(choice) = &mut self.choice else {
             return;
         };
-        self.moves += 1;
+        let (Some(onward), Some(held)) = (choice.onward.take(), &choice.held) else {
+            return;
+        };
+        choice.moves += 1;
         self.key = onward.key;
-        if let (Some(place), Some(under_way)) = (&mut self.place, onward.under_way) {
+        if let (Some(place), Some(under_way)) = (&mut choice.place, onward.under_way) {
             place.tried.add(place.instance().into());
             place.under_way = under_way;
         }
-        let instance = self.place.as_ref().map_or(0, |place| place.instance());
+        let is_group = choice.place.is_some();
+        let instance = choice.place.as_ref().map_or(0, Place::instance);
         let to = Address {
             instance,
             key: self.key,
@@ -87,7 +88,7 @@ impl Relay {
         );
         self.site = self.gateway.site_of(self.provider, instance.into());
         self.leg = Leg::Unsent(request);
-        if self.place.is_some() {
+        if is_group {
             connection.access.at_instance(instance);
         }
         if self.gateway.choices.keys(self.provider).is_some() {

@@ -2,7 +2,6 @@
 
 use crate::net::core::Core;
 use crate::policy::error::Fault;
-use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
 use crate::providers::group::{Tried, UnderWay};
 use crate::providers::{Session, micros};
@@ -14,7 +13,6 @@ pub(super) struct Place {
     pub(super) under_way: UnderWay,
     /// Those that could not be reached.
     pub(super) tried: Tried,
-    pub(super) session: Session,
 }
 
 impl Place {
@@ -22,20 +20,17 @@ impl Place {
     pub(super) fn choose(
         core: &Core,
         gateway: &Gateway,
-        forward: &Forward<'_>,
+        provider: usize,
+        session: Session,
     ) -> Result<Option<Self>, Fault> {
-        let Some(group) = gateway.choices.group(forward.provider) else {
+        let Some(group) = gateway.choices.group(provider) else {
             return Ok(None);
         };
-        let (tried, session) = (Tried::default(), forward.session);
+        let tried = Tried::default();
         let now = micros(monotonic_nanos());
         let under_way = group.choose(session.0, tried, core.ids.random(), now);
         let under_way = under_way.ok_or(Fault::NoInstance)?;
-        Ok(Some(Self {
-            under_way,
-            tried,
-            session,
-        }))
+        Ok(Some(Self { under_way, tried }))
     }
 
     /// Its index.

@@ -4,15 +4,11 @@ use std::rc::Rc;
 
 use crate::http::exchange::Exchange;
 use crate::net::client::recipient::Recipient;
-use crate::net::client::waiting::Turn;
 use crate::net::upstream::pool::Upstream;
 use crate::policy::auth::Lease;
 use crate::policy::gateway::Gateway;
-use crate::providers::Session;
 
-use super::held::Held;
-use super::onward::Onward;
-use super::place::Place;
+use super::choice::Choice;
 
 /// See the module's documentation.
 pub(crate) struct Relay {
@@ -20,18 +16,8 @@ pub(crate) struct Relay {
     pub(super) provider: usize,
     /// The number of the site that it goes to.
     pub(super) site: usize,
-    /// Its turn, where so many requests at once are the most.
-    pub(super) turn: Option<Box<Turn>>,
-    /// Where it goes, of several instances; boxed, for most have none.
-    pub(super) place: Option<Box<Place>>,
-    /// All of it so far, where it may go elsewhere behind an answer.
-    pub(super) held: Option<Box<Held>>,
-    /// Where it goes then.
-    pub(super) onward: Option<Box<Onward>>,
-    /// How often it went elsewhere.
-    pub(super) moves: u8,
-    /// What it belongs to.
-    pub(super) session: Session,
+    /// What was chosen for it, where there is something to choose.
+    pub(super) choice: Option<Box<Choice>>,
     /// Its method may be sent twice.
     pub(super) idempotent: bool,
     /// Index of the provider's key that it is sent with.

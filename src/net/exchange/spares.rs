@@ -35,9 +35,7 @@ impl Spares {
         relay.leg = Leg::Unsent(Vec::new());
         let nothing = Cursor::new(BodyLength::Empty);
         relay.exchange = Exchange::new(Terms::default(), nothing, false);
-        drop(relay.turn.take());
-        drop((relay.held.take(), relay.onward.take()));
-        drop(relay.place.take());
+        drop(relay.choice.take());
         drop(relay.lease.take());
         let mut spares = self.0.borrow_mut();
         if spares.len() < SPARES_MAX {

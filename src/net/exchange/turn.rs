@@ -8,33 +8,16 @@ use crate::http::exchange::After;
 use crate::net::client::side::ClientSide;
 use crate::net::client::waiting::Turn;
 use crate::policy::error::Fault;
-use crate::policy::forward::Forward;
-use crate::policy::gateway::Gateway;
 use crate::system::time::Moment;
 
 use super::relay::Relay;
 
 impl Relay {
-    /// Its turn, or a place in the queue for it; nothing where there is no limit.
-    pub(super) fn ask_for_turn(
-        connection: &ClientSide,
-        gateway: &Gateway,
-        forward: &Forward<'_>,
-    ) -> Result<Option<Turn>, Fault> {
-        let Some(queue) = gateway.choices.queue(forward.provider) else {
-            return Ok(None);
-        };
-        let asked = Turn::ask(queue, &connection.worker.waiting, forward.turn_of.0);
-        let full = |retry_after| Fault::Queued {
-            late: false,
-            retry_after,
-        };
-        asked.map(Some).map_err(full)
-    }
-
     /// Whether its turn is still to come.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.turn.as_deref(), Some(Turn::Stands(_)))
+        { &self.choice }
+            .as_ref()
+            .is_some_and(|choice| choice.is_waiting())
     }
 
     /// Waits for its turn, then uses an idle connection if there is one.
@@ -46,7 +29,8 @@ impl Relay {
     /// Dropped, the place in the queue is given up with the exchange.
     pub(super) async fn wait_for_turn(&mut self, connection: &mut ClientSide) -> Result<(), After> {
         let began = Moment::now();
-        let Some(Turn::Stands(stand)) = self.turn.as_deref_mut() else {
+        let turn = self.choice.as_mut().and_then(|choice| choice.turn.as_mut());
+        let Some(Turn::Stands(stand)) = turn else {
             return Ok(());
         };
         connection.deadline.set(stand.time_left());
@@ -64,16 +48,22 @@ impl Relay {
         connection.access.queued(Moment::now().since(began));
         match waited {
             Ok(held) => {
-                self.turn = Some(Box::new(Turn::Held(held)));
+                self.set_turn(Some(Turn::Held(held)));
                 self.choose_again(connection);
                 self.reuse(connection);
                 Ok(())
             }
             Err(None) => Err(After::Drop),
             Err(Some((late, retry_after))) => {
-                self.turn = None;
+                self.set_turn(None);
                 Err(self.give_up(connection, &Fault::Queued { late, retry_after }))
             }
+        }
+    }
+
+    fn set_turn(&mut self, turn: Option<Turn>) {
+        if let Some(choice) = &mut self.choice {
+            choice.turn = turn;
         }
     }
 }

@@ -497,7 +497,8 @@ fn probed(name: &'static str, status: &Arc<AtomicU16>) -> Scripted {
 fn instances_are_asked_whether_they_are_well() {
     for (expect, good, bad) in [("", 204, 500), (", expect = 429", 429, 200)] {
         let status = Arc::new(AtomicU16::new(good));
-        let (one, two) = (probed("one", &status), named("two"));
+        let steady = Arc::new(AtomicU16::new(good));
+        let (one, two) = (probed("one", &status), probed("two", &steady));
         let health =
             format!("health = {{ path = \"/health?deep\", interval = \"100ms\"{expect} }}\n");
         let gateway = start(

@@ -1,0 +1,125 @@
+//! What is chosen for a request beside its key, where its provider has several instances, a limit, or answers behind which
+//! a request goes elsewhere. Other requests have none of it.
+
+use crate::http::head::Section;
+use crate::net::client::side::ClientSide;
+use crate::net::client::waiting::Turn;
+use crate::policy::auth;
+use crate::policy::error::Fault;
+use crate::policy::forward::Forward;
+use crate::policy::gateway::Gateway;
+use crate::policy::provider_lines::Address;
+use crate::providers::Session;
+use crate::providers::group::UnderWay;
+
+use super::held::Held;
+use super::place::Place;
+
+/// See the module's documentation.
+pub(super) struct Choice {
+    /// What the request belongs to.
+    pub(super) session: Session,
+    /// Its turn, where so many requests at once are the most.
+    pub(super) turn: Option<Turn>,
+    /// Where it goes, of several instances.
+    pub(super) place: Option<Place>,
+    /// All of it so far, where it may go elsewhere behind an answer.
+    pub(super) held: Option<Held>,
+    /// Where it goes then.
+    pub(super) onward: Option<Onward>,
+    /// How often it went elsewhere.
+    pub(super) moves: u8,
+}
+
+/// Where a request goes that was not taken.
+pub(super) struct Onward {
+    pub(super) key: u8,
+    /// Where the instance is another one.
+    pub(super) under_way: Option<UnderWay>,
+}
+
+/// How often a request goes elsewhere at most: each try may take all of `timeouts.connect`.
+pub(super) const MOVES_MAX: u8 = 4;
+
+impl Choice {
+    /// Where a request goes, and whether it is its turn; nothing where there is nothing to choose. `id` is that of its
+    /// gateway key, and nothing of it is rewritten yet.
+    ///
+    /// # Errors
+    /// It goes nowhere now.
+    pub(super) fn of(
+        connection: &mut ClientSide,
+        gateway: &Gateway,
+        forward: &mut Forward<'_>,
+        section: Section<'_>,
+        id: Option<&str>,
+    ) -> Result<Option<Box<Self>>, Fault> {
+        if gateway.choices.keys(forward.provider).is_some() {
+            connection.access.with_key(forward.key);
+        }
+        let provider = gateway.config.providers.get(forward.provider);
+        let Some(provider) = provider.filter(|provider| provider.has_choices()) else {
+            return Ok(None);
+        };
+        let from = connection.peer.address().map(|address| address.ip());
+        let session = |id| Session::of(&provider.session_headers, section, id, from);
+        let mut choice = Self {
+            session: session(id),
+            turn: None,
+            place: None,
+            held: None,
+            onward: None,
+            moves: 0,
+        };
+        choice.place = Place::choose(connection.core(), gateway, forward.provider, choice.session)?;
+        if let Some(place) = &choice.place {
+            forward.instance = place.instance();
+            connection.access.at_instance(forward.instance);
+        }
+        if let Some(queue) = gateway.choices.queue(forward.provider) {
+            // A key of its own takes turns with others; where all have the same one, sessions do.
+            let of = match id.filter(|id| auth::is_managed(id)) {
+                Some(id) => Session::of_key(id),
+                None => session(None),
+            };
+            let full = |retry_after| Fault::Queued {
+                late: false,
+                retry_after,
+            };
+            let turn = Turn::ask(queue, &connection.worker.waiting, of.0).map_err(full)?;
+            choice.turn = Some(turn);
+        }
+        Ok(Some(Box::new(choice)))
+    }
+
+    /// Holds the rewritten request, or its first part, where it may go elsewhere behind an answer.
+    pub(super) fn hold(
+        &mut self,
+        connection: &ClientSide,
+        gateway: &Gateway,
+        forward: &Forward<'_>,
+        request: &[u8],
+    ) {
+        let provider = gateway.config.providers.get(forward.provider);
+        if let Some(failover) = provider.and_then(|provider| provider.failover.as_ref()) {
+            let address = Address {
+                instance: forward.instance,
+                key: forward.key,
+            };
+            let all = &connection.core().held_bytes;
+            self.held = Held::new(request, failover.bytes_max, address, all);
+        }
+    }
+
+    /// Holds more of it.
+    pub(super) fn hold_more(&mut self, bytes: &[u8]) {
+        if self.held.as_mut().is_some_and(|held| !held.add(bytes)) {
+            self.held = None;
+        }
+    }
+
+    /// Whether its turn is still to come.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.turn, Some(Turn::Stands(_)))
+    }
+}
