@@ -105,7 +105,6 @@ impl Relay {
             true => IdLine::none(),
             false => recipient.id.line(),
         };
-        let site = gateway.site_of(forward.provider, forward.instance.into());
         let mark = worker.core.listening.mark(provider, has_id);
         let lines = [id.as_bytes(), mark];
         let rewritten = scratch.rewrite(0, |buf, at, fields| {
@@ -120,14 +119,14 @@ impl Relay {
         let terms = terms(gateway, &recipient, &forward);
         if let Some(choice) = &mut choice {
             let request = scratch.rewritten(start, content.end);
+            choice.idempotent = idempotent;
             choice.hold(connection, gateway, &forward, request);
         }
         let mut relay = spares.fill(Self {
             gateway: gateway.clone(),
             provider: forward.provider,
-            site,
+            instance: forward.instance,
             choice,
-            idempotent,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),
             leg: Leg::Unsent(Vec::new()),
@@ -137,10 +136,10 @@ impl Relay {
         worker
             .upstreams
             .warmth
-            .used(relay.site, worker.core.clock.now());
+            .used(relay.site(), worker.core.clock.now());
         match relay.is_waiting() {
             true => relay.leg = Leg::Unsent(scratch.rewritten(start, content.end).to_vec()),
-            false => relay.dispatch(connection, scratch, (start, content.end)),
+            false => relay.dispatch(connection, scratch, (start, content.end), idempotent),
         }
         Ok(relay)
     }
@@ -151,10 +150,11 @@ impl Relay {
         connection: &mut ClientSide,
         scratch: &mut Scratch,
         (start, end): (Rewritten, usize),
+        idempotent: bool,
     ) {
         let worker = connection.worker.clone();
         let counters = worker.core.counters();
-        let pooled = worker.upstreams.pool.take(self.site, scratch);
+        let pooled = worker.upstreams.pool.take(self.site(), scratch);
         let request = scratch.rewritten(start, end);
         let Some(upstream) = pooled else {
             let provider = self.gateway.config.providers.get(self.provider);
@@ -165,7 +165,7 @@ impl Relay {
             self.leg = Leg::Unsent(request.to_vec());
             return;
         };
-        self.use_again(connection, upstream, request, self.idempotent);
+        self.use_again(connection, upstream, request, idempotent);
     }
 
     /// Sends the request on a connection from the pool.
@@ -354,7 +354,7 @@ impl Relay {
         let worker = connection.worker.clone();
         let conclusion = self.exchange.conclusion(upstream.stream.is_flushed());
         // After a reload numbers mean other providers, and this one may be gone.
-        let current = worker.core.gateway().index_of(&self.gateway, self.site);
+        let current = worker.core.gateway().index_of(&self.gateway, self.site());
         if conclusion.upstream_closes {
             warm::steps_back(&worker.upstreams, current, &upstream.habit);
         }

@@ -27,6 +27,8 @@ pub(super) struct Choice {
     pub(super) held: Option<Held>,
     /// Where it goes then.
     pub(super) onward: Option<Onward>,
+    /// Its method may be sent twice.
+    pub(super) idempotent: bool,
     /// How often it went elsewhere.
     pub(super) moves: u8,
 }
@@ -69,6 +71,7 @@ impl Choice {
             place: None,
             held: None,
             onward: None,
+            idempotent: false,
             moves: 0,
         };
         choice.place = Place::choose(connection.core(), gateway, forward.provider, choice.session)?;

@@ -38,7 +38,7 @@ impl Relay {
 
     /// Tells the log what a time-out's name does not say.
     fn explain(&self, connection: &mut ClientSide, fault: &Fault) {
-        let Some((_, instance)) = self.gateway.at(self.site) else {
+        let Some((_, instance)) = self.gateway.at(self.site()) else {
             return;
         };
         if *fault == Fault::UpstreamConnectTimeout {
@@ -55,7 +55,7 @@ impl Relay {
     async fn attempt(&mut self, connection: &mut ClientSide) -> Result<Result<(), Fault>, After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
-        let Some((provider, _)) = gateway.at(self.site) else {
+        let Some((provider, _)) = gateway.at(self.site()) else {
             return Err(After::Drop);
         };
         connection.deadline.set(gateway.config.timeouts.connect);
@@ -63,7 +63,7 @@ impl Relay {
         let (connected, seat) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
-            let Some(place) = in_force.place_of(&gateway, self.site) else {
+            let Some(place) = in_force.place_of(&gateway, self.site()) else {
                 return Ok(Err(replaced(&provider.name)));
             };
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
@@ -103,8 +103,12 @@ impl Relay {
         }
         let whole = self.exchange.upload().is_done();
         connection.access.request_sent(whole);
-        let mut upstream =
-            Upstream::fresh(stream, self.site, seat, gateway.slots.habit(self.provider));
+        let mut upstream = Upstream::fresh(
+            stream,
+            self.site(),
+            seat,
+            gateway.slots.habit(self.provider),
+        );
         upstream.address = connected.address;
         upstream.first_use();
         self.leg = Leg::Sent {

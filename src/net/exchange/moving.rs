@@ -103,7 +103,7 @@ impl Relay {
             "an instance's lines stand in what is sent to it"
         );
         if readdressed {
-            self.site = self.gateway.site_of(self.provider, to.into());
+            self.instance = to;
             connection.access.at_instance(to);
         }
         readdressed
@@ -116,13 +116,15 @@ impl Relay {
         worker
             .upstreams
             .warmth
-            .used(self.site, worker.core.clock.now());
-        let Some(upstream) = worker.upstreams.pool.take(self.site, scratch) else {
+            .used(self.site(), worker.core.clock.now());
+        let Some(upstream) = worker.upstreams.pool.take(self.site(), scratch) else {
             return;
         };
+        let choice = self.choice.as_ref();
+        let idempotent = choice.is_some_and(|choice| choice.idempotent);
         if let Leg::Unsent(request) = &mut self.leg {
             let request = std::mem::take(request);
-            self.use_again(connection, upstream, &request, self.idempotent);
+            self.use_again(connection, upstream, &request, idempotent);
         }
     }
 }

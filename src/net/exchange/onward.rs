@@ -86,7 +86,7 @@ impl Relay {
             readdressed,
             "the lines of its first address stand in what is held"
         );
-        self.site = self.gateway.site_of(self.provider, instance.into());
+        self.instance = instance;
         self.leg = Leg::Unsent(request);
         if is_group {
             connection.access.at_instance(instance);

@@ -14,12 +14,10 @@ use super::choice::Choice;
 pub(crate) struct Relay {
     pub(super) gateway: Rc<Gateway>,
     pub(super) provider: usize,
-    /// The number of the site that it goes to.
-    pub(super) site: usize,
+    /// Index of the provider's instance that it goes to.
+    pub(super) instance: u8,
     /// What was chosen for it, where there is something to choose.
     pub(super) choice: Option<Box<Choice>>,
-    /// Its method may be sent twice.
-    pub(super) idempotent: bool,
     /// Index of the provider's key that it is sent with.
     pub(super) key: u8,
     pub(super) exchange: Exchange,
@@ -27,6 +25,13 @@ pub(crate) struct Relay {
     pub(super) recipient: Recipient,
     /// Counts for the gateway key until the exchange is over.
     pub(super) lease: Option<Lease>,
+}
+
+impl Relay {
+    /// The number of the site that it goes to.
+    pub(super) fn site(&self) -> usize {
+        self.gateway.site_of(self.provider, self.instance.into())
+    }
 }
 
 /// How far the request has got.
