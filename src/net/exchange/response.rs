@@ -161,6 +161,10 @@ impl Ends<'_> {
             self.exchange.goes_elsewhere();
             return Err(Halt::Onward);
         }
+        if let Some(choice) = &mut self.choice {
+            // An answer that is passed on may take hours.
+            choice.held = None;
+        }
         let access = &mut self.connection.access;
         access.response(head.status, section);
         let timed = self.gateway.config.server.server_timing;
