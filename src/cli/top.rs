@@ -9,6 +9,7 @@ mod fetch;
 mod figures;
 mod live;
 mod looks;
+mod members;
 mod page;
 mod scrape;
 mod snapshot;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::members::MemberFigures;
 use super::scrape::clean;
 use super::snapshot::{CLASSES, Provider, Snapshot, Timing};
 
@@ -29,6 +30,8 @@ pub(super) struct Figures {
     pub(super) workers: Vec<u64>,
     pub(super) providers: Vec<ProviderFigures>,
     pub(super) errors: Vec<ErrorFigures>,
+    /// Keys, instances and queues of providers that have several or a limit.
+    pub(super) members: Vec<MemberFigures>,
     /// `None` where they cannot be had.
     pub(super) streams: Option<Streams>,
 }
@@ -177,6 +180,7 @@ impl Figures {
                 .collect(),
             providers,
             errors,
+            members: now.members.figures(),
             streams: None,
         }
     }

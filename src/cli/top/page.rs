@@ -4,6 +4,7 @@
 use crate::base::columns::cut;
 
 use super::figures::{ErrorFigures, Figures, ProviderFigures, Quantiles, Stream, Streams};
+use super::members;
 use super::text::{Column, UNKNOWN, bytes, maybe, micros, number, table};
 
 /// How a line looks on a terminal.
@@ -167,6 +168,15 @@ impl View {
         let rows: Vec<_> = figures.providers.iter().map(provider).collect();
         let weights = figures.providers.iter().map(of_provider);
         lines.extend(headed(&table(&PROVIDER, &rows, columns), weights));
+        if !figures.members.is_empty() {
+            let table = members::lines(&figures.members, columns);
+            let weights = figures.members.iter().map(|member| match member.is_well {
+                true => Weight::Plain,
+                false => Weight::Warning,
+            });
+            lines.push(Line::new(Weight::Plain, ""));
+            lines.extend(headed(&table, weights));
+        }
         if let Some(errors) = errors(&figures.errors) {
             lines.push(Line::new(Weight::Plain, ""));
             let are_new = figures

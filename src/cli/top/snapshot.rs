@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::members::Members;
 use super::scrape::{Sample, samples};
 
 /// See the module's documentation.
@@ -21,6 +22,8 @@ pub(super) struct Snapshot {
     /// Answers that the gateway made itself, by code.
     pub(super) errors: BTreeMap<String, f64>,
     pub(super) providers: BTreeMap<String, Provider>,
+    /// Their keys, instances and queues, where they have several or a limit.
+    pub(super) members: Members,
 }
 
 /// What is known of one provider.
@@ -135,6 +138,7 @@ impl Snapshot {
                 .entry(sample.label("worker").into())
                 .or_default(),
             "gateway_errors_total" => self.errors.entry(sample.label("code").into()).or_default(),
+            _ if self.members.take(metric, sample) => return,
             _ => return self.take_provider(metric, sample),
         };
         *place = count;
