@@ -1,6 +1,7 @@
 //! What every room stands on: ranges of buffers, dates, the count of steps. Pure.
 
 pub(crate) mod authority;
+pub(crate) mod base64;
 pub(crate) mod bytes;
 pub(crate) mod columns;
 pub(crate) mod date;

@@ -8,6 +8,7 @@ use super::secret::Secret;
 use super::trust::Trust;
 use super::url::{Host, host_and_port};
 use super::value;
+use crate::base::base64;
 use crate::hops::socks;
 
 /// Who is asked for connections to providers.
@@ -127,22 +128,5 @@ fn login(kind: ProxyKind, userinfo: &str) -> Result<Secret, &'static str> {
         return Err(EXPECTED);
     }
     let credentials = Zeroizing::new([&**user, b":", &**password].concat());
-    Secret::new(&Zeroizing::new(base64(&credentials)))
-}
-
-/// RFC 4648, section 4.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, at| {
-            bits << 8 | usize::from(group.get(at).copied().unwrap_or_default())
-        });
-        for digit in 0..4 {
-            let sextet = bits >> (18 - 6 * digit) & 63;
-            let letter = ALPHABET.get(sextet).filter(|_| digit <= group.len());
-            out.push(char::from(letter.copied().unwrap_or(b'=')));
-        }
-    }
-    out
+    Secret::new(&Zeroizing::new(base64::encoded(&credentials)))
 }

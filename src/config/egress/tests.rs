@@ -1,7 +1,7 @@
 //! Proxies out of files and environment, the list of hosts without one, certificates to show.
 
 use super::super::property::{Env as Vars, MARKER, load_from};
-use super::super::proxy::{ProxyKind, base64, proxy};
+use super::super::proxy::{ProxyKind, proxy};
 use super::*;
 
 #[test]
@@ -379,19 +379,6 @@ fn certificates_to_show() {
     for (toml, said) in refused {
         let error = identities(&toml).unwrap_err();
         assert!(error.contains(said), "{toml}: {error}");
-    }
-}
-
-#[test]
-fn base64_of_any_length() {
-    for (bytes, text) in [
-        ("", ""),
-        ("f", "Zg=="),
-        ("fo", "Zm8="),
-        ("foo", "Zm9v"),
-        ("foob", "Zm9vYg=="),
-    ] {
-        assert_eq!(base64(bytes.as_bytes()), text);
     }
 }
 
