@@ -225,6 +225,10 @@ pub(crate) struct ProviderCounters {
     pub idle: AtomicU64,
     /// Connections that carry one or are being made, as of the last tick.
     pub busy: AtomicU64,
+    /// When the oldest of those that wait was made, in milliseconds since boot; 0 without any.
+    kept_since: AtomicU64,
+    /// When the addresses of its host were asked for, in the same way.
+    known_since: AtomicU64,
     errors: Codes<PROVIDER_CODES_MAX>,
     timings: [Histogram; TIMINGS],
 }
@@ -265,6 +269,31 @@ impl ProviderCounters {
         times.each(|timing, time| self.observe(timing, time));
     }
 
+    /// What is as of the last tick; 0 where there is nothing.
+    pub(crate) fn gauges(&self) -> [&AtomicU64; 4] {
+        [&self.idle, &self.busy, &self.kept_since, &self.known_since]
+    }
+
+    /// When the oldest connection that waits for a request was made, as the time since boot.
+    pub(crate) fn has_kept_since(&self, made: Option<Duration>) {
+        self.kept_since.store(since(made), Ordering::Relaxed);
+    }
+
+    /// When the addresses of its host were asked for, in the same way.
+    pub(crate) fn has_known_since(&self, asked: Option<Duration>) {
+        self.known_since.store(since(asked), Ordering::Relaxed);
+    }
+
+    /// See [`has_kept_since`](Self::has_kept_since).
+    pub(crate) fn kept_since(&self) -> Option<Duration> {
+        stored(&self.kept_since)
+    }
+
+    /// See [`has_known_since`](Self::has_known_since).
+    pub(crate) fn known_since(&self) -> Option<Duration> {
+        stored(&self.known_since)
+    }
+
     /// Counts an error that the gateway answered with in the provider's stead.
     pub(crate) fn error(&self, code: &'static str) {
         self.errors.count(code);
@@ -287,6 +316,18 @@ impl ProviderCounters {
     pub(crate) fn timing(&self, timing: Timing) -> Option<&Histogram> {
         self.timings.get(timing as usize)
     }
+}
+
+/// A time as it is stored: never 0, which is none.
+fn since(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| {
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+    })
+}
+
+fn stored(millis: &AtomicU64) -> Option<Duration> {
+    let millis = millis.load(Ordering::Relaxed);
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! every provider has is listed in `families`, the rest is here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
 use super::exports::{Exports, Outcome, Signal};
-use super::families::{FAST, Measure, TIMINGS, UPSTREAMS};
+use super::families::{AGES, FAST, Measure, TIMINGS, UPSTREAMS};
 use super::histogram::Merged;
 use super::reloads::Reloads;
 use super::shares::{self, Shares};
@@ -59,6 +60,8 @@ pub(crate) struct Scrape<'a> {
     pub shares: Shares<'a>,
     /// What became of spans and metrics for a collector.
     pub exports: &'a Exports,
+    /// The time since boot.
+    pub now: Duration,
     /// Log lines that could not be written.
     pub log_lines_lost: u64,
     /// Those of them that made room for lines of admitted requests.
@@ -429,6 +432,16 @@ impl Scrape<'_> {
                 }
             }
         }
+        for (name, help, get) in AGES {
+            out.family(name, "gauge", help);
+            for provider in &providers {
+                let times = provider.workers.iter().filter_map(|worker| get(worker));
+                if let Some(oldest) = times.min() {
+                    let age = self.now.saturating_sub(oldest).as_secs_f64();
+                    out.sample(name, &[("provider", provider.name)], age);
+                }
+            }
+        }
     }
 }
 
@@ -575,8 +588,6 @@ fn timings(out: &mut Exposition, measure: &Measure, providers: &[Provider<'_>]) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::one_writer::add;
     use super::super::times::Timing;
     use super::*;
@@ -591,6 +602,7 @@ mod tests {
             let provider = worker.provider(slots.of(1));
             add(&provider.reuses, 2);
             provider.observe(Timing::Response, Duration::from_micros(5));
+            provider.has_known_since(None);
             worker.error("missing_key");
         }
         let offer = Offer {
@@ -606,6 +618,10 @@ mod tests {
                 .into(),
         };
         let choices = Choices::new([offer].into_iter(), None, 0);
+        for (worker, made) in workers.iter().zip([90, 70]) {
+            let provider = worker.provider(slots.of(1));
+            provider.has_kept_since(Some(Duration::from_secs(made)));
+        }
         let text = Scrape {
             workers: &workers,
             slots: &slots,
@@ -618,6 +634,7 @@ mod tests {
                 now: 0,
             },
             exports: &Exports::default(),
+            now: Duration::from_millis(100_500),
             log_lines_lost: 3,
             log_lines_shed: 2,
         }
@@ -629,6 +646,7 @@ mod tests {
             "sluicegate_response_overhead_seconds_bucket{provider=\"two\",le=\"0.000008192\"} 2",
             "sluicegate_response_overhead_seconds_count{provider=\"two\"} 2",
             "sluicegate_worker_requests_in_flight{worker=\"1\"} 0",
+            "sluicegate_upstream_idle_oldest_seconds{provider=\"two\"} 30.5",
             "sluicegate_log_lines_lost_total 3",
             "sluicegate_log_lines_shed_total 2",
             "sluicegate_upstream_instance_state{provider=\"three\",instance=\"2\"} 1",
@@ -640,5 +658,6 @@ mod tests {
             );
         }
         assert!(!text.contains("provider=\"one\""), "{text}");
+        assert!(!text.contains("addresses_age_seconds{"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! Names, helps and labels of the metrics that every provider has, and how each is read.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use super::counters::ProviderCounters;
 use super::times::Timing;
@@ -62,6 +63,27 @@ pub(super) const UPSTREAMS: [Family; 6] = [
         "Content sent to clients, as framed.",
         "",
         &[("", |c| &c.response_bytes)],
+    ),
+];
+
+/// Name, help, and since when.
+pub(super) type Age = (
+    &'static str,
+    &'static str,
+    fn(&ProviderCounters) -> Option<Duration>,
+);
+
+/// How old what is kept for providers is.
+pub(super) const AGES: [Age; 2] = [
+    (
+        "sluicegate_upstream_idle_oldest_seconds",
+        "How long ago the oldest connection to a provider that waits for a request was made.",
+        ProviderCounters::kept_since,
+    ),
+    (
+        "sluicegate_upstream_addresses_age_seconds",
+        "How long ago the addresses of a provider's host were asked for, of the worker where that is longest ago.",
+        ProviderCounters::known_since,
     ),
 ];
 

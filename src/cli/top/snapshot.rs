@@ -317,6 +317,7 @@ mod tests {
                 now: 0,
             },
             exports: &Exports::default(),
+            now: Duration::ZERO,
             log_lines_lost: 3,
             log_lines_shed: 0,
         };

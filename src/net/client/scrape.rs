@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::bytes::within;
 use crate::log::Log;
+use crate::net::core::deadline::since_boot;
 use crate::observe::{Counters, Expiry, Family, Reloads, Scrape, Shares, Slots};
 use crate::policy::auth::Keys;
 use crate::providers::Choices;
@@ -58,6 +59,7 @@ impl Sources {
             },
             process: self.process.look(),
             exports: self.log.exports(),
+            now: since_boot(),
             log_lines_lost: self.log.lost(),
             log_lines_shed: self.log.shed(),
         }

@@ -159,6 +159,12 @@ impl HostName {
         self.failed = Some(now);
     }
 
+    /// When the addresses were asked for, if there are any.
+    #[must_use]
+    pub(crate) fn known(&self) -> Option<Duration> {
+        self.known
+    }
+
     /// Which answer is known.
     #[must_use]
     pub(crate) fn answer(&self) -> u32 {

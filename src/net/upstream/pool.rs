@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::net::core::deadline::{Clock, Tick};
+use crate::net::core::deadline::{Clock, Tick, since_boot};
 use crate::net::sockets::turns::{Budget, Turns, Work};
 use crate::net::transport::scratch::Scratch;
 use crate::net::transport::stream::Stream;
@@ -33,6 +33,8 @@ pub(crate) struct Upstream {
     pub site: usize,
     /// It came out of the pool.
     pub reused: bool,
+    /// When it was made, as [`since_boot`] counts.
+    made: Duration,
     /// Requests that went out on it.
     served: u32,
     /// Until when it is idle at most.
@@ -65,6 +67,7 @@ impl Upstream {
             stream,
             site,
             reused: false,
+            made: since_boot(),
             served: 0,
             idle_until: None,
             young_until: None,
@@ -268,6 +271,14 @@ impl Pool {
     #[must_use]
     pub(crate) fn idle_count(&self, site: usize) -> usize {
         self.idle.borrow().get(site).map_or(0, Vec::len)
+    }
+
+    /// When the oldest idle connection to `site` was made, as [`since_boot`] counts.
+    #[must_use]
+    pub(crate) fn oldest_idle(&self, site: usize) -> Option<Duration> {
+        let idle = self.idle.borrow();
+        let all = idle.get(site)?.iter();
+        all.map(|upstream| upstream.made).min()
     }
 
     /// Connections to `site`, idle, busy and in the making.

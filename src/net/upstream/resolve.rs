@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread::Builder;
+use std::time::Duration;
 
 use crate::config::Ages;
 use crate::log::{Log, Value};
@@ -96,6 +97,12 @@ impl Names {
         if entry.name.is_due(now, ages) {
             self.ask(host);
         }
+    }
+
+    /// When a host's addresses were asked for, as [`since_boot`] counts, if they are known.
+    #[must_use]
+    pub(crate) fn known(&self, host: &str) -> Option<Duration> {
+        self.entries.borrow().get(host)?.name.known()
     }
 
     /// See [`HostName::left`].

@@ -96,13 +96,14 @@ fn look_after_names(upstreams: &Upstreams, now: Tick) {
 fn forget(upstreams: &Upstreams, gateway: &Gateway) {
     for index in 0..gateway.config.providers.len() {
         if let Some(counters) = upstreams.core.counters().known(gateway.slots.of(index)) {
-            counters.idle.store(0, Ordering::Relaxed);
-            counters.busy.store(0, Ordering::Relaxed);
+            for gauge in counters.gauges() {
+                gauge.store(0, Ordering::Relaxed);
+            }
         }
     }
 }
 
-/// Puts the numbers of connections where other workers can read them.
+/// Puts the numbers and ages of connections, and those of addresses, where other workers can read them.
 fn show(upstreams: &Upstreams) {
     let gateway = upstreams.core.gateway();
     if !gateway.config.is_counted() {
@@ -113,11 +114,16 @@ fn show(upstreams: &Upstreams) {
         let first = gateway.site_of(index, 0);
         let sites = first..first + provider.instances().count();
         let idle: usize = sites.clone().map(|site| pool.idle_count(site)).sum();
-        let open: usize = sites.map(|site| pool.open_count(site)).sum();
+        let open: usize = sites.clone().map(|site| pool.open_count(site)).sum();
         if let Some(counters) = upstreams.core.counters().known(gateway.slots.of(index)) {
             let busy = open.saturating_sub(idle);
             counters.idle.store(idle as u64, Ordering::Relaxed);
             counters.busy.store(busy as u64, Ordering::Relaxed);
+            let kept = sites.filter_map(|site| pool.oldest_idle(site));
+            let names = { provider.instances() }.filter_map(Instance::reached_by_name);
+            let known = names.filter_map(|name| upstreams.names.known(name));
+            counters.has_kept_since(kept.min());
+            counters.has_known_since(known.min());
         }
     }
 }

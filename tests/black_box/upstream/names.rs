@@ -4,14 +4,17 @@ use std::collections::HashSet;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::{SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use rustls::ServerConfig;
 
-use crate::support::metrics::wait_metrics;
+use crate::support::metrics::{Metrics, wait_metrics};
 use crate::support::tls::{pki, server_config};
-use crate::support::{Gateway, Setup, Upstream, Wire, get, ok, plain_exchange, post, response};
+use crate::support::{
+    Gateway, PATIENCE, Setup, Upstream, Wire, get, ok, plain_exchange, post, response,
+};
 
 const TWO: &str = "127.0.0.2 localhost\n";
 const THREE: &str = "127.0.0.3 localhost\n";
@@ -63,6 +66,24 @@ fn a_name_that_has_moved_is_followed_before_a_request_fails() {
     gateway.hosts(THREE);
     asks(&gateway, &three);
     asks(&gateway, &three);
+}
+
+#[test]
+fn the_metrics_say_how_old_an_answer_is() {
+    let [two, _three] = Upstream::listen_on_two();
+    let gateway = setup(&two, TWO).start_with_hosts();
+    let (_client, _peer) = plain_exchange(&gateway, &two);
+    let name = "sluicegate_upstream_addresses_age_seconds{provider=\"openai\"} ";
+    let until = Instant::now() + PATIENCE;
+    let age: f64 = loop {
+        let metrics = Metrics::of(&gateway);
+        let line = metrics.0.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(age) = line {
+            break age.parse().unwrap();
+        }
+        assert!(Instant::now() < until, "{}", metrics.0);
+    };
+    assert!((0.0..600.0).contains(&age), "{age}");
 }
 
 #[test]
