@@ -21,6 +21,7 @@ mod listeners;
 mod model;
 mod near;
 mod networks;
+mod operators;
 mod origin;
 pub(crate) mod places;
 #[cfg(any(test, fuzzing))]

@@ -8,6 +8,7 @@ mod families;
 pub(crate) mod habits;
 pub(crate) mod histogram;
 pub(crate) mod one_writer;
+pub(crate) mod page;
 pub(crate) mod reloads;
 mod shares;
 pub(crate) mod slots;

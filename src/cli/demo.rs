@@ -24,7 +24,7 @@ use mock::Seen;
 
 const GATEWAY_KEY: &str = "demo-gateway-key";
 const PROVIDER_KEY: &str = "demo-provider-key";
-/// For `sluicegate top`.
+/// For `sluicegate top` and the page.
 const SETTINGS: &[u8] = b"[metrics]\nlisten = [\"127.0.0.1:0\"]\n";
 /// Exchanges that the figures are taken from.
 const ROUNDS: usize = 40;
@@ -76,7 +76,9 @@ fn show(once: bool, flags: BTreeMap<String, String>) -> Result<ExitCode, Box<dyn
     // Nobody reads the mock's reports from here on.
     drop(seen);
     if let Some(metrics) = server.metrics_addresses().next() {
-        say!("What it is doing:\n  sluicegate top --url http://{metrics}\n")?;
+        say!("What it is doing:")?;
+        say!("  http://{metrics}/ in a browser, or on a terminal")?;
+        say!("  sluicegate top --url http://{metrics}\n")?;
     }
     say!("Serving until Ctrl-C.")?;
     Ok(server.run())

@@ -68,7 +68,7 @@ listen = [\"127.0.0.1:8080\"]       # this machine only; [\"0.0.0.0:8080\"] for 
 keys_file = \"keys.toml\"           # `sluicegate key new NAME` adds one, `key revoke ID` ends one, at once
 
 # [metrics]
-# listen = [\"127.0.0.1:9090\"]     # Prometheus, and `sluicegate top`
+# listen = [\"127.0.0.1:9090\"]     # Prometheus, `sluicegate top`, and a page for a browser
 
 # A provider is there once it has a key. Put that into the environment, or into a file .env beside this one:
 #   ANTHROPIC_API_KEY=sk-ant-…

@@ -17,14 +17,17 @@ mod terminal;
 mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use crate::cli::output::fail;
-use crate::config::{Config, value};
+use crate::config::{Config, Secret, value};
+use crate::system::read;
 
 use address::Address;
 use figures::Figures;
@@ -37,6 +40,9 @@ pub(crate) struct TopArguments {
     /// The gateway's metrics: http://host:port, http://host:port/path or unix:/path; else as configured
     #[arg(long)]
     url: Option<String>,
+    /// A file with the key of metrics.key; else $SLUICEGATE_METRICS_KEY or, without --url, as configured
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// How often to look: 500ms, 2s, 1m
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
@@ -66,6 +72,10 @@ pub(crate) fn run(
         Some(url) => Address::parse(url).map_err(|expected| format!("--url {url}: {expected}")),
         None => config().and_then(|config| Address::configured(&config)),
     };
+    let address = address.and_then(|address| {
+        let key = given_key(arguments)?.or(address.key);
+        Ok(Address { key, ..address })
+    });
     let address = match address {
         Ok(address) => address,
         Err(message) => return fail(&message, ExitCode::from(2)),
@@ -86,6 +96,40 @@ pub(crate) fn run(
         Err(Failure::Output(error)) => fail(&error.to_string(), ExitCode::FAILURE),
         Err(Failure::Gateway(message)) => fail(&message, ExitCode::FAILURE),
     }
+}
+
+/// The key that the command line or the environment leads to. Where the gateway's configuration is read, that knows the
+/// environment.
+fn given_key(arguments: &TopArguments) -> Result<Option<Secret>, String> {
+    if let Some(path) = &arguments.key_file {
+        return key_in(path).map(Some);
+    }
+    if arguments.url.is_none() {
+        return Ok(None);
+    }
+    match (std::env::var_os(KEY), std::env::var_os(KEY_FILE)) {
+        (Some(_), Some(_)) => Err(format!(
+            "{KEY_FILE} is set as well as {KEY}; expected only one of them"
+        )),
+        (Some(key), None) => {
+            let key = Zeroizing::new(key.into_string().unwrap_or_default());
+            let key = Secret::new(key.trim());
+            key.map(Some)
+                .map_err(|expected| format!("{KEY}: {expected}"))
+        }
+        (None, Some(path)) => key_in(Path::new(&path)).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+const KEY: &str = "SLUICEGATE_METRICS_KEY";
+const KEY_FILE: &str = "SLUICEGATE_METRICS_KEY_FILE";
+
+fn key_in(path: &Path) -> Result<Secret, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let bytes = Zeroizing::new(read::settings(path).map_err(|error| wrong(&error))?);
+    let text = String::from_utf8_lossy(&bytes);
+    Secret::new(text.trim()).map_err(|expected| wrong(&expected))
 }
 
 fn once(address: &Address, interval: Duration) -> Result<(), Failure> {

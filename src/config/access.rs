@@ -16,11 +16,12 @@ use super::places::Place;
 use super::secret::Secret;
 use super::source::Env;
 use super::table::{Draft, KEYS_FILE, LISTEN, MASTER_KEYS, PORT};
+use super::written::Written;
 
 const MASTER_KEY_DISABLED: &str = "MASTER_KEY_DISABLED";
 
-/// A shorter master key is warned of: whoever can ask often enough can guess it.
-const MASTER_KEY_BYTES: usize = 16;
+/// A shorter key is warned of: whoever can ask often enough can guess it.
+pub(super) const KEY_BYTES: usize = 16;
 
 impl Auth {
     /// Whether nobody is asked for a key.
@@ -54,7 +55,8 @@ impl Config {
 /// The draft's gateway keys, once all settings are read into it.
 pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), ConfigError> {
     let master_key = env.secret_of_either(MASTER_KEYS)?;
-    let written = written_master_key(env, draft)?;
+    let (key, key_file) = (draft.master_key.as_ref(), draft.master_key_file.as_ref());
+    let written = written_key(env, key, key_file)?;
     env.is_not_empty(KEYS_FILE)?;
     let auth = &mut draft.config.auth;
     auth.master_key = master_key.or(written);
@@ -70,14 +72,10 @@ pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), 
         }
     }
     let length = auth.master_key.as_ref().map(|key| key.expose().len());
-    let place = length.map(|_| place_of_master_key(env, file));
+    let place = length.map(|_| place_of_key(env, file, &MASTER_KEYS, ["auth", "master_key"]));
     draft.config.places.note("auth.master_key", place.clone());
-    if let Some(place) = place.filter(|_| length < Some(MASTER_KEY_BYTES)) {
-        let message = format!(
-            "the key can be guessed; expected at least {MASTER_KEY_BYTES} bytes, \
-             as `openssl rand -hex 32` makes them"
-        );
-        env.warn(ConfigError::new(&place.from, &place.key, message));
+    if let Some(place) = place.filter(|_| length < Some(KEY_BYTES)) {
+        env.warn(ConfigError::new(&place.from, &place.key, can_be_guessed()));
     }
     if draft.config.auth.open && !draft.config.auth.is_open() {
         let message =
@@ -88,11 +86,25 @@ pub(super) fn auth(env: &Env<'_>, file: &File, draft: &mut Draft) -> Result<(), 
     Ok(())
 }
 
-/// Read also where the environment has a key: a bad value is an error in any case.
-fn written_master_key(env: &Env<'_>, draft: &Draft) -> Result<Option<Secret>, ConfigError> {
-    match (&draft.master_key, &draft.master_key_file) {
+/// What is said of a key that is too short.
+pub(super) fn can_be_guessed() -> String {
+    format!(
+        "the key can be guessed; expected at least {KEY_BYTES} bytes, \
+         as `openssl rand -hex 32` makes them"
+    )
+}
+
+/// The file's key, or that in the file which it names. Read also where the environment has a key: a bad value is an error
+/// in any case.
+pub(super) fn written_key(
+    env: &Env<'_>,
+    key: Option<&Written>,
+    key_file: Option<&Written>,
+) -> Result<Option<Secret>, ConfigError> {
+    match (key, key_file) {
         (Some(key), Some(_)) => {
-            Err(key.refused("expected only one of master_key and master_key_file"))
+            let name = key.key.rsplit('.').next().unwrap_or_default();
+            Err(key.refused(format!("expected only one of {name} and {name}_file")))
         }
         (Some(key), None) if key.text().is_empty() => {
             Err(key.refused("it is empty; expected a key; leave it out for none"))
@@ -107,25 +119,28 @@ fn written_master_key(env: &Env<'_>, draft: &Draft) -> Result<Option<Secret>, Co
     }
 }
 
-/// Where the master key that counts is written.
-fn place_of_master_key(env: &Env<'_>, file: &File) -> Place {
-    let names = MASTER_KEYS.map(|name| [name.to_owned(), format!("{name}_FILE")]);
-    let set = names.into_iter().flatten().filter_map(|key| {
+/// Where a key that counts is written: in one of these variables or in the file that it names, or in this setting or in
+/// that with `_file` behind it.
+pub(super) fn place_of_key(
+    env: &Env<'_>,
+    file: &File,
+    variables: &[&str],
+    [table, key]: [&str; 2],
+) -> Place {
+    let names = { variables.iter() }.map(|name| [(*name).to_owned(), format!("{name}_FILE")]);
+    let set = names.flatten().filter_map(|key| {
         let (_, from) = env.located(&key)?;
         Some(Place { from, key })
     });
     let first = set.min_by_key(|place| !env.is_of_environment(&place.key));
     first.unwrap_or_else(|| {
-        let keys = ["master_key_file", "master_key"];
-        let is_written = |key: &&str| {
-            file.tables
-                .get("auth")
-                .is_some_and(|t| t.get(key).is_some())
-        };
-        let key = keys.into_iter().find(is_written).unwrap_or("master_key");
+        let by_file = format!("{key}_file");
+        let section = file.tables.get(table);
+        let is_written = |key: &&str| section.is_some_and(|section| section.get(key).is_some());
+        let key = [&*by_file, key].into_iter().find(is_written).unwrap_or(key);
         Place {
-            from: file.place("auth", key).to_owned(),
-            key: format!("auth.{key}"),
+            from: file.place(table, key).to_owned(),
+            key: format!("{table}.{key}"),
         }
     })
 }
@@ -141,7 +156,8 @@ pub(super) fn listen(env: &Env<'_>, file: &File, draft: &mut Draft) {
         (Some((named, written)), port) if port.is_none() || written.key != LISTEN => (named, true),
         (written, port) => {
             // A port says nothing of addresses; those whose port it replaces may.
-            let chosen = written.is_some_and(|(written, _)| written.iter().any(is_reachable));
+            let chosen =
+                written.is_some_and(|(written, _)| written.iter().any(Listen::is_reachable));
             let of_everyone = chosen || !unguarded;
             draft.config.places.note(LISTEN, of_port);
             (addresses(port.unwrap_or(8080), of_everyone), chosen)
@@ -202,11 +218,6 @@ fn warning_of_openness(from: &str, chosen: bool) -> ConfigError {
 /// Nobody gets in without one then, key or not.
 fn demands_certificates(tls: Option<&ServerTls>) -> bool {
     tls.is_some_and(|tls| tls.client_ca.is_some())
-}
-
-/// Whether other machines reach it.
-fn is_reachable(listen: &Listen) -> bool {
-    matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback())
 }
 
 fn addresses(port: u16, of_everyone: bool) -> Vec<Listen> {

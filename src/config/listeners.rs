@@ -37,6 +37,14 @@ impl Listen {
     }
 }
 
+impl Listen {
+    /// Whether other machines reach it.
+    #[must_use]
+    pub(super) fn is_reachable(&self) -> bool {
+        matches!(self, Self::Tcp(address) if !address.ip().is_loopback())
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

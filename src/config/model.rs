@@ -280,8 +280,10 @@ pub struct Metrics {
     pub enabled: bool,
     /// Their path.
     pub endpoint: String,
-    /// Addresses where they are served, and nothing else but the health.
+    /// Addresses where they are served, with a page that shows them, and nothing else but the health.
     pub listen: Vec<Listen>,
+    /// Who has it may look at them; without one whoever reaches them may.
+    pub key: Option<Secret>,
 }
 
 impl Metrics {

@@ -13,6 +13,7 @@ use super::kind::{self, ProviderKind, UnknownKind};
 use super::listeners;
 use super::model::{Config, LogFormat, ServerTls};
 use super::near::near;
+use super::operators;
 use super::provider::{self, Tables};
 use super::setting::Setting;
 use super::source::{self, Env, Sources};
@@ -69,6 +70,7 @@ fn resolve(
     gomodel::warn(env, names, is_chosen.then_some(enabled));
     draft.config.providers = provider::resolve(sources, env, tables, enabled)?;
     access::auth(env, &file, &mut draft)?;
+    operators::metrics_key(env, &file, &mut draft)?;
     draft.config.server.tls = tls(env, &file, &mut draft)?;
     access::listen(env, &file, &mut draft);
     access::announced(env, &draft.config)?;

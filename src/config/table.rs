@@ -66,6 +66,7 @@ pub(super) const MASTER_KEYS: [&str; 2] = ["GOMODEL_MASTER_KEY", "SLUICEGATE_MAS
 pub(super) const PORT: &str = "server.";
 pub(super) const LISTEN: &str = "server.listen";
 pub(super) const KEYS_FILE: &str = "SLUICEGATE_KEYS_FILE";
+pub(super) const METRICS_KEY: &str = "SLUICEGATE_METRICS_KEY";
 pub(super) const TLS_CERT: &str = "SLUICEGATE_TLS_CERT";
 pub(super) const TLS_KEY: &str = "SLUICEGATE_TLS_KEY";
 
@@ -81,6 +82,8 @@ pub(super) struct Draft {
     pub(super) client_ca: Option<PathBuf>,
     pub(super) master_key: Option<Written>,
     pub(super) master_key_file: Option<Written>,
+    pub(super) metrics_key: Option<Written>,
+    pub(super) metrics_key_file: Option<Written>,
     pub(super) kinds: Option<Written>,
     /// `None` where it depends on where the lines go.
     pub(super) log_format: Option<LogFormat>,

@@ -419,6 +419,7 @@ impl Connection {
             }
             Ok(Admission::Metrics) => Step::Metrics(Box::new((recipient, cursor))),
             Ok(Admission::Streams) => Step::Streams(Box::new((recipient, cursor))),
+            Ok(Admission::Page) => Step::After(self.side.answer_page(&recipient, cursor)),
             Ok(local) => Step::After(self.side.answer_locally(&local, &recipient, cursor, "")),
             Err(fault) => {
                 if let Some(provider) = provider {

@@ -15,6 +15,7 @@ use crate::policy::error::{Fault, Scarce};
 use crate::policy::forward::{Forward, Terms};
 use crate::policy::gateway::Gateway;
 use crate::policy::loops;
+use crate::policy::operators;
 use crate::policy::route::Route;
 use crate::providers::Session;
 
@@ -74,6 +75,8 @@ pub enum Admission<'g> {
     Metrics,
     /// What is under way; only where operators ask.
     Streams,
+    /// The page that shows both; only where operators ask.
+    Page,
     /// `OPTIONS *`
     Options,
     /// A browser asks whether a page may send its request: the field lines that allow it.
@@ -128,7 +131,7 @@ fn decide<'g>(
     }
     let passthrough = match gateway.table.route(view.method(), view.target(), target) {
         Route::Provider(passthrough) => passthrough,
-        route => return answer(gateway, route),
+        route => return answer(gateway, route, view),
     };
     check_page(gateway, request, cors)?;
     let grant = gateway.keys.check(view.section, now.unix_seconds);
@@ -191,14 +194,21 @@ fn choose_key(
 }
 
 /// What becomes of a request that is for no provider.
-fn answer<'g>(gateway: &Gateway, route: Route) -> Result<Admission<'g>, Fault> {
+fn answer<'g>(
+    gateway: &Gateway,
+    route: Route,
+    request: RequestView<'_>,
+) -> Result<Admission<'g>, Fault> {
     match route {
         Route::Health => Ok(Admission::Health),
         Route::Live => Ok(Admission::Live),
-        Route::Metrics if gateway.config.metrics.enabled => Ok(Admission::Metrics),
+        Route::Metrics if gateway.config.metrics.enabled => {
+            gateway.metrics_key.check(request.section)?;
+            Ok(Admission::Metrics)
+        }
         Route::OptionsStar => Ok(Admission::Options),
         // Operators have a listener of their own.
-        Route::Metrics | Route::Streams | Route::NotFound | Route::Provider(_) => {
+        Route::Metrics | Route::Streams | Route::Page | Route::NotFound | Route::Provider(_) => {
             Err(Fault::NoSuchRoute)
         }
     }
@@ -275,14 +285,14 @@ fn check_room(gateway: &Gateway, now: Now) -> Result<(), Fault> {
     }
 }
 
-/// Decides what becomes of a request on a listener of `metrics.listen`: health, metrics, what is under way.
+/// Decides what becomes of a request on a listener of `metrics.listen`: health, metrics, what is under way, a page.
 #[must_use]
 pub(crate) fn admit_operator<'g>(
     gateway: &Gateway,
     request: Request<'_>,
     now: Now,
 ) -> Decision<'g> {
-    let outcome = decide_operator(gateway, request.view);
+    let outcome = decide_operator(gateway, request);
     let outcome = outcome.and_then(|admission| check_state(gateway, request, now, admission));
     Decision {
         key: None,
@@ -293,19 +303,38 @@ pub(crate) fn admit_operator<'g>(
     }
 }
 
-fn decide_operator<'g>(
+fn decide_operator<'g>(gateway: &Gateway, request: Request<'_>) -> Result<Admission<'g>, Fault> {
+    let view = request.view;
+    let target = target::parse(view.target())?;
+    let admission = match gateway.table.route(view.method(), view.target(), target) {
+        Route::Health => return Ok(Admission::Health),
+        Route::Live => return Ok(Admission::Live),
+        Route::Metrics => Admission::Metrics,
+        Route::Streams => Admission::Streams,
+        Route::Page => Admission::Page,
+        Route::OptionsStar | Route::NotFound | Route::Provider(_) => {
+            return Err(Fault::NoSuchRoute);
+        }
+    };
+    check_operator(gateway, request, &admission)?;
+    Ok(admission)
+}
+
+/// Whoever shows the key may look. Where there is none, the page says who has a browser ask; what it shows is not in it
+/// yet, so that a link may lead to it.
+fn check_operator(
     gateway: &Gateway,
-    request: RequestView<'_>,
-) -> Result<Admission<'g>, Fault> {
-    let target = target::parse(request.target())?;
-    match gateway
-        .table
-        .route(request.method(), request.target(), target)
-    {
-        Route::Health => Ok(Admission::Health),
-        Route::Live => Ok(Admission::Live),
-        Route::Metrics => Ok(Admission::Metrics),
-        Route::Streams => Ok(Admission::Streams),
-        Route::OptionsStar | Route::NotFound | Route::Provider(_) => Err(Fault::NoSuchRoute),
+    request: Request<'_>,
+    admission: &Admission<'_>,
+) -> Result<(), Fault> {
+    let section = request.view.section;
+    if gateway.metrics_key.is_asked_for() {
+        return Ok(gateway.metrics_key.check(section)?);
     }
+    if !matches!(admission, Admission::Page) {
+        operators::check_origin(section)?;
+    }
+    let counts = request.is_near && request.view.target().starts_with(b"/");
+    let origins = &gateway.config.server.cors_origins;
+    Ok(operators::check_host(section, counts, origins)?)
 }

@@ -1,5 +1,6 @@
 //! The one table of errors that the gateway itself makes, and their one writer. Pure.
 
+mod phrases;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -13,8 +14,11 @@ use crate::http::head::HeadError;
 use crate::http::target::TargetError;
 use crate::policy::auth::AuthError;
 use crate::policy::cors::Unlisted;
+use crate::policy::operators::{self, Hidden};
 use crate::policy::route::RouteError;
+
 use crate::providers::Exhausted;
+use phrases::{kind, reason};
 
 use words::{
     ENDPOINT_DENIED, HOST_NOT_ALLOWED, KEYS_EXHAUSTED, LOOP_DETECTED, METHOD_NOT_IMPLEMENTED,
@@ -39,6 +43,8 @@ pub enum Fault {
     OriginNotAllowed,
     /// There is no key, and `Host` is a name that a page from elsewhere may have.
     HostNotAllowed,
+    /// The metrics are for others.
+    Metrics(Hidden),
     /// The provider is configured not to get requests of this method and endpoint.
     EndpointDenied,
     /// HTTP without TLS, where TLS is spoken.
@@ -268,6 +274,10 @@ impl Fault {
             Self::Auth(error) => auth(*error),
             Self::OriginNotAllowed => row(403, "origin_not_allowed", ORIGIN_NOT_ALLOWED),
             Self::HostNotAllowed => row(403, "host_not_allowed", HOST_NOT_ALLOWED),
+            Self::Metrics(hidden) => {
+                let (status, code, message) = hidden.said();
+                row(status, code, message)
+            }
             Self::PlainHttp => row(400, "tls_required", "this address speaks TLS; use https://"),
             Self::ProxyHeader(message) => row(400, "proxy_header", message),
             Self::EndpointDenied => row(403, "endpoint_denied", ENDPOINT_DENIED),
@@ -557,6 +567,12 @@ impl From<TargetError> for Fault {
     }
 }
 
+impl From<Hidden> for Fault {
+    fn from(hidden: Hidden) -> Self {
+        Self::Metrics(hidden)
+    }
+}
+
 impl From<Unlisted> for Fault {
     fn from(_: Unlisted) -> Self {
         Self::OriginNotAllowed
@@ -636,7 +652,10 @@ impl ErrorResponse<'_> {
             row.retry
         );
         if row.status == 401 {
-            head.push_str("WWW-Authenticate: Bearer\r\n");
+            head.push_str(match self.fault {
+                Fault::Metrics(_) => operators::CHALLENGE,
+                _ => "WWW-Authenticate: Bearer\r\n",
+            });
         }
         if let Some(seconds) = self.fault.retry_after() {
             let _ = write!(head, "Retry-After: {seconds}\r\n");
@@ -651,41 +670,6 @@ impl ErrorResponse<'_> {
         if !self.head_only {
             out.extend_from_slice(body.as_bytes());
         }
-    }
-}
-
-fn kind(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 | 414 | 431 => "request_too_large",
-        429 => "rate_limit_error",
-        502 | 508 => "api_error",
-        503 => "overloaded_error",
-        504 => "timeout_error",
-        _ => "invalid_request_error",
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "Error",
     }
 }
 

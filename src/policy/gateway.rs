@@ -9,6 +9,7 @@ use crate::http::head::{Name, name};
 use crate::observe::Slots;
 use crate::policy::auth::Keys;
 use crate::policy::cors::Cors;
+use crate::policy::operators::MetricsKey;
 use crate::policy::provider_lines::ProviderLines;
 use crate::policy::route::{RouteEntry, Settings, Table};
 use crate::providers::Choices;
@@ -21,6 +22,8 @@ pub struct Gateway {
     pub table: Table,
     /// Gateway keys.
     pub keys: Arc<Keys>,
+    /// The key for the metrics.
+    pub(crate) metrics_key: MetricsKey,
     /// What browsers are told, if pages may use the gateway.
     pub cors: Option<Cors>,
     /// In the order of `config.providers`, which is also the table's.
@@ -66,6 +69,7 @@ impl Gateway {
         Self {
             table,
             keys,
+            metrics_key: MetricsKey::new(config.metrics.key.as_ref()),
             cors: Cors::new(&config.server.cors_origins),
             upstreams,
             sites: sites(&config),

@@ -84,6 +84,8 @@ pub enum Route {
     Metrics,
     /// `GET` or `HEAD` of `/streams`, which only operators may.
     Streams,
+    /// `GET` or `HEAD` of `/`, of the host or below the mount prefix, which only operators may.
+    Page,
     /// `OPTIONS *`
     OptionsStar,
     /// Something below `/p/`; not yet looked at any closer.
@@ -160,11 +162,13 @@ impl Table {
         let Target::Path { path, query } = target else {
             return Route::NotFound;
         };
-        let Some(below) = path
-            .of(target_bytes)
-            .strip_prefix(self.base_path.as_bytes())
-        else {
-            return Route::NotFound;
+        let path_bytes = path.of(target_bytes);
+        let reads = method == b"GET" || method == b"HEAD";
+        let Some(below) = path_bytes.strip_prefix(self.base_path.as_bytes()) else {
+            return match reads && path_bytes == b"/" {
+                true => Route::Page,
+                false => Route::NotFound,
+            };
         };
         if let Some(named) = below.strip_prefix(b"/p/") {
             if self.passthrough {
@@ -172,11 +176,13 @@ impl Table {
             }
             return Route::NotFound;
         }
-        match method {
-            b"GET" | b"HEAD" if below == b"/health" || below == b"/health/ready" => Route::Health,
-            b"GET" | b"HEAD" if below == b"/health/live" => Route::Live,
-            b"GET" | b"HEAD" if self.is_metrics(below) => Route::Metrics,
-            b"GET" | b"HEAD" if below == b"/streams" => Route::Streams,
+        match below {
+            _ if !reads => Route::NotFound,
+            b"/health" | b"/health/ready" => Route::Health,
+            b"/health/live" => Route::Live,
+            _ if self.is_metrics(below) => Route::Metrics,
+            b"/streams" => Route::Streams,
+            b"/" => Route::Page,
             _ => Route::NotFound,
         }
     }
@@ -359,10 +365,16 @@ pub mod property {
                 endpoint.map_or_else(Into::into, |found| found + &query.unwrap_or_default())
             }
             Some(below) if reads => match &table.metrics_endpoint {
-                Some(endpoint) if format!("/{}", below.join("/")) == **endpoint => "Metrics".into(),
+                Some(endpoint)
+                    if !below.is_empty() && format!("/{}", below.join("/")) == **endpoint =>
+                {
+                    "Metrics".into()
+                }
                 _ if below == ["streams"] => "Streams".into(),
+                _ if below == [""] => "Page".into(),
                 _ => "NotFound".into(),
             },
+            None if reads && segments == ["", ""] => "Page".into(),
             _ => "NotFound".into(),
         }
     }

@@ -80,6 +80,7 @@ mod observe {
     mod otlp;
     mod otlp_collector;
     mod otlp_metrics;
+    mod page;
     mod reasons;
     mod requests;
     mod streams;

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use crate::base::{authority, number};
-use crate::config::{Config, Listen, ProxyProtocol};
+use crate::config::{Config, Listen, ProxyProtocol, Secret};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Address {
     pub(super) metrics: String,
     /// Of the list of requests under way.
     pub(super) streams: String,
+    /// What is shown to whoever asks for a key.
+    pub(super) key: Option<Secret>,
 }
 
 /// What is connected to.
@@ -67,6 +69,7 @@ impl Address {
             place,
             metrics: path.to_owned(),
             streams,
+            key: None,
         })
     }
 
@@ -115,7 +118,10 @@ impl Address {
             }
         };
         let (base, endpoint) = (&config.server.base_path, &config.metrics.endpoint);
-        Ok(Self::with(place, base, endpoint))
+        Ok(Self {
+            key: config.metrics.key.clone(),
+            ..Self::with(place, base, endpoint)
+        })
     }
 
     fn with(place: Place, base: &str, endpoint: &str) -> Self {
@@ -123,6 +129,7 @@ impl Address {
             place,
             metrics: format!("{base}{endpoint}"),
             streams: format!("{base}{STREAMS}"),
+            key: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Asks a gateway for its figures: one request, one connection, over TCP or a Unix socket. Blocks its thread.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use crate::net::sockets::answer::{Head, NoHttp};
 use crate::net::sockets::dial::{self, Bound, Socket, Timed};
@@ -27,6 +29,13 @@ impl fmt::Display for FetchError {
             Self::Status(404) => f.write_str(
                 "there are no metrics: set metrics.listen, or metrics.enabled (METRICS_ENABLED), and \
                  start the gateway anew",
+            ),
+            Self::Status(401) => f.write_str(
+                "the gateway wants its metrics key (401): set SLUICEGATE_METRICS_KEY, or name a file \
+                 that holds it with --key-file",
+            ),
+            Self::Status(403) => f.write_str(
+                "the gateway has no metrics.key, and is then asked as localhost or by an address only (403)",
             ),
             Self::Status(status) => write!(f, "the answer was {status}, not 200"),
             Self::Unusable(what) => f.write_str(what),
@@ -62,9 +71,15 @@ fn get(address: &Address, path: &str) -> Result<String, FetchError> {
     let bound = Bound::of(PATIENCE);
     // HTTP/1.0: the answer has no chunks and ends with its connection.
     let host = address.host();
-    let request = format!(
-        "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/plain, application/json\r\n\r\n"
-    );
+    let mut request = Zeroizing::new(format!(
+        "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: text/plain, application/json\r\n"
+    ));
+    if let Some(key) = &address.key {
+        // Visible ASCII, as every secret is.
+        let key = String::from_utf8_lossy(key.expose());
+        let _ = write!(request, "Authorization: Bearer {key}\r\n");
+    }
+    request.push_str("\r\n");
     let stream = match &address.place {
         Place::Tcp(host, port) => dial::name(host, *port, bound)?,
         Place::Unix(path) => Timed::new(Socket::Unix(dial::unix(path, &bound)?), bound),
@@ -143,6 +158,11 @@ mod tests {
                 "there are no metrics: set metrics.listen",
             ),
             ("HTTP/1.1 503 No\r\n\r\n", "the answer was 503"),
+            (
+                "HTTP/1.1 401 No\r\n\r\n",
+                "the gateway wants its metrics key",
+            ),
+            ("HTTP/1.1 403 No\r\n\r\n", "the gateway has no metrics.key"),
             ("", "the answer broke off"),
             ("SSH-2.0-x\r\n", "whoever answers there speaks no HTTP"),
         ] {

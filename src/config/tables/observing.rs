@@ -4,7 +4,7 @@ use crate::config::kinds::{LEVEL, LISTEN, LOG_FILE, METRICS_ENDPOINT, SWITCH, ch
 use crate::config::model::Config;
 use crate::config::setting::Setting;
 use crate::config::shown::quoted;
-use crate::config::table::{Table, USUAL, at, kept, line};
+use crate::config::table::{METRICS_KEY, Table, USUAL, as_written, at, example, kept, line};
 use crate::config::written::Form;
 
 pub(super) const METRICS: Table = Table {
@@ -25,8 +25,31 @@ pub(super) const METRICS: Table = Table {
         Setting::new(
             "listen",
             "[]",
-            line!("[\"127.0.0.1:9090\"]: they, the health and /streams, nothing else"),
+            line!(
+                "[\"127.0.0.1:9090\"]: they, a page at / that shows them, /streams and\n\
+                 the health, nothing else"
+            ),
             at!(metrics.listen, LISTEN),
+        ),
+        Setting::new(
+            "key",
+            "",
+            &[],
+            kept!(metrics_key, Form::Text, as_written, |config: &Config| {
+                let key = config.metrics.key.as_ref();
+                key.map(|key| format!("\"{key}\""))
+            }),
+        )
+        .variables(&[METRICS_KEY])
+        .credential(),
+        Setting::new(
+            "key_file",
+            "",
+            example!(
+                "\"/etc/sluicegate/metrics-key\"",
+                "; or key = \"…\"; who looks at the metrics has to show it"
+            ),
+            kept!(metrics_key_file, Form::Text, as_written, |_: &Config| None),
         ),
     ],
 };

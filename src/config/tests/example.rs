@@ -34,6 +34,7 @@ fn the_example_names_every_setting_with_its_default() {
     // Keys from files that are not there.
     let absent = [
         "master_key_file",
+        "key_file",
         "proxy_ca_file",
         "ca_file",
         "client_cert",

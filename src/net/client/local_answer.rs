@@ -39,6 +39,7 @@ impl<'a> LocalAnswer<'a> {
             Admission::Preflight(_)
             | Admission::Options
             | Admission::Streams
+            | Admission::Page
             | Admission::Forward(_) => (204, "No Content", None, b""),
         };
         let lines = match what {

@@ -1,4 +1,4 @@
-//! Answers to operators that others have to be asked for first: the metrics, and what is under way.
+//! Answers to operators: the metrics and what is under way, which others have to be asked for first, and a page.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -9,6 +9,7 @@ use crate::net::client::local_answer::LocalAnswer;
 use crate::net::client::recipient::Recipient;
 use crate::net::client::scrape::Subjects;
 use crate::net::client::side::ClientSide;
+use crate::observe::page;
 use crate::observe::streams::{self, UnderWay};
 use crate::policy::admission::Admission;
 
@@ -55,8 +56,23 @@ impl ClientSide {
             reason: "OK",
             content_type: Some("application/json"),
             body: text.as_bytes(),
-            lines: None,
+            lines: Some(page::UNSHARED.as_bytes()),
         };
         self.send_local(&answer, &recipient, cursor)
+    }
+
+    /// The page that shows both.
+    pub(super) fn answer_page(&mut self, recipient: &Recipient, cursor: Cursor) -> After {
+        let gateway = self.worker.core.gateway();
+        let config = &gateway.config;
+        let html = page::html(&config.server.base_path, &config.metrics.endpoint);
+        let answer = LocalAnswer {
+            status: 200,
+            reason: "OK",
+            content_type: Some("text/html; charset=utf-8"),
+            body: html.as_bytes(),
+            lines: Some(page::lines().as_bytes()),
+        };
+        self.send_local(&answer, recipient, cursor)
     }
 }

@@ -13,6 +13,7 @@ use crate::net::client::side::ClientSide;
 use crate::observe;
 use crate::policy::auth::AuthError;
 use crate::policy::error::Fault;
+use crate::policy::operators::Hidden;
 use crate::system::time::monotonic_nanos;
 
 /// Answers that a worker holds back at once. Who comes with another wrong key then has to connect anew for the next.
@@ -81,7 +82,11 @@ impl ClientSide {
 
     /// How long an answer is held back.
     fn time_to_answer(&self, fault: &Fault) -> Duration {
-        if *fault != Fault::Auth(AuthError::InvalidKey) {
+        let is_wrong_key = matches!(
+            fault,
+            Fault::Auth(AuthError::InvalidKey) | Fault::Metrics(Hidden::InvalidKey)
+        );
+        if !is_wrong_key {
             return Duration::ZERO;
         }
         let most = self.worker.core.gateway().config.auth.wrong_key_delay;

@@ -283,7 +283,10 @@ fn gateway_routes_want_path_and_method() {
         OPTIONS /                 -> NotFound
         GET http://gateway        -> NotFound
         GET *                     -> NotFound
-        GET /                     -> NotFound
+        GET /                     -> Page
+        HEAD /?x                  -> Page
+        GET http://gateway/       -> Page
+        POST /                    -> NotFound
         GET /p                    -> NotFound
         GET /px/openai/models     -> NotFound
         GET //p/openai/models     -> NotFound
@@ -292,6 +295,14 @@ fn gateway_routes_want_path_and_method() {
         ",
     );
     check(SETTINGS, "GET /metrics", "NotFound");
+    let mounted = Settings {
+        base_path: "/g",
+        metrics_endpoint: Some("/"),
+        ..SETTINGS
+    };
+    check(mounted, "GET /", "Page");
+    check(mounted, "GET /g/", "Metrics");
+    check(mounted, "GET /g", "NotFound");
     let closed = Settings {
         passthrough: false,
         ..SETTINGS

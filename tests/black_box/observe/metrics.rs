@@ -374,15 +374,24 @@ fn a_provider_that_is_gone_has_no_connections() {
     peer.send(ok(""));
     client.response();
     let idle = "upstream_connections{provider=\"m\",state=\"idle\"}";
-    wait_metrics(&gateway, &[(idle, 1.0)]);
+    let oldest = "sluicegate_upstream_idle_oldest_seconds{provider=\"m\"} ";
+    let metrics_now = wait_metrics(&gateway, &[(idle, 1.0)]);
+    let age = { metrics_now.0.lines() }.find_map(|line| line.strip_prefix(oldest)?.parse().ok());
+    assert!(
+        age.is_some_and(|age: f64| (0.0..600.0).contains(&age)),
+        "{age:?}"
+    );
+    // It has no name that could be looked up.
+    assert!(!metrics_now.0.contains("addresses_age_seconds{"));
     fs::write(gateway.setup().dir().join("sluicegate.toml"), metrics).unwrap();
     gateway.signal(Signal::HUP);
     peer.expect_end();
-    wait_metrics(&gateway, &[(idle, 0.0)]);
+    let metrics_now = wait_metrics(&gateway, &[(idle, 0.0)]);
+    assert!(!metrics_now.0.contains(oldest), "{}", metrics_now.0);
 }
 
 #[test]
-fn a_listener_of_their_own_serves_metrics_and_health_and_nothing_else() {
+fn a_listener_of_their_own_serves_what_operators_ask_for_and_nothing_else() {
     let upstream = Upstream::listen();
     let gateway = Setup::new()
         .base(&upstream.url())
@@ -397,7 +406,8 @@ fn a_listener_of_their_own_serves_metrics_and_health_and_nothing_else() {
     for target in [
         get("/p/openai/models"),
         get("/p/openai/"),
-        get("/"),
+        get("/index.html"),
+        post("/", ""),
         post("/metrics", ""),
     ] {
         client.send(&target);

@@ -209,6 +209,60 @@ fn where_there_is_nothing_to_show_it_says_why() {
 }
 
 #[test]
+fn a_key_is_shown_where_it_is_asked_for() {
+    let key = "a-key-for-the-metrics";
+    let toml = "[metrics]\nlisten = [\"127.0.0.1:0\"]\nkey_file = \"key\"\n";
+    let setup = Setup::new().secret(key).file("key", &format!("{key}\n"));
+    let gateway = setup.toml(toml).start();
+    let url = format!("http://{}", metrics_addr(&gateway));
+    let elsewhere = || Setup::bare().secret(key).file("key", key);
+    let asked = ["--once", "--url", &url];
+    let said = refusal(&elsewhere(), 1, &asked);
+    for part in ["401", "SLUICEGATE_METRICS_KEY", "--key-file"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = refusal(
+        &elsewhere().env("SLUICEGATE_METRICS_KEY", "another-key"),
+        1,
+        &asked,
+    );
+    assert!(said.contains("401"), "{said}");
+    let by_file = [&asked[..], &["--key-file", "key"]].concat();
+    for (setup, args) in [
+        (elsewhere(), &by_file[..]),
+        (elsewhere().env("SLUICEGATE_METRICS_KEY", key), &asked),
+        (
+            elsewhere().env("SLUICEGATE_METRICS_KEY_FILE", "key"),
+            &asked,
+        ),
+        // What the command line names counts.
+        (elsewhere().env("SLUICEGATE_METRICS_KEY", "other"), &by_file),
+    ] {
+        let shown = table(&setup, args);
+        assert!(shown.contains("0 under way"), "{shown}");
+    }
+    for (name, value) in [
+        ("SLUICEGATE_METRICS_KEY", ""),
+        ("SLUICEGATE_METRICS_KEY_FILE", "gone"),
+    ] {
+        let said = refusal(&elsewhere().env(name, value), 2, &asked);
+        assert!(said.contains("gone") || said.contains(name), "{said}");
+    }
+    // Where the configuration says where it is, it has the key as well.
+    let path = gateway.setup().dir().join("m.sock");
+    let toml = format!(
+        "[metrics]\nkey_file = \"key\"\nlisten = [\"unix:{}\"]\n",
+        path.display()
+    );
+    let gateway = Setup::new()
+        .secret(key)
+        .file("key", key)
+        .toml(&toml)
+        .start();
+    assert!(table(gateway.setup(), &["--once"]).contains("0 under way"));
+}
+
+#[test]
 fn a_terminal_shows_it_live_and_is_given_back() {
     let rig = rig();
     let address: SocketAddr = metrics_addr(&rig.gateway);
