@@ -476,9 +476,12 @@ fn threads_that_share_a_group_lose_no_count_and_never_put_out_too_many() {
             .iter()
             .all(|member| !member.instance.standing().leaving)
     );
-    // Who looks at one after another may see one that has returned and one that left meanwhile.
-    let most = most.into_inner();
-    assert!((1..=4).contains(&most), "{most}");
+    // Who looks at one after another may see one that has returned and one that left meanwhile: what is out together
+    // is known when all have ended.
+    assert!(most.into_inner() > 0, "nobody was ever out");
+    let out = group.members.iter();
+    let out = out.filter(|member| member.instance.standing().phase != Phase::Serving);
+    assert!(out.count() <= 3);
 }
 
 #[test]
