@@ -5,6 +5,7 @@
 
 use crate::net::client::side::ClientSide;
 use crate::net::upstream::report::tell;
+use crate::net::upstream::upstreams::Upstreams;
 use crate::policy::error::{Fault, Scarce};
 use crate::policy::provider_lines::Address;
 use crate::providers::group::Outcome;
@@ -112,12 +113,15 @@ impl Relay {
     /// Sends what waits on an idle connection, if there is one.
     pub(super) fn reuse(&mut self, connection: &mut ClientSide) {
         let worker = connection.worker.clone();
+        // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
+        let in_force = worker.core.gateway();
+        let Some(site) = in_force.index_of(&self.gateway, self.site()) else {
+            return;
+        };
         let scratch = &mut *worker.core.scratch.borrow_mut();
-        worker
-            .upstreams
-            .warmth
-            .used(self.site(), worker.core.clock.now());
-        let Some(upstream) = worker.upstreams.pool.take(self.site(), scratch) else {
+        let Upstreams { warmth, pool, .. } = &*worker.upstreams;
+        warmth.used(site, worker.core.clock.now());
+        let Some(upstream) = pool.take(site, scratch) else {
             return;
         };
         let choice = self.choice.as_ref();

@@ -250,3 +250,41 @@ fn what_is_no_limit_is_refused_by_name() {
         );
     }
 }
+
+/// Numbers of providers change by it, and so do those of their connections.
+#[test]
+fn behind_a_reload_it_goes_to_its_own_provider_all_the_same() {
+    let (upstream, other) = (Upstream::listen(), Upstream::listen());
+    let file = |before: &str| {
+        format!(
+            "[metrics]\nenabled = true\n{before}\
+             [providers.openai]\nbase_url = \"{}/v1\"\napi_key = \"sk-other\"\n\
+             [providers.vllm]\nbase_url = \"{}/v1\"\napi_key = \"sk-vllm\"\nconcurrency = 1\n",
+            other.url(),
+            upstream.url()
+        )
+    };
+    let gateway = Setup::new()
+        .secret("sk-other")
+        .secret("sk-vllm")
+        .env("SLUICEGATE_WORKERS", "1")
+        .toml(&file(""))
+        .start();
+    let mut first = gateway.connect();
+    first.send(of("a", "one"));
+    let peer = next(&upstream, "one");
+    let mut second = waits(&gateway, of("b", "two"), 1);
+    let mut client = gateway.connect();
+    client.send(get("/p/openai/models"));
+    let mut idle = other.accept();
+    idle.request();
+    idle.send(ok("other"));
+    assert_eq!(client.response().text(), "other");
+    let added = "[providers.anthropic]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key = \"sk-other\"\n";
+    let path = gateway.setup().dir().join("sluicegate.toml");
+    std::fs::write(path, file(added)).unwrap();
+    gateway.reload();
+    answer(peer, &mut first);
+    answer(next(&upstream, "two"), &mut second);
+    assert!(!idle.readable_now());
+}
