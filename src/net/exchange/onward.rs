@@ -32,12 +32,22 @@ impl Ends<'_> {
         goes
     }
 
+    /// Its answer goes to the client, so it is not sent again: nothing of it is held for that, however long the answer is.
+    pub(super) fn stays(&mut self) {
+        if let Some(choice) = &mut self.choice {
+            choice.held = None;
+        }
+    }
+
     /// Limits are a key's, as far as one can tell.
     fn next_key(&self, choice: &Choice, status: u16) -> Option<Onward> {
         let keys = self.gateway.choices.keys(self.provider)?;
+        // A key that is chosen is counted.
+        if !matches!(status, 429 | 529) {
+            return None;
+        }
         let key = keys.choose(choice.session, monotonic_nanos()).ok()?;
-        let is_other = key != self.key && matches!(status, 429 | 529);
-        is_other.then_some(Onward {
+        (key != self.key).then_some(Onward {
             key,
             under_way: None,
         })

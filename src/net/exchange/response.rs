@@ -138,6 +138,7 @@ impl Ends<'_> {
             rewrite::response(buf, at, head, fields, &removed, &lines)
         });
         let start = start.ok_or_else(|| self.unfit())?;
+        self.stays();
         self.exchange.switched();
         self.connection.access.passed_on(false);
         self.connection
@@ -161,10 +162,7 @@ impl Ends<'_> {
             self.exchange.goes_elsewhere();
             return Err(Halt::Onward);
         }
-        if let Some(choice) = &mut self.choice {
-            // An answer that is passed on may take hours.
-            choice.held = None;
-        }
+        self.stays();
         let access = &mut self.connection.access;
         access.response(head.status, section);
         let timed = self.gateway.config.server.server_timing;
