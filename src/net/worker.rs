@@ -243,10 +243,12 @@ impl Worker {
     fn reload(&self, config: &WorkerConfig) {
         let (shared, core) = (&self.shared, self.core());
         let new = config.gateway();
-        upkeep::reindex(self.upstreams(), &core.gateway(), &new);
+        let old = core.gateway();
+        upkeep::reindex(self.upstreams(), &old, &new);
         let admits = core.in_force.replace(new, config.tls.clone());
         shared.records.clock().switch(core.takes_times());
-        shared.waiting.limits_have_changed(&core.gateway());
+        // Nobody waits in what is new; what is gone keeps nobody any more.
+        shared.waiting.limits_have_changed(&old);
         self.spares.clear();
         if !core.is_operator() && !admits {
             core.in_force.change_door();

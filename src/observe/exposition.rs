@@ -609,6 +609,7 @@ mod tests {
             name: "three",
             keys: vec![[0xab; 32], [0xcd; 32]],
             balance: Balance::First,
+            is_probed: false,
             limits: None,
             instances: [7, 8]
                 .map(|identity| Listed {

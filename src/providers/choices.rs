@@ -34,6 +34,8 @@ pub(crate) struct Offer<'p> {
     pub(crate) balance: Balance,
     /// Those.
     pub(crate) instances: Vec<Listed>,
+    /// They are asked whether they are well.
+    pub(crate) is_probed: bool,
     /// How many requests it gets at once.
     pub(crate) limits: Option<Limits>,
 }
@@ -57,6 +59,9 @@ impl Choices {
                 Some(group) => group.after(balance, instances, micros(now)).ok(),
                 None => Group::new(balance, instances).ok(),
             };
+            if let Some(group) = group.as_ref().filter(|_| !offer.is_probed) {
+                group.is_not_probed(micros(now));
+            }
             debug_assert!(
                 group.is_some() || instances.len() < 2,
                 "settings were checked"
@@ -76,7 +81,22 @@ impl Choices {
                     }),
             }
         };
-        Arc::new(Self(providers.map(choice).collect()))
+        let all = Self(providers.map(choice).collect());
+        if let Some(before) = before {
+            before.open_all_but(&all);
+        }
+        Arc::new(all)
+    }
+
+    /// Keeps nobody waiting for a limit that is not among those `after` a reload.
+    fn open_all_but(&self, after: &Self) {
+        let queue = |choice: &Choice| choice.queue.clone();
+        for queue in self.0.iter().filter_map(queue) {
+            let mut stay = after.0.iter().filter_map(|choice| choice.queue.as_ref());
+            if !stay.any(|stays| Arc::ptr_eq(stays, &queue)) {
+                queue.open();
+            }
+        }
     }
 
     /// How each of several keys stands: its provider, its number from 1 on.

@@ -162,6 +162,13 @@ impl Group {
         }
     }
 
+    /// Nobody asks the instances any more: those that are out by their answers are tried by the next request.
+    pub fn is_not_probed(&self, now: u64) {
+        for member in &self.members {
+            member.instance.is_not_probed(Millis::of(now));
+        }
+    }
+
     /// Sends nothing new to the instance at `index`; what is under way goes on. Whether this changed anything.
     pub fn drain(&self, index: usize) -> bool {
         let member = self.members.get(index);

@@ -86,6 +86,11 @@ impl Queue {
         self.line().limit(limits);
     }
 
+    /// Lifts the limit: a reload has taken it away. Afterwards [`next`](Self::next) is to be asked.
+    pub fn open(&self) {
+        self.line().open();
+    }
+
     /// Lets one in, if there is room since the limits have changed. Asked until there is none.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<Call> {

@@ -50,9 +50,9 @@ impl Server {
             watch: &mut self.watch,
         };
         let read = read.and_then(|read| {
-            let read = settings(*read, Some(before), &self.slots)?;
-            read.0.config.may_follow(&self.config)?;
-            Ok::<_, String>(read)
+            // First, for what is chosen from is shared with what is in force, and changes with it.
+            read.config.may_follow(&self.config)?;
+            settings(*read, Some(before), &self.slots)
         });
         match read {
             Ok((settings, watch)) => {

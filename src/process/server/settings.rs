@@ -24,7 +24,7 @@ pub(crate) type Loaded = (Config, Option<Entries>);
 
 /// What files and environment say.
 pub(super) struct Read {
-    config: Config,
+    pub(super) config: Config,
     entries: Option<Entries>,
     tls: TlsConfigs,
 }
@@ -69,6 +69,7 @@ pub(super) fn settings(
         keys: provider.keys().map(|key| sha256(key.expose())).collect(),
         balance: provider.balance,
         instances: provider.instances().map(listed).collect(),
+        is_probed: provider.health.is_some(),
         limits: provider.limits,
     });
     let choices = Choices::new(offers, choices, monotonic_nanos());

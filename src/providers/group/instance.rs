@@ -211,6 +211,13 @@ impl Instance {
             .is_some()
     }
 
+    /// To be tried, if it was down: no probe will say that it is up.
+    pub(super) fn is_not_probed(&self, now: Millis) {
+        self.probes.store(0, Ordering::Relaxed);
+        let down = |standing: &Standing| standing.phase == Phase::Down;
+        self.alter(|standing| Some(standing).filter(down).map(|down| down.due(now)));
+    }
+
     /// Down, if it was out for another reason.
     pub(super) fn fall_from_out(&self) -> bool {
         let out = |standing: &Standing| matches!(standing.phase, Phase::Ejected | Phase::Trial);

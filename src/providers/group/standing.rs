@@ -156,6 +156,15 @@ impl Standing {
         }
     }
 
+    /// To be tried from now on.
+    pub(super) fn due(self, now: Millis) -> Self {
+        Self {
+            phase: Phase::Ejected,
+            at: now,
+            ..self
+        }
+    }
+
     /// In service again.
     pub(super) fn returned(self, now: Millis) -> Self {
         Self {

@@ -510,3 +510,16 @@ fn one_thread_of_many_gets_the_trial() {
         assert_eq!(first, 1, "{round}");
     }
 }
+
+#[test]
+fn what_nobody_probes_any_more_is_tried() {
+    let group = group(Balance::First, &[1, 1]);
+    let changes: Vec<_> = (0..3).filter_map(|_| group.probed(0, false, 0)).collect();
+    assert_eq!(changes, [Change::Down]);
+    assert_eq!(chosen(&group, 0, SECOND), Some(1));
+    group.is_not_probed(SECOND);
+    assert_eq!(health(&group, 0, SECOND), Health::Due);
+    let trial = group.choose(0, Tried::default(), 0, SECOND).unwrap();
+    let change = group.judge(&trial, Outcome::Answered, 2 * SECOND);
+    assert_eq!((trial.index(), change), (0, Some(Change::Returned)));
+}

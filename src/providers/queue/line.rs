@@ -190,6 +190,13 @@ impl Line {
         self.pace.mark(saturated);
     }
 
+    pub(super) fn open(&mut self) {
+        // Nobody else comes, so there is no room to be made.
+        self.limits.permits = NonZeroU32::MAX;
+        let saturated = self.is_saturated();
+        self.pace.mark(saturated);
+    }
+
     pub(super) fn ask(&mut self, key: u64, caller: u64, now: u64) -> Asked {
         self.pace.tell(now);
         if !self.is_saturated() && self.waiting == 0 {

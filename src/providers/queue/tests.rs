@@ -456,3 +456,22 @@ fn threads_that_share_a_queue_lose_no_turn() {
         }
     );
 }
+
+#[test]
+fn where_the_limit_is_lifted_nobody_waits() {
+    let queue = queue(1, 10);
+    let first = permit(queue.ask(1, 1, 0));
+    let tickets: Vec<_> = (2..5).map(|key| ticket(queue.ask(key, key, 0))).collect();
+    queue.open();
+    let mut permits = Vec::new();
+    while let Some(call) = queue.next(1) {
+        let (_, permit) = taken(&queue, Some(call));
+        permits.push(permit);
+    }
+    assert_eq!(permits.len(), tickets.len());
+    for permit in permits.into_iter().chain([first]) {
+        assert_eq!(queue.release(permit, 2), None);
+    }
+    let state = queue.state();
+    assert_eq!((state.held, state.waiting, state.keys), (0, 0, 0));
+}
