@@ -28,6 +28,7 @@ impl Ends<'_> {
             return;
         };
         match failure {
+            Failure::UpstreamLate if !self.waits_for_upstream() => {}
             Failure::UpstreamLate
             | Failure::UpstreamClosed
             | Failure::UpstreamReset
@@ -35,6 +36,15 @@ impl Ends<'_> {
             // The client's doing.
             Failure::Content(_) | Failure::ContentLate | Failure::ContentTooLong => {}
         }
+    }
+
+    /// Whether what has not come in time is the upstream's to send or to take: not where the client does not read, or still
+    /// sends, nor where all of it takes longer than it may, nor in a tunnel, whose sides may both have nothing to say.
+    fn waits_for_upstream(&self) -> bool {
+        let connection = &self.connection;
+        let is_clients = !connection.client.is_flushed()
+            || (self.exchange.is_answered() && !self.exchange.upload().is_done());
+        !is_clients && !connection.deadline.is_past_limit() && !self.exchange.is_tunnel()
     }
 
     fn judge_instance(&self, outcome: Outcome) {
