@@ -133,10 +133,6 @@ impl Relay {
             recipient,
             lease: forward.lease,
         });
-        worker
-            .upstreams
-            .warmth
-            .used(relay.site(), worker.core.clock.now());
         match relay.is_waiting() {
             true => relay.leg = Leg::Unsent(scratch.rewritten(start, content.end).to_vec()),
             false => relay.dispatch(connection, scratch, (start, content.end), idempotent),
@@ -154,6 +150,8 @@ impl Relay {
     ) {
         let worker = connection.worker.clone();
         let counters = worker.core.counters();
+        let now = worker.core.clock.now();
+        worker.upstreams.warmth.used(self.site(), now);
         let pooled = worker.upstreams.pool.take(self.site(), scratch);
         let request = scratch.rewritten(start, end);
         let Some(upstream) = pooled else {

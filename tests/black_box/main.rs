@@ -114,6 +114,7 @@ mod process {
 
 /// Several keys and several instances of a provider.
 mod providers {
+    mod blame;
     mod failover;
     mod instances;
     mod keys;

@@ -62,7 +62,7 @@ impl Waiting {
         }
     }
 
-    /// Limits have changed: those who may go on by them are called.
+    /// Limits of this configuration have changed since, or are gone: those who may go on by that are called.
     pub(crate) fn limits_have_changed(&self, gateway: &Gateway) {
         for (_, queue) in gateway.choices.queues() {
             loop {
@@ -168,6 +168,18 @@ impl Stand {
     #[must_use]
     pub(crate) fn time_left(&self) -> std::time::Duration {
         std::time::Duration::from_micros(self.deadline.saturating_sub(now()))
+    }
+
+    /// It has waited too long; whole seconds after which there may be a turn for it.
+    pub(crate) fn give_up(&mut self) -> u32 {
+        let Some(ticket) = self.ticket.take() else {
+            return 1;
+        };
+        self.waiting.call(self.queue.leave(ticket, now()));
+        match self.queue.take(ticket) {
+            Taken::Gone { retry_after } => retry_after,
+            Taken::Waits | Taken::Admitted(_) => 1,
+        }
     }
 
     /// Ready when its turn has come, or its place was taken from it: then whole seconds after which there may be one.

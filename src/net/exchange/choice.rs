@@ -74,11 +74,6 @@ impl Choice {
             idempotent: false,
             moves: 0,
         };
-        choice.place = Place::choose(connection.core(), gateway, forward.provider, choice.session)?;
-        if let Some(place) = &choice.place {
-            forward.instance = place.instance();
-            connection.access.at_instance(forward.instance);
-        }
         if let Some(queue) = gateway.choices.queue(forward.provider) {
             // A key of its own takes turns with others; where all have the same one, sessions do.
             let of = match id.filter(|id| auth::is_managed(id)) {
@@ -91,6 +86,15 @@ impl Choice {
             };
             let turn = Turn::ask(queue, &connection.worker.waiting, of.0).map_err(full)?;
             choice.turn = Some(turn);
+        }
+        // Who waits is chosen an instance for when its turn has come, and is addressed to the first until then.
+        if !choice.is_waiting() {
+            let (core, provider) = (connection.core(), forward.provider);
+            choice.place = Place::choose(core, gateway, provider, choice.session)?;
+        }
+        if let Some(place) = &choice.place {
+            forward.instance = place.instance();
+            connection.access.at_instance(forward.instance);
         }
         Ok(Some(Box::new(choice)))
     }

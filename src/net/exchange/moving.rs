@@ -13,6 +13,7 @@ use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
 use super::choice::MOVES_MAX;
+use super::place::Place;
 use super::relay::{Leg, Relay};
 
 impl Relay {
@@ -21,6 +22,10 @@ impl Relay {
     pub(super) fn moves_on(&mut self, connection: &mut ClientSide, fault: &Fault) -> bool {
         // Where our own descriptors have run out, all instances are as far away.
         let is_own = matches!(fault, Fault::Overloaded(Scarce::System));
+        // A limit of ours says nothing of the instance, nor does a reload that took it away meanwhile.
+        let in_force = connection.core().gateway();
+        let is_its = !matches!(fault, Fault::Overloaded(_))
+            && in_force.place_of(&self.gateway, self.site()).is_some();
         let Some(group) = self
             .gateway
             .choices
@@ -36,11 +41,13 @@ impl Relay {
             return false;
         };
         let now = micros(monotonic_nanos());
-        let change = group.judge(&place.under_way, Outcome::Failed, now);
         let from = place.instance();
         place.tried.add(from.into());
         let core = connection.core();
-        tell(core, &self.gateway, (self.provider, from.into()), change);
+        if is_its {
+            let change = group.judge(&place.under_way, Outcome::Failed, now);
+            tell(core, &self.gateway, (self.provider, from.into()), change);
+        }
         if choice.moves >= MOVES_MAX {
             return false;
         }
@@ -63,27 +70,22 @@ impl Relay {
         true
     }
 
-    /// Goes to the instance that is the best now, after a wait: nothing was sent yet.
-    pub(super) fn choose_again(&mut self, connection: &mut ClientSide) {
-        let Some(group) = self.gateway.choices.group(self.provider) else {
-            return;
-        };
+    /// Chooses an instance, where there are several, after a wait. Until then it counted at none.
+    ///
+    /// # Errors
+    /// It goes nowhere now.
+    pub(super) fn choose_place(&mut self, connection: &mut ClientSide) -> Result<(), Fault> {
         let Some(choice) = &mut self.choice else {
-            return;
+            return Ok(());
         };
-        let Some(place) = &mut choice.place else {
-            return;
-        };
-        let from = place.instance();
-        let (random, now) = (connection.core().ids.random(), micros(monotonic_nanos()));
-        // The one that it has been counted at meanwhile stays where nothing else is left.
-        if let Some(next) = group.choose(choice.session.0, place.tried, random, now) {
-            place.under_way = next;
+        let core = connection.core();
+        let place = Place::choose(core, &self.gateway, self.provider, choice.session)?;
+        if let Some(place) = place {
             let to = place.instance();
-            if from != to {
-                self.goes_to(connection, [from, to]);
-            }
+            choice.place = Some(place);
+            self.goes_to(connection, [self.instance, to]);
         }
+        Ok(())
     }
 
     /// Whether what waits to be sent could be addressed to another instance.

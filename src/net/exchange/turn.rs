@@ -41,15 +41,18 @@ impl Relay {
             if connection.poll_left(cx).is_ready() {
                 return Poll::Ready(Err(None));
             }
-            // What is too late for this one is so for the others as well: there is nothing better to say than the usual.
-            connection.deadline.poll(cx).map(|()| Err(Some((true, 1))))
+            let late = connection.deadline.poll(cx);
+            late.map(|()| Err(Some((true, stand.give_up()))))
         });
         let waited = waited.await;
         connection.access.queued(Moment::now().since(began));
         match waited {
             Ok(held) => {
                 self.set_turn(Some(Turn::Held(held)));
-                self.choose_again(connection);
+                if let Err(fault) = self.choose_place(connection) {
+                    self.set_turn(None);
+                    return Err(self.give_up(connection, &fault));
+                }
                 self.reuse(connection);
                 Ok(())
             }

@@ -280,7 +280,8 @@ fn behind_a_reload_it_goes_to_its_own_provider_all_the_same() {
     idle.request();
     idle.send(ok("other"));
     assert_eq!(client.response().text(), "other");
-    let added = "[providers.anthropic]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key = \"sk-other\"\n";
+    let added =
+        "[providers.anthropic]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key = \"sk-other\"\n";
     let path = gateway.setup().dir().join("sluicegate.toml");
     std::fs::write(path, file(added)).unwrap();
     gateway.reload();
