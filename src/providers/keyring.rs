@@ -139,7 +139,8 @@ impl Keyring {
         Self(digests.take(KEYS_MAX).map(key).collect())
     }
 
-    /// The key that a request of this session is sent with, at `now` nanoseconds; its index.
+    /// The key that a request of this session is to be sent with, at `now` nanoseconds; its index. Where it is, that is to
+    /// be [said](Self::sent_with).
     ///
     /// # Errors
     /// All of them rest.
@@ -157,14 +158,16 @@ impl Keyring {
             wait = wait.min(rests);
         }
         match best.or(doubtful) {
-            Some((_, index)) => {
-                self.count(index, |key| &key.requests);
-                Ok(index)
-            }
+            Some((_, index)) => Ok(index),
             None => Err(Exhausted {
                 wait: Duration::from_nanos(wait),
             }),
         }
+    }
+
+    /// A request is sent with the key of this index.
+    pub(crate) fn sent_with(&self, index: u8) {
+        self.count(index, |key| &key.requests);
     }
 
     /// Takes note of what an answer says of the key with this index, at `now` nanoseconds.

@@ -56,11 +56,14 @@ impl Choice {
         section: Section<'_>,
         id: Option<&str>,
     ) -> Result<Option<Box<Self>>, Fault> {
-        if gateway.choices.keys(forward.provider).is_some() {
+        let keys = gateway.choices.keys(forward.provider);
+        if keys.is_some() {
             connection.access.with_key(forward.key);
         }
+        let sent = |key| keys.map_or((), |keys| keys.sent_with(key));
         let provider = gateway.config.providers.get(forward.provider);
         let Some(provider) = provider.filter(|provider| provider.has_choices()) else {
+            sent(forward.key);
             return Ok(None);
         };
         let from = connection.peer.address().map(|address| address.ip());
@@ -87,10 +90,11 @@ impl Choice {
             let turn = Turn::ask(queue, &connection.worker.waiting, of.0).map_err(full)?;
             choice.turn = Some(turn);
         }
-        // Who waits is chosen an instance for when its turn has come, and is addressed to the first until then.
+        // Who waits is chosen a key and an instance for when its turn has come, and is addressed to the first until then.
         if !choice.is_waiting() {
             let (core, provider) = (connection.core(), forward.provider);
             choice.place = Place::choose(core, gateway, provider, choice.session)?;
+            sent(forward.key);
         }
         if let Some(place) = &choice.place {
             forward.instance = place.instance();

@@ -57,10 +57,14 @@ impl Relay {
             return false;
         };
         place.under_way = next;
-        let to = place.instance();
-        if !self.goes_to(connection, [from, to]) {
+        let to = Address {
+            instance: place.instance(),
+            key: self.key,
+        };
+        if !self.goes_to(to) {
             return false;
         }
+        connection.access.at_instance(to.instance);
         connection.access.tried();
         self.tell(
             connection,
@@ -70,44 +74,54 @@ impl Relay {
         true
     }
 
-    /// Chooses an instance, where there are several, after a wait. Until then it counted at none.
+    /// Chooses key and instance, where there are several, after a wait: the key may have come to rest meanwhile, and it
+    /// counted at no instance.
     ///
     /// # Errors
     /// It goes nowhere now.
-    pub(super) fn choose_place(&mut self, connection: &mut ClientSide) -> Result<(), Fault> {
+    pub(super) fn choose_now(&mut self, connection: &mut ClientSide) -> Result<(), Fault> {
         let Some(choice) = &mut self.choice else {
             return Ok(());
         };
-        let core = connection.core();
-        let place = Place::choose(core, &self.gateway, self.provider, choice.session)?;
-        if let Some(place) = place {
-            let to = place.instance();
-            choice.place = Some(place);
-            self.goes_to(connection, [self.instance, to]);
+        let (core, gateway) = (connection.core(), self.gateway.clone());
+        let keys = gateway.choices.keys(self.provider);
+        let chosen = keys.map(|keys| keys.choose(choice.session, monotonic_nanos()));
+        let key = chosen.transpose().map_err(Fault::keys_exhausted)?;
+        choice.place = Place::choose(core, &gateway, self.provider, choice.session)?;
+        let instance = choice.place.as_ref().map(Place::instance);
+        self.goes_to(Address {
+            instance: instance.unwrap_or(self.instance),
+            key: key.unwrap_or(self.key),
+        });
+        if instance.is_some() {
+            connection.access.at_instance(self.instance);
+        }
+        if let Some(keys) = keys {
+            keys.sent_with(self.key);
+            connection.access.with_key(self.key);
         }
         Ok(())
     }
 
-    /// Whether what waits to be sent could be addressed to another instance.
-    fn goes_to(&mut self, connection: &mut ClientSide, [from, to]: [u8; 2]) -> bool {
+    /// Whether what waits to be sent could be addressed to another instance, or with another key.
+    fn goes_to(&mut self, to: Address) -> bool {
         let Leg::Unsent(request) = &mut self.leg else {
             return false;
         };
         let Some((_, lines)) = self.gateway.provider(self.provider) else {
             return false;
         };
-        let address = |instance| Address {
-            instance,
+        let from = Address {
+            instance: self.instance,
             key: self.key,
         };
-        let readdressed = lines.readdress(request, address(from), address(to));
+        let readdressed = lines.readdress(request, from, to);
         debug_assert!(
             readdressed,
             "an instance's lines stand in what is sent to it"
         );
         if readdressed {
-            self.instance = to;
-            connection.access.at_instance(to);
+            (self.instance, self.key) = (to.instance, to.key);
         }
         readdressed
     }

@@ -42,7 +42,6 @@ impl Ends<'_> {
     /// Limits are a key's, as far as one can tell.
     fn next_key(&self, choice: &Choice, status: u16) -> Option<Onward> {
         let keys = self.gateway.choices.keys(self.provider)?;
-        // A key that is chosen is counted.
         if !matches!(status, 429 | 529) {
             return None;
         }
@@ -101,7 +100,8 @@ impl Relay {
         if is_group {
             connection.access.at_instance(instance);
         }
-        if self.gateway.choices.keys(self.provider).is_some() {
+        if let Some(keys) = self.gateway.choices.keys(self.provider) {
+            keys.sent_with(self.key);
             connection.access.with_key(self.key);
         }
         connection.access.tried();

@@ -49,7 +49,7 @@ impl Relay {
         match waited {
             Ok(held) => {
                 self.set_turn(Some(Turn::Held(held)));
-                if let Err(fault) = self.choose_place(connection) {
+                if let Err(fault) = self.choose_now(connection) {
                     self.set_turn(None);
                     return Err(self.give_up(connection, &fault));
                 }

@@ -1,6 +1,8 @@
 //! Answers behind which a request goes to another instance or with another key, where that is configured.
 
-use crate::support::{Gateway, Scripted, Setup, Upstream, Wire, announced, ok, post, response};
+use crate::support::{
+    Gateway, Scripted, Setup, Upstream, Wire, announced, get, ok, post, response,
+};
 
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nX-Who: busy\r\n\r\nbusy";
 
@@ -167,4 +169,90 @@ fn a_chunked_request_arrives_chunk_by_chunk_at_the_next_one() {
     peer.expect("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n");
     peer.send(ok("all"));
     assert_eq!(client.response().text(), "all");
+}
+
+#[test]
+fn what_comes_behind_a_request_that_moved_is_answered_in_order() {
+    let (busy, other) = (saying(BUSY), Scripted::echo());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    let both = post("/p/vllm/completions", "first") + &post("/p/vllm/completions", "second");
+    client.send(both);
+    assert_eq!(client.response().text(), "first");
+    assert_eq!(client.response().text(), "second");
+    client.send("POST /p/vllm/files HTTP/1.0\r\nAuthorization: Bearer gk-test\r\nContent-Length: 3\r\n\r\nold");
+    let answer = client.response();
+    assert_eq!((answer.status(), answer.text()), (200, "old".to_owned()));
+    client.expect_end();
+}
+
+#[test]
+fn a_connection_that_had_ended_is_no_answer_of_the_next_one() {
+    let (busy, other) = (saying(BUSY), Upstream::listen());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(get("/p/vllm/models"));
+    let mut peer = other.accept();
+    peer.request();
+    peer.send(ok("one"));
+    assert_eq!(client.response().text(), "one");
+    client.send(get("/p/vllm/models"));
+    peer.request();
+    peer.close();
+    let mut peer = other.accept();
+    peer.request();
+    peer.send(BUSY);
+    assert_eq!(client.response().text(), "busy");
+}
+
+#[test]
+fn an_upgrade_that_was_not_taken_is_made_by_the_next_one() {
+    let (busy, other) = (saying(BUSY), Upstream::listen());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(crate::support::request(
+        "GET",
+        "/p/vllm/realtime",
+        &["Connection: Upgrade", "Upgrade: websocket"],
+        "",
+    ));
+    client.send("early");
+    let mut peer = other.accept();
+    peer.head();
+    peer.send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(client.head().status(), 101);
+    peer.expect("early");
+    peer.send("there");
+    client.expect("there");
+}
+
+#[test]
+fn a_head_and_a_client_that_waits_for_100_go_on_as_well() {
+    let (busy, other) = (Upstream::listen(), Upstream::listen());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send("HEAD /p/vllm/models HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer gk-test\r\n\r\n");
+    let mut peer = busy.accept();
+    peer.request();
+    peer.send("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\n");
+    let mut next = other.accept();
+    assert_eq!(next.request().head.method(), "HEAD");
+    next.send("HTTP/1.1 204 Fine\r\n\r\n");
+    assert_eq!(client.head().status(), 204);
+    client.send(
+        "POST /p/vllm/files HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer gk-test\r\n\
+         Expect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    );
+    let mut peer = busy.accept();
+    peer.head();
+    peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(client.head().status(), 100);
+    client.send("1234");
+    assert_eq!(peer.take(4).unwrap(), b"1234");
+    peer.send(BUSY);
+    assert_eq!(next.request().text(), "1234");
+    next.send(ok("whole"));
+    assert_eq!(client.response().text(), "whole");
 }

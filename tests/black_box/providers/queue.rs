@@ -289,3 +289,33 @@ fn behind_a_reload_it_goes_to_its_own_provider_all_the_same() {
     answer(next(&upstream, "two"), &mut second);
     assert!(!idle.readable_now());
 }
+
+#[test]
+fn a_key_that_came_to_rest_meanwhile_is_not_used() {
+    let upstream = Upstream::listen();
+    let lines = "api_keys = [\"sk-one\", \"sk-two\"]\nconcurrency = 1";
+    let setup = setup(&upstream.url(), lines);
+    let gateway = setup.secret("sk-one").secret("sk-two").start();
+    let mut first = gateway.connect();
+    first.send(of("a", "one"));
+    let mut peer = upstream.accept();
+    let key = peer.request().value("authorization").unwrap().to_owned();
+    let mut second = waits(&gateway, of("a", "two"), 1);
+    let mut third = waits(&gateway, of("a", "three"), 2);
+    let limited = response("429 Slow", &["Retry-After: 60"], "limited");
+    peer.send(&limited);
+    assert_eq!(first.response().status(), 429);
+    let request = peer.request();
+    assert_ne!(request.value("authorization"), Some(&*key));
+    assert_eq!(request.head.target(), "/two");
+    // Once for what was sent with it.
+    let metrics = Metrics::of(&gateway);
+    let lines = metrics.0.lines();
+    let counts = lines.filter(|line| line.starts_with("sluicegate_upstream_key_requests_total{"));
+    assert!(counts.clone().count() == 2 && counts.clone().all(|line| line.ends_with(" 1")));
+    peer.send(&limited);
+    assert_eq!(second.response().status(), 429);
+    let told = third.response();
+    assert!(told.text().contains("keys_exhausted"), "{}", told.text());
+    wait_metrics(&gateway, &[(WAITING, 0.0), (ADMITTED, 0.0)]);
+}
