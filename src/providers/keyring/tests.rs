@@ -220,7 +220,7 @@ fn workers_that_learn_at_once_lose_nothing() {
                 for n in 0..1000 {
                     let time = Duration::from_secs(worker + 1);
                     ring.judge(0, Verdict::Limited(time), n);
-                    let _ = ring.choose(session(n), n);
+                    ring.sent_with(ring.choose(session(n), n).unwrap());
                 }
             });
         }
