@@ -89,6 +89,10 @@ impl Ends<'_> {
                 Next::More => return Ok(()),
                 Next::Interim { at, head } => {
                     if self.exchange.passes_interim() {
+                        // But for a 100, which only asks for the rest of the request, it is of this one's answer.
+                        if head.status != 100 {
+                            self.stays();
+                        }
                         self.pass_interim(scratch, &head, begin + at)?;
                     }
                     begin += at + head.len;

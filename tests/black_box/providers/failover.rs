@@ -256,3 +256,18 @@ fn a_head_and_a_client_that_waits_for_100_go_on_as_well() {
     next.send(ok("whole"));
     assert_eq!(client.response().text(), "whole");
 }
+
+#[test]
+fn behind_an_interim_answer_that_went_out_nothing_goes_on() {
+    let (busy, other) = (Upstream::listen(), Scripted::echo());
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/completions", "{}"));
+    let mut peer = busy.accept();
+    peer.request();
+    peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    assert_eq!(client.head().status(), 103);
+    peer.send(BUSY);
+    assert_eq!(client.response().text(), "busy");
+    assert_eq!(other.connections(), 0);
+}
