@@ -88,7 +88,7 @@ impl Ends<'_> {
             match next.map_err(|stop| self.stop(stop))? {
                 Next::More => return Ok(()),
                 Next::Interim { at, head } => {
-                    if self.exchange.passes_interim() {
+                    if self.exchange.passes_interim() && !self.is_told_again(head.status) {
                         // But for a 100, which only asks for the rest of the request, it is of this one's answer.
                         if head.status != 100 {
                             self.stays();
@@ -103,6 +103,12 @@ impl Ends<'_> {
                 }
             }
         }
+    }
+
+    /// Whether this tells the client once more to go on: all of its request had come when that went elsewhere.
+    fn is_told_again(&self, status: u16) -> bool {
+        let moved = self.choice.as_ref().is_some_and(|choice| choice.moves > 0);
+        status == 100 && moved && self.exchange.upload().is_done()
     }
 
     /// Relays an interim response (RFC 9110, section 15.2).

@@ -60,6 +60,33 @@ fn a_request_that_was_not_taken_goes_to_the_next_instance_as_it_was() {
 }
 
 #[test]
+fn a_client_is_told_once_to_go_on() {
+    let continuing = |answer: &'static str| {
+        Scripted::start(move |wire, _| {
+            while wire.try_head().is_ok() {
+                let said = wire.try_send("HTTP/1.1 100 Continue\r\n\r\n");
+                let content = said.and_then(|()| wire.take(4));
+                if content.is_err() || wire.try_send(answer).is_err() {
+                    return;
+                }
+            }
+        })
+    };
+    let fine = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+    let (busy, other) = (continuing(BUSY), continuing(fine));
+    let gateway = start(&[busy.url(), other.url()], "failover_on = [503]");
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        let framing = "Content-Length: 4\r\nExpect: 100-continue";
+        client.send(announced("/p/vllm/completions", framing));
+        assert_eq!(client.head().status(), 100);
+        client.send("1234");
+        let answer = client.response();
+        assert_eq!((answer.status(), answer.text()), (200, "fine".to_owned()));
+    }
+}
+
+#[test]
 fn a_limited_key_is_followed_by_another() {
     let upstream = Scripted::start(|wire, _| {
         while let Ok(request) = wire.try_request() {
