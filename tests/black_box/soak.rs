@@ -1,6 +1,6 @@
 //! Mixed traffic for a given time: every byte that anyone gets is compared with what has to come.
 //!
-//! One gateway, many clients, five providers and an operator, on threads of their own. What happens
+//! One gateway, many clients, ten providers and an operator, on threads of their own. What happens
 //! in an exchange is a function of its id (`plan`), so each side knows what the other must have
 //! sent. For an hour, and with its figures shown:
 //!
@@ -20,15 +20,18 @@
 )]
 
 mod client;
+mod crowd;
 mod judge;
 mod moving;
 mod operator;
 mod own;
 mod plan;
+mod pool;
 mod port;
 mod provider;
 mod random;
 mod receive;
+mod rests;
 mod table;
 mod text;
 mod unread;
@@ -45,6 +48,7 @@ use rustix::process::Signal;
 use client::Client;
 use moving::{MOVING, Mover};
 use operator::{Figures, Operator, write_configuration};
+use pool::STATIONS;
 use port::{ALL, Port};
 use world::World;
 
@@ -116,10 +120,7 @@ fn soak(asked: &Asked, time: Duration, tls: bool) {
     let servers: Vec<_> = ports
         .iter()
         .enumerate()
-        .map(|(number, port)| {
-            let place = number.checked_sub(MOVING);
-            port.serve(&world, number.min(MOVING), place, &over)
-        })
+        .map(|(station, port)| port.serve(&world, station, &over))
         .collect();
     let mut operator = Operator::new(&world, &gateway, &ports);
     let before = baseline(&operator);
@@ -165,13 +166,21 @@ fn soak(asked: &Asked, time: Duration, tls: bool) {
     );
 }
 
-/// All providers' ports, the second of the one that moves last.
+/// All providers' ports.
 fn bind(moves: bool) -> Vec<Port> {
-    let fixed = ALL[..MOVING].iter().map(|provider| match provider.tls {
+    let fixed = |provider: usize| match ALL[provider].tls {
         true => Port::bind("localhost"),
         false => Port::bind("127.0.0.1"),
-    });
-    fixed.chain(moving::bind(moves)).collect()
+    };
+    let mut ports = Vec::new();
+    for station in 0..STATIONS {
+        match pool::at(station) {
+            (MOVING, 0) => ports.extend(moving::bind(moves)),
+            (MOVING, _) => {}
+            (provider, _) => ports.push(fixed(provider)),
+        }
+    }
+    ports
 }
 
 /// What it holds while nobody but the operator asks, whose last connection may still be ending. Asked
@@ -197,7 +206,10 @@ const LETTING_GO: Duration = Duration::from_secs(20);
 /// Waits until the gateway holds no more than before, memory excepted; what it then holds.
 fn let_go(world: &World, operator: &Operator<'_>, before: &Figures) -> Figures {
     let begin = Instant::now();
-    let holds = |figures: &Figures| (figures.in_flight, figures.open, figures.descriptors);
+    let holds = |figures: &Figures| {
+        let requests = [figures.in_flight, figures.at_instances, figures.queued];
+        (requests, figures.open, figures.descriptors)
+    };
     let after = loop {
         let figures = operator.figures();
         if holds(&figures) == holds(before) || begin.elapsed() > LETTING_GO {
@@ -210,6 +222,9 @@ fn let_go(world: &World, operator: &Operator<'_>, before: &Figures) -> Figures {
     }
     if after.resident_kib > before.resident_kib + SLACK_KIB {
         world.fail(format!("memory: {after:?}, before: {before:?}"));
+    }
+    if after.at_instances + after.queued > 0 {
+        world.fail(format!("instances or places that are held: {after:?}"));
     }
     if after.in_flight > 0 {
         world.fail(format!("{} in flight, though all is over", after.in_flight));

@@ -163,7 +163,7 @@ impl<'a> Client<'a> {
         let request = text::request(&plan, name, &credential.line, floor);
         let epoch = self.world.epoch(plan.provider);
         let mut wire = self.connection();
-        self.world.ledger.open(id);
+        self.world.ledger.open(id, floor);
         let Some(mut sent) = self.send(&mut wire, &plan, &request) else {
             return self.leave(&plan, wire);
         };
@@ -201,6 +201,7 @@ impl<'a> Client<'a> {
         let unread = plan.request.shape == Shape::Chunked && request.framed.len() > DISCARDED;
         let unread = unread && outcome != Outcome::Whole;
         let stays = answer.stays_open() && sent.whole && !unread;
+        let plan = entry.given(&plan);
         self.go_on(&plan, wire, stays, &answer)
     }
 

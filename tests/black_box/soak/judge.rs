@@ -1,8 +1,11 @@
 //! Whether an answer is what its request has to get, and if not, whether something explains it.
 
+use std::sync::atomic::Ordering;
+
 use super::client::Validity;
 use super::own;
 use super::plan::{Fault, Kind, Plan, Shape};
+use super::pool::{CROWDED, POOLS};
 use super::receive::Received;
 use super::text;
 use super::world::World;
@@ -56,6 +59,10 @@ pub(crate) enum Outcome {
     Truncated,
     Error,
     Refused,
+    /// By an instance, or for its key.
+    TurnedDown,
+    /// Nobody may get it now.
+    Later,
     /// What the gateway answers by itself.
     Own,
     /// No matter what: the answer was spoilt on purpose.
@@ -69,6 +76,8 @@ impl Outcome {
             Self::Truncated => "truncated",
             Self::Error => "gateway error",
             Self::Refused => "key refused",
+            Self::TurnedDown => "turned down",
+            Self::Later => "later",
             Self::Own => "own answer",
             Self::Any => "spoilt",
         }
@@ -110,8 +119,13 @@ pub(crate) fn judge(
     if key == Validity::Never {
         return Err("a key of an old configuration opened".to_owned());
     }
-    relayed(plan, answer, head, &restarted)?;
+    let entry = world.ledger.get(plan.id);
+    let given = &entry.given(plan);
+    relayed(given, answer, head, &restarted)?;
     attempts(world, plan)?;
+    if entry.refusal.is_some() {
+        return turned_down(world, given, answer, &restarted);
+    }
     if answer.is_whole() && !is_short(plan, answer) {
         return Ok(Outcome::Whole);
     }
@@ -123,6 +137,20 @@ pub(crate) fn judge(
             answer.broken(),
             answer.closed()
         )),
+    }
+}
+
+/// An answer that is another than the plan's, since the provider said so.
+fn turned_down(
+    world: &World,
+    given: &Plan,
+    answer: &Answer,
+    restarted: &impl Fn() -> bool,
+) -> Result<Outcome, String> {
+    world.rests_known(given.id);
+    match answer.is_whole() && !is_short(given, answer) || restarted() {
+        true => Ok(Outcome::TurnedDown),
+        false => Err(format!("truncated: {:?}", answer.broken())),
     }
 }
 
@@ -143,6 +171,10 @@ fn relayed(
     }
     if head.values("set-cookie").len() + head.values("x-gone").len() > 0 {
         return Err(format!("hop-by-hop fields: {:?}", head.lines));
+    }
+    let rest = plan.rest.map(|rest| rest.to_string());
+    if head.value("retry-after-ms") != rest.as_deref() {
+        return Err(format!("a rest of {rest:?}: {:?}", head.lines));
     }
     let interims = if plan.http10 { 0 } else { plan.interims };
     if answer.interims != interims {
@@ -201,14 +233,15 @@ fn relayed(
 /// That the provider did not get it more often than it may.
 fn attempts(world: &World, plan: &Plan) -> Result<(), String> {
     let entry = world.ledger.get(plan.id);
-    let most = if plan.is_idempotent() { 2 } else { 1 };
+    // Wherever it was sent on to, it may come twice there as anywhere.
+    let most = (1 + entry.sent_on) * if plan.is_idempotent() { 2 } else { 1 };
     if entry.heads + entry.raced > most {
         return Err(format!(
             "{} times at the provider",
             entry.heads + entry.raced
         ));
     }
-    if entry.heads + entry.raced > 1 {
+    if entry.heads + entry.raced > 1 + entry.sent_on {
         world.count("retries seen by providers");
     }
     Ok(())
@@ -240,15 +273,29 @@ fn error(
             false => Err(format!("{} {text}", head.start)),
         };
     }
+    if matches!(head.status(), 429 | 503) && key != Validity::Never {
+        return later(world, plan, head, &code)
+            .map_err(|why| format!("{why}: {} {text}", head.start));
+    }
     if head.status() != 502 || key == Validity::Never {
         return Err(format!("{} {text}", head.start));
     }
     attempts(world, plan)?;
-    let unreached = matches!(code.as_str(), "upstream_connect" | "upstream_tls");
+    // Without content, only that field says so.
+    let unreached = matches!(code.as_str(), "upstream_connect" | "upstream_tls")
+        || (plan.method == "HEAD" && retry == Some("true"));
     // A handshake may have failed for good or not.
     let fits = code == "upstream_tls" || retry == Some(if unreached { "true" } else { "false" });
     if !fits && plan.method != "HEAD" {
         return Err(format!("x-should-retry: {retry:?} with {text}"));
+    }
+    if unreached && POOLS.contains(&plan.provider) {
+        // One instance at a time is down: there always is another.
+        if world.ledger.get(plan.id).sent_on == 0 {
+            return Err(format!("no instance was found that is there: {text}"));
+        }
+        world.count("requests sent on to where nobody listened");
+        return Ok(Outcome::Error);
     }
     let by_fault = match plan.fault {
         Fault::Unread | Fault::Silent => !unreached && code != "upstream_invalid_response",
@@ -258,7 +305,45 @@ fn error(
     if by_fault || restarted() || (!unreached && world.ledger.wait_raced(plan.id)) {
         return Ok(Outcome::Error);
     }
-    Err(format!("unexplained {} {text}", head.start))
+    let entry = world.ledger.get(plan.id);
+    Err(format!("unexplained {} {text}, {entry:?}", head.start))
+}
+
+/// Nothing was sent, since there is no free place, or no key that does not rest.
+fn later(world: &World, plan: &Plan, head: &Head, code: &str) -> Result<Outcome, String> {
+    let entry = world.ledger.get(plan.id);
+    let bare = plan.method == "HEAD";
+    let reason = match head.status() {
+        503 => {
+            plan.provider == CROWDED && (bare || ["queue_full", "queue_timeout"].contains(&code))
+        }
+        _ => {
+            let revisions = entry.floor..=world.latest.load(Ordering::SeqCst);
+            let may = world.may_be_exhausted(plan.provider, revisions, entry.begun.unwrap());
+            may && (bare || code == "keys_exhausted")
+        }
+    };
+    if !reason {
+        return Err("no reason".to_owned());
+    }
+    if entry.heads + entry.raced > 0 {
+        return Err("it came to the provider".to_owned());
+    }
+    let after = head
+        .value("retry-after")
+        .and_then(|after| after.parse::<u64>().ok());
+    match after.is_some() && head.value("x-should-retry") == Some("true") {
+        true => {
+            world.count(match (bare, code) {
+                (false, "queue_full") => "requests that found the queue full",
+                (false, "queue_timeout") => "requests that waited too long",
+                (false, _) => "requests that found all keys at rest",
+                _ => "HEAD requests that were told to come again",
+            });
+            Ok(Outcome::Later)
+        }
+        false => Err("not told when to come again".to_owned()),
+    }
 }
 
 /// The code that an error's content names.

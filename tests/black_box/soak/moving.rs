@@ -6,14 +6,15 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::plan::{Id, PROVIDERS};
+use super::plan::Id;
+use super::pool;
 use super::port::Port;
 use super::random::{Random, mix};
 use super::world::{Entry, World};
 use crate::support::Gateway;
 
-/// Which provider it is: the last one.
-pub(crate) const MOVING: usize = PROVIDERS - 1;
+/// Which provider it is.
+pub(crate) const MOVING: usize = 4;
 
 const NAME: &str = "moving.test";
 const IPS: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
@@ -92,7 +93,7 @@ impl<'a> Mover<'a> {
         let mover = Self {
             world,
             gateway,
-            ports: &ports[MOVING..],
+            ports: &ports[pool::stations(MOVING)],
             random: Random::new(mix(world.seed) ^ MOVING as u64),
             turn: 0,
             next: Instant::now() + Duration::from_secs(1),

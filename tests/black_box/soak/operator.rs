@@ -13,7 +13,8 @@ use rustix::process::Signal;
 use super::client::rotating_key;
 use super::moving::{ADDRESS_AGE, MOVING, Mover};
 use super::own::DENY;
-use super::port::{ALL, DENYING, Port, key};
+use super::pool::{self, POOLS, STATIONS};
+use super::port::{ALL, DENYING, Port};
 use super::random::{Random, mix};
 use super::unusual::HEAD_TIMEOUT;
 use super::world::{SECRET, World};
@@ -64,14 +65,14 @@ fn configuration(ports: &[Port], revision: u64) -> String {
     for (index, provider) in ALL.iter().enumerate() {
         let scheme = if provider.tls { "https" } else { "http" };
         let idle = 1 + index % 2;
+        let url = |port: &Port| format!("{scheme}://{}:{}/base", port.host, port.addr.port());
+        let urls: Vec<String> = ports[pool::stations(index)].iter().map(url).collect();
         toml.push_str(&format!(
-            "[providers.{}]\ntype = \"{}\"\nbase_url = \"{scheme}://{}:{}/base\"\n\
-             api_key = \"{}\"\nheaders = {{ X-Revision = \"{revision}\" }}\nidle_upstream = {idle}\n",
+            "[providers.{}]\ntype = \"{}\"\n{}\
+             headers = {{ X-Revision = \"{revision}\" }}\nidle_upstream = {idle}\n",
             provider.name,
             provider.kind,
-            ports[index].host,
-            ports[index].addr.port(),
-            key(index, revision),
+            pool::lines(index, revision, &urls),
         ));
         if index == DENYING {
             toml.push_str(DENY);
@@ -112,6 +113,10 @@ pub(crate) struct Figures {
     pub(crate) open: u64,
     pub(crate) panics: u64,
     pub(crate) retries: u64,
+    /// Requests under way at the instances of providers that have several.
+    pub(crate) at_instances: u64,
+    /// Requests that have a place at a provider with a limit, or wait for one.
+    pub(crate) queued: u64,
 }
 
 /// See the module's documentation.
@@ -125,6 +130,8 @@ pub(crate) struct Operator<'a> {
     errors_expected: usize,
     errors: usize,
     reloads: usize,
+    /// A port where nobody listens.
+    down: Option<usize>,
     pub(crate) peak: Figures,
 }
 
@@ -142,6 +149,7 @@ impl<'a> Operator<'a> {
             errors_expected: 0,
             errors: 0,
             reloads: 0,
+            down: None,
             peak: Figures::default(),
         }
     }
@@ -149,7 +157,7 @@ impl<'a> Operator<'a> {
     /// Works until the time is over or something failed.
     pub(crate) fn run(&mut self, time: Duration, mut mover: Option<Mover<'_>>) {
         let begin = Instant::now();
-        let (mut reload, mut restart) = (begin, begin);
+        let (mut reload, mut restart, mut trouble) = (begin, begin, begin);
         while begin.elapsed() < time && !self.world.is_over() {
             let now = Instant::now();
             if reload <= now {
@@ -158,8 +166,11 @@ impl<'a> Operator<'a> {
             }
             if restart <= now {
                 restart = now + self.within(200, 1500);
-                // The last one has no bad times but those of its addresses.
-                self.ports[self.random.below(MOVING)].restart();
+                self.restart();
+            }
+            if trouble <= now {
+                trouble = now + self.within(300, 1500);
+                self.trouble();
             }
             if let Some(mover) = &mut mover {
                 mover.turn();
@@ -172,6 +183,49 @@ impl<'a> Operator<'a> {
             self.peak.in_flight = self.peak.in_flight.max(figures.in_flight);
             self.peak.open = self.peak.open.max(figures.open);
             self.rest();
+        }
+    }
+
+    /// Restarts somebody, but for the one that moves, which has no bad times but those of its
+    /// addresses, and for those of whose instances one is down already.
+    fn restart(&mut self) {
+        let station = self.random.below(STATIONS);
+        let (provider, _) = pool::at(station);
+        let is_down = self.down.is_some_and(|down| pool::at(down).0 == provider);
+        if provider != MOVING && !is_down {
+            self.ports[station].restart();
+        }
+    }
+
+    /// One instance of many listens no more for a while, and another one takes nothing, which may be
+    /// the same provider's.
+    fn trouble(&mut self) {
+        let stations = pool::stations(POOLS.start).start..pool::stations(POOLS.end - 1).end;
+        if let Some(down) = self.down.take() {
+            self.ports[down].open();
+        } else {
+            let down = stations.start + self.random.below(stations.len());
+            self.take_down(down);
+        }
+        for busy in &self.world.busy {
+            busy.store(false, Ordering::SeqCst);
+        }
+        if self.random.percent(70) {
+            let busy = stations.start + self.random.below(stations.len());
+            self.world.busy[busy].store(true, Ordering::SeqCst);
+            self.world.count("instances that took nothing for a while");
+        }
+    }
+
+    /// Nobody listens there from now on, unless another of its provider's instances is down.
+    fn take_down(&mut self, station: usize) {
+        let (provider, _) = pool::at(station);
+        let settled = pool::stations(provider).all(|one| self.ports[one].is_settled());
+        if settled && self.world.epoch(provider).is_multiple_of(2) {
+            self.ports[station].close();
+            self.world
+                .count("instances where nobody listened for a while");
+            self.down = Some(station);
         }
     }
 
@@ -283,6 +337,8 @@ impl<'a> Operator<'a> {
             open: metric(&text, "sluicegate_client_connections_open"),
             panics: metric(&text, "sluicegate_panics_total"),
             retries: metric(&text, "sluicegate_upstream_retries_total"),
+            at_instances: metric(&text, "sluicegate_upstream_instance_requests_in_flight"),
+            queued: metric(&text, "sluicegate_upstream_queue_requests"),
         }
     }
 }
@@ -300,7 +356,11 @@ fn scrape(wire: &mut Wire) -> String {
 }
 
 fn metric(text: &str, name: &str) -> u64 {
-    // One line, or one per provider.
+    assert!(
+        text.contains(&format!("# TYPE {name} ")),
+        "no {name} in {text}"
+    );
+    // One line, or one per provider, instance or state.
     let ours = text.lines().filter(|line| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with([' ', '{']))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::own::Own;
-use super::port::DENYING;
+use super::port::{ALL, DENYING};
 use super::random::{Random, content, mix};
 
 /// Kinds of exchanges.
@@ -168,6 +168,10 @@ pub(crate) struct Plan {
     pub(crate) resets: bool,
     /// Where, in thousandths.
     pub(crate) at: usize,
+    /// For how long its key shall rest, in milliseconds, where it is turned down for that.
+    pub(crate) rest: Option<u64>,
+    /// The gateway may leave this answer for another instance's, or another key's.
+    pub(crate) goes_on: bool,
     /// Only the first time that the provider sees it.
     pub(crate) once: bool,
     /// The provider says that it closes after the answer.
@@ -196,6 +200,7 @@ impl Plan {
             Kind::Tiny => plan.tiny(&mut random),
         }
         plan.go_wrong(&mut random);
+        plan.keep_keys();
         plan
     }
 
@@ -229,6 +234,8 @@ impl Plan {
             fault: Fault::Nothing,
             resets: random.percent(50),
             at: random.below(1000),
+            rest: None,
+            goes_on: false,
             once: random.percent(50),
             says_close: random.percent(3),
             closes: random.percent(3),
@@ -344,6 +351,15 @@ impl Plan {
         }
     }
 
+    /// Where there are several keys, none of them may rest for another reason than those that are
+    /// noted.
+    fn keep_keys(&mut self) {
+        let spoilt = self.id.kind() == Kind::Garbage;
+        if ALL[self.provider].pool.keys > 1 && (spoilt || matches!(self.status, 429 | 529)) {
+            self.status = 200;
+        }
+    }
+
     fn go_wrong(&mut self, random: &mut Random) {
         let lots = match self.id.kind() {
             Kind::Json | Kind::Bare | Kind::Old => 15,
@@ -431,7 +447,7 @@ impl Plan {
 }
 
 /// How many providers there are.
-pub(crate) const PROVIDERS: usize = 5;
+pub(crate) const PROVIDERS: usize = 10;
 
 /// None of these is the method that it looks like, so none may be sent twice.
 const ODD_METHODS: &[&str] = &[

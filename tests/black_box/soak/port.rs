@@ -1,5 +1,6 @@
 //! The providers' ports: who they are, their connections, and restarts.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt;
 use rustls::ServerConfig;
 
+use super::pool::{self, Pool};
 use super::provider::{Serving, readable};
-use super::world::{SECRET, World};
+use super::world::World;
 use crate::support::{Wire, tls};
 
 /// What is said of a provider in the configuration.
@@ -20,6 +22,7 @@ pub(crate) struct Provider {
     /// `openai` or `anthropic`.
     pub(crate) kind: &'static str,
     pub(crate) tls: bool,
+    pub(crate) pool: Pool,
 }
 
 /// All of them.
@@ -28,36 +31,66 @@ pub(crate) const ALL: [Provider; super::plan::PROVIDERS] = [
         name: "alpha",
         kind: "openai",
         tls: false,
+        pool: pool::SINGLE,
     },
     Provider {
         name: "beta",
         kind: "anthropic",
         tls: true,
+        pool: pool::SINGLE,
     },
     Provider {
         name: "gamma",
         kind: "openai",
         tls: true,
+        pool: pool::SINGLE,
     },
     Provider {
         name: "delta",
         kind: "anthropic",
         tls: false,
+        pool: pool::SINGLE,
     },
     Provider {
         name: "epsilon",
         kind: "openai",
         tls: false,
+        pool: pool::MOVES,
+    },
+    Provider {
+        name: "zeta",
+        kind: "openai",
+        tls: false,
+        pool: pool::KEYS,
+    },
+    Provider {
+        name: "eta",
+        kind: "openai",
+        tls: false,
+        pool: pool::LOADED,
+    },
+    Provider {
+        name: "theta",
+        kind: "anthropic",
+        tls: true,
+        pool: pool::SESSIONS,
+    },
+    Provider {
+        name: "iota",
+        kind: "openai",
+        tls: false,
+        pool: pool::FIRST,
+    },
+    Provider {
+        name: "kappa",
+        kind: "anthropic",
+        tls: false,
+        pool: pool::LIMITED,
     },
 ];
 
 /// The one whose rules deny something.
 pub(crate) const DENYING: usize = 3;
-
-/// The provider's key in a configuration.
-pub(crate) fn key(provider: usize, revision: u64) -> String {
-    format!("sk-{SECRET}-{}-{revision}", ALL[provider].name)
-}
 
 /// A listening port, kept through restarts.
 pub(crate) struct Port {
@@ -122,6 +155,11 @@ impl Port {
         self.order.give(Order::CLOSE);
     }
 
+    /// Whether it has nothing to do but to listen.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.order.is(Order::NONE)
+    }
+
     /// Waits until somebody listens.
     pub(crate) fn open(&self) {
         if self.order.is(Order::NONE) {
@@ -139,13 +177,14 @@ impl Port {
     pub(crate) fn serve(
         &self,
         world: &Arc<World>,
-        index: usize,
-        place: Option<usize>,
+        station: usize,
         over: &Arc<AtomicBool>,
     ) -> JoinHandle<()> {
         let listener = self.listener.lock().unwrap().take().unwrap();
+        let (index, place) = pool::at(station);
         let mut server = Server {
             world: Arc::clone(world),
+            station,
             index,
             place,
             tls: ALL[index]
@@ -164,8 +203,9 @@ type Sockets = Arc<Mutex<HashMap<u64, TcpStream>>>;
 
 struct Server {
     world: Arc<World>,
+    station: usize,
     index: usize,
-    place: Option<usize>,
+    place: usize,
     tls: Option<Arc<ServerConfig>>,
     addr: SocketAddr,
     order: Arc<Order>,
@@ -200,7 +240,7 @@ impl Server {
     }
 
     fn go_down(&self, listener: TcpListener, number: u64) -> TcpListener {
-        let epoch = &self.world.epochs[self.index];
+        let epoch = &self.world.epochs[self.station];
         epoch.fetch_add(1, Ordering::SeqCst);
         self.world.count("restarts of providers");
         drop(listener);
@@ -230,7 +270,7 @@ impl Server {
     /// Listens no more until it is asked to; none if the run is over before. Only what the
     /// listener holds at that moment is lost, which no other epoch excuses.
     fn stay_closed(&self, listener: TcpListener, over: &AtomicBool) -> Option<TcpListener> {
-        let epoch = &self.world.epochs[self.index];
+        let epoch = &self.world.epochs[self.station];
         epoch.fetch_add(1, Ordering::SeqCst);
         drop(listener);
         epoch.fetch_add(1, Ordering::SeqCst);
@@ -250,9 +290,11 @@ impl Server {
         self.sockets.lock().unwrap().insert(number, other);
         let serving = Serving {
             world: Arc::clone(&self.world),
+            station: self.station,
             index: self.index,
             place: self.place,
-            epoch: self.world.epoch(self.index),
+            epoch: self.world.epochs[self.station].load(Ordering::SeqCst),
+            here: Cell::new(None),
         };
         let tls = self.tls.as_ref().map(tls::server);
         let sockets = Arc::clone(&self.sockets);

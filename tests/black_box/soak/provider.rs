@@ -1,6 +1,7 @@
 //! One connection at a provider: it answers as the plan of each request says, checks what arrives,
 //! and fails on purpose.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::moving::MOVING;
 use super::plan::{Fault, Id, Kind, Plan, Shape};
-use super::port::{ALL, key};
+use super::pool::{self, CROWDED, Refusal};
+use super::port::ALL;
 use super::receive::{Received, receive};
 use super::text::{self, PAUSES, TUNNEL, kept_lines, pieces};
-use super::world::{GATEWAY_KEY, World, message};
+use super::world::{Entry, GATEWAY_KEY, World, message};
 use crate::support::{End, Head, Wire};
 
 /// How a connection goes on.
@@ -30,12 +33,16 @@ enum Next {
 /// One connection's thread.
 pub(crate) struct Serving {
     pub(crate) world: Arc<World>,
+    /// Which port it is.
+    pub(crate) station: usize,
     /// Which provider it is.
     pub(crate) index: usize,
-    /// Which of its addresses this is, where it has two.
-    pub(crate) place: Option<usize>,
-    /// The provider's when the connection came.
+    /// Which of its instances or addresses this is.
+    pub(crate) place: usize,
+    /// The port's when the connection came.
     pub(crate) epoch: u64,
+    /// The place that a request has among those that the provider takes at once.
+    pub(crate) here: Cell<Option<u64>>,
 }
 
 /// Longer than the gateway keeps an idle connection.
@@ -50,6 +57,9 @@ impl Serving {
                 self.world.fail(format!("provider: {}", message(&*panic)));
                 Next::Reset
             });
+            if !matches!(next, Next::Stay) {
+                self.go();
+            }
             match next {
                 Next::Stay => continue,
                 Next::Gone => {}
@@ -62,7 +72,14 @@ impl Serving {
     }
 
     fn is_cut(&self) -> bool {
-        self.world.restarted_since(self.index, self.epoch)
+        self.world.down_since(self.station, self.epoch)
+    }
+
+    /// The request is as good as answered: from here on another one may come in its place.
+    fn go(&self) {
+        if let Some(serial) = self.here.take() {
+            self.world.go(serial);
+        }
     }
 
     fn turn(&self, wire: &mut Wire) -> Next {
@@ -99,36 +116,114 @@ impl Serving {
                 String::from_utf8_lossy(&head.raw)
             );
         };
-        if let Some(place) = self.place {
-            self.world.check_place(place, id, &entry);
+        self.check(&plan, &head, &entry);
+        if self.index == CROWDED {
+            self.here.set(Some(self.world.come(id, self.epoch)));
         }
-        self.check(&plan, &head);
-        self.serve(wire, &plan, &head, entry.heads)
+        if id.kind() == Kind::Garbage {
+            // What may not make a key good again says nothing.
+            let refused = pool::is_refused(credential(&head), revision(&head).unwrap());
+            return match refused {
+                true => self.break_off(&plan),
+                false => self.serve(wire, &plan, &head, entry.heads),
+            };
+        }
+        match self.refusal(&plan, &head, &entry) {
+            Some(refusal) => self.turn_down(wire, &plan.turned_down(&refusal), &head),
+            None => self.serve(wire, &plan, &head, entry.heads),
+        }
+    }
+
+    /// That it may come, and to this place.
+    fn check_arrival(&self, plan: &Plan, entry: &Entry, revision: u64) {
+        let id = plan.id;
+        if self.index == MOVING {
+            self.world.check_place(self.place, id, entry);
+        }
+        let there = pool::is_there(self.index, self.place, revision);
+        assert!(there, "{id}: configuration {revision} has no such instance");
+        // Retries of what may be sent twice are counted with the answer.
+        let once = plan.is_idempotent() || entry.heads == 1 + entry.sent_on;
+        assert!(once, "{id}: {} times here: {entry:?}", entry.heads);
+        if entry.heads > 1 {
+            self.world.rests_known(id);
+        }
+    }
+
+    /// Whether this arrival is turned down, which is noted.
+    fn refusal(&self, plan: &Plan, head: &Head, entry: &Entry) -> Option<Refusal> {
+        let busy = self.world.busy[self.station].load(Ordering::SeqCst);
+        let key = credential(head);
+        let revision = revision(head).unwrap();
+        let refusal = pool::refusal(plan, entry.heads, key, revision, busy);
+        let goes_on = refusal.is_some_and(|refusal| plan.turned_down(&refusal).goes_on);
+        self.world.ledger.update(plan.id, |entry| {
+            entry.refusal = refusal;
+            entry.sent_on += u32::from(goes_on);
+        });
+        if entry.heads > 1 && entry.sent_on > 0 {
+            self.world.count("requests sent on by an answer");
+        }
+        if let Some(refusal) = &refusal {
+            self.world.rests(key, plan.id, refusal);
+            self.world.count(match refusal.status {
+                401 => "requests turned down with 401",
+                503 => "requests turned down with 503",
+                _ => "requests turned down with 429 or 529",
+            });
+        }
+        refusal
+    }
+
+    /// Answers what is not taken, mostly when it is whole.
+    fn turn_down(&self, wire: &mut Wire, given: &Plan, head: &Head) -> Next {
+        if given.fault == Fault::Refuses {
+            return self.answer(wire, given, false);
+        }
+        if given.expects && wire.try_send("HTTP/1.1 100 Continue\r\n\r\n").is_err() {
+            return self.ended(given, &End::Reset);
+        }
+        let received = receive(wire, head, Shape::Nothing, usize::MAX, given.slow_provider);
+        match self.check_content(given, received) {
+            Some(next) => next,
+            None => self.answer(wire, given, false),
+        }
     }
 
     /// That the request's head is what the client sent, with this provider's credential.
-    fn check(&self, plan: &Plan, head: &Head) {
+    fn check(&self, plan: &Plan, head: &Head, entry: &Entry) {
         let id = plan.id;
         let raw = String::from_utf8_lossy(&head.raw);
         assert_eq!(plan.provider, self.index, "{id}: another provider: {raw:?}");
         let start = format!("{} /base/soak/{id}?n=1 HTTP/1.1", plan.method);
         assert_eq!(head.start, start, "{id}");
         assert!(!raw.contains(GATEWAY_KEY), "{id}: {raw:?}");
-        let number = |name: &str| head.value(name).and_then(|value| value.parse::<u64>().ok());
-        let (Some(revision), Some(floor)) = (number("x-revision"), number("x-soak-floor")) else {
+        let floor = head
+            .value("x-soak-floor")
+            .and_then(|value| value.parse::<u64>().ok());
+        let (Some(revision), Some(floor)) = (revision(head), floor) else {
             panic!("{id}: {raw:?}");
         };
+        self.check_arrival(plan, entry, revision);
         let latest = self.world.latest.load(Ordering::SeqCst);
         assert!(
             (floor..=latest).contains(&revision),
             "{id}: configuration {revision}, expected {floor} to {latest}"
         );
-        let key = key(self.index, revision);
         let (bearer, plain) = (head.value("authorization"), head.value("x-api-key"));
-        match ALL[self.index].kind {
-            "openai" => assert_eq!((bearer, plain), (Some(&*format!("Bearer {key}")), None)),
-            _ => assert_eq!((bearer, plain), (None, Some(&*key)), "{id}"),
-        }
+        let is_bearer = ALL[self.index].kind == "openai";
+        assert_eq!(
+            (bearer.is_some(), plain.is_some()),
+            (is_bearer, !is_bearer),
+            "{id}: {raw:?}"
+        );
+        let key = credential(head);
+        let keys = pool::keys(self.index, revision);
+        assert!(
+            keys.iter().any(|one| one == key),
+            "{id}: {raw:?}, not {keys:?}"
+        );
+        self.world.check_rest(key, id, entry.begun.unwrap());
         let upgrade = (plan.id.kind() == Kind::Tunnel).then_some("websocket");
         assert_eq!(head.value("upgrade"), upgrade, "{id}");
         for gone in ["cookie", "x-forwarded-for", "x-gone", "te"] {
@@ -136,7 +231,7 @@ impl Serving {
         }
         let kept = |line: &&String| {
             let name = line.split(':').next().unwrap().to_ascii_lowercase();
-            ["x-soak", "content-", "transfer-", "expect"]
+            ["x-soak", "x-session", "content-", "transfer-", "expect"]
                 .iter()
                 .any(|begin| name.starts_with(begin))
         };
@@ -205,8 +300,11 @@ impl Serving {
 
     /// The gateway has ended the connection within an exchange: only because the client left.
     fn ended(&self, plan: &Plan, end: &End) -> Next {
+        self.go();
         let entry = self.world.ledger.update(plan.id, |_| {});
         match entry.and_then(|entry| entry.left) {
+            // It is not read to its end, where the request goes on to somewhere else.
+            _ if plan.goes_on => self.world.count("answers left for another"),
             Some(left) => self
                 .world
                 .time("provider sees client leave", left.elapsed()),
@@ -217,6 +315,7 @@ impl Serving {
 
     /// Leaves on purpose.
     fn break_off(&self, plan: &Plan) -> Next {
+        self.go();
         let now = Instant::now();
         self.world
             .ledger
@@ -247,10 +346,16 @@ impl Serving {
         }
         if plan.id.kind() == Kind::Garbage {
             random.spoil(&mut bytes);
+            self.go();
             let _ = wire.try_send(bytes);
             return Next::Finish;
         }
-        for piece in pieces(plan, 2, &bytes[..len]) {
+        let pieces = pieces(plan, 2, &bytes[..len]);
+        let last = pieces.len().saturating_sub(1);
+        for (number, piece) in pieces.into_iter().enumerate() {
+            if number == last {
+                self.go();
+            }
             if let Err(end) = wire.try_send(piece) {
                 return self.ended(plan, &end);
             }
@@ -281,7 +386,9 @@ impl Serving {
         if let Err(end) = wire.try_send(head) {
             return self.ended(plan, &end);
         }
-        for (round, (theirs, ours)) in plan.rounds().into_iter().enumerate() {
+        let rounds = plan.rounds();
+        let last = rounds.len() - 1;
+        for (round, (theirs, ours)) in rounds.into_iter().enumerate() {
             if plan.fault == Fault::InContent && round == plan.breaks_in() {
                 return self.break_off(plan);
             }
@@ -289,6 +396,9 @@ impl Serving {
             match wire.take(theirs) {
                 Ok(bytes) => assert!(bytes == plan.id.content(aspect, theirs), "{}", plan.id),
                 Err(end) => return self.ended(plan, &end),
+            }
+            if round == last {
+                self.go();
             }
             if let Err(end) = wire.try_send(plan.id.content(aspect + 1, ours)) {
                 return self.ended(plan, &end);
@@ -350,6 +460,21 @@ impl Serving {
 fn hostile(wire: &mut Wire) -> Next {
     let _ = wire.try_send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
     Next::Finish
+}
+
+/// Of the configuration that a request was sent with.
+fn revision(head: &Head) -> Option<u64> {
+    head.value("x-revision")?.parse().ok()
+}
+
+/// The key that a request comes with.
+fn credential(head: &Head) -> &str {
+    let bearer = head
+        .value("authorization")
+        .and_then(|value| value.strip_prefix("Bearer "));
+    bearer
+        .or_else(|| head.value("x-api-key"))
+        .unwrap_or_default()
 }
 
 fn id_in(start: &str) -> Option<Id> {

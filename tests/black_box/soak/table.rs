@@ -37,6 +37,10 @@ pub(crate) fn print(world: &World, listen: &str, took: Duration, figures: &[Figu
     for (event, count) in &tally.events {
         println!("{event}: {count}");
     }
+    println!(
+        "requests at the limited one at once: {}",
+        world.most_at_once()
+    );
     println!("retries by the gateway: {}", figures[2].retries);
     for (what, times) in &mut tally.times {
         times.sort_unstable();

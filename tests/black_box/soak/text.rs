@@ -1,6 +1,7 @@
 //! A plan's messages as bytes.
 
 use super::plan::{Body, Fault, Kind, Plan, Shape};
+use super::pool;
 use super::random::Random;
 
 /// A message: its head, then its content as framed.
@@ -24,6 +25,7 @@ pub(crate) fn kept_lines(plan: &Plan, floor: u64) -> Vec<String> {
     let mut lines = vec![
         format!("X-Soak: {}", plan.id),
         format!("X-Soak-Floor: {floor}"),
+        format!("X-Session-Id: s{}", pool::session(plan.id)),
         "X-sOAK-odd:  kept, as it \"is\" ".to_owned(),
     ];
     match plan.request.shape {
@@ -100,6 +102,9 @@ pub(crate) fn response(plan: &Plan) -> Text {
         Shape::Nothing | Shape::Close => {}
         Shape::Length => head.push_str(&format!("Content-Length: {}\r\n", body.len)),
         Shape::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+    }
+    if let Some(rest) = plan.rest {
+        head.push_str(&format!("Retry-After-Ms: {rest}\r\n"));
     }
     if plan.says_close {
         head.push_str("Connection: close\r\n");

@@ -44,7 +44,7 @@ pub(crate) fn at_once(client: &mut Client<'_>, plans: &[Plan]) -> Result<(), Str
         bytes.extend_from_slice(&text.head);
         bytes.extend_from_slice(&text.framed);
         if plan.own.is_none() {
-            world.ledger.open(plan.id);
+            world.ledger.open(plan.id, floor);
         }
     }
     let mut wire = client.connection();
@@ -100,7 +100,7 @@ pub(crate) fn hostile(client: &mut Client<'_>, id: Id) -> Result<(), String> {
     let answered = wire.handshake().is_ok() && readable(wire.socket(), Duration::from_millis(50));
     if answered && let Ok(head) = wire.try_head() {
         let fine = [
-            200, 100, 400, 401, 403, 404, 405, 408, 413, 414, 431, 501, 502, 505,
+            200, 100, 400, 401, 403, 404, 405, 408, 413, 414, 429, 431, 501, 502, 503, 505,
         ];
         if !fine.contains(&head.status()) {
             return Err(format!(
@@ -171,7 +171,8 @@ pub(crate) fn leaves_reading(
         .head
         .as_ref()
         .is_some_and(|head| head.value("x-soak").is_some());
-    if plan.id.kind() == Kind::Tunnel && relayed {
+    let given = client.world.ledger.get(plan.id).given(plan);
+    if given.status == 101 && relayed {
         return tunnel(client, plan, wire, epoch);
     }
     if relayed {
@@ -179,7 +180,7 @@ pub(crate) fn leaves_reading(
             .content
             .map(|content| content.body)
             .unwrap_or_default();
-        if !text::response_content(plan).starts_with(&body) {
+        if !text::response_content(&given).starts_with(&body) {
             return Err("another's content".to_owned());
         }
     } else {

@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use super::crowd::Crowd;
 use super::moving::Places;
 use super::own::References;
-use super::plan::{Id, Kind, PROVIDERS};
+use super::plan::{Id, Kind, Plan};
+use super::pool::{self, Refusal, STATIONS};
+use super::rests::Rests;
 use crate::support::{Wire, tls};
 
 /// Every secret holds this, so one search finds any of them.
@@ -26,8 +29,10 @@ pub(crate) struct World {
     pub(crate) addr: SocketAddr,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) stop: AtomicBool,
-    /// Odd while a provider is down.
-    pub(crate) epochs: [AtomicU64; PROVIDERS],
+    /// One for each port; odd while it is down.
+    pub(crate) epochs: [AtomicU64; STATIONS],
+    /// Whether the instance at a port says that it takes nothing now.
+    pub(crate) busy: [AtomicBool; STATIONS],
     /// The newest configuration that was written.
     pub(crate) latest: AtomicU64,
     /// A configuration that is in force for certain, or an older one than that.
@@ -37,6 +42,8 @@ pub(crate) struct World {
     /// The gateway's own answers as they were the first time.
     pub(crate) references: References,
     pub(crate) places: Places,
+    pub(crate) crowd: Crowd,
+    pub(crate) rests: Rests,
     /// Connections on which nobody reads any more, until the run is over.
     pub(crate) silent: Mutex<Vec<Wire>>,
     failures: Mutex<Vec<String>>,
@@ -62,12 +69,15 @@ impl World {
             tls,
             stop: AtomicBool::new(false),
             epochs: Default::default(),
+            busy: Default::default(),
             latest: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             ledger: Ledger::default(),
             tally: Mutex::default(),
             references: References::default(),
             places: Places::default(),
+            crowd: Crowd::default(),
+            rests: Rests::default(),
             silent: Mutex::default(),
             failures: Mutex::default(),
         }
@@ -85,13 +95,24 @@ impl World {
         self.stop.load(Ordering::SeqCst)
     }
 
+    /// Odd while one of a provider's instances is down, and another number after that.
     pub(crate) fn epoch(&self, provider: usize) -> u64 {
-        self.epochs[provider].load(Ordering::SeqCst)
+        let stations = pool::stations(provider);
+        let epochs = stations.map(|station| self.epochs[station].load(Ordering::SeqCst));
+        let (sum, down) = epochs.fold((0, false), |(sum, down), epoch| {
+            (sum + epoch, down || epoch % 2 == 1)
+        });
+        2 * sum + u64::from(down)
     }
 
     /// Whether the provider went down since it was in this epoch.
     pub(crate) fn restarted_since(&self, provider: usize, epoch: u64) -> bool {
         epoch % 2 == 1 || self.epoch(provider) != epoch
+    }
+
+    /// Whether the instance at a port went down since it was in this epoch.
+    pub(crate) fn down_since(&self, station: usize, epoch: u64) -> bool {
+        epoch % 2 == 1 || self.epochs[station].load(Ordering::SeqCst) != epoch
     }
 
     /// Notes what must not be; the run ends with it.
@@ -125,18 +146,34 @@ impl World {
 }
 
 /// What the provider knows of one exchange.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     /// When its client began.
     pub(crate) begun: Option<Instant>,
+    /// The configuration that was in force for certain then, or an older one.
+    pub(crate) floor: u64,
     /// How often its head arrived and was to be answered.
     pub(crate) heads: u32,
     /// How often it arrived after the provider had begun to close.
     pub(crate) raced: u32,
+    /// How the provider turned its last arrival down.
+    pub(crate) refusal: Option<Refusal>,
+    /// How often the provider's answer let it go on to somewhere else.
+    pub(crate) sent_on: u32,
     /// When its client left.
     pub(crate) left: Option<Instant>,
     /// When the provider broke it off.
     pub(crate) cut: Option<Instant>,
+}
+
+impl Entry {
+    /// What its client has to get, as far as the provider has seen to it.
+    pub(crate) fn given(&self, plan: &Plan) -> Plan {
+        match &self.refusal {
+            Some(refusal) => plan.turned_down(refusal),
+            None => plan.clone(),
+        }
+    }
 }
 
 /// Every exchange under way.
@@ -149,9 +186,10 @@ pub(crate) struct Ledger {
 const AFTERGLOW: Duration = Duration::from_secs(30);
 
 impl Ledger {
-    pub(crate) fn open(&self, id: Id) {
+    pub(crate) fn open(&self, id: Id, floor: u64) {
         let entry = Entry {
             begun: Some(Instant::now()),
+            floor,
             ..Entry::default()
         };
         let old = self.entries.lock().unwrap().insert(id, entry);
