@@ -72,6 +72,7 @@ mod listeners {
 
 /// What an operator sees.
 mod observe {
+    mod agreement;
     mod contrib;
     mod log;
     mod log_files;
