@@ -315,6 +315,10 @@ impl Relay {
     /// Prepares the one repetition.
     fn again(&mut self, connection: &mut ClientSide) {
         connection.access.retried();
+        // Nor is it repeated once more where it goes from here.
+        if let Some(choice) = &mut self.choice {
+            choice.idempotent = false;
+        }
         self.tell(
             connection,
             "the connection had ended; the request is sent once more",

@@ -27,7 +27,7 @@ pub(super) struct Choice {
     pub(super) held: Option<Held>,
     /// Where it goes then.
     pub(super) onward: Option<Onward>,
-    /// Its method may be sent twice.
+    /// Its method may be sent twice, and it was not yet.
     pub(super) idempotent: bool,
     /// How often it went elsewhere.
     pub(super) moves: u8,
