@@ -15,5 +15,5 @@ mod session;
 
 pub(crate) use choices::{Choices, Offer, micros};
 pub(crate) use cooling::time as cooling_time;
-pub(crate) use keyring::{Change, Exhausted, KEYS_MAX, Standing, Verdict};
+pub(crate) use keyring::{Change, Exhausted, KEYS_MAX, Keyring, Standing, Verdict};
 pub(crate) use session::{FIELDS_MAX, Session, USUAL_FIELDS};

@@ -3,7 +3,7 @@
 
 use crate::net::client::side::ClientSide;
 use crate::policy::provider_lines::Address;
-use crate::providers::micros;
+use crate::providers::{Keyring, micros};
 use crate::system::time::monotonic_nanos;
 
 use super::choice::{Choice, MOVES_MAX, Onward};
@@ -23,8 +23,11 @@ impl Ends<'_> {
         if choice.held.is_none() || choice.moves >= MOVES_MAX || !self.exchange.upload().is_done() {
             return false;
         }
-        let onward = self.next_key(choice, status);
-        let onward = onward.or_else(|| self.next_instance(choice));
+        // Limits are a key's, as far as one can tell: one that was just told to rest is used nowhere else.
+        let onward = match (self.gateway.choices.keys(self.provider), status) {
+            (Some(keys), 429 | 529) => self.next_key(choice, keys),
+            _ => self.next_instance(choice),
+        };
         let goes = onward.is_some();
         if let Some(choice) = &mut self.choice {
             choice.onward = onward;
@@ -39,12 +42,7 @@ impl Ends<'_> {
         }
     }
 
-    /// Limits are a key's, as far as one can tell.
-    fn next_key(&self, choice: &Choice, status: u16) -> Option<Onward> {
-        let keys = self.gateway.choices.keys(self.provider)?;
-        if !matches!(status, 429 | 529) {
-            return None;
-        }
+    fn next_key(&self, choice: &Choice, keys: &Keyring) -> Option<Onward> {
         let key = keys.choose(choice.session, monotonic_nanos()).ok()?;
         (key != self.key).then_some(Onward {
             key,

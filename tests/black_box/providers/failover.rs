@@ -298,3 +298,22 @@ fn behind_an_interim_answer_that_went_out_nothing_goes_on() {
     assert_eq!(client.response().text(), "busy");
     assert_eq!(other.connections(), 0);
 }
+
+#[test]
+fn a_key_that_was_told_to_rest_is_used_at_no_other_instance() {
+    let limited = "HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 4\r\n\r\nslow";
+    let (one, two) = (saying(limited), saying(limited));
+    let keys = "api_keys = [\"sk-one\", \"sk-two\"]";
+    let gateway = start(
+        &[one.url(), two.url()],
+        &format!("failover_on = [429]\n{keys}"),
+    );
+    let answer = ask(&mut gateway.connect(), "{}");
+    assert_eq!((answer.status(), answer.text()), (429, "slow".to_owned()));
+    let received = [one, two]
+        .map(|instance| instance.received().concat())
+        .concat();
+    for key in ["sk-one", "sk-two"] {
+        assert_eq!(received.matches(key).count(), 1, "{received}");
+    }
+}
