@@ -10,9 +10,11 @@ import json
 import os
 import re
 import socketserver
+import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 from browser import Browser
@@ -312,6 +314,28 @@ def with_a_key(program, chromium):
             browser.wait(f"{FACT}.Up !== undefined")
 
 
+def agrees(program, chromium):
+    """The page, `top` and the metrics count the same faults."""
+    faults = {"missing_key": 3, "not_found": 2}
+    with World(program) as world, Browser(chromium) as browser:
+        for path, code in (("/p/openai/v1/models", "missing_key"), ("/nowhere", "not_found")):
+            for _ in range(faults[code]):
+                try:
+                    urllib.request.urlopen(f"http://{world.gateway}{path}")
+                except urllib.error.HTTPError as error:
+                    error.read()
+        url = f"http://{world.metrics}"
+        browser.go(f"{url}/")
+        shown = f"Object.fromEntries({ROWS.format('errors')}.map((row) => [row[0], Number(row[2])]))"
+        browser.wait(shown, faults)
+        top = [world.binary, "top", "--json", "--once", "--url", url]
+        told = json.loads(subprocess.check_output(top, cwd=world.folder.name, env=world.env))
+        assert {error["code"]: error["total"] for error in told["errors"]} == faults, told["errors"]
+        text = urllib.request.urlopen(f"{url}/metrics").read().decode()
+        counted = re.findall(r'^sluicegate_gateway_errors_total\{code="(\w+)"\} (\d+)$', text, re.MULTILINE)
+        assert {code: int(total) for code, total in counted} == faults, counted
+
+
 def below_a_path(program, chromium):
     """Where the gateway is mounted below a path, at the root and there, and the metrics elsewhere."""
     with World(program, server='base_path = "/g"', metrics='endpoint = "/a&b/figures"') as world:
@@ -340,7 +364,7 @@ def main():
     chromium = os.environ.get("CHROMIUM", "chromium")
     if rest[:1] == ["--picture"]:
         return picture(program, chromium, rest[1], float(rest[2]))
-    for test in (live_traffic, stood_in, with_a_key, below_a_path):
+    for test in (live_traffic, stood_in, with_a_key, agrees, below_a_path):
         if rest and test.__name__ not in rest:
             continue
         began = time.monotonic()
