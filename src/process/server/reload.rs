@@ -44,16 +44,13 @@ impl Server {
 
     fn put_read_in_force(&mut self, read: Result<Box<Read>, String>) {
         let before = Before {
+            config: &self.config,
             keys: &self.keys,
             choices: &self.choices,
             file: self.config.auth.keys_file.as_deref(),
             watch: &mut self.watch,
         };
-        let read = read.and_then(|read| {
-            // First, for what is chosen from is shared with what is in force, and changes with it.
-            read.config.may_follow(&self.config)?;
-            settings(*read, Some(before), &self.slots)
-        });
+        let read = read.and_then(|read| settings(*read, Some(before), &self.slots));
         match read {
             Ok((settings, watch)) => {
                 self.reloads.succeeded(unix_seconds());

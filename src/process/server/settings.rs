@@ -24,7 +24,7 @@ pub(crate) type Loaded = (Config, Option<Entries>);
 
 /// What files and environment say.
 pub(super) struct Read {
-    pub(super) config: Config,
+    config: Config,
     entries: Option<Entries>,
     tls: TlsConfigs,
 }
@@ -56,13 +56,14 @@ pub(super) fn settings(
         tls,
     } = read;
     let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
-    let choices = before.as_ref().map(|before| before.choices);
-    let before = before.map(|before| before.keys);
+    let known = before.as_ref().map(|before| before.choices);
     let names = config.providers.iter().map(|provider| &*provider.name);
     let slots = slots.next(names);
-    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), before);
-    if let Some(before) = before {
-        check_last_key(&keys, before, &config)?;
+    let old = before.as_ref().map(|before| before.keys);
+    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), old);
+    if let Some(before) = &before {
+        check_last_key(&keys, before.keys, &config)?;
+        config.may_follow(before.config)?;
     }
     let offers = config.providers.iter().map(|provider| Offer {
         name: &provider.name,
@@ -72,7 +73,8 @@ pub(super) fn settings(
         is_probed: provider.health.is_some(),
         limits: provider.limits,
     });
-    let choices = Choices::new(offers, choices, monotonic_nanos());
+    // Behind all that can refuse it: what is chosen from is shared with what is in force, and changes with it.
+    let choices = Choices::new(offers, known, monotonic_nanos());
     let workers = workers(&config);
     let connections = config.limits.connections;
     let settings = WorkerConfig {
@@ -90,6 +92,8 @@ pub(super) fn settings(
 
 /// What is in force when other settings are read.
 pub(super) struct Before<'a> {
+    /// The configuration.
+    pub config: &'a Config,
     /// The keys themselves.
     pub keys: &'a Keys,
     /// What is known of providers' keys.
