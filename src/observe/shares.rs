@@ -13,17 +13,12 @@ pub(crate) struct Shares<'a> {
     pub now: u64,
 }
 
-/// Name, type, help, and how it is read.
-type Family = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&Standing) -> f64,
-);
+/// Name, type, help, and how it is read of what is chosen from.
+type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
 
 /// What is known of each key. So many requests are counted in a double to the last one for longer than anybody lives.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
-const KEYS: [Family; 4] = [
+const KEYS: [Family<Standing>; 4] = [
     (
         "sluicegate_upstream_key_requests_total",
         "counter",
@@ -50,17 +45,9 @@ const KEYS: [Family; 4] = [
     ),
 ];
 
-/// The same of an instance.
-type OfInstance = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&InstanceState) -> f64,
-);
-
 /// What is known of each instance.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
-const INSTANCES: [OfInstance; 4] = [
+const INSTANCES: [Family<InstanceState>; 4] = [
     (
         "sluicegate_upstream_instance_requests_total",
         "counter",
@@ -121,29 +108,31 @@ fn queues(shares: Shares<'_>, out: &mut Exposition) {
 }
 
 fn instances(shares: Shares<'_>, out: &mut Exposition) {
-    let instances: Vec<_> = shares.choices.states(shares.now).collect();
-    if instances.is_empty() {
-        return;
-    }
-    for (name, kind, help, get) in INSTANCES {
-        out.family(name, kind, help);
-        for (provider, number, instance) in &instances {
-            let labels = [("provider", *provider), ("instance", &number.to_string())];
-            out.sample(name, &labels, get(instance));
-        }
-    }
+    let instances = shares.choices.states(shares.now);
+    let named = instances.map(|(provider, number, state)| (provider, number.to_string(), state));
+    families(&INSTANCES, "instance", &named.collect::<Vec<_>>(), out);
 }
 
 fn keys(shares: Shares<'_>, out: &mut Exposition) {
-    let keys: Vec<_> = shares.choices.standings(shares.now).collect();
-    if keys.is_empty() {
-        return;
-    }
-    for (name, kind, help, get) in KEYS {
+    let keys = shares.choices.standings(shares.now);
+    let named = keys.map(|(provider, number, key)| {
+        let name = format!("{number}-{:08x}", key.id);
+        (provider, name, key)
+    });
+    families(&KEYS, "key", &named.collect::<Vec<_>>(), out);
+}
+
+/// Each family with a sample for each of them: its provider, its own name under this label, how it stands.
+fn families<T>(
+    families: &[Family<T>],
+    label: &str,
+    all: &[(&str, String, T)],
+    out: &mut Exposition,
+) {
+    for (name, kind, help, get) in families.iter().filter(|_| !all.is_empty()) {
         out.family(name, kind, help);
-        for (provider, number, key) in &keys {
-            let label = format!("{number}-{:08x}", key.id);
-            out.sample(name, &[("provider", provider), ("key", &label)], get(key));
+        for (provider, own, one) in all {
+            out.sample(name, &[("provider", provider), (label, own)], get(one));
         }
     }
 }

@@ -6,8 +6,14 @@
 /// FNV-1a over the bytes, mixed, since its upper bits hardly know of the last bytes.
 #[must_use]
 pub(crate) fn of(bytes: &[u8]) -> u64 {
+    mix(fnv1a(bytes))
+}
+
+/// FNV-1a of 64 bits alone, for where it is mixed later.
+#[must_use]
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// What a session says of one of several, for rendezvous hashing: the largest wins.
@@ -19,7 +25,12 @@ pub(crate) const fn score(session: u64, one: u64) -> u64 {
 /// Each bit of the result depends on each bit of `x` (the finisher of SplitMix64).
 #[must_use]
 pub(crate) const fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    finish(x.wrapping_add(0x9e37_79b9_7f4a_7c15))
+}
+
+/// The same of what is nearly a hash: SplitMix64's last steps alone.
+#[must_use]
+pub(crate) const fn finish(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

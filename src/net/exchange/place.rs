@@ -35,7 +35,8 @@ impl Place {
 
     /// Its index.
     pub(super) fn instance(&self) -> u8 {
-        // There are no more than 64.
-        self.under_way.index().try_into().unwrap_or_default()
+        let index = u8::try_from(self.under_way.index());
+        debug_assert!(index.is_ok(), "there are no more than 64");
+        index.unwrap_or_default()
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::pick::mixed;
 use super::{Balance, Change, Group, Health, Listed, Outcome, Tried, UnderWay, identity};
+use crate::providers::hash::finish;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -123,7 +123,7 @@ impl Model {
                     load(*one) < (share * 1.25).max(share + 8.0) - 1e-9
                 };
                 let cost = |one: usize, weight: f64| {
-                    let hash = mixed(session ^ listed[one].identity);
+                    let hash = finish(session ^ listed[one].identity);
                     -((hash as f64 / 2_f64.powi(64)).ln()) / weight
                 };
                 let best = candidates

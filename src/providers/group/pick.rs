@@ -2,6 +2,7 @@
 
 use super::candidates::{Candidates, Member};
 use super::words::Balance;
+use crate::providers::hash;
 
 /// By how much an instance's load may be above its share before it takes no further session's request, in hundredths.
 const ROOM_PERCENT: u64 = 25;
@@ -94,7 +95,7 @@ fn ranked(
             continue;
         }
         let rank = Rank {
-            hash: mixed(session ^ member.identity),
+            hash: hash::finish(session ^ member.identity),
             weight: *weight,
             index,
         };
@@ -140,13 +141,6 @@ impl Rank {
             }
         }
     }
-}
-
-/// A hash of what is nearly none: the last steps of SplitMix64.
-pub(super) fn mixed(bits: u64) -> u64 {
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 const LOG_BITS: u32 = 32;

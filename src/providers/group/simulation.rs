@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::pick::mixed;
 use super::tests::listed;
 use super::{Balance, Change, Group, Health, Outcome, Tried, UnderWay};
+use crate::providers::hash::finish;
 
 const SECOND: u64 = 1_000_000;
 
@@ -30,7 +30,7 @@ struct Chance(u64);
 impl Chance {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed(self.0)
+        finish(self.0)
     }
 
     /// Exponential, as calls arrive and end.
@@ -144,7 +144,7 @@ impl World {
                 |index: usize| self.group.state(index, self.now).unwrap().health == Health::Due;
             let due: Vec<_> = (0..self.servers.len()).map(due).collect();
             let random = self.chance.next();
-            let chosen = self.group.choose(mixed(session), tried, random, self.now);
+            let chosen = self.group.choose(finish(session), tried, random, self.now);
             let Some(under_way) = chosen else {
                 self.seen.refused += 1;
                 return;
@@ -340,7 +340,7 @@ fn sessions_of_others_stay_when_one_dies() {
         let home = |world: &World, session| {
             world
                 .group
-                .choose(mixed(session), Tried::default(), 0, world.now)
+                .choose(finish(session), Tried::default(), 0, world.now)
                 .unwrap()
                 .index()
         };

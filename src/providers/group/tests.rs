@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::providers::hash;
 
 const SECOND: u64 = 1_000_000;
 
@@ -21,7 +22,7 @@ fn group(balance: Balance, weights: &[u16]) -> Group {
 
 /// A number for each `n` that looks like chance.
 fn random(n: u64) -> u64 {
-    pick::mixed(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    hash::finish(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 fn chosen(group: &Group, session: u64, now: u64) -> Option<usize> {

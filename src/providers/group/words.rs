@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::providers::hash;
+
 /// How many instances a group may have.
 pub const INSTANCES_MAX: usize = 64;
 
@@ -33,8 +35,7 @@ pub struct Listed {
 /// A hash of what an instance is known by, its base URL: the same everywhere and always (64-bit FNV-1a).
 #[must_use]
 pub fn identity(name: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    name.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    hash::fnv1a(name)
 }
 
 /// Why there is no such group.
