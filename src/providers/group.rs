@@ -3,7 +3,7 @@
 //! All workers share a group and change it by atomics alone, so that none waits for another; a choice allocates
 //! nothing. Times are microseconds since the process began, chance is a number handed in. From the ground up:
 //! [`words`] are its types, [`standing`] is what is known of one instance's health, [`window`] its failures of late,
-//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`mod@pick`] which of them
+//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`pick`] which of them
 //! is.
 
 mod candidates;
@@ -22,9 +22,9 @@ mod words;
 
 use std::sync::Arc;
 
-use candidates::{Among, Candidates, Member};
+use candidates::{Among, Member};
 use instance::Instance;
-use pick::pick;
+use pick::Wish;
 use standing::{Millis, Phase, SCALE, Standing};
 
 pub use instance::UnderWay;
@@ -109,10 +109,14 @@ impl Group {
     #[must_use]
     pub fn choose(&self, session: u64, tried: Tried, random: u64, now: u64) -> Option<UnderWay> {
         let now = Millis::of(now);
+        let wish = Wish {
+            balance: self.balance,
+            session,
+            random,
+        };
         for among in [Among::Well, Among::All] {
-            let mut candidates = Candidates::gather(&self.members, tried, among, now);
-            while let Some(index) = pick(self.balance, &self.members, &candidates, session, random)
-            {
+            let (mut candidates, mut picked) = wish.gather(&self.members, tried, among, now);
+            while let Some(index) = picked {
                 let member = self.members.get(index)?;
                 match candidates.is_due(index) {
                     false => return Some(UnderWay::begin(&member.instance, index, None)),
@@ -122,6 +126,7 @@ impl Group {
                     // Another worker's request tries it.
                     true => candidates.remove(index),
                 }
+                picked = wish.pick(&self.members, &candidates);
             }
         }
         None

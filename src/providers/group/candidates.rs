@@ -38,7 +38,14 @@ const WEIGHTS_MAX: u64 = INSTANCES_MAX as u64 * WEIGHT_MAX as u64 * SCALE as u64
 const _: () = assert!(WEIGHTS_MAX <= u32::MAX as u64);
 
 impl Candidates {
-    pub(super) fn gather(members: &[Member], tried: Tried, among: Among, now: Millis) -> Self {
+    /// `see` is shown each of them, with its index and what it weighs at the moment.
+    pub(super) fn gather(
+        members: &[Member],
+        tried: Tried,
+        among: Among,
+        now: Millis,
+        mut see: impl FnMut(usize, &Member, u32),
+    ) -> Self {
         let mut found = Self {
             weights: [0; INSTANCES_MAX],
             total: 0,
@@ -54,7 +61,11 @@ impl Candidates {
                 0 => member.weight,
                 _ => weighed(member.weight, Standing::unpack(word), among, now),
             };
+            if *weight == 0 {
+                continue;
+            }
             found.total += *weight;
+            see(index, member, *weight);
             if word != 0 && Standing::unpack(word).is_due(now) {
                 found.due |= bit(index);
             }
@@ -84,6 +95,16 @@ impl Candidates {
         self.weights.get(index).copied().unwrap_or(0)
     }
 
+    /// Each of them, of all that there are, with its index and weight.
+    pub(super) fn of<'a>(
+        &'a self,
+        members: &'a [Member],
+    ) -> impl Iterator<Item = (usize, &'a Member, u32)> {
+        let all = members.iter().zip(&self.weights).enumerate();
+        all.filter(|(_, (_, weight))| **weight > 0)
+            .map(|(index, (member, weight))| (index, member, *weight))
+    }
+
     /// Weights, in order, to the end of the table.
     pub(super) fn weights(&self) -> &[u32; INSTANCES_MAX] {
         &self.weights
@@ -97,7 +118,7 @@ fn weighed(weight: u32, standing: Standing, among: Among, now: Millis) -> u32 {
     match standing.phase {
         // Of a weight of 1 there are as many parts as of its time, so that none is lost.
         Phase::Serving => weight / SCALE * standing.slow_start(now),
-        Phase::Ejected if standing.is_due(now) => weight,
+        _ if standing.is_due(now) => weight,
         Phase::Ejected | Phase::Trial | Phase::Down => match among {
             Among::Well => 0,
             Among::All => weight,

@@ -244,7 +244,7 @@ impl Instance {
                     SCALE => Health::Well,
                     part => Health::SlowStart(u16::try_from(part * 1000 / SCALE).unwrap_or(0)),
                 },
-                Phase::Ejected if standing.is_due(now) => Health::Due,
+                _ if standing.is_due(now) => Health::Due,
                 Phase::Ejected => Health::Ejected(standing.time_left(now)),
                 Phase::Trial => Health::Trial,
                 Phase::Down => Health::Down,

@@ -52,6 +52,17 @@ struct Model {
     now: u64,
 }
 
+impl Out {
+    /// Whether the next request tries it.
+    fn is_due(self, now: u64) -> bool {
+        match self {
+            Self::Until(until) => until <= now,
+            Self::TriedBy(_, since) => since + 10_000 <= now,
+            Self::Down => false,
+        }
+    }
+}
+
 impl Model {
     fn in_service(&self) -> usize {
         let counts = |one: &&One| one.weight > 0 && !one.draining;
@@ -78,7 +89,7 @@ impl Model {
                 let part = (since.min(30_000) * 1024 / 30_000).max(1);
                 whole * part as f64 / 1024.0
             }
-            Some(Out::Until(until)) if until <= self.now => whole,
+            Some(out) if out.is_due(self.now) => whole,
             Some(_) if all => whole,
             Some(_) => 0.0,
         }
@@ -141,7 +152,7 @@ impl Model {
         let one = &mut self.ones[index];
         (one.loaded, one.chosen) = (one.loaded + 1, one.chosen + 1);
         match one.out {
-            Some(Out::Until(until)) if until <= now => {
+            Some(out) if out.is_due(now) => {
                 one.out = Some(Out::TriedBy(one.chosen, now));
                 one.out
             }
@@ -389,8 +400,9 @@ fn compare(group: &Group, model: &Model) -> Result<(), TestCaseError> {
             (Health::Ejected(time), Some(Out::Until(until))) => {
                 time == Duration::from_millis(until - model.now) && until > model.now
             }
-            (Health::Due, Some(Out::Until(until))) => until <= model.now,
-            (Health::Trial, Some(Out::TriedBy(..))) | (Health::Down, Some(Out::Down)) => true,
+            (Health::Due, Some(out)) => out.is_due(model.now),
+            (Health::Trial, Some(out @ Out::TriedBy(..))) => !out.is_due(model.now),
+            (Health::Down, Some(Out::Down)) => true,
             _ => false,
         };
         prop_assert!(right, "{index}: {state:?} {one:?}");

@@ -1,6 +1,8 @@
 //! Which of the candidates gets a request. In whole numbers only, so that a session finds its instance from any machine.
 
-use super::candidates::{Candidates, Member};
+use super::candidates::{Among, Candidates, Member};
+use super::standing::Millis;
+use super::tried::Tried;
 use super::words::Balance;
 use crate::providers::hash;
 
@@ -11,21 +13,51 @@ const ROOM_PERCENT: u64 = 25;
 /// request more than the share, every third would be sent away from what is cached for it; with eight, one in fifty at most.
 const ROOM_REQUESTS: u64 = 8;
 
-/// An instance by its index; `None` where there is no candidate.
-pub(super) fn pick(
-    balance: Balance,
-    members: &[Member],
-    candidates: &Candidates,
-    session: u64,
-    random: u64,
-) -> Option<usize> {
-    if candidates.total() == 0 {
-        return None;
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) balance: Balance,
+    pub(super) session: u64,
+    pub(super) random: u64,
+}
+
+impl Wish {
+    /// Gathers the candidates and picks one of them, by its index, in the same pass where that is faster; `None` where
+    /// there is no candidate.
+    pub(super) fn gather(
+        self,
+        members: &[Member],
+        tried: Tried,
+        among: Among,
+        now: Millis,
+    ) -> (Candidates, Option<usize>) {
+        if self.balance != Balance::Session {
+            let candidates = Candidates::gather(members, tried, among, now, |_, _, _| {});
+            let picked = self.pick(members, &candidates);
+            return (candidates, picked);
+        }
+        let mut ranking = Ranking::new(self.session);
+        let candidates = Candidates::gather(members, tried, among, now, |index, member, weight| {
+            ranking.see(index, member, weight);
+        });
+        let picked = ranking.with_room(members, &candidates);
+        (candidates, picked)
     }
-    match balance {
-        Balance::LeastLoaded => less_loaded(members, candidates, random),
-        Balance::Session => of_session(members, candidates, session),
-        Balance::First => candidates.weights().iter().position(|weight| *weight > 0),
+
+    /// An instance by its index; `None` where there is no candidate.
+    pub(super) fn pick(self, members: &[Member], candidates: &Candidates) -> Option<usize> {
+        if candidates.total() == 0 {
+            return None;
+        }
+        match self.balance {
+            Balance::LeastLoaded => less_loaded(members, candidates, self.random),
+            Balance::Session => {
+                let mut ranking = Ranking::new(self.session);
+                ranking.see_all(candidates.of(members));
+                ranking.with_room(members, candidates)
+            }
+            Balance::First => candidates.weights().iter().position(|weight| *weight > 0),
+        }
     }
 }
 
@@ -60,50 +92,63 @@ fn draw(candidates: &Candidates, without: Option<usize>, chance: u64) -> Option<
     None
 }
 
-/// The session's first choice, or the first that has room. They cannot all be without, unless others fill them meanwhile.
-fn of_session(members: &[Member], candidates: &Candidates, session: u64) -> Option<usize> {
-    let first = ranked(members, candidates, session, |_, _| true)?;
-    let load = |index: usize| Some(u64::from(members.get(index)?.instance.load()));
-    let listed = members.iter().zip(candidates.weights());
-    let loads = listed.map(|(member, weight)| match weight {
-        0 => 0,
-        _ => u64::from(member.instance.load()),
-    });
-    let room = Room {
-        together: loads.sum(),
-        total: candidates.total().into(),
-    };
-    if room.is_for(load(first.index)?, first.weight.into()) {
-        return Some(first.index);
-    }
-    let next = ranked(members, candidates, session, |member, weight| {
-        room.is_for(member.instance.load().into(), weight.into())
-    });
-    Some(next.unwrap_or(first).index)
+/// Whom a session likes best of those that were seen.
+struct Ranking {
+    session: u64,
+    best: Option<Rank>,
 }
 
-/// The one that a session ranks first of the candidates that fit.
-fn ranked(
-    members: &[Member],
-    candidates: &Candidates,
-    session: u64,
-    fits: impl Fn(&Member, u32) -> bool,
-) -> Option<Rank> {
-    let mut best: Option<Rank> = None;
-    for (index, (member, weight)) in members.iter().zip(candidates.weights()).enumerate() {
-        if *weight == 0 || !fits(member, *weight) {
-            continue;
-        }
-        let rank = Rank {
-            hash: hash::finish(session ^ member.identity),
-            weight: *weight,
-            index,
-        };
-        if best.as_ref().is_none_or(|best| rank.is_before(best)) {
-            best = Some(rank);
+impl Ranking {
+    fn new(session: u64) -> Self {
+        Self {
+            session,
+            best: None,
         }
     }
-    best
+
+    fn see(&mut self, index: usize, member: &Member, weight: u32) {
+        let hash = hash::finish(self.session ^ member.identity);
+        if { self.best.as_mut() }.is_none_or(|best| best.is_behind(hash, weight.into())) {
+            self.best = Some(Rank {
+                hash,
+                weight: weight.into(),
+                halvings: None,
+                index,
+            });
+        }
+    }
+
+    fn see_all<'a>(&mut self, seen: impl Iterator<Item = (usize, &'a Member, u32)>) {
+        seen.for_each(|(index, member, weight)| self.see(index, member, weight));
+    }
+
+    /// The session's first choice, or the first that has room. They cannot all be without, unless others fill them
+    /// meanwhile.
+    fn with_room(self, members: &[Member], candidates: &Candidates) -> Option<usize> {
+        let first = self.best?;
+        let load = |member: &Member| u64::from(member.instance.load());
+        let own = members.get(first.index).map_or(0, load);
+        // Whatever the others have.
+        if own < ROOM_REQUESTS {
+            return Some(first.index);
+        }
+        let room = Room {
+            together: candidates
+                .of(members)
+                .map(|(_, member, _)| load(member))
+                .sum(),
+            total: candidates.total().into(),
+        };
+        if room.is_for(own, first.weight) {
+            return Some(first.index);
+        }
+        let mut next = Self::new(self.session);
+        next.see_all(
+            { candidates.of(members) }
+                .filter(|(_, member, weight)| room.is_for(load(member), (*weight).into())),
+        );
+        Some(next.best.map_or(first.index, |next| next.index))
+    }
 }
 
 /// The load of all candidates and their weights.
@@ -121,25 +166,26 @@ impl Room {
     }
 }
 
-/// How a session likes an instance.
+/// How a session likes an instance: by -log(hash) / weight, the least first. That gives each weight its share, and of
+/// instances that are added or removed nothing goes but to or from them.
 struct Rank {
     /// Uniform.
     hash: u64,
-    weight: u32,
+    weight: u64,
+    /// [`halvings`] of the hash, once they were asked for.
+    halvings: Option<u64>,
     index: usize,
 }
 
 impl Rank {
-    /// By -log(hash) / weight, the least first: that gives each weight its share, and of instances that are added or
-    /// removed nothing goes but to or from them. Equal weights need no logarithm.
-    fn is_before(&self, other: &Self) -> bool {
-        match self.weight == other.weight {
-            true => self.hash > other.hash,
-            false => {
-                let (own, others) = (halvings(self.hash), halvings(other.hash));
-                own * u64::from(other.weight) < others * u64::from(self.weight)
-            }
+    /// Whether one with this hash and weight is liked better. Equal weights need no logarithm, and of the others most are
+    /// worse by far.
+    fn is_behind(&mut self, hash: u64, weight: u64) -> bool {
+        if weight == self.weight {
+            return hash > self.hash;
         }
+        let own = *self.halvings.get_or_insert_with(|| halvings(self.hash)) * weight;
+        halvings_at_least(hash) * self.weight < own && halvings(hash) * self.weight < own
     }
 }
 
@@ -162,6 +208,15 @@ fn halvings(hash: u64) -> u64 {
     let (low, high) = (log(step), log(step + 1));
     let log = low + (((high - low) * rest) >> rest_bits);
     ((u64::from(zeros) + 1) << LOG_BITS) - log
+}
+
+/// No more than [`halvings`], for less: the logarithm of 1 to 2 is less than a straight line and 0.0861.
+fn halvings_at_least(hash: u64) -> u64 {
+    const BEYOND: u64 = (1 << LOG_BITS) * 861 / 10_000;
+    let hash = hash | 1;
+    let zeros = hash.leading_zeros();
+    let mantissa = (hash << zeros << 1) >> (64 - LOG_BITS);
+    ((u64::from(zeros) + 1) << LOG_BITS).saturating_sub(mantissa + BEYOND)
 }
 
 #[expect(clippy::indexing_slicing, reason = "happens while compiling")]
@@ -229,6 +284,7 @@ mod tests {
             let exact = 64.0 - ((hash | 1) as f64).log2();
             let ours = halvings(hash) as f64 / 2_f64.powi(32);
             prop_assert!((ours - exact).abs() < 2e-5 && ours >= 0.0, "{ours} {exact}");
+            prop_assert!(halvings_at_least(hash) <= halvings(hash));
         }
     }
 }

@@ -41,6 +41,10 @@ const _: () = assert!(EJECTION_MILLIS << (LEVEL_MAX - 1) >= EJECTION_MILLIS_MAX)
 /// Serving for so long takes one doubling back.
 pub(super) const HEALTHY_SPELL_MILLIS: u64 = 60_000;
 
+/// A request that tries an instance and has no answer for so long is not waited for: another one may try. Until it
+/// does, an answer that takes longer counts.
+pub(super) const TRIAL_MILLIS_MAX: u64 = 10_000;
+
 /// How long it takes until an instance that came back gets its whole weight.
 pub(super) const SLOW_START_MILLIS: u64 = 30_000;
 
@@ -120,7 +124,11 @@ impl Standing {
 
     /// Whether the next request may try it.
     pub(super) fn is_due(self, now: Millis) -> bool {
-        self.phase == Phase::Ejected && self.at <= now
+        match self.phase {
+            Phase::Ejected => self.at <= now,
+            Phase::Trial => now.after(self.at) >= TRIAL_MILLIS_MAX,
+            Phase::Serving | Phase::Down => false,
+        }
     }
 
     /// Whether it is tried by the request that began to do so then.

@@ -272,6 +272,25 @@ fn a_trial_that_comes_to_nothing_is_free_for_the_next() {
 }
 
 #[test]
+fn a_trial_that_stalls_is_not_the_last_one() {
+    let group = group(Balance::First, &[1, 1]);
+    assert_eq!(fail(&group, 0, 3, 0), ejected(10));
+    let stalled = group.choose(0, Tried::default(), 0, 10 * SECOND).unwrap();
+    assert_eq!(chosen(&group, 0, 20 * SECOND - 1000), Some(1));
+    assert_eq!(health(&group, 0, 20 * SECOND), Health::Due);
+    let next = group.choose(0, Tried::default(), 0, 20 * SECOND).unwrap();
+    assert_eq!((stalled.index(), next.index()), (0, 0));
+    // What becomes of the first one says nothing now.
+    assert_eq!(group.judge(&stalled, Outcome::Failed, 21 * SECOND), None);
+    drop(stalled);
+    assert_eq!(health(&group, 0, 21 * SECOND), Health::Trial);
+    assert_eq!(
+        group.judge(&next, Outcome::Answered, 22 * SECOND),
+        Some(Change::Returned)
+    );
+}
+
+#[test]
 fn requests_from_before_an_ejection_do_not_end_it() {
     let group = group(Balance::First, &[1, 1]);
     let early: Vec<_> = (0..4)
