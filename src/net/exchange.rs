@@ -19,6 +19,7 @@ mod response;
 mod spares;
 mod steady;
 mod turn;
+mod unsaid;
 
 use std::future::poll_fn;
 use std::ops::Range;

@@ -14,6 +14,7 @@ use crate::providers::group::UnderWay;
 
 use super::held::Held;
 use super::place::Place;
+use super::unsaid::Unsaid;
 
 /// See the module's documentation.
 pub(super) struct Choice {
@@ -27,6 +28,10 @@ pub(super) struct Choice {
     pub(super) held: Option<Held>,
     /// Where it goes then.
     pub(super) onward: Option<Onward>,
+    /// The answer behind which it goes there, should nobody be reached.
+    pub(super) unsaid: Option<Unsaid>,
+    /// Its answer is one that was kept.
+    pub(super) is_said: bool,
     /// Its method may be sent twice, and it was not yet.
     pub(super) idempotent: bool,
     /// How often it went elsewhere.
@@ -74,6 +79,8 @@ impl Choice {
             place: None,
             held: None,
             onward: None,
+            unsaid: None,
+            is_said: false,
             idempotent: false,
             moves: 0,
         };

@@ -23,14 +23,21 @@ impl Relay {
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
         loop {
             let fault = match self.attempt(connection).await? {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.forget_unsaid();
+                    return Ok(());
+                }
                 Err(fault) => fault,
             };
             if !self.moves_on(connection, &fault) {
+                if self.says_after_all(connection)? {
+                    return Ok(());
+                }
                 self.explain(connection, &fault);
                 return Err(self.give_up(connection, &fault));
             }
             if matches!(self.leg, Leg::Sent { .. }) {
+                self.forget_unsaid();
                 return Ok(());
             }
         }

@@ -13,6 +13,10 @@ use super::ends::Ends;
 impl Ends<'_> {
     /// The head of an answer with this status has come.
     pub(super) fn judge(&self, status: u16, section: Section<'_>) {
+        if self.choice.as_ref().is_some_and(|choice| choice.is_said) {
+            // It came before, and was judged then.
+            return;
+        }
         // A server that says so of itself; what is behind a 500 may be the request.
         let outcome = match status {
             502..=504 => Outcome::Failed,

@@ -10,6 +10,7 @@ use super::choice::{Choice, MOVES_MAX, Onward};
 use super::ends::Ends;
 use super::place::Place;
 use super::relay::{Leg, Relay};
+use super::unsaid::Unsaid;
 
 impl Ends<'_> {
     /// Whether the request goes elsewhere behind an answer with this status, which is left unsaid then.
@@ -33,6 +34,16 @@ impl Ends<'_> {
             choice.onward = onward;
         }
         goes
+    }
+
+    /// Keeps an answer behind which the request goes elsewhere. Not for a client of HTTP/1.0, for which its coding may
+    /// have been taken off already.
+    pub(super) fn leave_unsaid(&mut self, bytes: &[u8]) {
+        let all = &self.connection.core().held_bytes;
+        if let Some(choice) = &mut self.choice {
+            let keeps = !self.recipient.http10;
+            choice.unsaid = keeps.then(|| Unsaid::new(bytes, all)).flatten();
+        }
     }
 
     /// Its answer goes to the client, so it is not sent again: nothing of it is held for that, however long the answer is.
@@ -73,27 +84,29 @@ impl Relay {
         let (Some(onward), Some(held)) = (choice.onward.take(), &choice.held) else {
             return;
         };
+        let (mut request, from) = (held.request(), held.address);
         choice.moves += 1;
-        self.key = onward.key;
-        if let (Some(place), Some(under_way)) = (&mut choice.place, onward.under_way) {
-            place.tried.add(place.instance().into());
-            place.under_way = under_way;
-        }
-        let is_group = choice.place.is_some();
-        let instance = choice.place.as_ref().map_or(0, Place::instance);
-        let to = Address {
-            instance,
-            key: self.key,
+        let left = match (&mut choice.place, onward.under_way) {
+            (Some(place), Some(under_way)) => {
+                place.tried.add(place.instance().into());
+                Some(std::mem::replace(&mut place.under_way, under_way))
+            }
+            _ => None,
         };
-        let mut request = held.request();
+        let is_group = choice.place.is_some();
+        let to = Address {
+            instance: choice.place.as_ref().map_or(0, Place::instance),
+            key: onward.key,
+        };
         let lines = self.gateway.provider(self.provider).map(|(_, lines)| lines);
-        let readdressed =
-            lines.is_some_and(|lines| lines.readdress(&mut request, held.address, to));
+        let readdressed = lines.is_some_and(|lines| lines.readdress(&mut request, from, to));
         debug_assert!(
             readdressed,
             "the lines of its first address stand in what is held"
         );
-        self.instance = instance;
+        self.park(left);
+        (self.instance, self.key) = (to.instance, to.key);
+        let instance = to.instance;
         self.leg = Leg::Unsent(request);
         if is_group {
             connection.access.at_instance(instance);
@@ -105,5 +118,8 @@ impl Relay {
         connection.access.tried();
         self.tell(connection, "the request was not taken, and goes elsewhere");
         self.reuse(connection);
+        if let Leg::Sent { .. } = self.leg {
+            self.forget_unsaid();
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From the upstream to the client: heads are rewritten, content passes on.
 
 use std::io;
+use std::ops::Range;
 
 use crate::base::bytes::within;
 use crate::http::exchange::{After, Answer, Failure, Next, UpstreamEnd};
@@ -78,6 +79,19 @@ impl Ends<'_> {
         sent.map_err(|_| Halt::Over(After::Drop))
     }
 
+    /// Goes on with an answer that was kept, as if these bytes of it had only come now.
+    pub(super) fn resume(&mut self, scratch: &mut Scratch, bytes: &[u8]) -> Result<(), Halt> {
+        if !scratch.put(bytes) {
+            return Err(self.unfit());
+        }
+        let (room, _) = scratch.room(usize::MAX);
+        let gathered = self.exchange.upstream_sent(room, bytes.len());
+        match gathered.map_err(|stop| self.stop(stop))? {
+            Some(len) => self.pass_heads(scratch, len),
+            None => Ok(()),
+        }
+    }
+
     /// Goes through the heads in the scratch buffer up to `end`: interim ones, then the final one.
     fn pass_heads(&mut self, scratch: &mut Scratch, end: usize) -> Result<(), Halt> {
         let mut begin = 0;
@@ -99,7 +113,7 @@ impl Ends<'_> {
                 }
                 Next::Switch { at, head } => return self.switch(scratch, &head, begin + at, end),
                 Next::Final { at, head, answer } => {
-                    return self.answer(scratch, &head, begin + at, &answer);
+                    return self.answer(scratch, &head, begin + at..end, &answer);
                 }
             }
         }
@@ -163,12 +177,14 @@ impl Ends<'_> {
         &mut self,
         scratch: &mut Scratch,
         head: &ResponseHead,
-        at: usize,
+        all: Range<usize>,
         answer: &Answer,
     ) -> Result<(), Halt> {
+        let at = all.start;
         let section = Section::new(scratch.fields(), scratch.message(at));
         self.judge(head.status, section);
         if self.goes_onward(head.status) {
+            self.leave_unsaid(scratch.received(all));
             self.exchange.goes_elsewhere();
             return Err(Halt::Onward);
         }

@@ -1,5 +1,6 @@
 //! Answers behind which a request goes to another instance or with another key, where that is configured.
 
+use crate::support::ports;
 use crate::support::{
     Gateway, Scripted, Setup, Upstream, Wire, announced, get, ok, post, response,
 };
@@ -138,6 +139,93 @@ fn the_last_answer_is_the_clients() {
     for instance in [one, two] {
         assert_eq!(instance.received().concat().matches("POST").count(), 1);
     }
+}
+
+#[test]
+fn where_nobody_else_is_reached_the_answer_is_the_clients_after_all() {
+    let unused = [ports::bound(), ports::bound()];
+    let nowhere = unused
+        .each_ref()
+        .map(|fd| format!("http://{}", ports::addr(fd)));
+    let pieces = ["busy ", &"b".repeat(400_000)];
+    let whole = pieces.concat();
+    for coding in ["chunked", "length", "close"] {
+        let body = pieces.map(str::to_owned);
+        let busy = Scripted::start(move |wire, _| {
+            while wire.try_request().is_ok() {
+                let [first, rest] = &body;
+                let answer = match coding {
+                    "chunked" => format!(
+                        "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n",
+                        first.len(),
+                        rest.len()
+                    ),
+                    "length" => response("503 Busy", &[], &[&**first, rest].concat()),
+                    _ => format!("HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n{first}{rest}"),
+                };
+                if wire.try_send(answer).is_err() || coding == "close" {
+                    return;
+                }
+            }
+        });
+        let urls = [&[busy.url()], &nowhere[..]].concat();
+        let gateway = start(&urls, "failover_on = [503]");
+        let mut client = gateway.connect();
+        for n in 1..=2 {
+            let answer = ask(&mut client, "{}");
+            assert_eq!(answer.status(), 503, "{coding}");
+            assert_eq!(answer.text(), whole, "{coding}");
+            // Of both requests once, and no more.
+            assert_eq!(
+                busy.received().concat().matches("POST").count(),
+                n,
+                "{coding}"
+            );
+            if coding == "close" {
+                break;
+            }
+        }
+        let line = gateway.wait_log(|line| line.contains("chat/completions"));
+        for part in ["\"status\":503", "\"instance\":1", "\"attempts\":3"] {
+            assert!(line.contains(part), "no {part} in {line}");
+        }
+    }
+}
+
+#[test]
+fn a_kept_answer_that_breaks_off_does_so_for_the_client() {
+    let unused = ports::bound();
+    let busy = Scripted::start(|wire, _| {
+        let _ = wire.try_request();
+        let _ = wire.try_send("HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nbusy");
+    });
+    let urls = [busy.url(), format!("http://{}", ports::addr(&unused))];
+    let gateway = start(&urls, "failover_on = [503]");
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/chat/completions", "{}"));
+    let answer = client.try_response();
+    assert!(answer.is_err(), "{answer:?}");
+    let line = gateway.wait_log(|line| line.contains("chat/completions"));
+    assert!(
+        line.contains("\"status\":503") && line.contains("upstream_closed"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_answer_is_not_kept_once_the_request_was_sent_on() {
+    let busy = saying(BUSY);
+    let silent = Scripted::start(|wire, _| {
+        let _ = wire.try_request();
+    });
+    let gateway = start(&[busy.url(), silent.url()], "failover_on = [503]");
+    let answer = ask(&mut gateway.connect(), "{}");
+    assert_eq!(
+        answer.status(),
+        502,
+        "it may have been served: {}",
+        answer.text()
+    );
 }
 
 #[test]
