@@ -119,6 +119,7 @@ mod providers {
     mod failover;
     mod instances;
     mod keys;
+    mod level;
     mod queue;
     mod settings;
 }

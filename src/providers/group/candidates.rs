@@ -46,31 +46,30 @@ impl Candidates {
         now: Millis,
         mut see: impl FnMut(usize, &Member, u32),
     ) -> Self {
-        let mut found = Self {
-            weights: [0; INSTANCES_MAX],
-            total: 0,
-            due: 0,
-        };
-        for (index, (member, weight)) in members.iter().zip(&mut found.weights).enumerate() {
+        let mut weights = [0; INSTANCES_MAX];
+        let (mut total, mut all_due) = (0, 0);
+        for (index, (member, weight)) in members.iter().zip(&mut weights).enumerate() {
             if tried.has(index) {
                 continue;
             }
-            let word = member.instance.word();
             // Most were never out.
-            *weight = match word {
-                0 => member.weight,
-                _ => weighed(member.weight, Standing::unpack(word), among, now),
+            let (whole, word) = (member.weight, member.instance.word());
+            let (now_weight, due) = match word {
+                0 => (whole, false),
+                _ => weighed(whole, Standing::unpack(word), among, now),
             };
-            if *weight == 0 {
-                continue;
-            }
-            found.total += *weight;
-            see(index, member, *weight);
-            if word != 0 && Standing::unpack(word).is_due(now) {
-                found.due |= bit(index);
+            if now_weight > 0 {
+                *weight = now_weight;
+                total += now_weight;
+                all_due |= u64::from(due) << index;
+                see(index, member, now_weight);
             }
         }
-        found
+        Self {
+            weights,
+            total,
+            due: all_due,
+        }
     }
 
     /// Whether it was out, and a request has to claim it to try it.
@@ -111,17 +110,18 @@ impl Candidates {
     }
 }
 
-fn weighed(weight: u32, standing: Standing, among: Among, now: Millis) -> u32 {
-    if standing.draining {
-        return 0;
-    }
-    match standing.phase {
+/// What it weighs now, and whether it is due.
+fn weighed(weight: u32, standing: Standing, among: Among, now: Millis) -> (u32, bool) {
+    let due = standing.is_due(now);
+    let now_weight = match standing.phase {
+        _ if standing.draining => 0,
         // Of a weight of 1 there are as many parts as of its time, so that none is lost.
         Phase::Serving => weight / SCALE * standing.slow_start(now),
-        _ if standing.is_due(now) => weight,
+        _ if due => weight,
         Phase::Ejected | Phase::Trial | Phase::Down => match among {
             Among::Well => 0,
             Among::All => weight,
         },
-    }
+    };
+    (now_weight, due)
 }

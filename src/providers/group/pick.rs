@@ -106,6 +106,7 @@ impl Ranking {
         }
     }
 
+    #[inline]
     fn see(&mut self, index: usize, member: &Member, weight: u32) {
         let hash = hash::finish(self.session ^ member.identity);
         if { self.best.as_mut() }.is_none_or(|best| best.is_behind(hash, weight.into())) {
@@ -181,17 +182,29 @@ impl Rank {
     /// Whether one with this hash and weight is liked better. Equal weights need no logarithm, and of the others most are
     /// worse by far.
     fn is_behind(&mut self, hash: u64, weight: u64) -> bool {
-        if weight == self.weight {
-            return hash > self.hash;
+        match weight == self.weight {
+            true => hash > self.hash,
+            false => self.may_be_outdone(hash, weight) && self.is_outdone(hash, weight),
         }
-        let own = *self.halvings.get_or_insert_with(|| halvings(self.hash)) * weight;
-        halvings_at_least(hash) * self.weight < own && halvings(hash) * self.weight < own
+    }
+
+    fn may_be_outdone(&self, hash: u64, weight: u64) -> bool {
+        halvings_at_least(hash) * self.weight <= self.halvings.unwrap_or(HALVINGS_MAX) * weight
+    }
+
+    #[inline(never)]
+    fn is_outdone(&mut self, hash: u64, weight: u64) -> bool {
+        let own = *self.halvings.get_or_insert_with(|| halvings(self.hash));
+        halvings(hash) * self.weight < own * weight
     }
 }
 
 const LOG_BITS: u32 = 32;
 const TABLE_BITS: u32 = 7;
 const STEPS: usize = 1 << TABLE_BITS;
+
+/// No [`halvings`] are more.
+const HALVINGS_MAX: u64 = 64 << LOG_BITS;
 
 /// Binary logarithms of 1 to 2 in equal steps, in units of 2^-[`LOG_BITS`].
 const LOGS: [u64; STEPS + 1] = logs();
@@ -284,7 +297,7 @@ mod tests {
             let exact = 64.0 - ((hash | 1) as f64).log2();
             let ours = halvings(hash) as f64 / 2_f64.powi(32);
             prop_assert!((ours - exact).abs() < 2e-5 && ours >= 0.0, "{ours} {exact}");
-            prop_assert!(halvings_at_least(hash) <= halvings(hash));
+            prop_assert!(halvings_at_least(hash) <= halvings(hash) && halvings(hash) <= HALVINGS_MAX);
         }
     }
 }

@@ -229,7 +229,9 @@ impl Serving {
             keys.iter().any(|one| one == key),
             "{id}: {raw:?}, not {keys:?}"
         );
-        self.world.check_rest(key, id, entry.begun.unwrap());
+        let begun = entry.begun.unwrap();
+        self.world.check_rest(key, id, begun);
+        self.world.check_session(plan, revision, key, begun);
         let upgrade = (plan.id.kind() == Kind::Tunnel).then_some("websocket");
         assert_eq!(head.value("upgrade"), upgrade, "{id}");
         for gone in ["cookie", "x-forwarded-for", "x-gone", "te"] {
