@@ -190,6 +190,8 @@ BASIC = [("request", request, 100), ("event", event, 200),
 MODES = {
     # Everything that operators can switch on.
     "all on": BASIC[:2],
+    # Everything that can be chosen for a request, and held because of that.
+    "choices": BASIC[:2],
     "plain": BASIC + [("client connection", client_connection, 10),
                       ("upstream connection", upstream_connection, 10)],
     "TLS up": BASIC + [("upstream handshake", upstream_connection, 10),
@@ -305,7 +307,7 @@ def running(meter, mode, folder):
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.load_verify_locations(cert)
         client.check_hostname = False
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("0.0.0.0" if mode == "choices" else "127.0.0.1", 0))
     listener.settimeout(60)
     scheme = "https" if server else "http"
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
@@ -320,6 +322,9 @@ def running(meter, mode, folder):
         environment["SLUICEGATE_TLS_KEY"] = str(folder / "key.pem")
     config = folder / "gateway.toml"
     text = "[timeouts]\nconnect = 60\nrequest_header = 60\n"
+    if mode == "choices":
+        del environment["ANTHROPIC_BASE_URL"], environment["ANTHROPIC_API_KEY"]
+        text += choices(listener.getsockname()[1])
     if mode == "all on":
         keys = folder / "keys.toml"
         keys.write_text("".join(managed_keys()))
@@ -349,6 +354,14 @@ def running(meter, mode, folder):
         process.wait()
         process.stderr.close()
         listener.close()
+
+
+def choices(port):
+    """A provider with all there is to choose: eight keys, 64 instances, a limit, and answers that send a request on."""
+    keys = [f"{UPSTREAM_KEY}-{index}" for index in range(8)]
+    urls = [f"http://127.0.0.{index}:{port}/v1" for index in range(1, 65)]
+    return (f'[providers.anthropic]\napi_keys = {keys}\nbase_urls = {urls}\nbalance = "session"\n'
+            'failover_on = [503]\nconcurrency = 100\nqueue = { length = 100, wait = "30s" }\n')
 
 
 def managed_keys():

@@ -39,7 +39,9 @@ pub(crate) enum TaskWork {
     Immediate,
 }
 
-/// The ladder, best first.
+/// The ladder, best first. Two things that rings offer are not asked for, as they were measured to give nothing (poll,
+/// write, wait, read, the least of 300 times 500 rounds on 6.18): a registered descriptor takes 12 ns off a poll, of which
+/// there is one in many requests; `TASKRUN_FLAG` adds 10 to 20 ns to each.
 const RINGS: [Rung; 6] = [
     ring(4096, TaskWork::Deferred),
     ring(1024, TaskWork::Deferred),
