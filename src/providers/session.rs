@@ -47,12 +47,7 @@ impl Session {
         key: Option<&str>,
         from: Option<IpAddr>,
     ) -> Self {
-        let said = |name: &String| {
-            let mut lines = section.spelt(name.as_bytes());
-            let value = lines.next().map(|(_, field)| section.value(field));
-            value.filter(|value| !value.is_empty())
-        };
-        if let Some(name) = fields.iter().find_map(said) {
+        if let Some(name) = said(fields, section) {
             return Self(hash::of(name.get(..NAME_BYTES_MAX).unwrap_or(name)));
         }
         Self(match (key, from) {
@@ -62,6 +57,21 @@ impl Session {
             (None, None) => hash::of(b""),
         })
     }
+}
+
+/// What the first of `fields` says that says something. One pass over the lines: most are told apart by their length.
+fn said<'a>(fields: &[String], section: Section<'a>) -> Option<&'a [u8]> {
+    let (mut better, mut found) = (fields, None);
+    for line in section.fields.iter() {
+        let is_named = |name: &String| line.is_named(name.as_bytes(), section.buf);
+        if let Some(rank) = better.iter().position(is_named) {
+            let value = section.value(line);
+            if !value.is_empty() {
+                (better, found) = (better.get(..rank).unwrap_or_default(), Some(value));
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -100,6 +110,13 @@ mod tests {
                 of("b"),
             ),
             ("Session_id: b\r\nSession_id: c\r\n", key, ip, of("b")),
+            ("Session_id:\r\nSession_id: c\r\n", key, ip, of("c")),
+            (
+                "x-session-id: a\r\nsession_id: b\r\nSession-Id: c\r\n",
+                key,
+                ip,
+                of("c"),
+            ),
             (
                 &format!("x-session-id: {long}\r\n"),
                 key,
