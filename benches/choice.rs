@@ -1,18 +1,26 @@
-//! The choice of one instance among one, eight and sixty-four, by each balance: all well, and some out or coming back.
+//! The choice of one instance among one, eight and sixty-four, by each balance: all well, some out or coming back, and all
+//! with a limit that many have reached.
 
 use std::hint::black_box;
+use std::num::NonZeroU32;
 
 use criterion::Criterion;
 use sluicegate::door::providers::{Balance, Group, Listed, Outcome, Tried, identity};
 
 const SECOND: u64 = 1_000_000;
 
-fn group(balance: Balance, count: usize, weights: &[u16]) -> Result<Group, String> {
+fn group(
+    balance: Balance,
+    count: usize,
+    weights: &[u16],
+    limit: Option<NonZeroU32>,
+) -> Result<Group, String> {
     let weights = weights.iter().cycle().take(count).enumerate();
     let listed: Vec<_> = weights
         .map(|(index, weight)| Listed {
             identity: identity(format!("http://server-{index}:8000/v1").as_bytes()),
             weight: *weight,
+            limit,
         })
         .collect();
     Group::new(balance, &listed).map_err(|refused| refused.to_string())
@@ -26,7 +34,7 @@ fn trouble(group: &Group) -> Result<(), String> {
             .filter(|other| *other != index)
             .for_each(|other| others.add(other));
         for now in [0, 0, 0, 10 * SECOND] {
-            let chosen = group.choose(0, others, 0, now).ok_or("no choice")?;
+            let chosen = group.choose(0, others, 0, now).map_err(|_| "no choice")?;
             let outcome = match now > 0 && index % 2 == 0 {
                 true => Outcome::Answered,
                 false => Outcome::Failed,
@@ -52,8 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ("equal", 64, &[1]),
             ("weighted", 64, &[1, 2, 3, 5]),
             ("trouble", 64, &[1]),
+            ("limited", 64, &[1]),
         ] {
-            let group = group(balance, count, weights)?;
+            // With as many under way as below, some have room and others have none.
+            let limit = (kind == "limited").then_some(5).and_then(NonZeroU32::new);
+            let group = group(balance, count, weights, limit)?;
             if kind == "trouble" {
                 trouble(&group)?;
             }

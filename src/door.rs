@@ -44,10 +44,10 @@ pub mod policy {
 pub mod providers {
     pub use crate::providers::group::{
         Balance, Change, Group, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused,
-        Tried, UnderWay, WEIGHT_MAX, identity,
+        Tried, UnderWay, Unseated, WEIGHT_MAX, identity,
     };
     pub use crate::providers::queue::{
-        Asked, Call, Limits, Permit, Queue, QueueState, Taken, Ticket,
+        Asked, Call, Limits, Permit, Queue, QueueState, Taken, Ticket, Wish,
     };
 }
 

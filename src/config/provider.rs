@@ -21,7 +21,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{ApiKeys, Credential, Failover, Provider};
+use self::instance::{ApiKeys, Credential, Failover, Instance, Provider};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::shares::QueueBounds;
@@ -172,6 +172,7 @@ impl Builder<'_> {
             .map_err(|(key, expected)| self.error(&key, expected))?;
         let entry = fields::entry(kind, &credential, &mut headers);
         let (allow, deny) = self.policy(&mut draft, kind)?;
+        let limits = self.limits(draft.concurrency, draft.queue, &first, &others)?;
         let mut provider = Provider {
             name: self.name.clone(),
             kind,
@@ -181,7 +182,7 @@ impl Builder<'_> {
             first,
             others,
             balance: draft.balance.unwrap_or(Balance::LeastLoaded),
-            limits: self.limits(draft.concurrency, draft.queue)?,
+            limits,
             health: draft.health.take(),
             failover: self.failover(draft.failover_on.take(), draft.replay_bytes)?,
             credential,
@@ -447,24 +448,39 @@ impl Builder<'_> {
     /// How many requests it gets at once, and how the others wait.
     fn limits(
         &self,
-        concurrency: Option<NonZeroU32>,
+        permits: Option<NonZeroU32>,
         queue: Option<QueueBounds>,
+        first: &Instance,
+        others: &[Instance],
     ) -> Result<Option<Limits>, ConfigError> {
-        let Some(permits) = concurrency else {
-            return match queue {
+        let seats = shares::seats([first].into_iter().chain(others));
+        // What a lone one takes is what all of them take.
+        let alone = first.concurrency.filter(|_| others.is_empty());
+        let permits = [permits, alone].into_iter().flatten().min();
+        if permits.is_none() && seats == 0 {
+            // Where a variable says where it is, the tables of instances do not count, nor what waits for them.
+            let is_moot = self.section.parts.iter();
+            let is_moot = { is_moot }.any(|part| part.get("concurrency").is_some());
+            return match queue.filter(|_| !is_moot) {
                 None => Ok(None),
-                Some(_) => Err(self.error(
-                    "queue",
-                    "expected concurrency beside it, which is what it waits for",
-                )),
+                Some(_) => Err(self.error("queue", self.queue_without())),
             };
-        };
+        }
         let bounds = queue.unwrap_or(QueueBounds::USUAL);
         Ok(Some(Limits {
             permits,
+            seats,
             length: bounds.length,
             wait: u64::try_from(bounds.wait.as_micros()).unwrap_or(u64::MAX),
         }))
+    }
+
+    /// What a queue is for.
+    fn queue_without(&self) -> String {
+        format!(
+            "expected concurrency beside it, or in tables [[providers.{}.instance]], which is what it waits for",
+            self.name
+        )
     }
 
     /// When a request that was answered goes elsewhere.

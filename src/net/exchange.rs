@@ -227,12 +227,12 @@ impl Relay {
     }
 
     async fn drive(&mut self, connection: &mut ClientSide) -> After {
-        if self.is_waiting()
-            && let Err(after) = self.wait_for_turn(connection).await
-        {
-            return after;
-        }
         loop {
+            if self.is_waiting()
+                && let Err(after) = self.wait_for_turn(connection).await
+            {
+                return after;
+            }
             if matches!(self.leg, Leg::Unsent(_))
                 && let Err(after) = self.establish(connection).await
             {

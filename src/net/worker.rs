@@ -200,7 +200,11 @@ impl Worker {
     fn begin(&self) -> io::Result<()> {
         upkeep::prefetch(self.upstreams());
         let (core, upstreams) = (self.core(), self.upstreams().clone());
-        let each = move |now| upkeep::tick(&upstreams, now);
+        let waiting = self.shared.waiting.clone();
+        let each = move |now| {
+            waiting.look_around(&upstreams.core.gateway());
+            upkeep::tick(&upstreams, now)
+        };
         monoio::spawn(core.turns.clone().run(Reactor::current()?));
         monoio::spawn(core.spin.clone().run());
         monoio::spawn(core.spin.clone().give_back());

@@ -591,6 +591,8 @@ mod tests {
     use super::super::one_writer::add;
     use super::super::times::Timing;
     use super::*;
+    use std::num::NonZeroU32;
+
     use crate::providers::group::{Balance, Listed};
     use crate::providers::{Choices, Offer};
 
@@ -615,6 +617,7 @@ mod tests {
                 .map(|identity| Listed {
                     identity,
                     weight: 1,
+                    limit: NonZeroU32::new(9).filter(|_| identity == 8),
                 })
                 .into(),
         };
@@ -651,6 +654,7 @@ mod tests {
             "sluicegate_log_lines_lost_total 3",
             "sluicegate_log_lines_shed_total 2",
             "sluicegate_upstream_instance_state{provider=\"three\",instance=\"2\"} 1",
+            "sluicegate_upstream_instance_limit{provider=\"three\",instance=\"2\"} 9",
             "sluicegate_upstream_key_limited_total{provider=\"three\",key=\"2-cdcdcdcd\"} 0",
         ] {
             assert!(
@@ -659,6 +663,10 @@ mod tests {
             );
         }
         assert!(!text.contains("provider=\"one\""), "{text}");
+        assert_eq!(
+            text.matches("sluicegate_upstream_instance_limit{").count(),
+            1
+        );
         assert!(!text.contains("addresses_age_seconds{"), "{text}");
     }
 }

@@ -74,6 +74,19 @@ const INSTANCES: [Family<InstanceState>; 4] = [
     ),
 ];
 
+fn limits(named: &[(&str, String, InstanceState)], out: &mut Exposition) {
+    let name = "sluicegate_upstream_instance_limit";
+    let limited = named.iter();
+    let limited = limited.filter_map(|(provider, own, one)| Some((*provider, own, one.limit?)));
+    for (nth, (provider, own, limit)) in limited.enumerate() {
+        if nth == 0 {
+            let help = "Requests that may be under way there at once, where that is limited.";
+            out.family(name, "gauge", help);
+        }
+        out.sample(name, &[("provider", provider), ("instance", own)], limit);
+    }
+}
+
 fn serving(instance: &InstanceState) -> f64 {
     match instance.health {
         _ if instance.draining => 0.0,
@@ -110,7 +123,9 @@ fn queues(shares: Shares<'_>, out: &mut Exposition) {
 fn instances(shares: Shares<'_>, out: &mut Exposition) {
     let instances = shares.choices.states(shares.now);
     let named = instances.map(|(provider, number, state)| (provider, number.to_string(), state));
-    families(&INSTANCES, "instance", &named.collect::<Vec<_>>(), out);
+    let named: Vec<_> = named.collect();
+    families(&INSTANCES, "instance", &named, out);
+    limits(&named, out);
 }
 
 fn keys(shares: Shares<'_>, out: &mut Exposition) {

@@ -70,9 +70,9 @@ impl Times {
         self.waited += time;
     }
 
-    /// It stood for so long in a queue for its provider, whose time that was.
+    /// It stood for so long in a queue for its provider, whose time that was; once more where it goes elsewhere.
     pub(crate) fn queued(&mut self, time: Duration) {
-        self.queued = Some(time);
+        self.queued = Some(self.queued.unwrap_or_default() + time);
     }
 
     /// How long it stood in a queue for its provider.

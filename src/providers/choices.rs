@@ -17,9 +17,9 @@ struct Choice {
     name: Box<str>,
     /// Where there are several keys.
     keys: Option<Keyring>,
-    /// Where there are several instances.
-    group: Option<Group>,
-    /// Where so many requests at once are the most.
+    /// Where there are several instances, or one with a limit of its own.
+    group: Option<Arc<Group>>,
+    /// Where so many requests at once are the most, of the provider or of an instance.
     queue: Option<Arc<Queue>>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Offer<'p> {
     pub(crate) instances: Vec<Listed>,
     /// They are asked whether they are well.
     pub(crate) is_probed: bool,
-    /// How many requests it gets at once.
+    /// How many requests it gets at once, and how others wait; there where an instance has a limit.
     pub(crate) limits: Option<Limits>,
 }
 
@@ -54,22 +54,20 @@ impl Choices {
             let keys = known.and_then(|one| one.keys.as_ref());
             let group = known.and_then(|one| one.group.as_ref());
             let (balance, instances) = (offer.balance, &*offer.instances);
+            let is_one = instances.len() < 2 && instances.iter().all(|one| one.limit.is_none());
             let group = match group {
-                _ if instances.len() < 2 => None,
+                _ if is_one => None,
                 Some(group) => group.after(balance, instances, micros(now)).ok(),
                 None => Group::new(balance, instances).ok(),
             };
             if let Some(group) = group.as_ref().filter(|_| !offer.is_probed) {
                 group.is_not_probed(micros(now));
             }
-            debug_assert!(
-                group.is_some() || instances.len() < 2,
-                "settings were checked"
-            );
+            debug_assert!(group.is_some() || is_one, "settings were checked");
             Choice {
                 name: offer.name.into(),
                 keys: (offer.keys.len() > 1).then(|| Keyring::new(offer.keys.into_iter(), keys)),
-                group,
+                group: group.map(Arc::new),
                 queue: offer
                     .limits
                     .map(|limits| match known.and_then(|one| one.queue.clone()) {
@@ -90,10 +88,11 @@ impl Choices {
 
     /// Keeps nobody waiting for a limit that is not among those `after` a reload.
     fn open_all_but(&self, after: &Self) {
-        let queue = |choice: &Choice| choice.queue.clone();
-        for queue in self.0.iter().filter_map(queue) {
+        for choice in &self.0 {
+            let Some(queue) = &choice.queue else { continue };
             let mut stay = after.0.iter().filter_map(|choice| choice.queue.as_ref());
-            if !stay.any(|stays| Arc::ptr_eq(stays, &queue)) {
+            if !stay.any(|stays| Arc::ptr_eq(stays, queue)) {
+                choice.group.iter().for_each(|group| group.lift_limits());
                 queue.open();
             }
         }
@@ -109,9 +108,9 @@ impl Choices {
         })
     }
 
-    /// The instances of the provider with this index, where it has several.
+    /// The instances of the provider with this index, where it has several or their requests are limited.
     #[must_use]
-    pub(crate) fn group(&self, provider: usize) -> Option<&Group> {
+    pub(crate) fn group(&self, provider: usize) -> Option<&Arc<Group>> {
         self.0.get(provider)?.group.as_ref()
     }
 
@@ -121,13 +120,20 @@ impl Choices {
         self.0.get(provider)?.queue.as_ref()
     }
 
-    /// All such queues, and their providers' names.
-    pub(crate) fn queues(&self) -> impl Iterator<Item = (&str, &Queue)> {
-        let choices = self.0.iter();
-        choices.filter_map(|choice| Some((&*choice.name, &**choice.queue.as_ref()?)))
+    /// The same of the provider with this name.
+    #[must_use]
+    pub(crate) fn queue_of(&self, name: &str) -> Option<&Arc<Queue>> {
+        let named = self.0.iter().find(|choice| *choice.name == *name);
+        named?.queue.as_ref()
     }
 
-    /// How each of several instances stands: its provider, its number from 1 on.
+    /// All such queues, and their providers' names.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (&str, &Arc<Queue>)> {
+        let choices = self.0.iter();
+        choices.filter_map(|choice| Some((&*choice.name, choice.queue.as_ref()?)))
+    }
+
+    /// How each of several instances, or of those with a limit, stands: its provider, its number from 1 on.
     pub(crate) fn states(&self, now: u64) -> impl Iterator<Item = (&str, usize, InstanceState)> {
         self.0.iter().flat_map(move |choice| {
             let group = choice.group.iter();

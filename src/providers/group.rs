@@ -5,6 +5,11 @@
 //! [`words`] are its types, [`standing`] is what is known of one instance's health, [`window`] its failures of late,
 //! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`pick`] which of them
 //! is.
+//!
+//! An instance with a limit has never more requests under way: one is counted only where there is room for it, in one
+//! step, whatever worker or configuration it comes from, since the limit is the instance's own and each reload changes it
+//! there. One that is full is passed over. A choice says that all are full only where one of those in service is: what is
+//! out is no way round a limit. Who then waits, and for how long, is [`super::queue`]'s.
 
 mod candidates;
 mod instance;
@@ -23,15 +28,15 @@ mod words;
 use std::sync::Arc;
 
 use candidates::{Among, Member};
-use instance::Instance;
+use instance::{Instance, Room};
 use pick::Wish;
 use standing::{Millis, Phase, SCALE, Standing};
 
 pub use instance::UnderWay;
 pub use tried::Tried;
 pub use words::{
-    Balance, Change, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused, WEIGHT_MAX,
-    identity,
+    Balance, Change, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused, Unseated,
+    WEIGHT_MAX, identity,
 };
 
 /// Of the instances in service at most one in this many is out, rounded down: a lone one never.
@@ -42,6 +47,8 @@ const OUT_AT_MOST_ONE_IN: usize = 2;
 pub struct Group {
     balance: Balance,
     members: Box<[Member]>,
+    /// One of them has a limit.
+    limited: bool,
 }
 
 impl Group {
@@ -65,6 +72,9 @@ impl Group {
             Some(member.instance.clone())
         })?;
         group.let_in_what_is_too_many(Millis::of(now));
+        let stays = |gone: &Member| group.members.iter().any(|it| it.identity == gone.identity);
+        let gone = self.members.iter().filter(|member| !stays(member));
+        gone.for_each(|member| member.instance.is_gone());
         Ok(group)
     }
 
@@ -87,15 +97,33 @@ impl Group {
                 return Err(Refused::Weight(index));
             }
         }
-        let members = listed.iter().map(|one| Member {
-            instance: known(one.identity).unwrap_or_default(),
-            identity: one.identity,
-            weight: u32::from(one.weight) * SCALE,
+        let members = listed.iter().map(|one| {
+            let instance = known(one.identity).unwrap_or_default();
+            instance.set_limit(one.limit);
+            Member {
+                instance,
+                identity: one.identity,
+                weight: u32::from(one.weight) * SCALE,
+            }
         });
         Ok(Self {
             balance,
             members: members.collect(),
+            limited: listed.iter().any(|one| one.limit.is_some()),
         })
+    }
+
+    /// Whether one of the instances has a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Lifts all limits: nobody waits for them any more.
+    pub fn lift_limits(&self) {
+        self.members
+            .iter()
+            .for_each(|member| member.instance.set_limit(None));
     }
 
     /// How many instances there are.
@@ -105,31 +133,80 @@ impl Group {
     }
 
     /// Chooses an instance, none of `tried`, and counts a request that is under way there until what is returned is
-    /// dropped. Those that are out are chosen when nothing else is left; those that drain or weigh nothing never.
+    /// dropped. Those that are out are chosen when nothing else is left; those that drain or weigh nothing never, nor
+    /// those that have as many under way as they may.
+    ///
+    /// # Errors
+    /// Where there is none, and whether one of them has only to have room again. Nothing is counted then.
+    pub fn choose(
+        &self,
+        session: u64,
+        tried: Tried,
+        random: u64,
+        now: u64,
+    ) -> Result<UnderWay, Unseated> {
+        let seat = UnderWay::begin_within;
+        self.choose_with(
+            seat,
+            self.limited,
+            (session, tried, random),
+            Millis::of(now),
+        )
+    }
+
+    /// The same, for a request of a configuration in which nobody is limited, and nobody waits.
     #[must_use]
-    pub fn choose(&self, session: u64, tried: Tried, random: u64, now: u64) -> Option<UnderWay> {
-        let now = Millis::of(now);
+    pub fn choose_unlimited(
+        &self,
+        session: u64,
+        tried: Tried,
+        random: u64,
+        now: u64,
+    ) -> Option<UnderWay> {
+        let seat =
+            |instance: &Arc<Instance>, index, trial| Ok(UnderWay::begin(instance, index, trial));
+        self.choose_with(seat, false, (session, tried, random), Millis::of(now))
+            .ok()
+    }
+
+    #[inline]
+    fn choose_with(
+        &self,
+        seat: impl Fn(&Arc<Instance>, usize, Option<Millis>) -> Result<UnderWay, Room>,
+        limited: bool,
+        (session, tried, random): (u64, Tried, u64),
+        now: Millis,
+    ) -> Result<UnderWay, Unseated> {
         let wish = Wish {
             balance: self.balance,
+            limited,
             session,
             random,
         };
         for among in [Among::Well, Among::All] {
             let (mut candidates, mut picked) = wish.gather(&self.members, tried, among, now);
             while let Some(index) = picked {
-                let member = self.members.get(index)?;
-                match candidates.is_due(index) {
-                    false => return Some(UnderWay::begin(&member.instance, index, None)),
-                    true if member.instance.claim_trial(now) => {
-                        return Some(UnderWay::begin(&member.instance, index, Some(now)));
-                    }
+                let instance = &self.members.get(index).ok_or(Unseated::Nowhere)?.instance;
+                let trial = candidates.is_due(index).then_some(now);
+                if trial.is_some() && !instance.claim_trial(now) {
                     // Another worker's request tries it.
-                    true => candidates.remove(index),
+                    candidates.remove(index);
+                } else {
+                    match seat(instance, index, trial) {
+                        Ok(under_way) => return Ok(under_way),
+                        Err(room) => {
+                            trial.inspect(|began| instance.give_up_trial(*began));
+                            candidates.has_no(room, index);
+                        }
+                    }
                 }
                 picked = wish.pick(&self.members, &candidates);
             }
+            if candidates.is_any_full() {
+                return Err(Unseated::Full);
+            }
         }
-        None
+        Err(Unseated::Nowhere)
     }
 
     /// Takes account of what came of a request; also of one that an older group, before a reload, chose. Once the

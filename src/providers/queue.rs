@@ -3,13 +3,33 @@
 //! All workers share a queue behind one lock. That is an exception, and only for providers whose `concurrency` is limited:
 //! such a server is slower than any lock, what is done under it takes logarithmic time, and nothing waits or
 //! allocates there. Without a limit there is no queue. [`mod@line`] is what happens under the lock, [`heap`] keeps order there.
+//!
+//! Where instances have limits, a request lacks two things: a permit, if the provider has a limit as well, and a seat at
+//! an instance ([`wish`]). Both are given under the lock, at once, to who asks when nobody waits before it, else to the next
+//! in turn, by whoever makes room. The seats themselves are counted by the instances; nothing is summed up here, so there is
+//! no sum that could be out of date: what is out, drains or is gone is no seat, and is one again when it is back.
+//!
+//! No wake-up is lost by that. Who waits found no seat under the lock. Whoever makes room does so first and takes the lock
+//! then ([`Queue::release`], [`Queue::next`]): either that was before the other looked, which then saw it, or it comes after,
+//! and finds the other waiting. That holds for the end of a request, for its going elsewhere, for an instance that comes
+//! back by an answer, and for a reload. What only the clock, a probe or an operator does (an ejection is over) is looked for
+//! at each tick while somebody waits. A wait ends by its own deadline in any case. Nobody holds a seat while it waits for
+//! another, so none wait for one another.
+//!
+//! Nobody starves: turns go round as ever, and those that go before them (they had their turn and were not taken) have done
+//! so a few times at most. Who began before a reload chooses among the instances of its own configuration and keeps its
+//! place; those that the reload has added are for who comes behind it.
 
 mod heap;
 mod line;
 #[cfg(test)]
 mod model;
+mod pace;
+#[cfg(test)]
+mod seats;
 #[cfg(test)]
 mod tests;
+mod wish;
 
 #[expect(
     clippy::disallowed_types,
@@ -21,6 +41,7 @@ use std::sync::{MutexGuard, PoisonError};
 use line::Line;
 
 pub use line::{Asked, Call, Limits, Permit, QueueState, Taken, Ticket};
+pub use wish::Wish;
 
 /// A limit on requests at once, and those that wait for it.
 ///
@@ -47,7 +68,18 @@ impl Queue {
     /// Asks for a turn of `key`, whose requests share fairly with those of other keys. `caller` is what the asker is called
     /// by.
     pub fn ask(&self, key: u64, caller: u64, now: u64) -> Asked {
-        self.line().ask(key, caller, now)
+        self.line().ask(key, caller, None, now)
+    }
+
+    /// The same for a request that wishes for a seat as well, and comes in with both: see [`Permit::take_seat`].
+    pub fn ask_for(&self, key: u64, caller: u64, wish: Wish, now: u64) -> Asked {
+        self.line().ask(key, caller, Some(wish), now)
+    }
+
+    /// Asks for a seat elsewhere for a request that had its turn, and holds no seat. It comes before all that had none; what
+    /// it is let in with is no turn of its own.
+    pub fn move_on(&self, caller: u64, wish: Wish, now: u64) -> Asked {
+        self.line().move_on(caller, wish, now)
     }
 
     /// What has become of a ticket. Its permit is taken once; a ticket that is gone was displaced, is over, has left or was

@@ -120,6 +120,7 @@ mod providers {
     mod instances;
     mod keys;
     mod level;
+    mod limits;
     mod queue;
     mod settings;
 }

@@ -24,6 +24,7 @@ struct Member {
     requests: f64,
     failures: f64,
     under_way: Option<f64>,
+    limit: Option<f64>,
     waiting: f64,
     /// 1 where it serves.
     state: f64,
@@ -36,11 +37,13 @@ pub(super) struct MemberFigures {
     pub(super) provider: String,
     /// `instance 2`, `key 1-1f3a9c04`, `queue`
     pub(super) member: String,
-    /// `serves`, `out`, `comes back`, `rests 12s`, `3 wait`
+    /// `serves`, `full`, `out`, `comes back`, `rests 12s`, `3 wait`
     pub(super) state: String,
     /// It does what it is there for.
     pub(super) is_well: bool,
     pub(super) under_way: Option<u64>,
+    /// How many may be under way at once, where an instance is limited.
+    pub(super) limit: Option<u64>,
     pub(super) requests_total: u64,
     /// Failures of an instance; of a key, answers that limited or refused it.
     pub(super) failures_total: u64,
@@ -68,6 +71,7 @@ impl Members {
             "requests_total" => member.requests = count,
             "failures_total" | "limited_total" | "refused_total" => member.failures += count,
             "requests_in_flight" | "admitted" => member.under_way = Some(count),
+            "limit" => member.limit = Some(count),
             "waiting" => member.waiting = count,
             "state" => member.state = count,
             "rest_seconds" => member.rest_seconds = count,
@@ -90,6 +94,7 @@ impl Members {
                 state,
                 is_well,
                 under_way: member.under_way.map(whole),
+                limit: member.limit.map(whole),
                 requests_total: whole(member.requests),
                 failures_total: whole(member.failures),
             }
@@ -101,6 +106,7 @@ impl Members {
 impl Member {
     fn state(&self, kind: Kind) -> (String, bool) {
         match kind {
+            Kind::Instance if self.state > 0.0 && self.is_full() => ("full".to_owned(), true),
             Kind::Instance if self.state >= 1.0 => ("serves".to_owned(), true),
             Kind::Instance if self.state > 0.0 => ("comes back".to_owned(), true),
             Kind::Instance => ("out".to_owned(), false),
@@ -110,6 +116,14 @@ impl Member {
             Kind::Key => ("in use".to_owned(), true),
             Kind::Queue => (format!("{} wait", whole(self.waiting)), self.waiting <= 0.0),
         }
+    }
+}
+
+impl Member {
+    /// As many are under way as may be.
+    fn is_full(&self) -> bool {
+        self.limit
+            .is_some_and(|limit| self.under_way >= Some(limit))
     }
 }
 
@@ -134,7 +148,10 @@ const MEMBER: [Column; 6] = [
 /// Their table.
 pub(super) fn lines(members: &[MemberFigures], columns: usize) -> Vec<String> {
     let rows = members.iter().map(|member| {
-        let under_way = member.under_way.map(|count| count.to_string());
+        let under_way = member.under_way.map(|count| match member.limit {
+            Some(limit) => format!("{count}/{limit}"),
+            None => count.to_string(),
+        });
         vec![
             member.provider.clone(),
             member.member.clone(),
@@ -161,6 +178,12 @@ mod tests {
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"2\"} 0\n\
             sluicegate_upstream_instance_failures_total{provider=\"v\",instance=\"2\"} 3\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"3\"} 0.4\n\
+            sluicegate_upstream_instance_state{provider=\"v\",instance=\"4\"} 1\n\
+            sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"4\"} 3\n\
+            sluicegate_upstream_instance_limit{provider=\"v\",instance=\"4\"} 3\n\
+            sluicegate_upstream_instance_state{provider=\"v\",instance=\"5\"} 0\n\
+            sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"5\"} 1\n\
+            sluicegate_upstream_instance_limit{provider=\"v\",instance=\"5\"} 1\n\
             sluicegate_upstream_key_rest_seconds{provider=\"v\",key=\"1-ab\"} 12\n\
             sluicegate_upstream_key_limited_total{provider=\"v\",key=\"1-ab\"} 1\n\
             sluicegate_upstream_key_refused_total{provider=\"v\",key=\"1-ab\"} 2\n\
@@ -178,19 +201,22 @@ mod tests {
             .iter()
             .map(|line| line.split_whitespace().collect())
             .collect();
-        let wanted: [&[&str]; 7] = [
+        let wanted: [&[&str]; 9] = [
             &[
                 "PROVIDER", "PART", "STATE", "UNDER", "WAY", "REQUESTS", "FAILED",
             ],
             &["v", "instance", "1", "serves", "2", "7", "0"],
             &["v", "instance", "2", "out", "-", "0", "3"],
             &["v", "instance", "3", "comes", "back", "-", "0", "0"],
+            &["v", "instance", "4", "full", "3/3", "0", "0"],
+            &["v", "instance", "5", "out", "1/1", "0", "0"],
             &["v", "key", "1-ab", "rests", "12s", "-", "0", "3"],
             &["v", "key", "2-cd", "in", "use", "-", "0", "0"],
             &["v", "queue", "4", "wait", "8", "0", "0"],
         ];
         assert_eq!(words, wanted);
         let warned: Vec<_> = figures.iter().map(|member| !member.is_well).collect();
-        assert_eq!(warned, [false, true, false, true, false, true]);
+        let wanted = [false, true, false, false, true, true, false, true];
+        assert_eq!(warned, wanted);
     }
 }

@@ -1,6 +1,7 @@
 //! A provider as the program uses it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub struct Provider {
     pub others: Vec<Instance>,
     /// How requests are dealt out among them.
     pub balance: Balance,
-    /// How many requests are under way at once, and how others wait; no limit where there is none.
+    /// How many requests are under way at once, and how others wait, also where an instance has a limit of its own; nobody
+    /// waits where there is none.
     pub limits: Option<Limits>,
     /// Answers behind which a request goes to another instance, or with another key.
     pub failover: Option<Failover>,
@@ -92,7 +94,8 @@ impl Provider {
     pub(in crate::config) fn has_plain_instances(&self) -> bool {
         let is_plain = |instance: &Instance| {
             let trust = instance.trust == self.first.trust;
-            instance.weight == 1 && instance.headers.is_empty() && trust
+            let usual = instance.weight == 1 && instance.concurrency.is_none();
+            usual && instance.headers.is_empty() && trust
         };
         self.instances().all(is_plain)
     }
@@ -168,6 +171,8 @@ pub struct Instance {
     pub trust: Trust,
     /// Its part of the requests.
     pub weight: u16,
+    /// How many are under way there at once.
+    pub concurrency: Option<NonZeroU32>,
     /// Fields that are always set for it, in place of the provider's and the client's.
     pub headers: Vec<(String, String)>,
 }
@@ -203,6 +208,7 @@ impl fmt::Debug for Instance {
             .field("identity", &self.identity)
             .field("trust", &self.trust)
             .field("weight", &self.weight)
+            .field("concurrency", &self.concurrency)
             .field("headers", &names(&self.headers))
             .finish()
     }

@@ -1,10 +1,12 @@
 //! The instances of a provider: one base URL, several, or a table for each.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use super::Builder;
 use super::fields;
 use super::instance::{Credential, Instance};
+use super::shares::concurrency;
 use super::table::{Draft, as_written, header_map};
 use crate::config::error::ConfigError;
 use crate::config::kind::ProviderKind;
@@ -20,6 +22,7 @@ use crate::providers::group::{INSTANCES_MAX, WEIGHT_MAX};
 pub(in crate::config) struct Part {
     base: Option<BaseUrl>,
     weight: Option<u16>,
+    concurrency: Option<NonZeroU32>,
     ca_file: Option<Written>,
     headers: BTreeMap<String, String>,
 }
@@ -66,6 +69,17 @@ pub(in crate::config) const SETTINGS: &[Setting<Part, Instance>] = &[
         at!(weight, Form::Scalar, weight, |instance: &Instance| Some(
             instance.weight.to_string()
         )),
+    ),
+    Setting::new(
+        "concurrency",
+        "",
+        &[],
+        at!(
+            concurrency,
+            Form::Scalar,
+            concurrency,
+            |instance: &Instance| instance.concurrency.map(|limit| limit.to_string())
+        ),
     ),
     Setting::new(
         "ca_file",
@@ -178,7 +192,11 @@ impl Builder<'_> {
         }
         let of = |key: &str| self.key(&format!("instance.{key}"));
         let Some(base) = part.base.take() else {
-            let message = "expected a base URL such as http://10.0.0.7:8000/v1";
+            let mut message = "expected a base URL such as http://10.0.0.7:8000/v1".to_owned();
+            if part.concurrency.is_some() {
+                message += "; where there are no instances, concurrency belongs in ";
+                message += &format!("[providers.{}]", self.name);
+            }
             return Err(ConfigError::new(&section.from, &of("base_url"), message));
         };
         let headers = fields::headers(&part.headers, credential).and_then(fields::of_instance);
@@ -193,6 +211,7 @@ impl Builder<'_> {
             };
         }
         instance.weight = part.weight.unwrap_or(1);
+        instance.concurrency = part.concurrency;
         instance.headers = headers;
         Ok(instance)
     }
@@ -204,6 +223,7 @@ impl Builder<'_> {
             identity: self.identity(draft, &base)?,
             trust: self.trust(draft, &base)?,
             weight: 1,
+            concurrency: None,
             headers: Vec::new(),
             base,
         })

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::fields;
-use super::instance::{ApiKeys, HealthProbe};
+use super::instance::{ApiKeys, HealthProbe, Instance};
 use crate::config::kinds::count;
 use crate::config::url::{BaseUrl, base};
 use crate::config::value;
@@ -54,6 +54,21 @@ pub(super) fn concurrency(written: &Written) -> Result<Option<NonZeroU32>, Strin
         .map(Some)
         .ok_or_else(|| format!("expected a number from 1 to {CONCURRENCY_MAX}"))
 }
+
+/// How many requests instances take together, as far as there is to be room for them from the start; 0 where none has a
+/// limit.
+pub(super) fn seats<'i>(instances: impl Iterator<Item = &'i Instance>) -> u32 {
+    let limits: Vec<_> = instances.map(|instance| instance.concurrency).collect();
+    if limits.iter().all(Option::is_none) {
+        return 0;
+    }
+    let each = |limit: Option<NonZeroU32>| limit.map_or(SEATS_OF_UNLIMITED, NonZeroU32::get);
+    let all = limits.into_iter().map(each);
+    all.fold(0, u32::saturating_add).min(CONCURRENCY_MAX)
+}
+
+/// What one without a limit counts for there; it takes more all the same.
+const SEATS_OF_UNLIMITED: u32 = 1000;
 
 /// How many wait for their turn, and how long at most.
 #[derive(Clone, Copy, Debug)]

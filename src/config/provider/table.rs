@@ -233,7 +233,7 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             VLLM,
             "[\"http://10.0.0.7:8000/v1\", \"http://10.0.0.8:8000/v1\"]",
-            "in place of base_url; or\ntables [[providers.vllm.instance]] with base_url, weight, ca_file, headers",
+            "in place of base_url; or\ntables [[providers.vllm.instance]] with base_url, weight,\nconcurrency, ca_file, headers",
         )],
         at!(bases, Form::List, bases, |provider: &Provider| {
             let plain = provider.is_group() && provider.has_plain_instances();
@@ -320,13 +320,13 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             VLLM,
             "8",
-            "requests under way at once, of all workers together; the others wait their turn",
+            "requests under way at once, of all workers together; the others wait their turn;\neach instance can have its own",
         )],
         at!(
             concurrency,
             Form::Scalar,
             concurrency,
-            |provider: &Provider| { provider.limits.map(|limits| limits.permits.to_string()) }
+            |provider: &Provider| Some(provider.limits?.permits?.to_string())
         ),
     ),
     Setting::new(

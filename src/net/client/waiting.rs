@@ -12,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use crate::policy::gateway::Gateway;
+use crate::providers::group::UnderWay;
 use crate::providers::micros;
-use crate::providers::queue::{Asked, Call, Permit, Queue, Taken, Ticket};
+use crate::providers::queue::{Asked, Call, Permit, Queue, Taken, Ticket, Wish};
 use crate::system::time::monotonic_nanos;
 
 /// Sends a call to the worker with this index.
@@ -65,13 +66,27 @@ impl Waiting {
     /// Limits of this configuration have changed since, or are gone: those who may go on by that are called.
     pub(crate) fn limits_have_changed(&self, gateway: &Gateway) {
         for (_, queue) in gateway.choices.queues() {
-            loop {
-                let call = queue.next(now());
-                if call.is_none() {
-                    break;
-                }
-                self.call(call);
-            }
+            self.look(queue);
+        }
+    }
+
+    /// Somebody may go on by what time alone has changed, if any of this worker wait. At every tick.
+    pub(crate) fn look_around(&self, gateway: &Gateway) {
+        if !self.wakers.borrow().is_empty() {
+            self.limits_have_changed(gateway);
+        }
+    }
+
+    /// There may be room at an instance: those who may go on by that are called.
+    pub(crate) fn look(&self, queue: &Queue) {
+        self.call_all(queue, queue.next(now()));
+    }
+
+    /// Calls this one, and whoever may go on beside it: one that has made room may have done so for several.
+    fn call_all(&self, queue: &Queue, mut call: Option<Call>) {
+        while call.is_some() {
+            self.call(call);
+            call = queue.next(now());
         }
     }
 }
@@ -83,22 +98,41 @@ fn now() -> u64 {
 /// A request's turn: it has come, or is waited for.
 pub(crate) enum Turn {
     /// It has come.
-    Held(#[expect(dead_code, reason = "held until it is dropped")] Held),
+    Held(Held),
     /// It stands in the queue.
     Stands(Stand),
 }
 
-/// A permit; given back when this is dropped.
+/// A permit, or a seat at an instance for who has one; given back when this is dropped.
 pub(crate) struct Held {
     queue: Arc<Queue>,
     waiting: Rc<Waiting>,
     permit: Option<Permit>,
 }
 
+impl Held {
+    /// The seat that it came with.
+    pub(crate) fn take_seat(&mut self) -> Option<UnderWay> {
+        self.permit.as_mut().and_then(Permit::take_seat)
+    }
+
+    /// There may be room for others: those who may go on by that are called.
+    pub(crate) fn look(&self) {
+        self.waiting.look(&self.queue);
+    }
+
+    /// Whether it is a turn; else the request had its turn before.
+    #[must_use]
+    pub(crate) fn is_turn(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_turn)
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            self.waiting.call(self.queue.release(permit, now()));
+            let call = self.queue.release(permit, now());
+            self.waiting.call_all(&self.queue, call);
         }
     }
 }
@@ -116,22 +150,48 @@ pub(crate) struct Stand {
 impl Drop for Stand {
     fn drop(&mut self) {
         let _ = self.waiting.wakers.borrow_mut().try_remove(self.place);
-        if let Some(ticket) = self.ticket.take() {
-            self.waiting.call(self.queue.leave(ticket, now()));
-        }
+        self.leave();
     }
 }
 
 impl Turn {
-    /// Asks for one of `key`.
+    /// Asks for one of `key`, and for a seat as well where there is such a wish.
     ///
     /// # Errors
     /// There is no place; whole seconds after which there may be one.
-    pub(crate) fn ask(queue: &Arc<Queue>, waiting: &Rc<Waiting>, key: u64) -> Result<Self, u32> {
+    pub(crate) fn ask(
+        queue: &Arc<Queue>,
+        waiting: &Rc<Waiting>,
+        key: u64,
+        wish: Option<Wish>,
+    ) -> Result<Self, u32> {
+        Self::with(queue, waiting, |caller| match wish {
+            Some(wish) => queue.ask_for(key, caller, wish, now()),
+            None => queue.ask(key, caller, now()),
+        })
+    }
+
+    /// Asks for another seat for a request that had its turn.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub(crate) fn move_on(
+        queue: &Arc<Queue>,
+        waiting: &Rc<Waiting>,
+        wish: Wish,
+    ) -> Result<Self, u32> {
+        Self::with(queue, waiting, |caller| queue.move_on(caller, wish, now()))
+    }
+
+    fn with(
+        queue: &Arc<Queue>,
+        waiting: &Rc<Waiting>,
+        ask: impl FnOnce(u64) -> Asked,
+    ) -> Result<Self, u32> {
         let place = waiting.wakers.borrow_mut().insert(None);
         let caller = ((waiting.worker as u64) << PLACE_BITS) | place as u64;
         let (queue, waiting) = (queue.clone(), waiting.clone());
-        let asked = queue.ask(key, caller, now());
+        let asked = ask(caller);
         let mut stand = Stand {
             queue,
             waiting,
@@ -172,14 +232,20 @@ impl Stand {
 
     /// It has waited too long; whole seconds after which there may be a turn for it.
     pub(crate) fn give_up(&mut self) -> u32 {
-        let Some(ticket) = self.ticket.take() else {
+        let Some(ticket) = self.leave() else {
             return 1;
         };
-        self.waiting.call(self.queue.leave(ticket, now()));
         match self.queue.take(ticket) {
             Taken::Gone { retry_after } => retry_after,
             Taken::Waits | Taken::Admitted(_) => 1,
         }
+    }
+
+    fn leave(&mut self) -> Option<Ticket> {
+        let ticket = self.ticket.take()?;
+        let call = self.queue.leave(ticket, now());
+        self.waiting.call_all(&self.queue, call);
+        Some(ticket)
     }
 
     /// Ready when its turn has come, or its place was taken from it: then whole seconds after which there may be one.

@@ -3,27 +3,28 @@
 
 use crate::http::head::Section;
 use crate::net::client::side::ClientSide;
-use crate::net::client::waiting::Turn;
+use crate::net::client::waiting::{Held as HeldTurn, Turn};
 use crate::policy::auth;
 use crate::policy::error::Fault;
 use crate::policy::forward::Forward;
 use crate::policy::gateway::Gateway;
 use crate::policy::provider_lines::Address;
 use crate::providers::Session;
-use crate::providers::group::UnderWay;
+use crate::providers::group::Tried;
+use crate::providers::queue::Wish;
 
 use super::held::Held;
-use super::place::Place;
+use super::place::{Awaited, Found, Place};
 use super::unsaid::Unsaid;
 
 /// See the module's documentation.
 pub(super) struct Choice {
     /// What the request belongs to.
     pub(super) session: Session,
-    /// Its turn, where so many requests at once are the most.
-    pub(super) turn: Option<Turn>,
     /// Where it goes, of several instances.
     pub(super) place: Option<Place>,
+    /// What it waits for, where so many requests at once are the most.
+    pub(super) awaited: Option<Awaited>,
     /// All of it so far, where it may go elsewhere behind an answer.
     pub(super) held: Option<Held>,
     /// Where it goes then.
@@ -36,13 +37,15 @@ pub(super) struct Choice {
     pub(super) idempotent: bool,
     /// How often it went elsewhere.
     pub(super) moves: u8,
+    /// Its turn, where so many requests at once are the most. Given back behind its place: whose turn is next looks there.
+    pub(super) turn: Option<HeldTurn>,
 }
 
 /// Where a request goes that was not taken.
 pub(super) struct Onward {
     pub(super) key: u8,
     /// Where the instance is another one.
-    pub(super) under_way: Option<UnderWay>,
+    pub(super) to: Option<Found>,
 }
 
 /// How often a request goes elsewhere at most: each try may take all of `timeouts.connect`.
@@ -75,14 +78,15 @@ impl Choice {
         let session = |id| Session::of(&provider.session_headers, section, id, from);
         let mut choice = Self {
             session: session(id),
-            turn: None,
             place: None,
+            awaited: None,
             held: None,
             onward: None,
             unsaid: None,
             is_said: false,
             idempotent: false,
             moves: 0,
+            turn: None,
         };
         if let Some(queue) = gateway.choices.queue(forward.provider) {
             // A key of its own takes turns with others; where all have the same one, sessions do.
@@ -94,13 +98,33 @@ impl Choice {
                 late: false,
                 retry_after,
             };
-            let turn = Turn::ask(queue, &connection.worker.waiting, of.0).map_err(full)?;
-            choice.turn = Some(turn);
+            let wish = choice.wish(connection, gateway, forward.provider);
+            let has_wish = wish.is_some();
+            let turn = Turn::ask(queue, &connection.worker.waiting, of.0, wish);
+            match turn.map_err(full)? {
+                Turn::Stands(stand) => {
+                    let tried = Tried::default();
+                    choice.awaited = Some(Awaited { stand, tried });
+                }
+                Turn::Held(mut held) => {
+                    let seat = held.take_seat();
+                    choice.turn = Some(held);
+                    choice.place = seat.map(|under_way| Place {
+                        under_way,
+                        tried: Tried::default(),
+                    });
+                    if has_wish && choice.place.is_none() {
+                        return Err(Fault::NoInstance);
+                    }
+                }
+            }
         }
         // Who waits is chosen a key and an instance for when its turn has come, and is addressed to the first until then.
         if !choice.is_waiting() {
-            let (core, provider) = (connection.core(), forward.provider);
-            choice.place = Place::choose(core, gateway, provider, choice.session)?;
+            if choice.place.is_none() {
+                let (core, provider) = (connection.core(), forward.provider);
+                choice.place = Place::choose(core, gateway, provider, choice.session)?;
+            }
             sent(forward.key);
         }
         if let Some(place) = &choice.place {
@@ -136,8 +160,44 @@ impl Choice {
         }
     }
 
-    /// Whether its turn is still to come.
+    /// What it asks for beside its turn, where instances have limits of their own.
+    fn wish(&self, connection: &ClientSide, gateway: &Gateway, provider: usize) -> Option<Wish> {
+        let group = gateway.choices.group(provider);
+        group.filter(|group| group.is_limited()).map(|group| Wish {
+            group: group.clone(),
+            session: self.session.0,
+            tried: Tried::default(),
+            random: connection.core().ids.random(),
+        })
+    }
+
+    /// Whether its turn is still to come, or room at an instance.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.turn, Some(Turn::Stands(_)))
+        self.awaited.is_some()
+    }
+
+    /// Goes to another place, or waits for one. Who waits holds none, nor an answer that it would give for want of one: what
+    /// it left may be what others wait for.
+    pub(super) fn goes_to(&mut self, found: Found) {
+        match found {
+            Found::Place(place) => self.place = Some(place),
+            Found::Awaits(awaited) => {
+                (self.place, self.unsaid) = (None, None);
+                self.awaited = Some(awaited);
+            }
+        }
+        self.has_left();
+    }
+
+    /// It holds a place less than before, or an instance is back: others may have room now.
+    pub(super) fn has_left(&self) {
+        self.turn.iter().for_each(HeldTurn::look);
+    }
+
+    /// Gives everything back that others wait for.
+    pub(super) fn let_go(&mut self) {
+        self.place = None;
+        self.awaited = None;
+        self.turn = None;
     }
 }

@@ -36,6 +36,7 @@ impl Relay {
                 self.explain(connection, &fault);
                 return Err(self.give_up(connection, &fault));
             }
+            self.wait_for_turn(connection).await?;
             if matches!(self.leg, Leg::Sent { .. }) {
                 self.forget_unsaid();
                 return Ok(());

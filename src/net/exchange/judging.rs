@@ -60,6 +60,9 @@ impl Ends<'_> {
             let change = group.judge(&place.under_way, outcome, now);
             let at = (self.provider, place.instance().into());
             tell(self.connection.core(), self.gateway, at, change);
+            if change.is_some() {
+                choice.has_left();
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! The next instance for a request whose first one could not be reached.
 //!
 //! Nothing has been sent to an instance that was not reached, so the next one gets the request as it was, whatever its
-//! method; only the lines that are another instance's own change.
+//! method; only the lines that are another instance's own change. Where the others have as many requests as they may, it
+//! waits for room there, and its place at the one that was not reached is another's meanwhile.
 
 use crate::net::client::side::ClientSide;
 use crate::net::upstream::report::tell;
@@ -13,12 +14,12 @@ use crate::providers::micros;
 use crate::system::time::monotonic_nanos;
 
 use super::choice::MOVES_MAX;
-use super::place::Place;
+use super::place::{Found, Place};
 use super::relay::{Leg, Relay};
 
 impl Relay {
     /// Has a request that was not sent go to the next instance, for this one was not reached; whether there is one. An
-    /// idle connection there is used at once.
+    /// idle connection there is used at once. It may have to be waited for.
     pub(super) fn moves_on(&mut self, connection: &mut ClientSide, fault: &Fault) -> bool {
         // Where our own descriptors have run out, all instances are as far away.
         let is_own = matches!(fault, Fault::Overloaded(Scarce::System));
@@ -52,59 +53,59 @@ impl Relay {
             return false;
         }
         choice.moves += 1;
-        let random = core.ids.random();
-        let Some(next) = group.choose(choice.session.0, place.tried, random, now) else {
+        let of = (choice.session, place.tried);
+        let Ok(Some(found)) = Place::find(connection, &self.gateway, self.provider, of) else {
             return false;
         };
-        place.under_way = next;
-        let to = Address {
-            instance: place.instance(),
-            key: self.key,
-        };
-        if !self.goes_to(to) {
-            return false;
-        }
-        connection.access.at_instance(to.instance);
         connection.access.tried();
         self.tell(
             connection,
             "the instance was not reached; the request goes to the next one",
         );
-        self.reuse(connection);
+        if !self.goes_where(connection, found) {
+            return false;
+        }
+        if !self.is_waiting() {
+            self.reuse(connection);
+        }
         true
     }
 
-    /// Chooses key and instance, where there are several, after a wait: the key may have come to rest meanwhile, and it
-    /// counted at no instance.
+    /// Whether it could be addressed to the place that was found, or waits for one.
+    pub(super) fn goes_where(&mut self, connection: &mut ClientSide, found: Found) -> bool {
+        let Some(choice) = &mut self.choice else {
+            return false;
+        };
+        choice.goes_to(found);
+        let Some(instance) = choice.place.as_ref().map(Place::instance) else {
+            return true;
+        };
+        connection.access.at_instance(instance);
+        let key = self.key;
+        self.goes_to(Address { instance, key })
+    }
+
+    /// Chooses a key, where there are several, when the request's turn has come: the one before may have come to rest
+    /// meanwhile.
     ///
     /// # Errors
     /// It goes nowhere now.
-    pub(super) fn choose_now(&mut self, connection: &mut ClientSide) -> Result<(), Fault> {
-        let Some(choice) = &mut self.choice else {
+    pub(super) fn choose_key(&mut self, connection: &mut ClientSide) -> Result<(), Fault> {
+        let gateway = self.gateway.clone();
+        let (Some(choice), Some(keys)) = (&self.choice, gateway.choices.keys(self.provider)) else {
             return Ok(());
         };
-        let (core, gateway) = (connection.core(), self.gateway.clone());
-        let keys = gateway.choices.keys(self.provider);
-        let chosen = keys.map(|keys| keys.choose(choice.session, monotonic_nanos()));
-        let key = chosen.transpose().map_err(Fault::keys_exhausted)?;
-        choice.place = Place::choose(core, &gateway, self.provider, choice.session)?;
-        let instance = choice.place.as_ref().map(Place::instance);
-        self.goes_to(Address {
-            instance: instance.unwrap_or(self.instance),
-            key: key.unwrap_or(self.key),
-        });
-        if instance.is_some() {
-            connection.access.at_instance(self.instance);
-        }
-        if let Some(keys) = keys {
-            keys.sent_with(self.key);
-            connection.access.with_key(self.key);
-        }
+        let chosen = keys.choose(choice.session, monotonic_nanos());
+        let key = chosen.map_err(Fault::keys_exhausted)?;
+        let instance = self.instance;
+        self.goes_to(Address { instance, key });
+        keys.sent_with(self.key);
+        connection.access.with_key(self.key);
         Ok(())
     }
 
     /// Whether what waits to be sent could be addressed to another instance, or with another key.
-    fn goes_to(&mut self, to: Address) -> bool {
+    pub(super) fn goes_to(&mut self, to: Address) -> bool {
         let Leg::Unsent(request) = &mut self.leg else {
             return false;
         };

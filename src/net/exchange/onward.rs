@@ -3,12 +3,12 @@
 
 use crate::net::client::side::ClientSide;
 use crate::policy::provider_lines::Address;
-use crate::providers::{Keyring, micros};
+use crate::providers::Keyring;
 use crate::system::time::monotonic_nanos;
 
 use super::choice::{Choice, MOVES_MAX, Onward};
 use super::ends::Ends;
-use super::place::Place;
+use super::place::{Found, Place};
 use super::relay::{Leg, Relay};
 use super::unsaid::Unsaid;
 
@@ -55,22 +55,19 @@ impl Ends<'_> {
 
     fn next_key(&self, choice: &Choice, keys: &Keyring) -> Option<Onward> {
         let key = keys.choose(choice.session, monotonic_nanos()).ok()?;
-        (key != self.key).then_some(Onward {
-            key,
-            under_way: None,
-        })
+        (key != self.key).then_some(Onward { key, to: None })
     }
 
+    /// Where the others have as many requests as they may, it waits for room there, as it would have done at first.
     fn next_instance(&self, choice: &Choice) -> Option<Onward> {
-        let group = self.gateway.choices.group(self.provider)?;
         let place = choice.place.as_ref()?;
         let mut tried = place.tried;
         tried.add(place.instance().into());
-        let random = self.connection.core().ids.random();
-        let under_way = group.choose(choice.session.0, tried, random, micros(monotonic_nanos()))?;
+        let of = (choice.session, tried);
+        let found = Place::find(self.connection, self.gateway, self.provider, of).ok()??;
         Some(Onward {
             key: self.key,
-            under_way: Some(under_way),
+            to: Some(found),
         })
     }
 }
@@ -84,32 +81,27 @@ impl Relay {
         let (Some(onward), Some(held)) = (choice.onward.take(), &choice.held) else {
             return;
         };
-        let (mut request, from) = (held.request(), held.address);
+        let (request, from) = (held.request(), held.address);
         choice.moves += 1;
-        let left = match (&mut choice.place, onward.under_way) {
-            (Some(place), Some(under_way)) => {
-                place.tried.add(place.instance().into());
-                Some(std::mem::replace(&mut place.under_way, under_way))
+        let here = choice.place.as_ref().map_or(0, Place::instance);
+        let left = match onward.to {
+            Some(Found::Place(_)) => choice.place.take().map(|place| place.under_way),
+            Some(Found::Awaits(_)) => {
+                choice.unsaid = None;
+                None
             }
-            _ => None,
+            None => None,
         };
-        let is_group = choice.place.is_some();
+        self.park(left);
+        self.leg = Leg::Unsent(request);
+        (self.instance, self.key) = (from.instance, from.key);
         let to = Address {
-            instance: choice.place.as_ref().map_or(0, Place::instance),
+            instance: here,
             key: onward.key,
         };
-        let lines = self.gateway.provider(self.provider).map(|(_, lines)| lines);
-        let readdressed = lines.is_some_and(|lines| lines.readdress(&mut request, from, to));
-        debug_assert!(
-            readdressed,
-            "the lines of its first address stand in what is held"
-        );
-        self.park(left);
-        (self.instance, self.key) = (to.instance, to.key);
-        let instance = to.instance;
-        self.leg = Leg::Unsent(request);
-        if is_group {
-            connection.access.at_instance(instance);
+        self.goes_to(to);
+        if let Some(found) = onward.to {
+            self.goes_where(connection, found);
         }
         if let Some(keys) = self.gateway.choices.keys(self.provider) {
             keys.sent_with(self.key);
@@ -117,7 +109,9 @@ impl Relay {
         }
         connection.access.tried();
         self.tell(connection, "the request was not taken, and goes elsewhere");
-        self.reuse(connection);
+        if !self.is_waiting() {
+            self.reuse(connection);
+        }
         if let Leg::Sent { .. } = self.leg {
             self.forget_unsaid();
         }

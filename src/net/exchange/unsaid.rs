@@ -66,8 +66,10 @@ impl Relay {
 
     /// The request was sent elsewhere: the answer is not needed any more.
     pub(super) fn forget_unsaid(&mut self) {
-        if let Some(choice) = &mut self.choice {
-            choice.unsaid = None;
+        if let Some(choice) = &mut self.choice
+            && choice.unsaid.take().is_some()
+        {
+            choice.has_left();
         }
     }
 
@@ -89,6 +91,7 @@ impl Relay {
         (choice.held, choice.is_said) = (None, true);
         if let (Some(place), Some(under_way)) = (&mut choice.place, from.under_way) {
             place.under_way = under_way;
+            choice.has_left();
             connection.access.at_instance(from.instance);
         }
         if self.gateway.choices.keys(self.provider).is_some() {

@@ -23,7 +23,7 @@ function newProvider() {
   return {
     classes: new Map(CLASSES.map((name) => [name, 0])), errors: new Map(), timings: new Map(),
     received: 0, sent: 0, gone: 0, broken: 0, idle: 0, busy: 0, connects: 0, kept: null, known: null,
-    instances: 0, serving: 0, keys: 0, resting: 0, waiting: 0,
+    instances: 0, serving: 0, keys: 0, resting: 0, waiting: 0, loads: new Map(), limits: new Map(),
   };
 }
 
@@ -78,6 +78,10 @@ function takeProvider(provider, name, label, value) {
   } else if (name === 'sluicegate_upstream_instance_state') {
     provider.instances += 1;
     provider.serving += value > 0 ? 1 : 0;
+  } else if (name === 'sluicegate_upstream_instance_requests_in_flight') {
+    provider.loads.set(label('instance'), value);
+  } else if (name === 'sluicegate_upstream_instance_limit') {
+    provider.limits.set(label('instance'), value);
   } else if (name === 'sluicegate_upstream_key_rest_seconds') {
     provider.keys += 1;
     provider.resting += value > 0 ? 1 : 0;
@@ -206,10 +210,13 @@ function figuresBetween(before, now, seconds) {
 }
 
 // What is out of use on a provider's side, in words.
-function missing({ instances, serving, keys, resting, waiting }) {
+function missing({ instances, serving, keys, resting, waiting, loads, limits }) {
   const said = [];
   if (serving < instances) said.push(`${instances - serving} of ${instances} instances out`);
   if (resting > 0) said.push(`${resting} of ${keys} keys rest`);
+  const full = [...limits].filter(([instance, limit]) => loads.get(instance) >= limit).length;
+  // To be full is what a limit is for, until somebody waits.
+  if (waiting > 0 && full > 0) said.push(`${full} of ${instances} instances full`);
   if (waiting > 0) said.push(`${whole(waiting)} wait`);
   return said.join(', ');
 }

@@ -122,6 +122,7 @@ fn listed(instance: &Instance) -> Listed {
     Listed {
         identity: identity(instance.base.to_string().as_bytes()),
         weight: instance.weight,
+        limit: instance.concurrency,
     }
 }
 

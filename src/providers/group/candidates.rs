@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::instance::Instance;
+use super::instance::{Instance, Room};
 use super::standing::{Millis, Phase, SCALE, Standing};
 use super::tried::{Tried, bit};
 use super::words::{INSTANCES_MAX, WEIGHT_MAX};
@@ -31,6 +31,8 @@ pub(super) struct Candidates {
     weights: [u32; INSTANCES_MAX],
     total: u32,
     due: u64,
+    /// One was left out for its limit only.
+    full: bool,
 }
 
 const WEIGHTS_MAX: u64 = INSTANCES_MAX as u64 * WEIGHT_MAX as u64 * SCALE as u64;
@@ -38,26 +40,33 @@ const WEIGHTS_MAX: u64 = INSTANCES_MAX as u64 * WEIGHT_MAX as u64 * SCALE as u64
 const _: () = assert!(WEIGHTS_MAX <= u32::MAX as u64);
 
 impl Candidates {
-    /// `see` is shown each of them, with its index and what it weighs at the moment.
+    /// `see` is shown each of them, with its index and what it weighs at the moment. With `limited`, those are left out that
+    /// have as many requests under way as they may.
     pub(super) fn gather(
         members: &[Member],
         tried: Tried,
         among: Among,
         now: Millis,
+        limited: bool,
         mut see: impl FnMut(usize, &Member, u32),
     ) -> Self {
         let mut weights = [0; INSTANCES_MAX];
-        let (mut total, mut all_due) = (0, 0);
+        let (mut total, mut all_due, mut full) = (0, 0, false);
         for (index, (member, weight)) in members.iter().zip(&mut weights).enumerate() {
             if tried.has(index) {
                 continue;
             }
             // Most were never out.
             let (whole, word) = (member.weight, member.instance.word());
-            let (now_weight, due) = match word {
+            let (mut now_weight, due) = match word {
                 0 => (whole, false),
                 _ => weighed(whole, Standing::unpack(word), among, now),
             };
+            if limited && now_weight > 0 {
+                let room = member.instance.room();
+                full |= room == Room::Full;
+                now_weight = if room == Room::Free { now_weight } else { 0 };
+            }
             if now_weight > 0 {
                 *weight = now_weight;
                 total += now_weight;
@@ -69,12 +78,24 @@ impl Candidates {
             weights,
             total,
             due: all_due,
+            full,
         }
     }
 
     /// Whether it was out, and a request has to claim it to try it.
     pub(super) fn is_due(&self, index: usize) -> bool {
         self.due & bit(index) != 0
+    }
+
+    /// Whether one could be chosen, had it room.
+    pub(super) fn is_any_full(&self) -> bool {
+        self.full
+    }
+
+    /// Takes one out that another request was quicker to take the last place of, or that is no more.
+    pub(super) fn has_no(&mut self, room: Room, index: usize) {
+        self.full |= room == Room::Full;
+        self.remove(index);
     }
 
     pub(super) fn remove(&mut self, index: usize) {

@@ -1,8 +1,9 @@
 //! One instance: its load, its counts and its health, shared by all workers and by the groups before and after a reload.
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::standing::{FAILURES_IN_A_ROW, Millis, Phase, SCALE, Standing};
 use super::window::Window;
@@ -17,8 +18,17 @@ const PROBES_TO_FALL: i32 = 3;
 /// The lower bits of the traffic: requests under way. No machine holds as many.
 const UNDER_WAY_BITS: u32 = 24;
 
+/// A request that is under way, and that the instance was chosen for.
+const ONE: u64 = 1 << UNDER_WAY_BITS | 1;
+
+/// The limit of an instance that has none,
+const UNLIMITED: u32 = u32::MAX;
+
+/// and of one that a reload has taken away: those who still wait for it are to go elsewhere.
+const GONE: u32 = 0;
+
 /// On cache lines of its own: neighbours are used by other workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Instance {
     /// Requests under way, and above them those that it was chosen for, so that a choice is one step.
@@ -28,7 +38,31 @@ pub(super) struct Instance {
     failed: AtomicU64,
     /// Probes in a row that succeeded, or, below zero, failed.
     probes: AtomicI32,
+    /// Requests under way at once, for groups of all configurations.
+    limit: AtomicU32,
     window: Window,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self {
+            traffic: AtomicU64::default(),
+            standing: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            probes: AtomicI32::default(),
+            limit: UNLIMITED.into(),
+            window: Window::default(),
+        }
+    }
+}
+
+/// Whether an instance takes one more request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    Full,
+    /// A reload has taken it away.
+    Gone,
 }
 
 /// A request that was sent to an instance; it counts there until this is dropped.
@@ -41,13 +75,36 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// Counts a request that is under way, whatever the limit.
     pub(super) fn begin(instance: &Arc<Instance>, index: usize, trial: Option<Millis>) -> Self {
-        let one = 1 << UNDER_WAY_BITS | 1;
-        instance.traffic.fetch_add(one, Ordering::Relaxed);
+        instance.traffic.fetch_add(ONE, Ordering::Relaxed);
         Self {
             instance: instance.clone(),
             index,
             trial: Cell::new(trial),
+        }
+    }
+
+    /// The same, unless there are as many as may be: of several workers that see the last place one gets it.
+    pub(super) fn begin_within(
+        instance: &Arc<Instance>,
+        index: usize,
+        trial: Option<Millis>,
+    ) -> Result<Self, Room> {
+        let limit = instance.limit.load(Ordering::Relaxed);
+        if limit == UNLIMITED {
+            return Ok(Self::begin(instance, index, trial));
+        }
+        let order = Ordering::Relaxed;
+        let one_more = |traffic| (under_way(traffic) < limit).then_some(traffic + ONE);
+        match instance.traffic.fetch_update(order, order, one_more) {
+            Ok(_) => Ok(Self {
+                instance: instance.clone(),
+                index,
+                trial: Cell::new(trial),
+            }),
+            Err(_) if limit == GONE => Err(Room::Gone),
+            Err(_) => Err(Room::Full),
         }
     }
 
@@ -79,8 +136,30 @@ impl Drop for UnderWay {
 impl Instance {
     /// Requests under way.
     pub(super) fn load(&self) -> u32 {
-        let traffic = self.traffic.load(Ordering::Relaxed) & ((1 << UNDER_WAY_BITS) - 1);
-        u32::try_from(traffic).unwrap_or(u32::MAX)
+        under_way(self.traffic.load(Ordering::Relaxed))
+    }
+
+    /// Whether it takes one more, which may be over in a moment.
+    pub(super) fn room(&self) -> Room {
+        match self.limit.load(Ordering::Relaxed) {
+            UNLIMITED => Room::Free,
+            GONE => Room::Gone,
+            limit if self.load() < limit => Room::Free,
+            _ => Room::Full,
+        }
+    }
+
+    /// Sets how many may be under way at once from now on; those that are go on.
+    pub(super) fn set_limit(&self, limit: Option<NonZeroU32>) {
+        let limit = limit.map_or(UNLIMITED, NonZeroU32::get);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// It is no more: where its requests were limited, nobody is to wait for it.
+    pub(super) fn is_gone(&self) {
+        let limited = |limit| (limit != UNLIMITED).then_some(GONE);
+        let order = Ordering::Relaxed;
+        let _ = self.limit.fetch_update(order, order, limited);
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -183,7 +262,8 @@ impl Instance {
         })
     }
 
-    fn give_up_trial(&self, began: Millis) {
+    /// The trial that began then did not take place.
+    pub(super) fn give_up_trial(&self, began: Millis) {
         self.alter(|standing| {
             let trial = Some(standing).filter(|standing| standing.is_trial(began));
             trial.map(Standing::due_again)
@@ -251,8 +331,15 @@ impl Instance {
             },
             draining: standing.draining,
             under_way: self.load(),
+            limit: Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit != UNLIMITED),
             chosen: self.traffic.load(Ordering::Relaxed) >> UNDER_WAY_BITS,
             failed: self.failed.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Requests under way, of a traffic word.
+fn under_way(traffic: u64) -> u32 {
+    let count = traffic & ((1 << UNDER_WAY_BITS) - 1);
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,11 @@
 //! What a group should do, in a slow and plain way, told the same things one after another.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Balance, Change, Group, Health, Listed, Outcome, Tried, UnderWay, identity};
+use super::{Balance, Change, Group, Health, Listed, Outcome, Tried, UnderWay, Unseated, identity};
 use crate::providers::hash::finish;
 
 #[derive(Clone, Debug)]
@@ -20,11 +21,14 @@ enum Step {
     Probe(usize, bool),
     Drain(usize, bool),
     Reload(u64),
+    /// The limits of all, again and again.
+    Limit([u8; 3]),
 }
 
 #[derive(Clone, Debug, Default)]
 struct One {
     weight: u64,
+    limit: Option<u64>,
     out: Option<Out>,
     /// Since when it serves, where it had been out.
     back: Option<u64>,
@@ -95,8 +99,13 @@ impl Model {
         }
     }
 
-    /// Those that may be chosen, with their weights.
-    fn candidates(&self, tried: u64) -> Vec<(usize, f64)> {
+    fn is_full(&self, index: usize) -> bool {
+        let one = &self.ones[index];
+        one.limit.is_some_and(|limit| one.loaded >= limit)
+    }
+
+    /// Those that may be chosen, with their weights, and whether there are any but for their limits.
+    fn candidates(&self, tried: u64) -> (Vec<(usize, f64)>, bool) {
         for all in [false, true] {
             let found: Vec<_> = (0..self.ones.len())
                 .filter(|index| tried & 1 << index == 0)
@@ -104,15 +113,16 @@ impl Model {
                 .filter(|(_, weight)| *weight > 0.0)
                 .collect();
             if !found.is_empty() {
-                return found;
+                let has_room = found.into_iter().filter(|(one, _)| !self.is_full(*one));
+                return (has_room.collect(), true);
             }
         }
-        Vec::new()
+        (Vec::new(), false)
     }
 
     /// Whether `index` is a right choice.
     fn is_right(&self, index: usize, session: u64, tried: u64, listed: &[Listed]) -> bool {
-        let candidates = self.candidates(tried);
+        let (candidates, _) = self.candidates(tried);
         let Some((_, weight)) = candidates.iter().find(|(one, _)| *one == index) else {
             return false;
         };
@@ -274,6 +284,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..7_usize, prop::bool::weighted(0.4)).prop_map(|(index, ok)| Step::Probe(index, ok)),
         1 => (0..7_usize, any::<bool>()).prop_map(|(index, on)| Step::Drain(index, on)),
         1 => (1..128_u64).prop_map(|kept| Step::Reload(kept | 1 << 40)),
+        1 => prop::array::uniform3(0..7_u8).prop_map(Step::Limit),
     ]
 }
 
@@ -289,6 +300,7 @@ fn run(balance: Balance, weights: &[u16], steps: Vec<Step>) -> Result<(), TestCa
     let listed = weights.iter().enumerate().map(|(index, weight)| Listed {
         identity: identity(format!("http://{index}").as_bytes()),
         weight: *weight,
+        limit: None,
     });
     let mut listed: Vec<_> = listed.collect();
     let mut group = Group::new(balance, &listed).unwrap();
@@ -317,8 +329,12 @@ fn run(balance: Balance, weights: &[u16], steps: Vec<Step>) -> Result<(), TestCa
                     .filter(|index| tried & 1 << index != 0)
                     .for_each(|index| set.add(index));
                 match group.choose(session, set, random, now) {
-                    None => prop_assert!(model.candidates(tried).is_empty()),
-                    Some(guard) => {
+                    Err(why) => {
+                        let (candidates, any) = model.candidates(tried);
+                        prop_assert!(candidates.is_empty());
+                        prop_assert_eq!(why == Unseated::Full, any);
+                    }
+                    Ok(guard) => {
                         let index = guard.index();
                         prop_assert!(model.is_right(index, session, tried, &listed), "{index}");
                         let trial = model.choose(index);
@@ -369,6 +385,19 @@ fn run(balance: Balance, weights: &[u16], steps: Vec<Step>) -> Result<(), TestCa
                     request.index = request.index.and_then(place);
                 }
             }
+            Step::Limit(limits) => {
+                let all = listed.iter_mut().zip(&mut model.ones);
+                for ((listed, one), limit) in all.zip(limits.into_iter().cycle()) {
+                    listed.limit = NonZeroU32::new(limit.into());
+                    one.limit = (limit > 0).then_some(limit.into());
+                }
+                // Those of before are as good as those of now: the limits are the instances'.
+                let next = group.after(balance, &listed, now).unwrap();
+                let (old, _) = (std::mem::replace(&mut group, next), model.reload(u64::MAX));
+                if limits[0] % 2 == 0 && old.is_limited() {
+                    group = old;
+                }
+            }
             Step::Probe(..) | Step::Drain(..) | Step::Reload(..) => {}
         }
         compare(&group, &model)?;
@@ -384,6 +413,7 @@ fn compare(group: &Group, model: &Model) -> Result<(), TestCaseError> {
     for (index, one) in model.ones.iter().enumerate() {
         let state = group.state(index, model.now * 1000).unwrap();
         prop_assert_eq!(u64::from(state.under_way), one.loaded);
+        prop_assert_eq!(state.limit.map(u64::from), one.limit);
         prop_assert_eq!((state.chosen, state.draining), (one.chosen, one.draining));
         let failed = one
             .ended

@@ -17,6 +17,8 @@ const ROOM_REQUESTS: u64 = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     pub(super) balance: Balance,
+    /// Some have limits.
+    pub(super) limited: bool,
     pub(super) session: u64,
     pub(super) random: u64,
 }
@@ -32,14 +34,20 @@ impl Wish {
         now: Millis,
     ) -> (Candidates, Option<usize>) {
         if self.balance != Balance::Session {
-            let candidates = Candidates::gather(members, tried, among, now, |_, _, _| {});
+            let candidates =
+                Candidates::gather(members, tried, among, now, self.limited, |_, _, _| {});
             let picked = self.pick(members, &candidates);
             return (candidates, picked);
         }
         let mut ranking = Ranking::new(self.session);
-        let candidates = Candidates::gather(members, tried, among, now, |index, member, weight| {
-            ranking.see(index, member, weight);
-        });
+        let candidates = Candidates::gather(
+            members,
+            tried,
+            among,
+            now,
+            self.limited,
+            |index, member, weight| ranking.see(index, member, weight),
+        );
         let picked = ranking.with_room(members, &candidates);
         (candidates, picked)
     }

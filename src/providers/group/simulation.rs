@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU32;
 
 use super::tests::listed;
-use super::{Balance, Change, Group, Health, Outcome, Tried, UnderWay};
+use super::{Balance, Change, Group, Health, Listed, Outcome, Tried, UnderWay, Unseated};
 use crate::providers::hash::finish;
 
 const SECOND: u64 = 1_000_000;
@@ -55,6 +56,8 @@ struct Seen {
     requests: u64,
     /// Clients that were told so, though nothing had been sent.
     refused: u64,
+    /// Those that would have to wait.
+    full: u64,
     changes: Vec<(u64, usize, Change)>,
     /// Loads summed over requests, by instance.
     loads: Vec<u64>,
@@ -71,6 +74,8 @@ struct World {
     /// What ends when.
     ends: BinaryHeap<Reverse<(u64, usize)>>,
     trials: Vec<usize>,
+    /// Limits were lowered, and those that are above end first.
+    falls: bool,
     seen: Seen,
 }
 
@@ -84,8 +89,21 @@ impl World {
             under_way: Vec::new(),
             ends: BinaryHeap::new(),
             trials: vec![0; count],
+            falls: false,
             seen: Seen::default(),
         }
+    }
+
+    /// Limits the instances, one after another and again from the first; 0 is no limit.
+    fn limit(&mut self, balance: Balance, limits: &[u32]) {
+        let all = listed(&vec![1; self.servers.len()]).into_iter();
+        let limits = limits.iter().cycle();
+        let limited = all.zip(limits).map(|(one, limit)| Listed {
+            limit: NonZeroU32::new(*limit),
+            ..one
+        });
+        let limited: Vec<_> = limited.collect();
+        self.group = self.group.after(balance, &limited, self.now).unwrap();
     }
 
     fn measure(&mut self) {
@@ -145,14 +163,25 @@ impl World {
             let due: Vec<_> = (0..self.servers.len()).map(due).collect();
             let random = self.chance.next();
             let chosen = self.group.choose(finish(session), tried, random, self.now);
-            let Some(under_way) = chosen else {
-                self.seen.refused += 1;
-                return;
+            let left = (0..healths.len()).filter(|one| healths[*one] && !tried.has(*one));
+            let under_way = match chosen {
+                Ok(under_way) => under_way,
+                Err(Unseated::Full) => {
+                    for one in left {
+                        let state = self.group.state(one, self.now).unwrap();
+                        assert!(Some(state.under_way) >= state.limit, "there is room");
+                    }
+                    self.seen.full += 1;
+                    return;
+                }
+                Err(Unseated::Nowhere) => {
+                    self.seen.refused += 1;
+                    return;
+                }
             };
             let index = under_way.index();
             assert!(!tried.has(index));
             if !healths[index] {
-                let left = (0..healths.len()).filter(|one| healths[*one] && !tried.has(*one));
                 assert_eq!(left.count(), 0, "one that is out was chosen");
             }
             self.trials[index] += usize::from(due[index]);
@@ -210,6 +239,10 @@ impl World {
             "{:?}",
             self.trials
         );
+        let over = { &states }
+            .iter()
+            .filter(|state| state.limit.is_some_and(|it| state.under_way > it));
+        assert!(self.falls || over.count() == 0, "{states:?}");
         for (sum, state) in self.seen.loads.iter_mut().zip(&states) {
             *sum += u64::from(state.under_way);
         }
@@ -328,6 +361,61 @@ fn with_chaos_no_client_is_refused_while_one_serves() {
                 );
                 assert!(health != Health::Down && health != Health::Trial);
             }
+            world.finish();
+        }
+    }
+}
+
+#[test]
+fn with_limits_no_server_has_more_and_all_are_used_whatever_dies() {
+    for seed in 0..8 {
+        for balance in [Balance::LeastLoaded, Balance::Session, Balance::First] {
+            let count = 2 + usize::try_from(seed % 7).unwrap();
+            let mut world = World::new(balance, count, seed * 5 + 2);
+            world.limit(balance, &[2, 3, 1]);
+            let together: u32 = [2, 3, 1].iter().cycle().take(count).sum();
+            // Twice as many come as can be served.
+            let a_second = 2 * u64::from(together);
+            world.run(a_second, 60);
+            assert!(world.seen.full > 0 && world.seen.refused == 0);
+            for (index, sum) in world.seen.loads.iter().enumerate() {
+                let mean = *sum as f64 / world.seen.requests as f64;
+                let limit = f64::from([2, 3, 1][index % 3]);
+                assert!(
+                    mean > limit * 0.6 && mean <= limit,
+                    "{balance:?} {index}: {mean}"
+                );
+            }
+            for round in 0..40 {
+                let which = usize::try_from(world.chance.next() % count as u64).unwrap();
+                world.servers[which] = match world.chance.next() % 8 {
+                    0 => Server::Dead,
+                    1 => Server::Stalled,
+                    2 => Server::Resetting,
+                    3 => Server::Refusing,
+                    _ => Server::Good,
+                };
+                if world.chance.next().is_multiple_of(4) {
+                    world.probe();
+                }
+                if round == 20 {
+                    world.limit(balance, &[1, 2, 4]);
+                    world.falls = true;
+                    world.run(a_second, 2 * PATIENCE / SECOND);
+                    // By then none is left of those that were above, or they are as many as may be.
+                    let long = world.now + 60 * SECOND;
+                    world.end_until(long);
+                    world.now = long;
+                    world.falls = false;
+                }
+                world.run(a_second, 8);
+                if world.servers.iter().any(|server| *server != Server::Dead) {
+                    assert_eq!(world.seen.refused, 0, "{balance:?} {seed}");
+                }
+            }
+            world.limit(balance, &[0]);
+            world.run(a_second, 20);
+            assert_eq!(world.seen.full, 0);
             world.finish();
         }
     }

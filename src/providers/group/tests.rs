@@ -1,6 +1,7 @@
 //! Groups: tables of what is chosen, and threads that share one.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
@@ -12,6 +13,7 @@ pub(super) fn listed(weights: &[u16]) -> Vec<Listed> {
     let one = |(index, weight): (usize, &u16)| Listed {
         identity: identity(format!("http://server-{index}:8000/v1").as_bytes()),
         weight: *weight,
+        limit: None,
     };
     weights.iter().enumerate().map(one).collect()
 }
@@ -27,7 +29,7 @@ fn random(n: u64) -> u64 {
 
 fn chosen(group: &Group, session: u64, now: u64) -> Option<usize> {
     let under_way = group.choose(session, Tried::default(), random(session), now);
-    under_way.map(|under_way| under_way.index())
+    under_way.ok().map(|under_way| under_way.index())
 }
 
 /// Requests to all until the one at `index` has failed so often in a row.
@@ -108,7 +110,7 @@ fn weights_are_shares_and_zero_is_none() {
 fn requests_under_way_level_out_by_weight() {
     let group = group(Balance::LeastLoaded, &[1, 1, 2, 4]);
     let all: Vec<_> = (0..800)
-        .filter_map(|n| group.choose(0, Tried::default(), random(n), 0))
+        .filter_map(|n| group.choose(0, Tried::default(), random(n), 0).ok())
         .collect();
     let loads: Vec<_> = (0..4)
         .map(|index| group.state(index, 0).unwrap().under_way)
@@ -191,7 +193,7 @@ fn few_sessions_leave_their_instance_for_want_of_room() {
 fn one_session_alone_cannot_fill_an_instance() {
     let group = group(Balance::Session, &[1; 4]);
     let all: Vec<_> = (0..400)
-        .filter_map(|_| group.choose(7, Tried::default(), 0, 0))
+        .filter_map(|_| group.choose(7, Tried::default(), 0, 0).ok())
         .collect();
     let load = |index| group.state(index, 0).unwrap().under_way;
     let mut loads = [load(0), load(1), load(2), load(3)];
@@ -294,7 +296,7 @@ fn a_trial_that_stalls_is_not_the_last_one() {
 fn requests_from_before_an_ejection_do_not_end_it() {
     let group = group(Balance::First, &[1, 1]);
     let early: Vec<_> = (0..4)
-        .filter_map(|_| group.choose(0, Tried::default(), 0, 0))
+        .filter_map(|_| group.choose(0, Tried::default(), 0, 0).ok())
         .collect();
     for under_way in &early[..2] {
         assert_eq!(group.judge(under_way, Outcome::Failed, 0), None);
@@ -352,12 +354,15 @@ fn what_is_out_is_chosen_when_nothing_else_is_left() {
     assert_eq!(fail(&group, 0, 3, 0), ejected(10));
     let mut tried = Tried::default();
     tried.add(1);
-    assert_eq!(group.choose(0, tried, 0, 0).map(|one| one.index()), Some(0));
+    assert_eq!(group.choose(0, tried, 0, 0).map(|one| one.index()), Ok(0));
     tried.add(0);
-    assert!(group.choose(0, tried, 0, 0).is_none());
+    assert_eq!(
+        group.choose(0, tried, 0, 0).map(|one| one.index()),
+        Err(Unseated::Nowhere)
+    );
     group.drain(0);
     group.drain(1);
-    assert!(group.choose(0, Tried::default(), 0, 0).is_none());
+    assert_eq!(chosen(&group, 0, 0), None);
 }
 
 #[test]
@@ -462,7 +467,7 @@ fn threads_that_share_a_group_lose_no_count_and_never_put_out_too_many() {
         for n in 0..20_000 {
             let chance = random(n * 8 + thread);
             let now = n * 20_000;
-            if let Some(under_way) = group.choose(chance, Tried::default(), chance, now) {
+            if let Ok(under_way) = group.choose(chance, Tried::default(), chance, now) {
                 let outcome = if chance.is_multiple_of(3) {
                     Outcome::Answered
                 } else {
@@ -529,6 +534,60 @@ fn one_thread_of_many_gets_the_trial() {
         });
         assert_eq!(first, 1, "{round}");
     }
+}
+
+#[test]
+fn an_instance_that_is_full_is_passed_over_and_one_that_is_out_is_no_way_round() {
+    let limit = |limits: [u32; 3]| {
+        let all = listed(&[1; 3]).into_iter().zip(limits);
+        let all = all.map(|(one, limit)| Listed {
+            limit: NonZeroU32::new(limit),
+            ..one
+        });
+        all.collect::<Vec<_>>()
+    };
+    let group = Group::new(Balance::First, &limit([2, 1, 1])).unwrap();
+    let seat = |group: &Group, now| group.choose(0, Tried::default(), 0, now);
+    let index =
+        |seat: &Result<UnderWay, Unseated>| seat.as_ref().map(UnderWay::index).map_err(|why| *why);
+    let all: Vec<_> = (0..5).map(|_| seat(&group, 0)).collect();
+    let at: Vec<_> = all.iter().map(index).collect();
+    assert_eq!(at, [Ok(0), Ok(0), Ok(1), Ok(2), Err(Unseated::Full)]);
+    // A trial that finds no room is none, and waits for the next.
+    let one = all[2].as_ref().unwrap();
+    let changes = (0..3).filter_map(|_| group.judge(one, Outcome::Failed, 0));
+    assert_eq!(changes.last(), ejected(10));
+    assert_eq!(index(&seat(&group, 10 * SECOND)), Err(Unseated::Full));
+    assert_eq!(health(&group, 1, 10 * SECOND), Health::Due);
+    // Nor is there one for who may go to what is out only.
+    let mut tried = Tried::default();
+    [0, 2].into_iter().for_each(|index| tried.add(index));
+    let of_it = group.choose(0, tried, 0, 5 * SECOND);
+    assert_eq!(index(&of_it), Err(Unseated::Full));
+    // Limits are the instances', whatever configuration a request is of, and those that go are waited for no more.
+    let next = group
+        .after(Balance::First, &limit([3, 1, 0])[..2], 11 * SECOND)
+        .unwrap();
+    let more = seat(&group, 11 * SECOND);
+    assert_eq!(
+        (index(&more), index(&seat(&group, 11 * SECOND))),
+        (Ok(0), Err(Unseated::Full))
+    );
+    assert_eq!(index(&seat(&next, 11 * SECOND)), Err(Unseated::Full));
+    [0, 1].into_iter().for_each(|index| tried.add(index));
+    assert_eq!(index(&group.choose(0, tried, 0, 0)), Err(Unseated::Nowhere));
+    // Who is not limited is no other's business.
+    assert_eq!(
+        group
+            .choose_unlimited(0, Tried::default(), 0, 0)
+            .map(|it| it.index()),
+        Some(0)
+    );
+    next.lift_limits();
+    assert_eq!(index(&seat(&group, 11 * SECOND)), Ok(0));
+    assert_eq!(next.state(0, 0).unwrap().limit, None);
+    drop((all, more));
+    assert_eq!(next.state(0, 0).unwrap().under_way, 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What goes in and out of a group: plain types and limits.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::providers::hash;
@@ -30,6 +31,8 @@ pub struct Listed {
     pub identity: u64,
     /// Its part of the requests, 0 to [`WEIGHT_MAX`]; 0 gets none.
     pub weight: u16,
+    /// Requests under way there at once, where that is limited.
+    pub limit: Option<NonZeroU32>,
 }
 
 /// A hash of what an instance is known by, its base URL: the same everywhere and always (64-bit FNV-1a).
@@ -62,6 +65,15 @@ impl fmt::Display for Refused {
             }
         }
     }
+}
+
+/// Why no instance was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseated {
+    /// All that it could go to have as many requests under way as their limits let in.
+    Full,
+    /// There is none that it could go to.
+    Nowhere,
 }
 
 /// What came of a request, as far as it tells of the instance.
@@ -113,6 +125,8 @@ pub struct InstanceState {
     pub draining: bool,
     /// Requests under way, of all workers.
     pub under_way: u32,
+    /// How many may be at once, where that is limited.
+    pub limit: Option<u32>,
     /// Requests that it was chosen for.
     pub chosen: u64,
     /// Those of them that failed.

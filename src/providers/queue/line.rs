@@ -3,6 +3,10 @@
 //! Waiting requests stand in one lane a key, first in first out. A free permit goes to the lane whose key holds the fewest
 //! (max-min fairness), among those to the one whose last turn is longest ago. When all places are taken, a key with more
 //! than another gives up its newest place to it. So however many one key asks for, the others get their share.
+//!
+//! Who wishes for an instance, where these are limited too, is let in with a seat there or not at all, and gets both at
+//! once. Those that had their turn and have to go elsewhere stand in a lane of their own, which comes first: they keep
+//! their permits, and lack but a seat. As some instances are none for them, one of them may be passed over.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -10,19 +14,27 @@ use std::num::NonZeroU32;
 use slab::Slab;
 
 use super::heap::Heap;
+use super::pace::Pace;
+use super::wish::{Wish, seat};
+use crate::providers::group::UnderWay;
 
 /// Bounds of `Retry-After`, in seconds.
 const RETRY_AFTER_MIN: u64 = 1;
 const RETRY_AFTER_MAX: u64 = 60;
 
-/// One part in so many of the estimate is the latest measurement.
-const SMOOTHING: u64 = 8;
+/// So many at most that had their turn wait for a seat elsewhere,
+const MOVED_MAX: u32 = 256;
+
+/// and so many of them are looked at for each seat that comes free.
+const MOVED_LOOKED_AT: usize = 32;
 
 /// How many at once, and how many wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests at once.
-    pub permits: NonZeroU32,
+    /// Requests at once; where there is none, only the instances' own limits hold.
+    pub permits: Option<NonZeroU32>,
+    /// As many as these let in together. There is room for so many from the start where `permits` says nothing.
+    pub seats: u32,
     /// Places to wait in.
     pub length: u32,
     /// The longest wait, in microseconds.
@@ -40,7 +52,22 @@ pub struct Ticket {
 #[derive(Debug)]
 #[must_use = "a permit that is not released is lost to all"]
 pub struct Permit {
-    lane: usize,
+    /// None where it had its turn before.
+    lane: Option<usize>,
+    seat: Option<UnderWay>,
+}
+
+impl Permit {
+    /// The seat at an instance, where it wished for one and there is one that it could go to.
+    pub fn take_seat(&mut self) -> Option<UnderWay> {
+        self.seat.take()
+    }
+
+    /// Whether it counts among those of the provider; else the request has one already that does.
+    #[must_use]
+    pub fn is_turn(&self) -> bool {
+        self.lane.is_some()
+    }
 }
 
 /// The answer to a request that asks for its turn.
@@ -105,8 +132,12 @@ pub(super) struct Line {
     limits: Limits,
     held: u32,
     waiting: u32,
+    /// The latest that wished for a seat got none.
+    full: bool,
     /// Tickets and turns so far.
     number: u64,
+    /// Those that had their turn.
+    moved: Lane,
     places: Slab<Place>,
     lanes: Slab<Lane>,
     lane_of: HashMap<u64, usize>,
@@ -124,8 +155,11 @@ pub(super) struct Line {
 struct Place {
     number: u64,
     caller: u64,
-    lane: usize,
+    /// None where it had its turn.
+    lane: Option<usize>,
+    wish: Option<Wish>,
     admitted: bool,
+    seat: Option<UnderWay>,
     before: Option<usize>,
     behind: Option<usize>,
 }
@@ -142,23 +176,15 @@ struct Lane {
     last: Option<usize>,
 }
 
-/// How fast permits come back while all are out, in microseconds.
-#[derive(Debug, Default)]
-struct Pace {
-    interval: Option<u64>,
-    /// Since when nothing came back.
-    since: Option<u64>,
-    /// The latest time that was told.
-    now: u64,
-}
-
 impl Line {
     pub(super) fn new(limits: Limits) -> Self {
         let mut line = Self {
             limits,
             held: 0,
             waiting: 0,
+            full: false,
             number: 0,
+            moved: Lane::default(),
             places: Slab::new(),
             lanes: Slab::new(),
             lane_of: HashMap::new(),
@@ -174,35 +200,42 @@ impl Line {
     pub(super) fn limit(&mut self, limits: Limits) {
         self.limits = limits;
         // A lane and a place for each that may be there: those that hold, also from before, and those that wait.
-        let held = limits.permits.get().max(self.held);
+        let permits = limits.permits.map_or(limits.seats, NonZeroU32::get);
+        let held = permits.max(self.held);
         let all = u64::from(held) + u64::from(limits.length.max(self.waiting));
         let all = usize::try_from(all).unwrap_or(usize::MAX);
-        self.places.reserve(all.saturating_sub(self.places.len()));
+        let moved = if limits.seats > 0 { MOVED_MAX } else { 0 };
+        let places = all.saturating_add(usize::try_from(moved).unwrap_or(0));
+        self.places
+            .reserve(places.saturating_sub(self.places.len()));
+        self.deadlines.reserve(places);
         self.lanes.reserve(all.saturating_sub(self.lanes.len()));
         // Twice as many: then traces of those that went are swept out within it, and it does not grow.
         let lanes = self.lane_of.len();
         self.lane_of
             .reserve(all.saturating_mul(2).saturating_sub(lanes));
-        for heap in [&mut self.turns, &mut self.hogs, &mut self.deadlines] {
+        for heap in [&mut self.turns, &mut self.hogs] {
             heap.reserve(all);
         }
-        let saturated = self.is_saturated();
-        self.pace.mark(saturated);
+        self.mark();
     }
 
     pub(super) fn open(&mut self) {
         // Nobody else comes, so there is no room to be made.
-        self.limits.permits = NonZeroU32::MAX;
-        let saturated = self.is_saturated();
-        self.pace.mark(saturated);
+        self.limits.permits = None;
+        self.mark();
     }
 
-    pub(super) fn ask(&mut self, key: u64, caller: u64, now: u64) -> Asked {
+    pub(super) fn ask(&mut self, key: u64, caller: u64, wish: Option<Wish>, now: u64) -> Asked {
         self.pace.tell(now);
         if !self.is_saturated() && self.waiting == 0 {
-            let lane = self.lane(key);
-            self.admit(lane);
-            return Asked::Admitted(Permit { lane });
+            if let Some(seat) = self.seat(wish.as_ref(), now) {
+                let lane = self.lane(key);
+                self.admit(lane);
+                let lane = Some(lane);
+                return Asked::Admitted(Permit { lane, seat });
+            }
+            self.mark();
         }
         let displaced = match self.waiting < self.limits.length {
             true => None,
@@ -215,11 +248,30 @@ impl Line {
             },
         };
         let deadline = now.saturating_add(self.limits.wait);
-        let ticket = self.enqueue(key, caller, deadline);
+        let lane = Some(self.lane(key));
+        let ticket = self.enqueue(lane, caller, wish, deadline);
         Asked::Waits {
             ticket,
             deadline,
             displaced,
+        }
+    }
+
+    /// A request that had its turn wishes for another seat, and gets the next.
+    pub(super) fn move_on(&mut self, caller: u64, wish: Wish, now: u64) -> Asked {
+        self.pace.tell(now);
+        if let Some(seat) = self.seat(Some(&wish), now) {
+            return Asked::Admitted(Permit { lane: None, seat });
+        }
+        if self.moved.waiting >= MOVED_MAX {
+            let retry_after = self.retry_after();
+            return Asked::Full { retry_after };
+        }
+        let deadline = now.saturating_add(self.limits.wait);
+        Asked::Waits {
+            ticket: self.enqueue(None, caller, Some(wish), deadline),
+            deadline,
+            displaced: None,
         }
     }
 
@@ -231,15 +283,17 @@ impl Line {
             Some(place) if !place.admitted => Taken::Waits,
             Some(place) => {
                 let lane = place.lane;
-                let _ = self.places.try_remove(ticket.place);
-                Taken::Admitted(Permit { lane })
+                let place = self.places.try_remove(ticket.place);
+                let seat = place.and_then(|place| place.seat);
+                Taken::Admitted(Permit { lane, seat })
             }
         }
     }
 
     pub(super) fn release(&mut self, permit: Permit, now: u64) -> Option<Call> {
         self.pace.tell(now);
-        let Permit { lane } = permit;
+        let Permit { lane, seat } = permit;
+        drop(seat);
         self.free(lane);
         self.next(now)
     }
@@ -250,15 +304,12 @@ impl Line {
         let (lane, admitted) = (place.lane, place.admitted);
         match admitted {
             true => {
-                let _ = self.places.try_remove(ticket.place);
+                drop(self.places.try_remove(ticket.place));
                 self.free(lane);
-                self.next(now)
             }
-            false => {
-                self.remove(ticket.place);
-                None
-            }
+            false => drop(self.remove(ticket.place)),
         }
+        self.next(now)
     }
 
     pub(super) fn expire(&mut self, now: u64) -> Option<Call> {
@@ -274,22 +325,61 @@ impl Line {
     /// A ticket that is just over may still be let in: that serves its client better than to turn it away.
     pub(super) fn next(&mut self, now: u64) -> Option<Call> {
         self.pace.tell(now);
+        if let Some(call) = self.next_moved(now) {
+            return Some(call);
+        }
         if self.is_saturated() {
             return None;
         }
         let (_, lane) = self.turns.first()?;
         let index = self.lanes.get(lane)?.first?;
+        let Some(seat) = self.seat_of(index, now) else {
+            self.mark();
+            return None;
+        };
         self.unlink(index);
         self.admit(lane);
+        self.let_in(index, seat)
+    }
+
+    /// The first of those that had their turn that there is a seat for.
+    fn next_moved(&mut self, now: u64) -> Option<Call> {
+        let mut next = self.moved.first;
+        for _ in 0..MOVED_LOOKED_AT {
+            let index = next?;
+            next = self.places.get(index)?.behind;
+            if let Some(seat) = self.seat_of(index, now) {
+                self.unlink(index);
+                return self.let_in(index, seat);
+            }
+        }
+        None
+    }
+
+    fn let_in(&mut self, index: usize, seat: Option<UnderWay>) -> Option<Call> {
         let place = self.places.get_mut(index)?;
-        place.admitted = true;
+        (place.admitted, place.seat) = (true, seat);
         Some(place.call(index))
+    }
+
+    /// The seat that a place wishes for: none where there is none to wish for any more; nothing while it has to wait.
+    fn seat_of(&mut self, index: usize, now: u64) -> Option<Option<UnderWay>> {
+        let wish = self.places.get(index).and_then(|place| place.wish.as_ref());
+        let seat = seat(wish, now);
+        self.full = seat.is_none();
+        seat
+    }
+
+    fn seat(&mut self, wish: Option<&Wish>, now: u64) -> Option<Option<UnderWay>> {
+        let seat = seat(wish, now);
+        self.full = seat.is_none();
+        seat
     }
 
     pub(super) fn state(&self) -> QueueState {
         QueueState {
             held: self.held,
-            waiting: self.waiting,
+            waiting: self.waiting + self.moved.waiting,
             keys: u32::try_from(self.lanes.len()).unwrap_or(u32::MAX),
         }
     }
@@ -307,7 +397,18 @@ impl Line {
     }
 
     fn is_saturated(&self) -> bool {
-        self.held >= self.limits.permits.get()
+        let permits = self.limits.permits;
+        permits.is_some_and(|permits| self.held >= permits.get())
+    }
+
+    /// Whether who asks has to wait, as far as is known.
+    fn is_out(&self) -> bool {
+        self.is_saturated() || self.full
+    }
+
+    fn mark(&mut self) {
+        let out = self.is_out();
+        self.pace.mark(out);
     }
 
     fn number(&mut self) -> u64 {
@@ -361,12 +462,13 @@ impl Line {
             lane.turn = turn;
         }
         self.rank(lane);
-        let saturated = self.is_saturated();
-        self.pace.mark(saturated);
+        self.mark();
     }
 
-    fn free(&mut self, lane: usize) {
-        let saturated = self.is_saturated();
+    fn free(&mut self, lane: Option<usize>) {
+        let Some(lane) = lane else { return };
+        let was_out = self.is_out();
+        self.full = false;
         // Who waits already comes before those behind the one that has ended.
         let turn = self.number();
         self.held = self.held.saturating_sub(1);
@@ -375,36 +477,53 @@ impl Line {
             lane.turn = turn;
         }
         self.rank(lane);
-        if saturated {
-            let still = self.is_saturated();
+        if was_out {
+            let still = self.is_out();
             self.pace.came_back(still);
         }
     }
 
-    fn enqueue(&mut self, key: u64, caller: u64, deadline: u64) -> Ticket {
-        let lane = self.lane(key);
+    fn enqueue(
+        &mut self,
+        lane: Option<usize>,
+        caller: u64,
+        wish: Option<Wish>,
+        deadline: u64,
+    ) -> Ticket {
         let number = self.number();
-        let before = self.lanes.get(lane).and_then(|lane| lane.last);
+        let before = self.lane_at(lane).and_then(|lane| lane.last);
         let place = self.places.insert(Place {
             number,
             caller,
             lane,
+            wish,
             admitted: false,
+            seat: None,
             before,
             behind: None,
         });
         if let Some(before) = before.and_then(|before| self.places.get_mut(before)) {
             before.behind = Some(place);
         }
-        if let Some(lane) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lane_at(lane) {
             lane.first = lane.first.or(Some(place));
             lane.last = Some(place);
             lane.waiting += 1;
         }
-        self.waiting += 1;
         self.deadlines.set(place, (deadline, number));
-        self.rank(lane);
+        if let Some(lane) = lane {
+            self.waiting += 1;
+            self.rank(lane);
+        }
         Ticket { place, number }
+    }
+
+    /// The lane, or that of those that had their turn.
+    fn lane_at(&mut self, lane: Option<usize>) -> Option<&mut Lane> {
+        match lane {
+            Some(lane) => self.lanes.get_mut(lane),
+            None => Some(&mut self.moved),
+        }
     }
 
     /// Takes the newest place of the key that has the most, if that leaves it no fewer than `key` then has.
@@ -426,7 +545,9 @@ impl Line {
     fn remove(&mut self, place: usize) -> Option<Call> {
         self.unlink(place);
         let ended = self.places.try_remove(place)?;
-        self.rank(ended.lane);
+        if let Some(lane) = ended.lane {
+            self.rank(lane);
+        }
         Some(ended.call(place))
     }
 
@@ -443,12 +564,14 @@ impl Line {
         if let Some(behind) = behind.and_then(|behind| self.places.get_mut(behind)) {
             behind.before = before;
         }
-        if let Some(lane) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lane_at(lane) {
             lane.waiting = lane.waiting.saturating_sub(1);
             lane.first = if before.is_none() { behind } else { lane.first };
             lane.last = if behind.is_none() { before } else { lane.last };
         }
-        self.waiting = self.waiting.saturating_sub(1);
+        if lane.is_some() {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
         self.deadlines.remove(place);
     }
 
@@ -477,43 +600,5 @@ impl Place {
 impl Lane {
     fn all(&self) -> u64 {
         u64::from(self.held) + u64::from(self.waiting)
-    }
-}
-
-impl Pace {
-    fn tell(&mut self, now: u64) {
-        self.now = self.now.max(now);
-    }
-
-    /// Begins to measure when all permits are out.
-    fn mark(&mut self, saturated: bool) {
-        match saturated {
-            true => self.since = self.since.or(Some(self.now)),
-            false => self.since = None,
-        }
-    }
-
-    /// A permit came back while all were out.
-    fn came_back(&mut self, still_saturated: bool) {
-        let Some(since) = self.since.take() else {
-            return;
-        };
-        let latest = self.now.saturating_sub(since);
-        self.interval = Some(match self.interval {
-            None => latest,
-            Some(before) => {
-                let rest = u128::from(before) * u128::from(SMOOTHING - 1);
-                let all = rest + u128::from(latest);
-                u64::try_from(all / u128::from(SMOOTHING)).unwrap_or(u64::MAX)
-            }
-        });
-        self.since = still_saturated.then_some(self.now);
-    }
-
-    /// Until so many more have come back. When none has for longer than usual, that is how long it takes.
-    fn time_for(&self, permits: u64) -> u64 {
-        let silence = self.since.map_or(0, |since| self.now.saturating_sub(since));
-        let interval = self.interval.unwrap_or(0).max(silence);
-        interval.saturating_mul(permits)
     }
 }

@@ -19,25 +19,27 @@ enum Step {
     Limit(u32, u32),
 }
 
-struct Waiting {
-    caller: u64,
+pub(super) struct Waiting {
+    pub(super) caller: u64,
     key: u64,
-    deadline: u64,
+    pub(super) deadline: u64,
 }
 
 /// Keys with permits or places: permits, and when their last turn began or ended.
 #[derive(Default)]
-struct Model {
-    permits: usize,
-    length: usize,
-    time: u64,
-    keys: BTreeMap<u64, (usize, u64)>,
+pub(super) struct Model {
+    pub(super) permits: usize,
+    pub(super) length: usize,
+    /// No instance has a seat, where one is wished for.
+    pub(super) full: bool,
+    pub(super) time: u64,
+    pub(super) keys: BTreeMap<u64, (usize, u64)>,
     /// In the order in which they asked.
-    waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<Waiting>,
 }
 
 impl Model {
-    fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.keys.values().map(|(held, _)| held).sum()
     }
 
@@ -49,7 +51,7 @@ impl Model {
         self.waits(key) + self.keys.get(&key).map_or(0, |(held, _)| *held)
     }
 
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let waiting: Vec<_> = self.waiting.iter().map(|one| one.key).collect();
         self.keys
             .retain(|key, (held, _)| *held > 0 || waiting.contains(key));
@@ -66,7 +68,7 @@ impl Model {
         self.keys.get_mut(&key).unwrap().1 = self.time;
     }
 
-    fn release(&mut self, key: u64) {
+    pub(super) fn release(&mut self, key: u64) {
         self.time += 1;
         let (held, turn) = self.keys.get_mut(&key).unwrap();
         (*held, *turn) = (*held - 1, self.time);
@@ -74,8 +76,8 @@ impl Model {
     }
 
     /// Who is admitted next.
-    fn next(&mut self) -> Option<Waiting> {
-        if self.held() >= self.permits {
+    pub(super) fn next(&mut self) -> Option<Waiting> {
+        if self.held() >= self.permits || self.full {
             return None;
         }
         let order = |one: &&Waiting| self.keys[&one.key];
@@ -86,8 +88,8 @@ impl Model {
         Some(one)
     }
 
-    fn ask(&mut self, key: u64, caller: u64, deadline: u64) -> Expected {
-        if self.held() < self.permits && self.waiting.is_empty() {
+    pub(super) fn ask(&mut self, key: u64, caller: u64, deadline: u64) -> Expected {
+        if self.held() < self.permits && !self.full && self.waiting.is_empty() {
             self.admit(key);
             return Expected::Admitted;
         }
@@ -115,7 +117,7 @@ impl Model {
 }
 
 #[derive(Debug, PartialEq)]
-enum Expected {
+pub(super) enum Expected {
     Admitted,
     Waits(Option<u64>),
     Full,
@@ -236,7 +238,7 @@ impl Run {
             permit: None,
             called: false,
         };
-        let answer = match self.line.ask(key, caller, self.now) {
+        let answer = match self.line.ask(key, caller, None, self.now) {
             Asked::Admitted(permit) => {
                 request.permit = Some(permit);
                 Expected::Admitted
@@ -307,7 +309,8 @@ const WAIT: u64 = 1000;
 
 fn limits(permits: u32, length: u32) -> Limits {
     Limits {
-        permits: NonZeroU32::new(permits).unwrap(),
+        permits: NonZeroU32::new(permits),
+        seats: 0,
         length,
         wait: WAIT,
     }

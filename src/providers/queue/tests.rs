@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::providers::group::{Balance, Tried, UnderWay};
+use crate::providers::hash::finish;
 
 const SECOND: u64 = 1_000_000;
 
 fn limits(permits: u32, length: u32, seconds: u64) -> Limits {
     Limits {
-        permits: NonZeroU32::new(permits).unwrap(),
+        permits: NonZeroU32::new(permits),
+        seats: 0,
         length,
         wait: seconds * SECOND,
     }
@@ -474,4 +477,119 @@ fn where_the_limit_is_lifted_nobody_waits() {
     }
     let state = queue.state();
     assert_eq!((state.held, state.waiting, state.keys), (0, 0, 0));
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "threads, and what they share")]
+fn threads_that_share_instances_never_sit_in_one_seat_and_none_waits_for_ever() {
+    const THREADS: u64 = 8;
+    const LIMITS: [u32; 3] = [2, 1, 1];
+    let group = seats::group(Balance::LeastLoaded, &LIMITS);
+    let queue = Queue::new(Limits {
+        permits: None,
+        seats: 4,
+        ..limits(1, 6, 30)
+    });
+    let at_once = [0; 3].map(AtomicU32::new);
+    let over = AtomicBool::new(false);
+    let channels = (0..THREADS).map(|_| mpsc::channel::<Ticket>());
+    let (bells, rung): (Vec<_>, Vec<_>) = channels.unzip();
+    let call_all = |mut call: Option<Call>| {
+        while let Some(one) = call {
+            // Who is done needs no call any more.
+            let _ = bells[usize::try_from(one.caller).unwrap()].send(one.ticket);
+            call = queue.next(0);
+        }
+    };
+    let sit = |seat: &UnderWay| {
+        let count = &at_once[seat.index()];
+        let now = count.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(now <= LIMITS[seat.index()], "{now} at {}", seat.index());
+        std::thread::yield_now();
+        count.fetch_sub(1, Ordering::SeqCst);
+    };
+    let wait = |ticket: Ticket, rung: &mpsc::Receiver<Ticket>| loop {
+        let called = rung.recv_timeout(Duration::from_secs(20)).expect("a call");
+        // Calls for tickets before this one may come late.
+        if called == ticket {
+            match queue.take(ticket) {
+                Taken::Admitted(permit) => return Some(permit),
+                Taken::Gone { .. } => return None,
+                Taken::Waits => panic!("called in vain"),
+            }
+        }
+    };
+    let get = |asked: Asked, leaves: bool, rung: &mpsc::Receiver<Ticket>| match asked {
+        Asked::Admitted(permit) => Some(permit),
+        Asked::Full { .. } => None,
+        Asked::Waits {
+            ticket, displaced, ..
+        } => {
+            if let Some(gone) = displaced {
+                let _ = bells[usize::try_from(gone.caller).unwrap()].send(gone.ticket);
+            }
+            if leaves {
+                call_all(queue.leave(ticket, 0));
+                return None;
+            }
+            wait(ticket, rung)
+        }
+    };
+    let work = |thread: u64, rung: mpsc::Receiver<Ticket>| {
+        for n in 0..3000 {
+            let chance = finish(n * THREADS + thread);
+            let wished = seats::wish(&group, chance, Tried::default());
+            let asked = queue.ask_for(thread % 3, thread, wished, 0);
+            let Some(mut turn) = get(asked, chance.is_multiple_of(5), &rung) else {
+                continue;
+            };
+            let seat = turn.take_seat().unwrap();
+            sit(&seat);
+            if chance.is_multiple_of(3) {
+                let mut tried = Tried::default();
+                tried.add(seat.index());
+                drop(seat);
+                call_all(queue.next(0));
+                let moved = queue.move_on(thread, seats::wish(&group, chance, tried), 0);
+                if let Some(mut permit) = get(moved, chance.is_multiple_of(2), &rung) {
+                    let seat = permit.take_seat().unwrap();
+                    assert!(!tried.has(seat.index()));
+                    sit(&seat);
+                    drop(seat);
+                    call_all(queue.release(permit, 0));
+                }
+            } else {
+                drop(seat);
+            }
+            call_all(queue.release(turn, 0));
+        }
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..THREADS)
+            .zip(rung)
+            .map(|(thread, rung)| scope.spawn(move || work(thread, rung)))
+            .collect();
+        // An operator, who never takes more than one out.
+        scope.spawn(|| {
+            for index in (0..3).cycle() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                group.drain(index);
+                call_all(queue.next(0));
+                std::thread::yield_now();
+                group.undrain(index);
+                call_all(queue.next(0));
+            }
+        });
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        over.store(true, Ordering::SeqCst);
+        ended.into_iter().for_each(Result::unwrap);
+    });
+    let state = queue.state();
+    assert_eq!((state.held, state.waiting, state.keys), (0, 0, 0));
+    for index in 0..3 {
+        assert_eq!(group.state(index, 0).unwrap().under_way, 0);
+    }
 }

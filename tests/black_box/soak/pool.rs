@@ -62,22 +62,33 @@ pub(crate) const SESSIONS: Pool = Pool {
     limited: 40,
 };
 
+/// Each takes so many at once.
 pub(crate) const FIRST: Pool = Pool {
     instances: 3,
     balance: "first",
+    more: "queue = { length = 1000, wait = \"30s\" }\n",
     ..SINGLE
 };
+
+const OF_FIRST: [usize; 3] = [2, 1, 2];
 
 pub(crate) const LIMITED: Pool = Pool {
     more: "concurrency = 2\nqueue = { length = 3, wait = \"5ms\" }\n",
     ..SINGLE
 };
 
-/// How many the limited one may have at once.
-pub(crate) const AT_ONCE: usize = 2;
+/// How many a port may have at once, where that is limited: the only one of a provider, or each of several.
+pub(crate) fn at_once(station: usize) -> Option<usize> {
+    match at(station) {
+        (CROWDED, _) => Some(2),
+        (LIMITED_AT, place) => Some(OF_FIRST[place]),
+        _ => None,
+    }
+}
 
 /// Which provider these are.
 pub(crate) const LOADED_AT: usize = 6;
+pub(crate) const LIMITED_AT: usize = 8;
 pub(crate) const CROWDED: usize = 9;
 
 /// Those whose instances may be down for a while.
@@ -137,9 +148,19 @@ pub(crate) fn lines(provider: usize, revision: u64, urls: &[String]) -> String {
         writeln!(toml, "base_url = \"{}\"", urls[0]).unwrap();
     } else {
         let there = (0..urls.len()).filter(|place| is_there(provider, *place, revision));
-        let urls: Vec<&String> = there.map(|place| &urls[place]).collect();
         let balance = pool.balance;
-        writeln!(toml, "base_urls = {urls:?}\nbalance = \"{balance}\"").unwrap();
+        writeln!(toml, "balance = \"{balance}\"").unwrap();
+        if provider == LIMITED_AT {
+            let each = there.map(|place| {
+                let (url, limit) = (&urls[place], OF_FIRST[place]);
+                format!("{{ base_url = {url:?}, concurrency = {limit} }}")
+            });
+            let each = each.collect::<Vec<_>>().join(", ");
+            writeln!(toml, "instance = [{each}]").unwrap();
+        } else {
+            let urls: Vec<&String> = there.map(|place| &urls[place]).collect();
+            writeln!(toml, "base_urls = {urls:?}").unwrap();
+        }
         // Not in the first configuration: a connection of theirs may not count among the first figures.
         if revision % 2 == 1 {
             toml.push_str("health = { path = \"/health\", interval = \"1s\" }\n");

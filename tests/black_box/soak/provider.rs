@@ -41,7 +41,7 @@ pub(crate) struct Serving {
     pub(crate) place: usize,
     /// The port's when the connection came.
     pub(crate) epoch: u64,
-    /// The place that a request has among those that the provider takes at once.
+    /// The place that a request has among those that the port takes at once.
     pub(crate) here: Cell<Option<u64>>,
 }
 
@@ -120,11 +120,9 @@ impl Serving {
             );
         };
         self.check(&plan, &head, &entry);
-        if self.index == CROWDED {
-            self.here.set(Some(self.world.come(id, self.epoch)));
-            if plan.at.is_multiple_of(20) {
-                thread::sleep(CROWDED_FOR);
-            }
+        self.here.set(self.world.come(id, self.station, self.epoch));
+        if self.index == CROWDED && plan.at.is_multiple_of(20) {
+            thread::sleep(CROWDED_FOR);
         }
         if id.kind() == Kind::Garbage {
             // What may not make a key good again says nothing.

@@ -38,7 +38,7 @@ pub(crate) fn print(world: &World, listen: &str, took: Duration, figures: &[Figu
         println!("{event}: {count}");
     }
     println!(
-        "requests at the limited one at once: {}",
+        "requests at limited ports at once: {:?}",
         world.most_at_once()
     );
     println!("retries by the gateway: {}", figures[2].retries);
