@@ -606,6 +606,13 @@ fn what_is_no_limit_of_an_instance_is_refused_by_name() {
         assert_line(&shown, line);
     }
     assert!(!shown.contains("base_urls"), "{shown}");
+    // A variable wins over all that the table says of places, their limits included.
+    let elsewhere = bare().env("VLLM_BASE_URL", "http://10.0.0.9:8000/v1");
+    let shown = checked(elsewhere.toml(&limited));
+    assert!(
+        !shown.contains("concurrency") && !shown.contains("queue ="),
+        "{shown}"
+    );
     let alone = "[providers.vllm]\n[[providers.vllm.instance]]\n\
                  base_url = \"http://10.0.0.7:8000/v1\"\nconcurrency = 3\n";
     assert_line(&checked(bare().toml(alone)), "concurrency = 3");
