@@ -18,7 +18,7 @@
 //!
 //! Nobody starves: turns go round as ever, and those that go before them (they had their turn and were not taken) have done
 //! so a few times at most. Who began before a reload chooses among the instances of its own configuration and keeps its
-//! place; those that the reload has added are for who comes behind it.
+//! place; who comes behind it and may go to one that the reload has added passes it there.
 
 mod heap;
 mod line;

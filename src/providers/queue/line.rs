@@ -5,8 +5,10 @@
 //! than another gives up its newest place to it. So however many one key asks for, the others get their share.
 //!
 //! Who wishes for an instance, where these are limited too, is let in with a seat there or not at all, and gets both at
-//! once. Those that had their turn and have to go elsewhere stand in a lane of their own, which comes first: they keep
-//! their permits, and lack but a seat. As some instances are none for them, one of them may be passed over.
+//! once. Behind a reload, some wait for instances that others cannot have: then the first one in turn may be passed over by
+//! one that comes with other instances to go to. Those that had their turn and have to go elsewhere stand in a lane of
+//! their own, which comes first: they keep their permits, and lack but a seat. As some instances are none for them, one of
+//! them may be passed over.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -15,7 +17,7 @@ use slab::Slab;
 
 use super::heap::Heap;
 use super::pace::Pace;
-use super::wish::{Wish, seat};
+use super::wish::{Newest, Wish, seat};
 use crate::providers::group::UnderWay;
 
 /// Bounds of `Retry-After`, in seconds.
@@ -27,6 +29,9 @@ const MOVED_MAX: u32 = 256;
 
 /// and so many of them are looked at for each seat that comes free.
 const MOVED_LOOKED_AT: usize = 32;
+
+/// So many lanes are looked at where those that come first may wait for other instances than those behind them.
+const LANES_LOOKED_AT: usize = 16;
 
 /// How many at once, and how many wait how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +143,7 @@ pub(super) struct Line {
     number: u64,
     /// Those that had their turn.
     moved: Lane,
+    newest: Newest,
     places: Slab<Place>,
     lanes: Slab<Lane>,
     lane_of: HashMap<u64, usize>,
@@ -185,6 +191,7 @@ impl Line {
             full: false,
             number: 0,
             moved: Lane::default(),
+            newest: Newest::default(),
             places: Slab::new(),
             lanes: Slab::new(),
             lane_of: HashMap::new(),
@@ -228,7 +235,7 @@ impl Line {
 
     pub(super) fn ask(&mut self, key: u64, caller: u64, wish: Option<Wish>, now: u64) -> Asked {
         self.pace.tell(now);
-        if !self.is_saturated() && self.waiting == 0 {
+        if !self.is_saturated() && self.comes_first(key, wish.as_ref()) {
             if let Some(seat) = self.seat(wish.as_ref(), now) {
                 let lane = self.lane(key);
                 self.admit(lane);
@@ -255,6 +262,16 @@ impl Line {
             deadline,
             displaced,
         }
+    }
+
+    /// Whether nobody waits who could have what this one asks for. Behind a reload that may also be so where somebody does;
+    /// others of its own key it never passes but those of before.
+    fn comes_first(&self, key: u64, wish: Option<&Wish>) -> bool {
+        let lane = self.lane_of.get(&key).and_then(|it| self.lanes.get(*it));
+        let is_mixed = self.newest.is_among(self.waiting);
+        self.waiting == 0
+            || self.newest.is_first(wish)
+            || is_mixed && lane.is_none_or(|lane| lane.waiting == 0)
     }
 
     /// A request that had its turn wishes for another seat, and gets the next.
@@ -331,9 +348,27 @@ impl Line {
         if self.is_saturated() {
             return None;
         }
-        let (_, lane) = self.turns.first()?;
-        let index = self.lanes.get(lane)?.first?;
-        let Some(seat) = self.seat_of(index, now) else {
+        let mut passed = [None; LANES_LOOKED_AT];
+        let mut found = None;
+        for passed in &mut passed {
+            let Some((_, lane)) = self.turns.first() else {
+                break;
+            };
+            let Some(index) = self.lanes.get(lane).and_then(|lane| lane.first) else {
+                break;
+            };
+            found = self.seat_of(index, now).map(|seat| (lane, index, seat));
+            if found.is_some() || !self.newest.is_among(self.waiting) {
+                break;
+            }
+            self.turns.remove(lane);
+            *passed = Some(lane);
+        }
+        passed
+            .into_iter()
+            .flatten()
+            .for_each(|lane| self.rank(lane));
+        let Some((lane, index, seat)) = found else {
             self.mark();
             return None;
         };
@@ -492,6 +527,9 @@ impl Line {
     ) -> Ticket {
         let number = self.number();
         let before = self.lane_at(lane).and_then(|lane| lane.last);
+        if lane.is_some() {
+            self.newest.came(wish.as_ref());
+        }
         let place = self.places.insert(Place {
             number,
             caller,
@@ -558,6 +596,9 @@ impl Line {
         };
         let (before, behind) = (ended.before.take(), ended.behind.take());
         let lane = ended.lane;
+        if lane.is_some() {
+            self.newest.left(ended.wish.as_ref());
+        }
         if let Some(before) = before.and_then(|before| self.places.get_mut(before)) {
             before.behind = behind;
         }

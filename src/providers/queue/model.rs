@@ -30,8 +30,10 @@ pub(super) struct Waiting {
 pub(super) struct Model {
     pub(super) permits: usize,
     pub(super) length: usize,
-    /// No instance has a seat, where one is wished for.
+    /// There is no seat for who asks, where one is wished for.
     pub(super) full: bool,
+    /// Who asks is the first that may go where it may.
+    pub(super) passes: bool,
     pub(super) time: u64,
     pub(super) keys: BTreeMap<u64, (usize, u64)>,
     /// In the order in which they asked.
@@ -76,20 +78,30 @@ impl Model {
     }
 
     /// Who is admitted next.
-    pub(super) fn next(&mut self) -> Option<Waiting> {
-        if self.held() >= self.permits || self.full {
+    fn next(&mut self) -> Option<Waiting> {
+        self.next_of(|_| true)
+    }
+
+    /// The same, of those for whom there is a seat.
+    pub(super) fn next_of(&mut self, has_seat: impl Fn(u64) -> bool) -> Option<Waiting> {
+        if self.held() >= self.permits {
             return None;
         }
-        let order = |one: &&Waiting| self.keys[&one.key];
-        let key = self.waiting.iter().min_by_key(order)?.key;
-        let first = self.waiting.iter().position(|one| one.key == key)?;
+        let mut keys: Vec<_> = self.waiting.iter().map(|one| one.key).collect();
+        keys.sort_by_key(|key| self.keys[key]);
+        let mut firsts = keys.iter().filter_map(|key| {
+            let first = self.waiting.iter().position(|one| one.key == *key);
+            first.filter(|first| has_seat(self.waiting[*first].caller))
+        });
+        let first = firsts.next()?;
         let one = self.waiting.remove(first);
-        self.admit(key);
+        self.admit(one.key);
         Some(one)
     }
 
     pub(super) fn ask(&mut self, key: u64, caller: u64, deadline: u64) -> Expected {
-        if self.held() < self.permits && !self.full && self.waiting.is_empty() {
+        let is_first = self.waiting.is_empty() || self.passes;
+        if self.held() < self.permits && !self.full && is_first {
             self.admit(key);
             return Expected::Admitted;
         }

@@ -29,3 +29,44 @@ pub(super) fn seat(wish: Option<&Wish>, now: u64) -> Option<Option<UnderWay>> {
         Err(Unseated::Full) => None,
     }
 }
+
+/// How many of those that wait are of the configuration that the latest of them came with: only they may go to the instances
+/// that it has added.
+#[derive(Debug, Default)]
+pub(super) struct Newest {
+    /// Where its group lies; nobody reads there, and a group that somebody waits for stays.
+    group: usize,
+    waiting: u32,
+}
+
+impl Newest {
+    /// Whether nobody of the same configuration waits already.
+    pub(super) fn is_first(&self, wish: Option<&Wish>) -> bool {
+        self.waiting == 0 || self.group != place(wish)
+    }
+
+    /// Whether there are others than these, of so many that wait.
+    pub(super) fn is_among(&self, all: u32) -> bool {
+        self.waiting < all
+    }
+
+    /// One begins to wait.
+    pub(super) fn came(&mut self, wish: Option<&Wish>) {
+        let group = place(wish);
+        if self.group != group {
+            (self.group, self.waiting) = (group, 0);
+        }
+        self.waiting += 1;
+    }
+
+    /// One waits no more.
+    pub(super) fn left(&mut self, wish: Option<&Wish>) {
+        if self.group == place(wish) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+    }
+}
+
+fn place(wish: Option<&Wish>) -> usize {
+    wish.map_or(0, |wish| Arc::as_ptr(&wish.group).addr())
+}

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::limited::Server;
 use crate::support::metrics::{Metrics, wait_metrics};
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
-use crate::support::{Gateway, Setup, Upstream, Wire, ok, request, response};
+use crate::support::{Gateway, Setup, Upstream, Wire, request, response};
 
 const WAITING: &str = "upstream_queue_requests{provider=\"vllm\",state=\"waiting\"}";
 const ADMITTED: &str = "upstream_queue_requests{provider=\"vllm\",state=\"admitted\"}";
@@ -81,139 +82,6 @@ fn nowhere() -> SocketAddr {
         .unwrap()
 }
 
-/// A server that counts what it has at once, can be killed, and comes back at the same address.
-struct Server {
-    addr: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    limit: AtomicUsize,
-    now: AtomicUsize,
-    most: AtomicUsize,
-    too_many: AtomicUsize,
-    served: AtomicUsize,
-    down: AtomicBool,
-    stop: AtomicBool,
-    sockets: Mutex<Vec<TcpStream>>,
-}
-
-impl Server {
-    fn start(limit: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared::default());
-        shared.limit.store(limit, Ordering::SeqCst);
-        let server = Self { addr, shared };
-        server.listen(listener);
-        server
-    }
-
-    fn listen(&self, listener: TcpListener) {
-        let shared = self.shared.clone();
-        thread::spawn(move || {
-            while let Ok((socket, _)) = listener.accept() {
-                if shared.stop.load(Ordering::SeqCst) || shared.down.load(Ordering::SeqCst) {
-                    return;
-                }
-                shared
-                    .sockets
-                    .lock()
-                    .unwrap()
-                    .push(socket.try_clone().unwrap());
-                let shared = shared.clone();
-                thread::spawn(move || shared.serve(&mut Wire::new(socket, None)));
-            }
-        });
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    /// Listens no more, and cuts all connections.
-    fn kill(&self) {
-        self.shared.down.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.addr);
-        let mut sockets = self.shared.sockets.lock().unwrap();
-        for socket in sockets.drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn come_back(&self) {
-        while self.shared.now.load(Ordering::SeqCst) > 0 {
-            thread::yield_now();
-        }
-        let listener = loop {
-            match TcpListener::bind(self.addr) {
-                Ok(listener) => break listener,
-                Err(_) => thread::yield_now(),
-            }
-        };
-        self.shared.down.store(false, Ordering::SeqCst);
-        self.listen(listener);
-    }
-
-    fn served(&self) -> usize {
-        self.shared.served.load(Ordering::SeqCst)
-    }
-
-    /// Waits until it has served so many more.
-    #[track_caller]
-    fn wait_served(&self, more: usize) {
-        let (begin, before) = (Instant::now(), self.served());
-        while self.served() < before + more {
-            assert!(
-                begin.elapsed() < Duration::from_secs(40),
-                "it serves no more"
-            );
-            thread::yield_now();
-        }
-    }
-
-    /// From now on it takes no more than this.
-    fn limit(&self, limit: usize) {
-        self.shared.limit.store(limit, Ordering::SeqCst);
-        self.shared.most.store(0, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.addr);
-    }
-}
-
-impl Shared {
-    fn serve(&self, wire: &mut Wire) {
-        while let Ok(request) = wire.try_request() {
-            // Whoever asks how it is is none of those who count.
-            if request.head.target() == "/health" {
-                let _ = wire.try_send(ok("well"));
-                continue;
-            }
-            // What had arrived when it was killed can still be read.
-            if self.down.load(Ordering::SeqCst) {
-                return;
-            }
-            let count = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(count, Ordering::SeqCst);
-            let too_many = count > self.limit.load(Ordering::SeqCst);
-            self.too_many.fetch_add(too_many.into(), Ordering::SeqCst);
-            // Others come meanwhile.
-            (0..200).for_each(|_| thread::yield_now());
-            self.now.fetch_sub(1, Ordering::SeqCst);
-            self.served.fetch_add(1, Ordering::SeqCst);
-            if self.down.load(Ordering::SeqCst) || wire.try_send(ok("served")).is_err() {
-                return;
-            }
-        }
-    }
-}
-
 /// Clients that ask again and again until they are told to stop: what they were answered, by status.
 fn crowd(gateway: &Gateway, count: usize, meanwhile: impl FnOnce()) -> BTreeMap<u16, usize> {
     let (over, seen) = (AtomicBool::new(false), Mutex::new(BTreeMap::new()));
@@ -249,17 +117,13 @@ fn places(servers: &[Server; 3], limits: [usize; 3]) -> Vec<(String, usize)> {
 
 #[track_caller]
 fn none_had_too_many(servers: &[Server; 3]) {
-    let too_many = servers
-        .each_ref()
-        .map(|server| server.shared.too_many.load(Ordering::SeqCst));
+    let too_many = servers.each_ref().map(|server| server.had().1);
     assert_eq!(too_many, [0; 3]);
 }
 
 #[track_caller]
 fn each_had(servers: &[Server; 3], most: [usize; 3]) {
-    let had = servers
-        .each_ref()
-        .map(|server| server.shared.most.load(Ordering::SeqCst));
+    let had = servers.each_ref().map(|server| server.had().0);
     assert_eq!(had, most);
 }
 
@@ -366,9 +230,7 @@ fn reloads_raise_lower_and_lift_limits_under_load() {
         rewrite(&gateway, &all([0; 3]));
         serve();
         // Nobody waits: all of them are there.
-        let together = servers
-            .iter()
-            .map(|server| server.shared.most.load(Ordering::SeqCst));
+        let together = servers.iter().map(|server| server.had().0);
         assert!(together.sum::<usize>() > 12);
     });
     none_had_too_many(&servers);
@@ -378,6 +240,46 @@ fn reloads_raise_lower_and_lift_limits_under_load() {
         !metrics.contains("upstream_queue") && !metrics.contains("_limit{"),
         "{metrics}"
     );
+}
+
+#[test]
+fn one_that_a_reload_adds_serves_who_comes_then_and_nobody_waits_for_those_that_it_takes_away() {
+    let all = [(); 5].map(|()| Upstream::listen());
+    let of = |places: &[usize]| {
+        let places: Vec<_> = places.iter().map(|it| (all[*it].url(), 1)).collect();
+        vllm(&places, "balance = \"first\"")
+    };
+    let gateway = Setup::new().toml(&of(&[0, 1])).start();
+    let mut one = asks(&gateway, "a", "one");
+    let at_first = next(&all[0], "one");
+    let mut two = asks(&gateway, "a", "two");
+    let at_second = next(&all[1], "two");
+    let mut old = waits(&gateway, "b", "old", 1);
+    rewrite(&gateway, &of(&[0, 1, 2]));
+    let mut new = asks(&gateway, "c", "new");
+    let at_third = next(&all[2], "new");
+    let mut newer = waits(&gateway, "d", "newer", 2);
+    answer(at_third, &mut new);
+    let at_third = next(&all[2], "newer");
+    answer(at_second, &mut two);
+    let at_second = next(&all[1], "old");
+    let (mut stays, mut lost) = (
+        waits(&gateway, "e", "stays", 1),
+        waits(&gateway, "f", "lost", 2),
+    );
+    // The third is what is left of those that they could have gone to.
+    rewrite(&gateway, &of(&[2, 3]));
+    answer(at_second, &mut old);
+    answer(at_third, &mut newer);
+    let at_third = next(&all[2], "stays");
+    rewrite(&gateway, &of(&[3, 4]));
+    let told = lost.response();
+    assert_eq!(told.status(), 503);
+    assert!(told.text().contains("no_instance"), "{}", told.text());
+    // What is under way ends in peace.
+    answer(at_first, &mut one);
+    answer(at_third, &mut stays);
+    wait_metrics(&gateway, &[(WAITING, 0.0), (ADMITTED, 0.0)]);
 }
 
 /// Where a session's request goes that has all to itself.

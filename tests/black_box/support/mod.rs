@@ -6,6 +6,7 @@ pub(crate) mod company;
 pub(crate) mod gateway;
 pub(crate) mod hops;
 pub(crate) mod keys;
+pub(crate) mod limited;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod ports;
