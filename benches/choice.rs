@@ -60,12 +60,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ("equal", 64, &[1]),
             ("weighted", 64, &[1, 2, 3, 5]),
             ("trouble", 64, &[1]),
+            // A thousand sessions, over and over.
+            ("known", 64, &[1]),
+            ("known weighted", 64, &[1, 2, 3, 5]),
+            ("known trouble", 64, &[1]),
             ("limited", 64, &[1]),
         ] {
             // With as many under way as below, some have room and others have none.
             let limit = (kind == "limited").then_some(5).and_then(NonZeroU32::new);
             let group = group(balance, count, weights, limit)?;
-            if kind == "trouble" {
+            if kind.ends_with("trouble") {
                 trouble(&group)?;
             }
             // As many under way as a busy gateway has.
@@ -79,8 +83,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
                     let tried = Tried::default();
+                    let session = match kind.starts_with("known") {
+                        true => identity(&(chance >> 32).rem_euclid(1000).to_le_bytes()),
+                        false => chance,
+                    };
                     // Chosen, counted, and given back.
-                    let chosen = black_box(&group).choose(chance, tried, chance, 12 * SECOND);
+                    let chosen = black_box(&group).choose(session, tried, chance, 12 * SECOND);
                     chosen.map(|chosen| chosen.index())
                 });
             });

@@ -16,6 +16,7 @@ mod onward;
 mod place;
 mod relay;
 mod response;
+mod resuming;
 mod spares;
 mod steady;
 mod turn;

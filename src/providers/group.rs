@@ -3,8 +3,8 @@
 //! All workers share a group and change it by atomics alone, so that none waits for another; a choice allocates
 //! nothing. Times are microseconds since the process began, chance is a number handed in. From the ground up:
 //! [`words`] are its types, [`standing`] is what is known of one instance's health, [`window`] its failures of late,
-//! [`instance`] both and its load, [`candidates`] are those that may be chosen and [`pick`] which of them
-//! is.
+//! [`instance`] both and its load, [`candidates`] are those that may be chosen, [`pick`] which of them is,
+//! and [`firsts`] remembers that of sessions.
 //!
 //! An instance with a limit has never more requests under way: one is counted only where there is room for it, in one
 //! step, whatever worker or configuration it comes from, since the limit is the instance's own and each reload changes it
@@ -12,6 +12,7 @@
 //! out is no way round a limit. Who then waits, and for how long, is [`super::queue`]'s.
 
 mod candidates;
+mod firsts;
 mod instance;
 #[cfg(test)]
 mod model;
@@ -28,8 +29,9 @@ mod words;
 use std::sync::Arc;
 
 use candidates::{Among, Member};
+use firsts::Firsts;
 use instance::{Instance, Room};
-use pick::Wish;
+use pick::{Wish, best, has_room_anyway};
 use standing::{Millis, Phase, SCALE, Standing};
 
 pub use instance::UnderWay;
@@ -49,6 +51,8 @@ pub struct Group {
     members: Box<[Member]>,
     /// One of them has a limit.
     limited: bool,
+    /// Where sessions decide, and among many.
+    firsts: Option<Firsts>,
 }
 
 impl Group {
@@ -110,6 +114,8 @@ impl Group {
             balance,
             members: members.collect(),
             limited: listed.iter().any(|one| one.limit.is_some()),
+            firsts: (balance == Balance::Session && listed.len() >= firsts::INSTANCES_MIN)
+                .then(Firsts::new),
         })
     }
 
@@ -177,11 +183,21 @@ impl Group {
         (session, tried, random): (u64, Tried, u64),
         now: Millis,
     ) -> Result<UnderWay, Unseated> {
+        let first = { self.firsts.as_ref() }
+            .and_then(|firsts| firsts.of(session, || best(session, self.whole())));
+        // What is left of it is the same, only slower.
+        if let Some(index) = first.filter(|index| self.is_free(*index, tried, now))
+            && let Some(member) = self.members.get(index)
+            && let Ok(under_way) = seat(&member.instance, index, None)
+        {
+            return Ok(under_way);
+        }
         let wish = Wish {
             balance: self.balance,
             limited,
             session,
             random,
+            first,
         };
         for among in [Among::Well, Among::All] {
             let (mut candidates, mut picked) = wish.gather(&self.members, tried, among, now);
@@ -207,6 +223,25 @@ impl Group {
             }
         }
         Err(Unseated::Nowhere)
+    }
+
+    /// All that weigh something, as they do when all is well.
+    fn whole(&self) -> impl Iterator<Item = (usize, &Member, u32)> {
+        let all = self.members.iter().enumerate();
+        all.map(|(index, member)| (index, member, member.weight))
+            .filter(|(_, _, weight)| *weight > 0)
+    }
+
+    /// Whether the instance has its whole weight, and room whatever the others have.
+    fn is_free(&self, index: usize, tried: Tried, now: Millis) -> bool {
+        let member = self.members.get(index).filter(|_| !tried.has(index));
+        member.is_some_and(|member| {
+            let is_well = match member.instance.word() {
+                0 => true,
+                word => Standing::unpack(word).is_whole(now),
+            };
+            is_well && has_room_anyway(member.instance.load().into())
+        })
     }
 
     /// Takes account of what came of a request; also of one that an older group, before a reload, chose. Once the

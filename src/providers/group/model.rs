@@ -277,13 +277,13 @@ fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![3 => Just(Outcome::Failed), 2 => Just(Outcome::Answered)];
     prop_oneof![
         3 => prop_oneof![0..2000_u64, 0..40_000_u64, Just(400_000)].prop_map(Step::Pass),
-        12 => (any::<u64>(), any::<u64>(), prop_oneof![4 => Just(0), 1 => any::<u64>()])
+        12 => (prop_oneof![any::<u64>(), (0..5_u64).prop_map(finish)], any::<u64>(), prop_oneof![4 => Just(0), 1 => any::<u64>()])
             .prop_map(|(session, random, tried)| Step::Choose { session, random, tried }),
         9 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::Judge(which, outcome)),
         5 => any::<usize>().prop_map(Step::End),
-        3 => (0..7_usize, prop::bool::weighted(0.4)).prop_map(|(index, ok)| Step::Probe(index, ok)),
-        1 => (0..7_usize, any::<bool>()).prop_map(|(index, on)| Step::Drain(index, on)),
-        1 => (1..128_u64).prop_map(|kept| Step::Reload(kept | 1 << 40)),
+        3 => (0..12_usize, prop::bool::weighted(0.4)).prop_map(|(index, ok)| Step::Probe(index, ok)),
+        1 => (0..12_usize, any::<bool>()).prop_map(|(index, on)| Step::Drain(index, on)),
+        1 => (1..4096_u64).prop_map(|kept| Step::Reload(kept | 1 << 40)),
         1 => prop::array::uniform3(0..7_u8).prop_map(Step::Limit),
     ]
 }
@@ -445,7 +445,7 @@ proptest! {
     #[test]
     fn a_group_does_what_a_slow_model_does(
         balance in prop::sample::select(vec![Balance::LeastLoaded, Balance::Session, Balance::First]),
-        weights in prop::collection::vec(prop::sample::select(vec![0, 1, 1, 1, 1, 2, 7, 1000]), 1..7),
+        weights in prop::collection::vec(prop::sample::select(vec![0, 1, 1, 1, 1, 2, 7, 1000]), 1..12),
         steps in prop::collection::vec(step(), 1..250),
     ) {
         run(balance, &weights, steps)?;

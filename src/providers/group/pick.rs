@@ -21,6 +21,8 @@ pub(super) struct Wish {
     pub(super) limited: bool,
     pub(super) session: u64,
     pub(super) random: u64,
+    /// Whom the session likes best while all have their whole weight, where that is known.
+    pub(super) first: Option<usize>,
 }
 
 impl Wish {
@@ -33,7 +35,7 @@ impl Wish {
         among: Among,
         now: Millis,
     ) -> (Candidates, Option<usize>) {
-        if self.balance != Balance::Session {
+        if self.balance != Balance::Session || self.first.is_some() {
             let candidates =
                 Candidates::gather(members, tried, among, now, self.limited, |_, _, _| {});
             let picked = self.pick(members, &candidates);
@@ -48,7 +50,8 @@ impl Wish {
             self.limited,
             |index, member, weight| ranking.see(index, member, weight),
         );
-        let picked = ranking.with_room(members, &candidates);
+        let first = ranking.best.map(|best| best.index);
+        let picked = first.map(|first| self.with_room(first, members, &candidates));
         (candidates, picked)
     }
 
@@ -60,13 +63,54 @@ impl Wish {
         match self.balance {
             Balance::LeastLoaded => less_loaded(members, candidates, self.random),
             Balance::Session => {
-                let mut ranking = Ranking::new(self.session);
-                ranking.see_all(candidates.of(members));
-                ranking.with_room(members, candidates)
+                // Others that weigh less do not change who is liked best.
+                let is_whole = |first: &usize| {
+                    let whole = members.get(*first).map(|member| member.weight);
+                    whole == Some(candidates.weight(*first))
+                };
+                let first = self.first.filter(is_whole);
+                let first = first.or_else(|| best(self.session, candidates.of(members)))?;
+                Some(self.with_room(first, members, candidates))
             }
             Balance::First => candidates.weights().iter().position(|weight| *weight > 0),
         }
     }
+
+    /// The session's first choice, or the first that has room. They cannot all be without, unless others fill them
+    /// meanwhile.
+    fn with_room(self, first: usize, members: &[Member], candidates: &Candidates) -> usize {
+        let load = |member: &Member| u64::from(member.instance.load());
+        let own = members.get(first).map_or(0, load);
+        if has_room_anyway(own) {
+            return first;
+        }
+        let loads = candidates.of(members).map(|(_, member, _)| load(member));
+        let room = Room {
+            together: loads.sum(),
+            total: candidates.total().into(),
+        };
+        if room.is_for(own, candidates.weight(first).into()) {
+            return first;
+        }
+        let have_room = { candidates.of(members) }
+            .filter(|(_, member, weight)| room.is_for(load(member), (*weight).into()));
+        best(self.session, have_room).unwrap_or(first)
+    }
+}
+
+/// Whether one with this load has room whatever the others have.
+pub(super) fn has_room_anyway(load: u64) -> bool {
+    load < ROOM_REQUESTS
+}
+
+/// Whom a session likes best of these, each with its index and weight.
+pub(super) fn best<'a>(
+    session: u64,
+    among: impl Iterator<Item = (usize, &'a Member, u32)>,
+) -> Option<usize> {
+    let mut ranking = Ranking::new(session);
+    among.for_each(|(index, member, weight)| ranking.see(index, member, weight));
+    Some(ranking.best?.index)
 }
 
 /// The power of two choices: the second drawn has to be better.
@@ -125,38 +169,6 @@ impl Ranking {
                 index,
             });
         }
-    }
-
-    fn see_all<'a>(&mut self, seen: impl Iterator<Item = (usize, &'a Member, u32)>) {
-        seen.for_each(|(index, member, weight)| self.see(index, member, weight));
-    }
-
-    /// The session's first choice, or the first that has room. They cannot all be without, unless others fill them
-    /// meanwhile.
-    fn with_room(self, members: &[Member], candidates: &Candidates) -> Option<usize> {
-        let first = self.best?;
-        let load = |member: &Member| u64::from(member.instance.load());
-        let own = members.get(first.index).map_or(0, load);
-        // Whatever the others have.
-        if own < ROOM_REQUESTS {
-            return Some(first.index);
-        }
-        let room = Room {
-            together: candidates
-                .of(members)
-                .map(|(_, member, _)| load(member))
-                .sum(),
-            total: candidates.total().into(),
-        };
-        if room.is_for(own, first.weight) {
-            return Some(first.index);
-        }
-        let mut next = Self::new(self.session);
-        next.see_all(
-            { candidates.of(members) }
-                .filter(|(_, member, weight)| room.is_for(load(member), (*weight).into())),
-        );
-        Some(next.best.map_or(first.index, |next| next.index))
     }
 }
 

@@ -131,6 +131,11 @@ impl Standing {
         }
     }
 
+    /// Whether it serves with its whole weight.
+    pub(super) fn is_whole(self, now: Millis) -> bool {
+        self.phase == Phase::Serving && !self.draining && self.slow_start(now) == SCALE
+    }
+
     /// Whether it is tried by the request that began to do so then.
     pub(super) fn is_trial(self, began: Millis) -> bool {
         self.phase == Phase::Trial && self.at == began
