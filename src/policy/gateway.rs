@@ -96,11 +96,16 @@ impl Gateway {
     #[must_use]
     pub fn place_of(&self, other: &Self, index: usize) -> Option<usize> {
         let (provider, instance) = other.at(index)?;
-        let same = |number: &usize| {
-            let mine = self.at(*number);
-            mine.is_some_and(|(own, at)| own.name == provider.name && at.is_at(instance))
-        };
-        (0..self.sites.len()).find(same)
+        let (own, first) = self.named(&provider.name)?;
+        let place = own.instances().position(|at| at.is_at(instance))?;
+        Some(first + place)
+    }
+
+    /// The provider of this name, and the number of its first site.
+    fn named(&self, name: &str) -> Option<(&Provider, usize)> {
+        let mut providers = self.config.providers.iter().enumerate();
+        let (number, own) = providers.find(|(_, own)| own.name == name)?;
+        Some((own, self.site_of(number, 0)))
     }
 
     /// The number of the site where a provider has this instance.
