@@ -3,7 +3,8 @@
 //! Pure: state, a session and the time go in, an index comes out. [`session`] says what a request belongs to, [`hash`]
 //! makes numbers of it, [`cooling`] reads what an answer says of limits, [`keyring`] chooses among the keys of one
 //! provider, and [`choices`] has all of them. [`group`] chooses an instance and keeps what is known of its health.
-//! [`queue`] lets so many requests at once through and gives the others fair turns.
+//! [`queue`] lets so many requests at once through and gives the others fair turns. [`roster`] keeps the addresses of a name
+//! that stands for many instances.
 
 mod choices;
 mod cooling;
@@ -11,6 +12,7 @@ pub(crate) mod group;
 mod hash;
 mod keyring;
 pub(crate) mod queue;
+pub(crate) mod roster;
 mod session;
 
 pub(crate) use choices::{Choices, Offer, micros};

@@ -7,7 +7,7 @@ mod leg;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::net::transport::tls_config::TlsConfigs;
 use crate::net::upstream::connect::TARGETS_MAX;
 use crate::net::upstream::proxy::ProxyError;
 use crate::policy::provider_lines::ProviderLines;
+use crate::providers::roster::Roster;
 
 use leg::Leg;
 
@@ -84,33 +85,68 @@ fn report(provider: &Provider, tls: &[Tls]) -> (String, bool) {
             1 => String::new(),
             _ => format!(" instance {} of {instances}", index + 1),
         };
-        let keys = match index {
-            0 => provider.keys().count().max(1),
-            _ => 1,
-        };
-        for (key, number) in (0..).zip(1..=keys) {
-            let with = Sent {
+        for (at, instance) in (0..).zip(at_each_address(instance)) {
+            let keys = match (index, at) {
+                (0, 0) => provider.keys().count().max(1),
+                _ => 1,
+            };
+            let sent = Sent {
                 provider,
-                instance,
+                instance: &instance,
                 place: index.try_into().unwrap_or_default(),
-                key,
+                key: 0,
             };
-            let mut way = Way::to(instance);
-            let (verdict, rest) = match way.go(with, tls.get(index)) {
-                Ok(status) => judge(provider, status),
-                Err(error) => (Verdict::NotReached, format!(": {error}")),
-            };
-            let with = match keys {
-                1 => String::new(),
-                _ => format!(" with key {number} of {keys}"),
-            };
-            let name = &provider.name;
-            lines.push_str(&format!("{name}{which}{with}: {verdict}: {way}{rest}\n"));
-            all_good &= matches!(verdict, Verdict::Reached);
-            if matches!(verdict, Verdict::NotReached) {
-                // Nor will another key get there.
-                break;
-            }
+            let (said, is_good) = with_keys(sent, keys, &which, tls.get(index));
+            lines.push_str(&said);
+            all_good &= is_good;
+        }
+    }
+    (lines, all_good)
+}
+
+/// The instance at each of its name's addresses, where these are instances; else, and where it has none, as it is.
+fn at_each_address(instance: &Instance) -> Vec<Instance> {
+    let port = instance.base.port;
+    let found = instance
+        .name_of_many()
+        .and_then(|name| dial::resolve(name, port, &Bound::of(STEP)).ok());
+    let found = found.unwrap_or_default();
+    let found: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+    let mut roster = Roster::default();
+    roster.answered(&found, Duration::ZERO);
+    let at = |address| Instance {
+        address,
+        ..instance.clone()
+    };
+    let mut each: Vec<Instance> = roster.addresses().map(Some).map(at).collect();
+    if each.is_empty() {
+        each.push(at(None));
+    }
+    each
+}
+
+/// What is said of an instance with each of so many keys.
+fn with_keys(sent: Sent<'_>, keys: usize, which: &str, tls: Option<&Tls>) -> (String, bool) {
+    let (mut lines, mut all_good) = (String::new(), true);
+    let Sent {
+        provider, instance, ..
+    } = sent;
+    for (key, number) in (0..).zip(1..=keys) {
+        let mut way = Way::to(instance);
+        let (verdict, rest) = match way.go(Sent { key, ..sent }, tls) {
+            Ok(status) => judge(provider, status),
+            Err(error) => (Verdict::NotReached, format!(": {error}")),
+        };
+        let with = match keys {
+            1 => String::new(),
+            _ => format!(" with key {number} of {keys}"),
+        };
+        let name = &provider.name;
+        lines.push_str(&format!("{name}{which}{with}: {verdict}: {way}{rest}\n"));
+        all_good &= matches!(verdict, Verdict::Reached);
+        if matches!(verdict, Verdict::NotReached) {
+            // Nor will another key get there.
+            break;
         }
     }
     (lines, all_good)
@@ -232,7 +268,11 @@ impl Way {
         let base = &sent.instance.base;
         let mut leg = match &sent.instance.proxy {
             Some(proxy) => self.through(proxy, base, tls.and_then(|tls| tls.proxy.clone()))?,
-            None => Leg::Plain(self.connect(&base.host, base.port)?),
+            None => {
+                let alone = sent.instance.address.map(Host::Ip);
+                let host = alone.as_ref().unwrap_or(&base.host);
+                Leg::Plain(self.connect(host, base.port)?)
+            }
         };
         *leg.bound() = Bound::of(STEP);
         let request = models_request(sent);

@@ -1,5 +1,6 @@
 //! What `sluicegate check` prints: everything in force, as a configuration file would say it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::model::Config;
@@ -97,7 +98,15 @@ impl Config {
             let line = format!("headers.{name:?} = \"[redacted]\"");
             of.line(out, &line, "headers");
         }
-        if provider.is_group() && !provider.has_plain_instances() {
+        let many = provider.instances().filter_map(Instance::name_of_many);
+        for name in many.collect::<BTreeSet<_>>() {
+            let _ = writeln!(
+                out,
+                "# an instance for each address of {name}, asked for at the start and every {:?}",
+                self.address_age
+            );
+        }
+        if !provider.others.is_empty() && !provider.has_plain_instances() {
             provider
                 .instances()
                 .for_each(|instance| describe_instance(out, provider, instance));

@@ -21,7 +21,7 @@ use super::trust::Trust;
 use super::url::BaseUrl;
 
 /// Everything that was configured.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The file it was read from, if any.
     pub file: Option<PathBuf>,
@@ -108,7 +108,7 @@ impl Config {
 }
 
 /// Listening.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Server {
     /// Addresses.
     pub listen: Vec<Listen>,
@@ -173,7 +173,7 @@ pub enum Driver {
 }
 
 /// TLS towards clients; all PEM files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerTls {
     /// Certificate chain.
     pub cert: PathBuf,
@@ -184,7 +184,7 @@ pub struct ServerTls {
 }
 
 /// Gateway keys.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Auth {
     /// The one key for everything.
     pub master_key: Option<Secret>,
@@ -199,7 +199,7 @@ pub struct Auth {
 }
 
 /// Routes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Passthrough {
     /// Whether `/p/` is served.
     pub enabled: bool,
@@ -212,7 +212,7 @@ pub struct Passthrough {
 }
 
 /// Limits. What goes beyond one of the last five is answered 503, or closed where it speaks TLS.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Limits {
     /// Most bytes of request content.
     pub body: Option<u64>,
@@ -229,7 +229,7 @@ pub struct Limits {
 }
 
 /// Time limits.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Timeouts {
     /// A whole exchange.
     pub request: Option<Duration>,
@@ -274,7 +274,7 @@ pub struct Keepalive {
 }
 
 /// Metrics.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Whether they are served beside the providers.
     pub enabled: bool,
@@ -295,7 +295,7 @@ impl Metrics {
 }
 
 /// Log lines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
@@ -318,7 +318,7 @@ impl LogConfig {
 }
 
 /// Spans and metrics for a collector (OTLP over HTTP).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Otlp {
     /// Where the collector is; `/v1/traces` and `/v1/metrics` are below it. `None` is off.
     pub endpoint: Option<BaseUrl>,

@@ -8,7 +8,7 @@ mod keys;
 mod names;
 mod origins;
 mod place;
-mod shares;
+pub(super) mod shares;
 pub(super) mod table;
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use crate::config::kind::{self, ProviderKind};
 use crate::config::rules::Rules;
 
 use self::fields::{HEAD_ADDED_BYTES_MAX, head_bytes_added};
-use self::instance::{ApiKeys, Credential, Failover, Instance, Provider};
+use self::instance::{ApiKeys, Credential, Failover, Instance, Provider, Resolve};
 use self::names::{instances, kind_of_name};
 pub(super) use self::names::{is_unexposed, kind_of_prefix, numbered, suffixes};
 use self::shares::QueueBounds;
@@ -455,7 +455,8 @@ impl Builder<'_> {
     ) -> Result<Option<Limits>, ConfigError> {
         let seats = shares::seats([first].into_iter().chain(others));
         // What a lone one takes is what all of them take.
-        let alone = first.concurrency.filter(|_| others.is_empty());
+        let is_alone = others.is_empty() && first.resolve == Resolve::One;
+        let alone = first.concurrency.filter(|_| is_alone);
         let permits = [permits, alone].into_iter().flatten().min();
         if permits.is_none() && seats == 0 {
             // Where a variable says where it is, the tables of instances do not count, nor what waits for them.

@@ -27,6 +27,8 @@ pub(crate) enum Quote {
     ClientRequestId,
     /// The provider's name.
     Provider,
+    /// The address of the instance, where it is one of many of a name.
+    Address,
     /// The code of the gateway's own answer.
     Error,
     /// Why it is that, or why an answer broke off.
@@ -68,6 +70,7 @@ impl Quote {
             Self::SessionId => field_name!("session_id"),
             Self::ClientRequestId => field_name!("client_request_id"),
             Self::Provider => field_name!("provider"),
+            Self::Address => field_name!("address"),
             Self::Error => field_name!("error"),
             Self::Detail => field_name!("detail"),
             Self::Trace => field_name!("trace"),
@@ -81,6 +84,7 @@ impl Quote {
             Self::Trace => Context::BYTES + STATE_BYTES_MAX,
             Self::RequestId | Self::Detail => 200,
             Self::Method | Self::RetryCount => 32,
+            Self::Address => 48,
             Self::UpstreamRequestId
             | Self::KeyId
             | Self::SessionId

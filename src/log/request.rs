@@ -183,17 +183,19 @@ pub(super) fn write(record: &[u8], form: Form, time: &str, out: &mut Vec<u8>) {
     quote(&mut line, Quote::Error);
     quote(&mut line, Quote::Detail);
     let way = of.way();
-    let mut figure = |name, figure: u64| {
+    let figure = |line: &mut Line<'_>, name, figure: u64| {
         if figure > 0 {
             line.field(name).number(figure);
         }
     };
-    figure(field_name!("instance"), way.instance.into());
-    figure(field_name!("key_n"), way.key_n.into());
+    figure(&mut line, field_name!("instance"), way.instance.into());
+    quote(&mut line, Quote::Address);
+    figure(&mut line, field_name!("key_n"), way.key_n.into());
     if way.moved > 0 {
-        figure(field_name!("attempts"), u64::from(way.moved) + 1);
+        let attempts = u64::from(way.moved) + 1;
+        figure(&mut line, field_name!("attempts"), attempts);
     }
-    figure(field_name!("retries"), way.retries.into());
+    figure(&mut line, field_name!("retries"), way.retries.into());
     for of_client in Quote::OF_CLIENTS {
         quote(&mut line, of_client);
     }
@@ -247,6 +249,7 @@ mod tests {
         quotes.put(Quote::Path, b"/p/\"a\"/\xff");
         quotes.put(Quote::Provider, b"anthropic");
         quotes.put(Quote::SessionId, b"s");
+        quotes.put(Quote::Address, b"10.0.0.7");
         quotes.put(Quote::Error, b"upstream_reset");
         let mut times = Times::default();
         times.connected(Connecting {
@@ -283,8 +286,8 @@ mod tests {
             "bytes_in": u64::MAX, "bytes_out": 2, "duration_us": 3_000_000,
             "request_overhead_us": 10, "response_overhead_us": 20, "waited_us": 2, "connect_us": 3, "tls_us": 4,
             "head_us": 490, "first_byte_us": 490, "longest_gap_us": 10, "stream_us": 30,
-            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "instance": 3, "key_n": 2, "attempts": 2,
-            "retries": 1,
+            "end": "client_gone", "phase": "stream", "error": "upstream_reset", "instance": 3, "address": "10.0.0.7",
+            "key_n": 2, "attempts": 2, "retries": 1,
             "session_id": "s",
         });
         let found: Value = serde_json::from_str(&line(&request, Form::Json)).unwrap();

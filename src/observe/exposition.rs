@@ -592,6 +592,7 @@ mod tests {
     use super::super::times::Timing;
     use super::*;
     use std::num::NonZeroU32;
+    use std::sync::Arc;
 
     use crate::providers::group::{Balance, Listed};
     use crate::providers::{Choices, Offer};
@@ -613,6 +614,8 @@ mod tests {
             balance: Balance::First,
             is_probed: false,
             limits: None,
+            labels: vec!["1".to_owned(), "2-10.0.0.7".to_owned()],
+            names: vec![("vllm.example".to_owned(), Arc::default())],
             instances: [7, 8]
                 .map(|identity| Listed {
                     identity,
@@ -653,8 +656,9 @@ mod tests {
             "sluicegate_upstream_idle_oldest_seconds{provider=\"two\"} 30.5",
             "sluicegate_log_lines_lost_total 3",
             "sluicegate_log_lines_shed_total 2",
-            "sluicegate_upstream_instance_state{provider=\"three\",instance=\"2\"} 1",
-            "sluicegate_upstream_instance_limit{provider=\"three\",instance=\"2\"} 9",
+            "sluicegate_upstream_instance_state{provider=\"three\",instance=\"2-10.0.0.7\"} 1",
+            "sluicegate_upstream_instance_limit{provider=\"three\",instance=\"2-10.0.0.7\"} 9",
+            "sluicegate_upstream_name_answers_total{provider=\"three\",name=\"vllm.example\",answer=\"same\"} 0",
             "sluicegate_upstream_key_limited_total{provider=\"three\",key=\"2-cdcdcdcd\"} 0",
         ] {
             assert!(

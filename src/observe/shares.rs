@@ -100,6 +100,7 @@ fn serving(instance: &InstanceState) -> f64 {
 pub(super) fn write(shares: Shares<'_>, out: &mut Exposition) {
     keys(shares, out);
     instances(shares, out);
+    names(shares, out);
     queues(shares, out);
 }
 
@@ -120,9 +121,26 @@ fn queues(shares: Shares<'_>, out: &mut Exposition) {
     }
 }
 
+fn names(shares: Shares<'_>, out: &mut Exposition) {
+    let mut names = shares.choices.names().peekable();
+    if names.peek().is_none() {
+        return;
+    }
+    let family = "sluicegate_upstream_name_answers_total";
+    let help = "Answers to questions for the addresses of a name that stands for many instances (resolve), by whether they \
+                changed them.";
+    out.family(family, "counter", help);
+    for (provider, name, answers) in names {
+        for (word, count) in answers.counts() {
+            let labels = [("provider", provider), ("name", name), ("answer", word)];
+            out.sample(family, &labels, count);
+        }
+    }
+}
+
 fn instances(shares: Shares<'_>, out: &mut Exposition) {
     let instances = shares.choices.states(shares.now);
-    let named = instances.map(|(provider, number, state)| (provider, number.to_string(), state));
+    let named = instances.map(|(provider, label, state)| (provider, label.to_owned(), state));
     let named: Vec<_> = named.collect();
     families(&INSTANCES, "instance", &named, out);
     limits(&named, out);

@@ -270,6 +270,7 @@ impl<'a> Request<'a> {
                 out.push(KeyValue::number("server.port", base.port.into()));
             }
         }
+        put_quote(record, "network.peer.address", Quote::Address, &mut out);
         if let Some(status) = self.status_of_provider() {
             out.push(KeyValue::number("http.response.status_code", status.into()));
         }

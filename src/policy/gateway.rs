@@ -108,6 +108,22 @@ impl Gateway {
         Some((own, self.site_of(number, 0)))
     }
 
+    /// The number of a site that can stand in for one of `other` that is not here any more: another address of the same
+    /// name. `random` decides which.
+    #[must_use]
+    pub fn stand_in_of(&self, other: &Self, index: usize, random: u64) -> Option<usize> {
+        let (provider, instance) = other.at(index)?;
+        instance.name_of_many()?;
+        let (own, first) = self.named(&provider.name)?;
+        let places = || {
+            let instances = own.instances().enumerate();
+            instances.filter(|(_, at)| at.is_like(instance))
+        };
+        let at = usize::try_from(random.checked_rem(places().count() as u64)?).ok()?;
+        let (place, _) = places().nth(at)?;
+        Some(first + place)
+    }
+
     /// The number of the site where a provider has this instance.
     #[must_use]
     pub fn site_of(&self, provider: usize, instance: usize) -> usize {
@@ -170,3 +186,51 @@ fn sites(config: &Config) -> Box<[Site]> {
 /// A digest of all that a TLS connection to a provider depends on: roots, certificate and key of our own. `None`
 /// without TLS.
 pub(crate) type Terms = Option<[u8; 32]>;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::config::property::load_from;
+
+    /// Two providers, of which one has an instance at each of these addresses of a name, between two others.
+    fn gateway(last: &[u8]) -> Gateway {
+        let toml = "[providers.openai]\napi_key = 'k'\n[providers.vllm]\n\
+             [[providers.vllm.instance]]\nbase_url = 'http://first.example/v1'\n\
+             [[providers.vllm.instance]]\nbase_url = 'http://many.example/v1'\nresolve = 'all'\n\
+             [[providers.vllm.instance]]\nbase_url = 'http://last.example/v1'\n";
+        let config = Arc::new(load_from(&[], "", toml).unwrap());
+        let addresses: Vec<IpAddr> = { last.iter() }
+            .map(|last| Ipv4Addr::new(10, 0, 0, *last).into())
+            .collect();
+        let (config, _) = config.spread(|_| addresses.clone());
+        Gateway::new(config, Arc::new(Keys::new(None, None, None)))
+    }
+
+    #[test]
+    fn a_site_is_known_again_by_its_address() {
+        let (old, new) = (gateway(&[1, 2, 4]), gateway(&[2, 3, 4, 5]));
+        let places: Vec<_> = (0..7).map(|site| new.place_of(&old, site)).collect();
+        // openai, the first, 10.0.0.1, .2, .4, the last, and none.
+        let expected = [Some(0), Some(1), None, Some(2), Some(4), Some(6), None];
+        assert_eq!(places, expected);
+        let same = (0..6).map(|site| old.place_of(&old, site));
+        assert!(same.eq((0..6).map(Some)));
+    }
+
+    #[test]
+    fn another_address_of_its_name_stands_in_for_one_that_left() {
+        let (old, new) = (gateway(&[1]), gateway(&[2, 3]));
+        let stand_ins = (0..4).map(|random| new.stand_in_of(&old, 2, random));
+        assert!(stand_ins.eq([Some(2), Some(3), Some(2), Some(3)]));
+        // Nothing is known of it yet, or any more.
+        let unknown = gateway(&[]);
+        assert_eq!(unknown.stand_in_of(&old, 2, 7), Some(2));
+        assert_eq!(new.stand_in_of(&unknown, 2, 1), Some(3));
+        // Others are what they are.
+        for site in [0, 1, 3] {
+            assert_eq!(new.stand_in_of(&old, site, 7), None);
+        }
+    }
+}

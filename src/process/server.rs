@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Listen};
 use crate::log::{Log, Value};
@@ -32,12 +33,14 @@ use crate::system::time::unix_seconds;
 
 mod drain;
 mod export;
+mod names;
 mod reload;
+mod resolution;
 mod settings;
 mod state;
 
 use drain::Leaving;
-use settings::{Load, Read, check_last_key, settings, warn_of_settings, workers};
+use settings::{Load, Read, Settled, check_last_key, settings, warn_of_settings, workers};
 use state::{Applied, Change, Event, Reading};
 
 pub(crate) use settings::Loaded;
@@ -89,12 +92,13 @@ impl Server {
         let confinement = confinement.map_err(StartError::System)?;
         let log =
             Log::start(&config.log, colours(), confinement.log).map_err(|e| system("log", &e))?;
-        let resolver =
-            Resolver::start(confinement.names.clone()).map_err(|e| system("names", &e))?;
         let (rung, why) = driver::choose(config.server.driver, !config.server.spin.is_zero())
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
         say_start(&log, &settings, (&rung, &why), (count, &confinement.state));
+        let threads = confinement.names.clone();
+        let begun = resolution::begin(threads, (&events, &arrived), &settings, &log);
+        let (names, for_workers) = begun.map_err(|e| system("names", &e))?;
         let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
         let all = count + usize::from(!config.metrics.listen.is_empty());
         let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
@@ -111,12 +115,14 @@ impl Server {
             load,
             reading: Reading::No,
             config,
-            keys: settings.keys.clone(),
-            choices: settings.choices.clone(),
-            tls: settings.tls.clone(),
+            keys: settings.keys,
+            choices: for_workers.choices.clone(),
+            tls: settings.tls,
             retired: Vec::new(),
             watch,
-            slots: settings.slots.clone(),
+            look_at: Instant::now() + watch::LOOK_EVERY,
+            names,
+            slots: settings.slots,
             successor: None,
             visitors: Arc::default(),
             events,
@@ -127,18 +133,13 @@ impl Server {
         let common = Common {
             count,
             rung,
-            settings,
+            settings: for_workers,
             fellows: Fellows::default(),
-            resolver,
+            resolver: server.names.resolver().clone(),
             rules: confinement.workers,
         };
-        for index in 0..all {
-            let started = server.start_worker(index, &common);
-            started.map_err(|error| system("worker", &error))?;
-        }
-        // Set once, here.
-        let fellows = server.workers.iter().take(count);
-        let _ = common.fellows.set(fellows.cloned().collect());
+        let started = server.start_workers(all, &common);
+        started.map_err(|error| system("worker", &error))?;
         starting.over();
         server.say_where();
         Ok(server)
@@ -177,6 +178,17 @@ impl Server {
     pub(crate) fn metrics_addresses(&self) -> impl Iterator<Item = &Listen> {
         let operators = self.listeners.iter().filter(|listener| listener.metrics);
         operators.map(|listener| &listener.address)
+    }
+
+    /// Starts so many workers, and has those that serve clients know each other.
+    fn start_workers(&mut self, all: usize, common: &Common) -> io::Result<()> {
+        for index in 0..all {
+            self.start_worker(index, common)?;
+        }
+        // Set once, here.
+        let fellows = self.workers.iter().take(common.count);
+        let _ = common.fellows.set(fellows.cloned().collect());
+        Ok(())
     }
 
     /// Starts one of the `count` workers that serve clients, or the one beyond them that serves metrics, so that
@@ -252,7 +264,15 @@ impl Server {
                     continue;
                 }
                 Event::InForce(change) => {
-                    self.in_force(change);
+                    self.in_force(&change);
+                    continue;
+                }
+                Event::Resolved(answer) => {
+                    self.has_resolved(answer);
+                    continue;
+                }
+                Event::Unreached(name, address) => {
+                    self.is_unreached(&name, address);
                     continue;
                 }
                 Event::Asked(Request::End) => Leaving::ForGood,
@@ -330,22 +350,41 @@ impl Server {
             .info("the successor accepts", &[("successor", pid)]);
     }
 
-    /// Waits for an event, looking at the keys file meanwhile.
+    /// Waits for an event; meanwhile it looks at the keys file, and has names looked up.
     fn next_event(&mut self) -> Result<Event, RecvTimeoutError> {
         // The sender is kept here, so there is always a next event.
-        while let Some(path) = self.config.auth.keys_file.clone() {
-            match self.arrived.recv_timeout(watch::LOOK_EVERY) {
-                Err(RecvTimeoutError::Timeout) => {
-                    self.retired.retain(|keys| Arc::strong_count(keys) > 1);
-                    // What a reload has read is older than what would be seen now.
-                    if self.reading == Reading::No {
-                        self.look_at_keys(&path);
-                    }
-                }
-                event => return event,
+        loop {
+            let look = self.until_look();
+            if look == Some(Duration::ZERO) {
+                self.look();
+                continue;
+            }
+            let ask = self.names.ask(self.config.address_age);
+            match look.into_iter().chain(ask).min() {
+                None => return Ok(self.arrived.recv()?),
+                Some(time) => match self.arrived.recv_timeout(time) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    event => return event,
+                },
             }
         }
-        Ok(self.arrived.recv()?)
+    }
+
+    /// How long until the keys file is looked at, where there is one.
+    fn until_look(&self) -> Option<Duration> {
+        self.config.auth.keys_file.as_ref()?;
+        Some(self.look_at.saturating_duration_since(Instant::now()))
+    }
+
+    fn look(&mut self) {
+        self.look_at = Instant::now() + watch::LOOK_EVERY;
+        self.retired.retain(|keys| Arc::strong_count(keys) > 1);
+        // What a reload has read is older than what would be seen now.
+        if self.reading == Reading::No
+            && let Some(path) = self.config.auth.keys_file.clone()
+        {
+            self.look_at_keys(&path);
+        }
     }
 
     fn look_at_keys(&mut self, path: &Path) {
@@ -387,16 +426,17 @@ impl Server {
         Arc::new(Applied { change, events })
     }
 
-    fn in_force(&self, change: Change) {
+    fn in_force(&self, change: &Change) {
         match change {
             Change::Configuration => {
                 self.log.info("configuration reloaded", &[]);
                 notify::ready();
             }
             Change::Keys(count) => {
-                let count = Value::Number(count as u64);
+                let count = Value::Number(*count as u64);
                 self.log.info("keys reloaded", &[("keys", count)]);
             }
+            Change::Addresses(moved) => moved.tell(&self.log),
         }
     }
 
@@ -423,12 +463,7 @@ fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), S
     Ok(config.may_follow(before)?)
 }
 
-fn say_start(
-    log: &Log,
-    settings: &WorkerConfig,
-    driver: (&Rung, &String),
-    started: (usize, &String),
-) {
+fn say_start(log: &Log, settings: &Settled, driver: (&Rung, &String), started: (usize, &String)) {
     let config = &settings.config;
     log.info(
         "starting",
@@ -454,7 +489,7 @@ fn say_start(
 }
 
 /// What was read, and where it leads.
-fn say_settings(log: &Log, settings: &WorkerConfig) {
+fn say_settings(log: &Log, settings: &Settled) {
     let config = &settings.config;
     let file = config.file.as_ref();
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::group::{Balance, Group, InstanceState, Listed};
 use super::keyring::{Keyring, Standing};
 use super::queue::{Limits, Queue};
+use super::roster::Answers;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -19,6 +20,10 @@ struct Choice {
     keys: Option<Keyring>,
     /// Where there are several instances, or one with a limit of its own.
     group: Option<Arc<Group>>,
+    /// By these they are told apart, in their order.
+    labels: Box<[String]>,
+    /// Names that stand for many of them, and what came of asking for their addresses.
+    names: Box<[(String, Arc<Answers>)]>,
     /// Where so many requests at once are the most, of the provider or of an instance.
     queue: Option<Arc<Queue>>,
 }
@@ -32,8 +37,12 @@ pub(crate) struct Offer<'p> {
     pub(crate) keys: Vec<[u8; 32]>,
     /// How requests are dealt out among its instances.
     pub(crate) balance: Balance,
-    /// Those.
+    /// Those, where there are several or may be.
     pub(crate) instances: Vec<Listed>,
+    /// By these they are told apart.
+    pub(crate) labels: Vec<String>,
+    /// Names that stand for many of them, and what came of asking for their addresses.
+    pub(crate) names: Vec<(String, Arc<Answers>)>,
     /// They are asked whether they are well.
     pub(crate) is_probed: bool,
     /// How many requests it gets at once, and how others wait; there where an instance has a limit.
@@ -54,20 +63,24 @@ impl Choices {
             let keys = known.and_then(|one| one.keys.as_ref());
             let group = known.and_then(|one| one.group.as_ref());
             let (balance, instances) = (offer.balance, &*offer.instances);
-            let is_one = instances.len() < 2 && instances.iter().all(|one| one.limit.is_none());
             let group = match group {
-                _ if is_one => None,
+                _ if instances.is_empty() => None,
                 Some(group) => group.after(balance, instances, micros(now)).ok(),
                 None => Group::new(balance, instances).ok(),
             };
             if let Some(group) = group.as_ref().filter(|_| !offer.is_probed) {
                 group.is_not_probed(micros(now));
             }
-            debug_assert!(group.is_some() || is_one, "settings were checked");
+            debug_assert!(
+                group.is_some() || instances.is_empty(),
+                "settings were checked"
+            );
             Choice {
                 name: offer.name.into(),
                 keys: (offer.keys.len() > 1).then(|| Keyring::new(offer.keys.into_iter(), keys)),
                 group: group.map(Arc::new),
+                labels: offer.labels.into(),
+                names: offer.names.into(),
                 queue: offer
                     .limits
                     .map(|limits| match known.and_then(|one| one.queue.clone()) {
@@ -133,16 +146,25 @@ impl Choices {
         choices.filter_map(|choice| Some((&*choice.name, choice.queue.as_ref()?)))
     }
 
-    /// How each of several instances, or of those with a limit, stands: its provider, its number from 1 on.
-    pub(crate) fn states(&self, now: u64) -> impl Iterator<Item = (&str, usize, InstanceState)> {
+    /// How each of several instances, or of those with a limit, stands: its provider, what it is told apart by.
+    pub(crate) fn states(&self, now: u64) -> impl Iterator<Item = (&str, &str, InstanceState)> {
         self.0.iter().flat_map(move |choice| {
             let group = choice.group.iter();
             let all = group.flat_map(move |group| {
                 (0..group.instances()).filter_map(move |index| group.state(index, micros(now)))
             });
-            (1..)
+            let labels = choice.labels.iter();
+            labels
                 .zip(all)
-                .map(|(number, state)| (&*choice.name, number, state))
+                .map(|(label, state)| (&*choice.name, &**label, state))
+        })
+    }
+
+    /// Names that stand for many instances: their provider, the name, and what came of asking for its addresses.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str, &Answers)> {
+        self.0.iter().flat_map(|choice| {
+            let names = choice.names.iter();
+            names.map(|(name, answers)| (&*choice.name, &**name, &**answers))
         })
     }
 

@@ -115,6 +115,7 @@ mod process {
 
 /// Several keys and several instances of a provider.
 mod providers {
+    mod addresses;
     mod blame;
     mod failover;
     mod instances;

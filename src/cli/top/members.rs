@@ -177,7 +177,7 @@ mod tests {
             sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"1\"} 2\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"2\"} 0\n\
             sluicegate_upstream_instance_failures_total{provider=\"v\",instance=\"2\"} 3\n\
-            sluicegate_upstream_instance_state{provider=\"v\",instance=\"3\"} 0.4\n\
+            sluicegate_upstream_instance_state{provider=\"v\",instance=\"3-10.0.0.7\"} 0.4\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"4\"} 1\n\
             sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"4\"} 3\n\
             sluicegate_upstream_instance_limit{provider=\"v\",instance=\"4\"} 3\n\
@@ -207,7 +207,16 @@ mod tests {
             ],
             &["v", "instance", "1", "serves", "2", "7", "0"],
             &["v", "instance", "2", "out", "-", "0", "3"],
-            &["v", "instance", "3", "comes", "back", "-", "0", "0"],
+            &[
+                "v",
+                "instance",
+                "3-10.0.0.7",
+                "comes",
+                "back",
+                "-",
+                "0",
+                "0",
+            ],
             &["v", "instance", "4", "full", "3/3", "0", "0"],
             &["v", "instance", "5", "out", "1/1", "0", "0"],
             &["v", "key", "1-ab", "rests", "12s", "-", "0", "3"],

@@ -1,6 +1,7 @@
 //! A provider as the program uses it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::providers::group::Balance;
 use crate::providers::queue::Limits;
 
 /// One provider: a name in paths, and the instances that serve what is asked for there.
+#[derive(Clone)]
 pub struct Provider {
     /// Its name in paths.
     pub name: String,
@@ -83,10 +85,10 @@ impl Provider {
         keys.into_iter().flat_map(ApiKeys::iter)
     }
 
-    /// Whether it is several servers.
+    /// Whether it is several servers, or may become that without another configuration.
     #[must_use]
     pub fn is_group(&self) -> bool {
-        !self.others.is_empty()
+        !self.others.is_empty() || self.first.resolve == Resolve::All
     }
 
     /// Whether they differ in their places only.
@@ -94,8 +96,9 @@ impl Provider {
     pub(in crate::config) fn has_plain_instances(&self) -> bool {
         let is_plain = |instance: &Instance| {
             let trust = instance.trust == self.first.trust;
+            let resolve = instance.resolve == self.first.resolve;
             let usual = instance.weight == 1 && instance.concurrency.is_none();
-            usual && instance.headers.is_empty() && trust
+            usual && instance.headers.is_empty() && trust && resolve
         };
         self.instances().all(is_plain)
     }
@@ -159,10 +162,27 @@ impl HealthProbe {
     }
 }
 
+/// What a host name of several addresses stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolve {
+    /// One server, which any of them leads to.
+    #[default]
+    One,
+    /// As many servers as there are addresses.
+    All,
+}
+
 /// One of the servers that a provider is.
+#[derive(Clone)]
 pub struct Instance {
+    /// Its number as it is configured, from 1 on; all that one name stands for have the same.
+    pub number: u8,
     /// Where it is.
     pub base: BaseUrl,
+    /// What its host's name stands for.
+    pub resolve: Resolve,
+    /// The only address that it is reached at, where each address of its name is an instance.
+    pub address: Option<IpAddr>,
     /// The proxy on the way there.
     pub proxy: Option<Proxy>,
     /// The certificate that it is shown if it asks for one.
@@ -181,16 +201,54 @@ impl Instance {
     /// Whether both are the same place, and the way there is. What their TLS depends on is not looked at.
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {
-        self.base == other.base && self.proxy == other.proxy
+        self.is_like(other) && self.address == other.address
+    }
+
+    /// Whether both are the same place, at whatever address, so that one can stand in for the other.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.base == other.base && self.proxy == other.proxy && self.resolve == other.resolve
+    }
+
+    /// The name that stands for as many instances as it has addresses.
+    #[must_use]
+    pub fn name_of_many(&self) -> Option<&str> {
+        match (&self.base.host, self.resolve) {
+            (Host::Name(name), Resolve::All) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// By what it is told apart from the provider's others: its number, and its address where many have that.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self.address {
+            Some(address) => format!("{}-{address}", self.number),
+            None => self.number.to_string(),
+        }
     }
 
     /// The host name that a connection to it begins with, where it has one: the proxy's, or its own.
     #[must_use]
     pub fn reached_by_name(&self) -> Option<&str> {
+        if self.address.is_some() {
+            return None;
+        }
         let proxy = self.proxy.as_ref().map(|proxy| &proxy.host);
         match proxy.unwrap_or(&self.base.host) {
             Host::Name(name) => Some(name),
             Host::Ip(_) | Host::Unix(_) => None,
+        }
+    }
+}
+
+/// Where it is, and at which address alone.
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.base.fmt(f)?;
+        match self.address {
+            Some(address) => write!(f, " at {address}"),
+            None => Ok(()),
         }
     }
 }
@@ -203,7 +261,10 @@ fn names(headers: &[(String, String)]) -> Vec<&str> {
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
+            .field("number", &self.number)
             .field("base", &self.base)
+            .field("resolve", &self.resolve)
+            .field("address", &self.address)
             .field("proxy", &self.proxy)
             .field("identity", &self.identity)
             .field("trust", &self.trust)

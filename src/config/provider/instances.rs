@@ -5,15 +5,15 @@ use std::num::NonZeroU32;
 
 use super::Builder;
 use super::fields;
-use super::instance::{Credential, Instance};
-use super::shares::concurrency;
+use super::instance::{Credential, Instance, Resolve};
+use super::shares::{concurrency, resolve, resolve_words, shown_resolve};
 use super::table::{Draft, as_written, header_map};
 use crate::config::error::ConfigError;
 use crate::config::kind::ProviderKind;
 use crate::config::setting::{Setting, Slot};
 use crate::config::shown::{quoted, quoted_path};
 use crate::config::trust::Trust;
-use crate::config::url::{BaseUrl, base};
+use crate::config::url::{BaseUrl, Host, base};
 use crate::config::written::{Form, Section, Written};
 use crate::providers::group::{INSTANCES_MAX, WEIGHT_MAX};
 
@@ -23,6 +23,7 @@ pub(in crate::config) struct Part {
     base: Option<BaseUrl>,
     weight: Option<u16>,
     concurrency: Option<NonZeroU32>,
+    resolve: Option<Resolve>,
     ca_file: Option<Written>,
     headers: BTreeMap<String, String>,
 }
@@ -81,6 +82,15 @@ pub(in crate::config) const SETTINGS: &[Setting<Part, Instance>] = &[
             |instance: &Instance| instance.concurrency.map(|limit| limit.to_string())
         ),
     ),
+    Setting::new(
+        "resolve",
+        "\"one\"",
+        &[],
+        at!(resolve, Form::Text, resolve, |instance: &Instance| {
+            shown_resolve(instance.resolve)
+        }),
+    )
+    .words(resolve_words),
     Setting::new(
         "ca_file",
         "",
@@ -146,7 +156,8 @@ impl Builder<'_> {
         let Some(base) = self.base(draft.base.take(), kind)? else {
             return Ok(None);
         };
-        Ok(Some((self.instance(draft, base)?, Vec::new())))
+        let first = self.fit(self.instance(draft, base, draft.resolve)?)?;
+        Ok(Some((first, Vec::new())))
     }
 
     fn of_bases(
@@ -158,7 +169,7 @@ impl Builder<'_> {
         let mut instances = Vec::new();
         for base in bases {
             if let Some(base) = self.base(Some(base), kind)? {
-                instances.push(self.instance(draft, base)?);
+                instances.push(self.fit(self.instance(draft, base, draft.resolve)?)?);
             }
         }
         self.together(
@@ -203,7 +214,14 @@ impl Builder<'_> {
         let headers = headers.map_err(|(key, expected)| {
             ConfigError::new(section.place("headers"), &of(&key), expected)
         })?;
-        let mut instance = self.instance(draft, base)?;
+        let resolve = part.resolve.or(draft.resolve);
+        let mut instance = self.instance(draft, base, resolve)?;
+        if let Some(message) = unfit(&instance) {
+            return Err(match section.get("resolve") {
+                Some(_) => ConfigError::new(section.place("resolve"), &of("resolve"), message),
+                None => self.error("resolve", message),
+            });
+        }
         if let Some(written) = &part.ca_file {
             instance.trust = match instance.base.tls {
                 true => Trust::from_file(self.sources.read_pem, written)?,
@@ -216,9 +234,25 @@ impl Builder<'_> {
         Ok(instance)
     }
 
+    /// An instance that can be what the provider's table says of its name.
+    fn fit(&self, instance: Instance) -> Result<Instance, ConfigError> {
+        match unfit(&instance) {
+            Some(message) => Err(self.error("resolve", message)),
+            None => Ok(instance),
+        }
+    }
+
     /// An instance at this place, reached as the provider's table says.
-    fn instance(&self, draft: &Draft, base: BaseUrl) -> Result<Instance, ConfigError> {
+    fn instance(
+        &self,
+        draft: &Draft,
+        base: BaseUrl,
+        resolve: Option<Resolve>,
+    ) -> Result<Instance, ConfigError> {
         Ok(Instance {
+            number: 1,
+            address: None,
+            resolve: resolve.unwrap_or_default(),
             proxy: self.proxy(draft, &base)?,
             identity: self.identity(draft, &base)?,
             trust: self.trust(draft, &base)?,
@@ -273,7 +307,25 @@ impl Builder<'_> {
                 "expected a weight above 0 for at least one instance".to_owned(),
             ));
         }
+        for (instance, number) in instances.iter_mut().zip(1..) {
+            instance.number = number;
+        }
         let first = instances.remove(0);
         Ok((first, instances))
+    }
+}
+
+/// Why its name cannot stand for many servers, where it is to.
+fn unfit(instance: &Instance) -> Option<String> {
+    let Instance { base, proxy, .. } = instance;
+    match (instance.resolve, &base.host, proxy) {
+        (Resolve::One, ..) | (Resolve::All, Host::Name(_), None) => None,
+        (Resolve::All, Host::Ip(_) | Host::Unix(_), _) => Some(format!(
+            "expected a host name in the base URL beside resolve = \"all\"; found {base}"
+        )),
+        (Resolve::All, Host::Name(_), Some(_)) => Some(format!(
+            "expected proxy = \"none\" beside resolve = \"all\", since a proxy finds addresses itself; {base} is reached \
+             through one"
+        )),
     }
 }

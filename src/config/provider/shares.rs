@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::fields;
-use super::instance::{ApiKeys, HealthProbe, Instance};
+use super::instance::{ApiKeys, HealthProbe, Instance, Resolve};
 use crate::config::kinds::count;
+use crate::config::shown::quoted;
 use crate::config::url::{BaseUrl, base};
 use crate::config::value;
 use crate::config::written::{Value, Written};
@@ -46,6 +47,25 @@ pub(super) fn balance(written: &Written) -> Result<Option<Balance>, String> {
         .ok_or_else(expected)
 }
 
+/// The words for what a name stands for.
+const RESOLVES: [(&str, Resolve); 2] = [("one", Resolve::One), ("all", Resolve::All)];
+
+pub(super) fn resolve_words() -> Vec<&'static str> {
+    RESOLVES.map(|(word, _)| word).into()
+}
+
+pub(super) fn resolve(written: &Written) -> Result<Option<Resolve>, String> {
+    let known = RESOLVES.iter().find(|(word, _)| *word == written.text());
+    known
+        .map(|(_, resolve)| Some(*resolve))
+        .ok_or_else(|| "expected one or all".to_owned())
+}
+
+/// What is said where nobody else would know it.
+pub(super) fn shown_resolve(resolve: Resolve) -> Option<String> {
+    (resolve == Resolve::All).then(|| quoted("all"))
+}
+
 pub(super) fn concurrency(written: &Written) -> Result<Option<NonZeroU32>, String> {
     let limit = count(written.text()).and_then(|limit| u32::try_from(limit).ok());
     let limit = limit.filter(|limit| *limit <= CONCURRENCY_MAX);
@@ -57,7 +77,7 @@ pub(super) fn concurrency(written: &Written) -> Result<Option<NonZeroU32>, Strin
 
 /// How many requests instances take together, as far as there is to be room for them from the start; 0 where none has a
 /// limit.
-pub(super) fn seats<'i>(instances: impl Iterator<Item = &'i Instance>) -> u32 {
+pub(in crate::config) fn seats<'i>(instances: impl Iterator<Item = &'i Instance>) -> u32 {
     let limits: Vec<_> = instances.map(|instance| instance.concurrency).collect();
     if limits.iter().all(Option::is_none) {
         return 0;

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::control::denied;
-use super::instance::{Credential, HealthProbe, Provider};
+use super::instance::{Credential, HealthProbe, Provider, Resolve};
 use super::shares::{
     BALANCES, QueueBounds, balance, bases, concurrency, failover_on, health, numbers, queue,
-    replay_bytes, session_headers, shown_keys,
+    replay_bytes, resolve, resolve_words, session_headers, shown_keys, shown_resolve,
 };
 use crate::config::egress::ProxyChoice;
 use crate::config::kind::{self, KeyField, ProviderKind};
@@ -30,6 +30,7 @@ pub(crate) struct Draft {
     pub(super) kind: Option<ProviderKind>,
     pub(super) base: Option<BaseUrl>,
     pub(super) bases: Option<Vec<BaseUrl>>,
+    pub(super) resolve: Option<Resolve>,
     pub(super) balance: Option<Balance>,
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) queue: Option<QueueBounds>,
@@ -220,9 +221,9 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
             base,
             Form::Text,
             |written: &Written| Ok::<_, String>(Some(base(written.text())?)),
-            |provider: &Provider| match provider.is_group() {
-                true => None,
-                false => Some(quoted(&provider.first.base.to_string())),
+            |provider: &Provider| match provider.others.is_empty() {
+                true => Some(quoted(&provider.first.base.to_string())),
+                false => None,
             }
         ),
     )
@@ -233,14 +234,29 @@ pub(crate) const SETTINGS: &[Setting<Draft, Provider>] = &[
         &[line(
             VLLM,
             "[\"http://10.0.0.7:8000/v1\", \"http://10.0.0.8:8000/v1\"]",
-            "in place of base_url; or\ntables [[providers.vllm.instance]] with base_url, weight,\nconcurrency, ca_file, headers",
+            "in place of base_url; or\ntables [[providers.vllm.instance]] with base_url, weight,\n\
+             concurrency, ca_file, headers, resolve",
         )],
         at!(bases, Form::List, bases, |provider: &Provider| {
-            let plain = provider.is_group() && provider.has_plain_instances();
+            let plain = !provider.others.is_empty() && provider.has_plain_instances();
             let bases = || provider.instances().map(|instance| &instance.base);
             plain.then(|| list(&bases().collect::<Vec<_>>()))
         }),
     ),
+    Setting::new(
+        "resolve",
+        "\"one\"",
+        &[line(
+            VLLM,
+            "\"one\"",
+            "\"all\": a host name stands for a server at each of its addresses, which may change",
+        )],
+        at!(resolve, Form::Text, resolve, |provider: &Provider| {
+            let is_shared = provider.others.is_empty() || provider.has_plain_instances();
+            shown_resolve(provider.first.resolve).filter(|_| is_shared)
+        }),
+    )
+    .words(resolve_words),
     Setting::new(
         "balance",
         "\"least_loaded\"",

@@ -120,7 +120,7 @@ fn every_setting_stands_once() {
 }
 
 /// Values of every kind; each setting takes one that is not its default.
-const VALUES: [&str; 30] = [
+const VALUES: [&str; 31] = [
     "7",
     "true",
     "false",
@@ -141,6 +141,7 @@ const VALUES: [&str; 30] = [
     "['openai', 'vllm']",
     "['http://a', 'http://b']",
     "'first'",
+    "'all'",
     "{ length = 7, wait = '7s' }",
     "{ path = '/health' }",
     "[503]",

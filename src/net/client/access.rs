@@ -133,9 +133,15 @@ impl Access {
         self.note(|record| record.way.key_n = key.saturating_add(1));
     }
 
-    /// It goes to the provider's instance of this index, one of several.
-    pub(crate) fn at_instance(&mut self, instance: u8) {
-        self.note(|record| record.way.instance = instance.saturating_add(1));
+    /// It goes to the instance of this index, one of several of this provider.
+    pub(crate) fn at_instance(&mut self, gateway: &Gateway, provider: usize, instance: u8) {
+        self.note(|record| {
+            let of = gateway.config.providers.get(provider);
+            if let Some(instance) = of.map(|of| of.instance(instance.into())) {
+                record.way.instance = instance.number;
+                record.address = instance.address;
+            }
+        });
     }
 
     /// An instance was not reached, and it goes to another.

@@ -1,5 +1,7 @@
 //! What is known of one request under way: its points in time, and what its log line will say.
 
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) uploading: bool,
     /// How it went to the provider.
     pub(crate) way: Way,
+    /// Of the instance, where it is one of many of a name.
+    pub(crate) address: Option<IpAddr>,
     /// Of the gateway's own answer.
     pub(crate) error: Option<&'static str>,
     pub(crate) counted: bool,
@@ -64,6 +68,7 @@ impl Record {
             ending: None,
             uploading: false,
             way: Way::default(),
+            address: None,
             error: None,
             counted: false,
             logged: false,
@@ -104,6 +109,7 @@ impl Record {
         self.ending = None;
         self.uploading = false;
         self.way = Way::default();
+        self.address = None;
         self.error = None;
         self.lingers = false;
         self.http10 = false;
@@ -173,6 +179,9 @@ impl Record {
             let name = slots.name(self.provider).as_bytes();
             self.quotes.put(Quote::Provider, name);
         }
+        if let Some(address) = self.address {
+            self.quotes.put(Quote::Address, &shown(address));
+        }
         if let Some(code) = self.error {
             self.quotes.put(Quote::Error, code.as_bytes());
         }
@@ -202,3 +211,14 @@ impl Record {
         lane.write(&request, self.began + duration);
     }
 }
+
+/// As it is written.
+fn shown(address: IpAddr) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(ADDRESS_BYTES_MAX);
+    // A vector takes everything.
+    let _ = write!(shown, "{address}");
+    shown
+}
+
+/// Of an IPv6 address.
+const ADDRESS_BYTES_MAX: usize = 39;

@@ -129,7 +129,8 @@ impl Choice {
         }
         if let Some(place) = &choice.place {
             forward.instance = place.instance();
-            connection.access.at_instance(forward.instance);
+            let access = &mut connection.access;
+            access.at_instance(gateway, forward.provider, forward.instance);
         }
         Ok(Some(Box::new(choice)))
     }

@@ -71,7 +71,7 @@ impl Relay {
         let (connected, seat) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
-            let Some(place) = in_force.place_of(&gateway, self.site()) else {
+            let Some(place) = self.place_in(connection, &in_force) else {
                 return Ok(Err(replaced(&provider.name)));
             };
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
@@ -124,6 +124,21 @@ impl Relay {
             replay: None,
         };
         Ok(Ok(()))
+    }
+
+    /// The number that its site has there; where an address has left its name, that of another one of the name.
+    fn place_in(&self, connection: &mut ClientSide, in_force: &Gateway) -> Option<usize> {
+        let site = self.site();
+        if let Some(place) = in_force.place_of(&self.gateway, site) {
+            return Some(place);
+        }
+        let random = connection.core().ids.random();
+        let place = in_force.stand_in_of(&self.gateway, site, random)?;
+        let provider = in_force.provider_at(place)?;
+        let index = place.saturating_sub(in_force.site_of(provider, 0));
+        let index = u8::try_from(index).unwrap_or_default();
+        connection.access.at_instance(in_force, provider, index);
+        Some(place)
     }
 
     /// The connection to the site with this number in the gateway that is in force, or why there is none.

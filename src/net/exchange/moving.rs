@@ -25,8 +25,8 @@ impl Relay {
         let is_own = matches!(fault, Fault::Overloaded(Scarce::System));
         // A limit of ours says nothing of the instance, nor does a reload that took it away meanwhile.
         let in_force = connection.core().gateway();
-        let is_its = !matches!(fault, Fault::Overloaded(_))
-            && in_force.place_of(&self.gateway, self.site()).is_some();
+        let is_here = in_force.place_of(&self.gateway, self.site()).is_some();
+        let is_its = !matches!(fault, Fault::Overloaded(_)) && is_here;
         let Some(group) = self
             .gateway
             .choices
@@ -55,7 +55,14 @@ impl Relay {
         choice.moves += 1;
         let of = (choice.session, place.tried);
         let Ok(Some(found)) = Place::find(connection, &self.gateway, self.provider, of) else {
-            return false;
+            // Where an address has left its name meanwhile, those that the name stands for now have not been tried.
+            let random = connection.core().ids.random();
+            let stands_in = in_force.stand_in_of(&self.gateway, self.site(), random);
+            let goes = !is_here && stands_in.is_some();
+            if goes {
+                connection.access.tried();
+            }
+            return goes;
         };
         connection.access.tried();
         self.tell(
@@ -80,7 +87,8 @@ impl Relay {
         let Some(instance) = choice.place.as_ref().map(Place::instance) else {
             return true;
         };
-        connection.access.at_instance(instance);
+        let access = &mut connection.access;
+        access.at_instance(&self.gateway, self.provider, instance);
         let key = self.key;
         self.goes_to(Address { instance, key })
     }

@@ -54,7 +54,8 @@ impl Relay {
         if let (Some(place), Some(under_way)) = (&mut choice.place, from.under_way) {
             place.under_way = under_way;
             choice.has_left();
-            connection.access.at_instance(from.instance);
+            let access = &mut connection.access;
+            access.at_instance(&self.gateway, self.provider, from.instance);
         }
         if self.gateway.choices.keys(self.provider).is_some() {
             connection.access.with_key(from.key);

@@ -83,6 +83,20 @@ impl TlsConfigs {
         self.collector.as_ref().map(|client| client.config.clone())
     }
 
+    /// Those of sites each of which is like the one of these with the number that is said of it.
+    #[must_use]
+    pub(crate) fn of_sites(&self, like: &[usize]) -> Self {
+        let of = |all: &[Option<Client>]| {
+            let each = like.iter().map(|site| all.get(*site).cloned().flatten());
+            each.collect()
+        };
+        Self {
+            clients: of(&self.clients),
+            proxies: of(&self.proxies),
+            ..self.clone()
+        }
+    }
+
     /// What connections to each site depend on.
     #[must_use]
     pub(crate) fn terms(&self) -> Arc<[Terms]> {

@@ -1,5 +1,6 @@
 //! A connection to a provider: a socket, a tunnel where there is a proxy, TLS.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -112,20 +113,81 @@ pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connec
             .map_err(|error| ConnectError::Connect(error, None))?;
         return Ok(Connected::plain(dialled, began.elapsed()));
     }
-    let (host, port) = match &instance.proxy {
-        Some(proxy) => (&proxy.host, proxy.port),
-        None => (&base.host, base.port),
+    // Boxed: others need not have room for it.
+    let alone = Alone::of(upstreams, instance, began).map(Box::new);
+    let (host, port) = match (&instance.proxy, &alone) {
+        (Some(proxy), _) => (&proxy.host, proxy.port),
+        (None, Some(alone)) => (&alone.host, base.port),
+        (None, None) => (&base.host, base.port),
     };
     let mut search = Search::new(upstreams, host, port);
     loop {
         match attempt(upstreams, instance, &tls, &mut search, began).await {
             Ok(mut connected) => {
-                connected.address = search.ends();
+                connected.address = search.ends().or(instance.address);
+                if let Some(alone) = &alone {
+                    alone.is_over.set(true);
+                }
                 return Ok(connected);
             }
             // Nothing of a request has been sent: whoever the right one is may be found at a new address.
             Err(error) if error.is_the_other_ends() && search.goes_on().await => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                if let Some(alone) = &alone {
+                    alone.failed(&error);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// An address of a name that is an instance of its own. Who asks for the name is told when it is not reached.
+struct Alone<'a> {
+    upstreams: &'a Upstreams,
+    name: &'a str,
+    address: IpAddr,
+    host: Host,
+    began: Instant,
+    /// Nothing is to be told of it any more.
+    is_over: Cell<bool>,
+}
+
+/// So long a wait that is given up tells something of the address.
+const LONG: Duration = Duration::from_secs(1);
+
+impl<'a> Alone<'a> {
+    fn of(upstreams: &'a Upstreams, instance: &'a Instance, began: Instant) -> Option<Self> {
+        let (name, address) = instance.name_of_many().zip(instance.address)?;
+        Some(Self {
+            upstreams,
+            name,
+            address,
+            host: Host::Ip(address),
+            began,
+            is_over: Cell::new(false),
+        })
+    }
+
+    fn failed(&self, error: &ConnectError) {
+        self.is_over.set(true);
+        // Our own descriptors say nothing of others.
+        let is_own = matches!(error, ConnectError::Connect(error, _) if is_scarce(error));
+        if !is_own {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.upstreams.names.is_unreached(self.name, self.address);
+    }
+}
+
+impl Drop for Alone<'_> {
+    /// The caller's time is over, or its client has left.
+    fn drop(&mut self) {
+        if !self.is_over.get() && self.began.elapsed() >= LONG {
+            self.tell();
         }
     }
 }

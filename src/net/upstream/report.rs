@@ -21,18 +21,18 @@ pub(crate) fn tell(
 
 /// Tells the operator that an instance gets no requests for a time, or gets them again.
 fn say(log: &Log, provider: &Provider, instance: usize, change: Change) {
-    let base = &provider.instance(instance).base;
-    let fields = [
+    let instance = provider.instance(instance);
+    let mut fields = vec![
         ("provider", Value::Text(&provider.name)),
-        ("instance", Value::Number(instance as u64 + 1)),
-        ("base_url", Value::Text(base)),
+        ("instance", Value::Number(instance.number.into())),
+        ("base_url", Value::Text(&instance.base)),
     ];
+    let address = instance.address.as_ref();
+    fields.extend(address.map(|address| ("address", Value::Text(address))));
     match change {
         Change::Ejected { time } => {
-            let [provider, instance, base] = fields;
-            let out = ("out_s", Value::Number(time.as_secs()));
-            let what = "an instance failed too often and is left out";
-            log.warn(what, &[provider, instance, base, out]);
+            fields.push(("out_s", Value::Number(time.as_secs())));
+            log.warn("an instance failed too often and is left out", &fields);
         }
         Change::Down => log.warn("an instance fails its probes and is left out", &fields),
         Change::Returned => log.info("an instance serves again", &fields),

@@ -29,6 +29,11 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
+    /// The host, and what it stands for.
+    pub(crate) fn into_parts(self) -> (Box<str>, io::Result<Vec<IpAddr>>) {
+        (self.host, self.addresses)
+    }
+
     /// Tells of it who looks for a fault.
     pub(crate) fn tell(&self, log: &Log) {
         if !log.tells_all() {
@@ -62,8 +67,11 @@ pub(crate) struct Names {
     post: Arc<Post>,
 }
 
-/// Wraps an answer into the worker's message and posts it.
-type Post = dyn Fn(Resolved) + Send + Sync;
+/// Takes an answer to who asked.
+pub(crate) type Post = dyn Fn(Resolved) + Send + Sync;
+
+/// Is told of an address that could not be reached and is an instance of its own, and of the name that it is one of.
+pub(crate) type Unreached = dyn Fn(&str, IpAddr) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
@@ -211,6 +219,11 @@ impl Names {
         }
     }
 
+    /// Nobody could be reached at this address of a name whose addresses are instances.
+    pub(crate) fn is_unreached(&self, host: &str, address: IpAddr) {
+        (self.resolver.unreached)(host, address);
+    }
+
     /// Takes in an answer and wakes who waits for it.
     pub(crate) fn answered(&self, answer: Resolved) {
         let now = since_boot();
@@ -230,14 +243,7 @@ impl Names {
 
     /// Has a host looked up. Look-ups are rare: one at a time per host, and only where connections are made.
     fn ask(&self, host: &str) {
-        let question = Question {
-            host: host.into(),
-            post: self.post.clone(),
-        };
-        // Its thread goes on for as long as there is somebody to ask it.
-        if let Err(refused) = self.resolver.0.send(question) {
-            refused.0.answer(Err(io::ErrorKind::BrokenPipe.into()));
-        }
+        self.resolver.ask(host, self.post.clone());
     }
 }
 
@@ -280,16 +286,19 @@ impl Question {
 
 /// Has names looked up; clones ask the same thread.
 #[derive(Clone)]
-pub(crate) struct Resolver(Sender<Question>);
+pub(crate) struct Resolver {
+    questions: Sender<Question>,
+    unreached: Arc<Unreached>,
+}
 
 impl Resolver {
     /// Starts a thread that starts the threads, all of them confined by `rules`: a worker whose providers have
-    /// many hosts would stand still meanwhile.
+    /// many hosts would stand still meanwhile. `unreached` is told of addresses that are instances.
     ///
     /// # Errors
     /// When there is no thread to be had, or it cannot be confined.
-    pub(crate) fn start(rules: Rules) -> io::Result<Self> {
-        let (resolver, questions) = channel::<Question>();
+    pub(crate) fn start(rules: Rules, unreached: Arc<Unreached>) -> io::Result<Self> {
+        let (asking, questions) = channel::<Question>();
         confine::spawn(thread("names"), rules, move || {
             for question in questions {
                 let asked = question.clone();
@@ -303,7 +312,19 @@ impl Resolver {
                 }
             }
         })?;
-        Ok(Self(resolver))
+        Ok(Self {
+            questions: asking,
+            unreached,
+        })
+    }
+
+    /// Has a host looked up.
+    pub(crate) fn ask(&self, host: &str, post: Arc<Post>) {
+        let host = host.into();
+        // Its thread goes on for as long as there is somebody to ask it.
+        if let Err(refused) = self.questions.send(Question { host, post }) {
+            refused.0.answer(Err(io::ErrorKind::BrokenPipe.into()));
+        }
     }
 }
 

@@ -129,6 +129,8 @@ impl Server {
                     Event::Asked(Request::Succeed)
                     | Event::Succession(_)
                     | Event::Read(_)
+                    | Event::Resolved(_)
+                    | Event::Unreached(..)
                     | Event::InForce(_),
                 )
                 | Err(_) => {}

@@ -46,7 +46,6 @@ impl Server {
         let before = Before {
             config: &self.config,
             keys: &self.keys,
-            choices: &self.choices,
             file: self.config.auth.keys_file.as_deref(),
             watch: &mut self.watch,
         };
@@ -62,6 +61,8 @@ impl Server {
                     );
                 }
                 warn_of_settings(&self.log, &settings);
+                self.names.go_by(&settings.config);
+                let for_workers = settings.for_workers(&self.names, Some(&self.choices), &self.log);
                 self.config = settings.config.clone();
                 self.keep_alive();
                 self.put_in_force(settings.keys.clone());
@@ -69,12 +70,12 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
-                self.choices = settings.choices.clone();
-                self.tls = settings.tls.clone();
-                self.slots = settings.slots.clone();
+                self.choices = for_workers.choices.clone();
+                self.tls = settings.tls;
+                self.slots = settings.slots;
                 self.export();
                 let applied = self.applied(Change::Configuration);
-                self.tell_all(|| Message::Reload(settings.clone(), applied.clone()));
+                self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));
             }
             Err(error) => {
                 self.reloads.failed();

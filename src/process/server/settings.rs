@@ -1,10 +1,11 @@
 //! What workers are told of settings, keys and certificates that were read, and whether that may come behind what is in
 //! force.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Instance};
+use crate::config::{Config, Instance, Provider, Surplus};
 use crate::log::{Log, Value};
 use crate::net::core::in_force::WorkerConfig;
 use crate::net::transport::tls_config::{self, TlsConfigs};
@@ -15,6 +16,8 @@ use crate::providers::group::{Listed, identity};
 use crate::providers::{Choices, Offer};
 use crate::system::descriptors;
 use crate::system::time::{monotonic_nanos, unix_seconds};
+
+use super::names::Names;
 
 /// Reads the configuration; called at the start and on every SIGHUP, by a thread of its own then.
 pub(crate) type Load = Arc<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
@@ -43,20 +46,28 @@ impl Read {
     }
 }
 
-/// What workers need, and how the keys file is looked at from now on, or why that goes on as before; `before` and
+/// What is to be in force, whatever its names stand for.
+pub(super) struct Settled {
+    pub(super) config: Arc<Config>,
+    pub(super) keys: Arc<Keys>,
+    /// Towards the instances as they are configured.
+    pub(super) tls: TlsConfigs,
+    pub(super) slots: Slots,
+}
+
+/// What is to be in force, and how the keys file is looked at from now on, or why that goes on as before; `before` and
 /// `slots` are those so far.
 pub(super) fn settings(
     read: Read,
     mut before: Option<Before<'_>>,
     slots: &Slots,
-) -> Result<(WorkerConfig, Result<Watch, String>), String> {
+) -> Result<(Settled, Result<Watch, String>), String> {
     let Read {
         config,
         mut entries,
         tls,
     } = read;
     let unfinished = { before.as_mut() }.and_then(|it| it.stay(&config, &mut entries));
-    let known = before.as_ref().map(|before| before.choices);
     let names = config.providers.iter().map(|provider| &*provider.name);
     let slots = slots.next(names);
     let old = before.as_ref().map(|before| before.keys);
@@ -65,29 +76,92 @@ pub(super) fn settings(
         check_last_key(&keys, before.keys, &config)?;
         config.may_follow(before.config)?;
     }
-    let offers = config.providers.iter().map(|provider| Offer {
-        name: &provider.name,
-        keys: provider.keys().map(|key| sha256(key.expose())).collect(),
-        balance: provider.balance,
-        instances: provider.instances().map(listed).collect(),
-        is_probed: provider.health.is_some(),
-        limits: provider.limits,
-    });
-    // Behind all that can refuse it: what is chosen from is shared with what is in force, and changes with it.
-    let choices = Choices::new(offers, known, monotonic_nanos());
-    let workers = workers(&config);
-    let connections = config.limits.connections;
-    let settings = WorkerConfig {
-        connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
+    let settings = Settled {
         config: Arc::new(config),
         keys: Arc::new(keys),
         tls,
-        choices,
         slots,
     };
     let file = settings.config.auth.keys_file.as_deref();
     let watch = unfinished.map_or_else(|| Ok(Watch::new(file, entries)), Err);
     Ok((settings, watch))
+}
+
+impl Settled {
+    /// What workers need of it, with an instance for each address that is known of a name which stands for many. It can be
+    /// refused no more: what is chosen from is shared with what was in force `before`, and changes with it.
+    pub(super) fn for_workers(
+        &self,
+        names: &Names,
+        before: Option<&Choices>,
+        log: &Log,
+    ) -> WorkerConfig {
+        let (config, surplus) = self.config.spread(|name| names.addresses(name));
+        warn_of_surplus(log, &surplus);
+        let offers = config.providers.iter();
+        let offers = offers.map(|provider| offer(provider, names));
+        let choices = Choices::new(offers, before, monotonic_nanos());
+        let workers = workers(&config);
+        let connections = config.limits.connections;
+        WorkerConfig {
+            connections: connections.map_or_else(|| descriptors::connections(workers), Into::into),
+            tls: match Arc::ptr_eq(&config, &self.config) {
+                true => self.tls.clone(),
+                false => self
+                    .tls
+                    .of_sites(&sites_as_configured(&self.config, &config)),
+            },
+            config,
+            keys: self.keys.clone(),
+            choices,
+            slots: self.slots.clone(),
+        }
+    }
+}
+
+/// What there is to choose from.
+fn offer<'p>(provider: &'p Provider, names: &Names) -> Offer<'p> {
+    let are_told_apart = provider.is_group() || provider.first.concurrency.is_some();
+    let instances = || provider.instances().filter(move |_| are_told_apart);
+    let many: BTreeSet<&str> = instances().filter_map(Instance::name_of_many).collect();
+    Offer {
+        name: &provider.name,
+        keys: provider.keys().map(|key| sha256(key.expose())).collect(),
+        balance: provider.balance,
+        instances: instances().map(listed).collect(),
+        labels: instances().map(Instance::label).collect(),
+        names: { many.into_iter() }
+            .map(|name| (name.to_owned(), names.answers(name)))
+            .collect(),
+        is_probed: provider.health.is_some(),
+        limits: provider.limits,
+    }
+}
+
+/// The number that the site of each instance of `spread` has in the configuration that it was made of.
+fn sites_as_configured(configured: &Config, spread: &Config) -> Vec<usize> {
+    let (mut sites, mut first) = (Vec::new(), 0);
+    for (as_configured, provider) in configured.providers.iter().zip(&spread.providers) {
+        let numbers = provider.instances().map(|it| usize::from(it.number));
+        sites.extend(numbers.map(|number| first + number.saturating_sub(1)));
+        first += as_configured.instances().count();
+    }
+    sites
+}
+
+/// Says that some addresses of a name get nothing.
+fn warn_of_surplus(log: &Log, surplus: &[Surplus]) {
+    for of in surplus {
+        log.warn(
+            "a name has more addresses than there can be instances",
+            &[
+                ("provider", Value::Text(&of.provider)),
+                ("name", Value::Text(&of.name)),
+                ("addresses", Value::Number(of.addresses as u64)),
+                ("used", Value::Number(of.used as u64)),
+            ],
+        );
+    }
 }
 
 /// What is in force when other settings are read.
@@ -96,8 +170,6 @@ pub(super) struct Before<'a> {
     pub config: &'a Config,
     /// The keys themselves.
     pub keys: &'a Keys,
-    /// What is known of providers' keys.
-    pub choices: &'a Choices,
     /// The keys file.
     pub file: Option<&'a Path>,
     /// Who looks at it.
@@ -117,10 +189,10 @@ impl Before<'_> {
     }
 }
 
-/// An instance is known again by its place.
+/// An instance is known again by its place, and by its address where it is one of many of a name.
 fn listed(instance: &Instance) -> Listed {
     Listed {
-        identity: identity(instance.base.to_string().as_bytes()),
+        identity: identity(instance.to_string().as_bytes()),
         weight: instance.weight,
         limit: instance.concurrency,
     }
@@ -134,7 +206,7 @@ pub(super) fn check_last_key(keys: &Keys, before: &Keys, config: &Config) -> Res
 }
 
 /// Says what is in force and can hardly be meant so.
-pub(super) fn warn_of_settings(log: &Log, settings: &WorkerConfig) {
+pub(super) fn warn_of_settings(log: &Log, settings: &Settled) {
     for warning in settings.tls.warnings(unix_seconds()) {
         let fields = [("certificate", Value::Text(&warning))];
         log.warn("a certificate needs care", &fields);

@@ -1,14 +1,17 @@
 //! A running gateway as the main thread knows it, and what happens to it.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::log::Log;
 use crate::net::client::scrape::Scribe;
 use crate::net::sockets::mailbox::Mailbox;
 use crate::net::transport::tls_config::TlsConfigs;
+use crate::net::upstream::resolve::Resolved;
 use crate::net::worker::messages::Message;
 use crate::observe::{Counters, Reloads, Slots};
 use crate::otlp::Exporter;
@@ -20,6 +23,7 @@ use crate::process::watch::Watch;
 use crate::providers::Choices;
 use crate::system::signals::Request;
 
+use super::names::{Moved, Names};
 use super::settings::{Load, Read};
 
 /// A running gateway.
@@ -38,7 +42,7 @@ pub(crate) struct Server {
     pub(super) load: Load,
     /// Whether a reload is under way.
     pub(super) reading: Reading,
-    /// In force; a reload replaces it.
+    /// In force, as it was configured: names that stand for many instances stand in it. A reload replaces it.
     pub(super) config: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     pub(super) keys: Arc<Keys>,
@@ -49,6 +53,10 @@ pub(crate) struct Server {
     /// Were in force; freed here and not by the worker that lets go of them last, for they may be many.
     pub(super) retired: Vec<Arc<Keys>>,
     pub(super) watch: Watch,
+    /// When the keys file is looked at next.
+    pub(super) look_at: Instant,
+    /// Names that stand for many instances.
+    pub(super) names: Names,
     /// Where providers are counted, those of earlier configurations included.
     pub(super) slots: Slots,
     /// Started, and not known to accept.
@@ -69,14 +77,20 @@ pub(super) enum Event {
     Read(Result<Box<Read>, String>),
     /// All workers have it.
     InForce(Change),
+    /// A name that stands for many instances was looked up.
+    Resolved(Resolved),
+    /// Nobody could be reached at this address of such a name.
+    Unreached(Box<str>, IpAddr),
 }
 
 /// What workers are told anew while they run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Change {
     Configuration,
     /// So many gateway keys.
     Keys(usize),
+    /// A name stands for others.
+    Addresses(Arc<Moved>),
 }
 
 /// Goes with a change to every worker; the last one to be done with it says so.
@@ -88,7 +102,7 @@ pub(super) struct Applied {
 impl Drop for Applied {
     fn drop(&mut self) {
         // Nobody waits for it any more when the process ends.
-        let _ = self.events.send(Event::InForce(self.change));
+        let _ = self.events.send(Event::InForce(self.change.clone()));
     }
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Setup {
     secrets: Vec<String>,
 }
 
+/// Has the program see the setup's `etc` in the place of the machine's.
+const WITH_HOSTS: &str = "exec unshare -rm /bin/sh -c \
+     'mount --bind etc /etc && exec \"$0\" \"$@\"' \"$0\" \"$@\"";
+
 impl Setup {
     /// On loopback, one worker, JSON logs, the test authority trusted, the gateway key set.
     pub(crate) fn new() -> Self {
@@ -248,13 +252,20 @@ impl Setup {
 
     /// Starts it where host names are what [`Setup::hosts`] and [`Gateway::hosts`] say, and nobody else is asked.
     pub(crate) fn start_with_hosts(self) -> Gateway {
-        let setup = self
-            .file("etc/nsswitch.conf", "hosts: files\n")
-            .file("etc/host.conf", "multi on\n");
-        setup.start_by(
-            "exec unshare -rm /bin/sh -c \
-             'mount --bind etc /etc && exec \"$0\" \"$@\"' \"$0\" \"$@\"",
-        )
+        self.with_hosts().start_by(WITH_HOSTS)
+    }
+
+    /// Runs it with these arguments where host names are so; exit code and standard output.
+    pub(crate) fn run_with_hosts(self, args: &[&str]) -> (Option<i32>, String) {
+        let setup = self.with_hosts();
+        let output = setup.command_by(WITH_HOSTS, args).output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), stdout)
+    }
+
+    fn with_hosts(self) -> Self {
+        self.file("etc/nsswitch.conf", "hosts: files\n")
+            .file("etc/host.conf", "multi on\n")
     }
 
     /// Host names at first; see [`start_with_hosts`](Self::start_with_hosts).

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{listen, sockopt};
 use rustls::ServerConfig;
 
 use super::message::Message;
@@ -37,17 +38,19 @@ impl Upstream {
 
     /// One port of two addresses of this machine.
     pub(crate) fn listen_on_two() -> [Self; 2] {
-        loop {
-            let first = TcpListener::bind("127.0.0.2:0").unwrap();
-            let port = first.local_addr().unwrap().port();
-            // Somebody else may have it there.
-            if let Ok(second) = TcpListener::bind(("127.0.0.3", port)) {
-                return [first, second].map(|listener| Self {
-                    listener,
-                    tls: None,
-                });
-            }
-        }
+        let two = Self::listen_on(2).try_into();
+        two.unwrap_or_else(|_| unreachable!("there are two"))
+    }
+
+    /// One port of so many addresses of this machine, from 127.0.0.2 on.
+    pub(crate) fn listen_on(count: u8) -> Vec<Self> {
+        listen_on(count)
+            .into_iter()
+            .map(|listener| Self {
+                listener,
+                tls: None,
+            })
+            .collect()
     }
 
     /// Speaks TLS from now on.
@@ -81,7 +84,7 @@ impl Upstream {
 
     /// Makes what the kernel takes for a connection small, for all accepted from now on.
     pub(crate) fn narrow(&self) {
-        rustix::net::sockopt::set_socket_recv_buffer_size(&self.listener, 4096).unwrap();
+        sockopt::set_socket_recv_buffer_size(&self.listener, 4096).unwrap();
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -126,12 +129,37 @@ impl Upstream {
         poll(&mut fds, Some(&timeout)).unwrap() == 1
     }
 
+    /// Takes no connection from now on and refuses none: its queue is full, for as long as what is returned.
+    pub(crate) fn black_hole(self) -> (Self, Vec<TcpStream>) {
+        // Once more: that changes nothing but how many may wait.
+        listen(&self.listener, 0).unwrap();
+        let patience = Duration::from_millis(300);
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&self.addr(), patience) {
+            queued.push(stream);
+        }
+        (self, queued)
+    }
+
     /// Takes the waiting connections, and asserts that no byte came on any of them.
     #[track_caller]
     pub(crate) fn expect_untouched(&self) {
         while self.has_connection() {
             let wire = self.accept();
             assert!(!wire.readable_now(), "bytes were sent upstream");
+        }
+    }
+}
+
+fn listen_on(count: u8) -> Vec<TcpListener> {
+    loop {
+        let first = TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        // Somebody else may have it at one of the others.
+        let others = (3..count + 2)
+            .map(|last| TcpListener::bind(SocketAddr::from(([127, 0, 0, last], port))));
+        if let Ok(others) = others.collect::<Result<Vec<_>, _>>() {
+            return [first].into_iter().chain(others).collect();
         }
     }
 }
@@ -169,7 +197,24 @@ impl Scripted {
         tls: Option<Arc<ServerConfig>>,
         script: impl Fn(&mut Wire, usize) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), tls, script)
+    }
+
+    /// The same for each of so many addresses of this machine, from 127.0.0.2 on, at one port.
+    pub(crate) fn start_on(
+        count: u8,
+        script: impl Fn(&mut Wire, usize) + Clone + Send + Sync + 'static,
+    ) -> Vec<Self> {
+        let listeners = listen_on(count).into_iter();
+        let each = listeners.map(|listener| Self::start_at(listener, None, script.clone()));
+        each.collect()
+    }
+
+    fn start_at(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Wire, usize) + Send + Sync + 'static,
+    ) -> Self {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let (state, secure) = (Arc::clone(&shared), tls.is_some());

@@ -1,13 +1,10 @@
 //! Host names of providers: answers that grow old, names that move, several addresses of which one may be silent.
 
 use std::collections::HashSet;
-use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::net::{SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use rustls::ServerConfig;
 
 use crate::support::metrics::{Metrics, wait_metrics};
@@ -145,28 +142,11 @@ fn connections_are_spread_over_the_addresses_of_a_name() {
     assert_eq!(used.len(), 2);
 }
 
-/// An address that takes no connection and refuses none: its queue is full.
-fn black_hole(upstream: Upstream) -> (OwnedFd, Vec<TcpStream>) {
-    let addr = upstream.addr();
-    drop(upstream);
-    let family = rustix::net::AddressFamily::INET;
-    let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    sockopt::set_socket_reuseaddr(&fd, true).unwrap();
-    bind(&fd, &addr).unwrap();
-    listen(&fd, 0).unwrap();
-    let patience = std::time::Duration::from_millis(300);
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&addr, patience) {
-        queued.push(stream);
-    }
-    (fd, queued)
-}
-
 #[test]
 fn an_address_that_does_not_answer_is_remembered() {
     let [two, three] = Upstream::listen_on_two();
     let gateway = setup(&two, BOTH).start_with_hosts();
-    let _silent = black_hole(two);
+    let _silent = two.black_hole();
     for _ in 0..31 {
         asks(&gateway, &three);
     }
@@ -179,7 +159,7 @@ fn an_address_that_does_not_answer_is_remembered() {
 fn a_name_that_leaves_an_address_that_does_not_answer_is_followed_in_time() {
     let [two, three] = Upstream::listen_on_two();
     let gateway = setup(&two, TWO).start_with_hosts();
-    let _silent = black_hole(two);
+    let _silent = two.black_hole();
     gateway.hosts(THREE);
     asks(&gateway, &three);
 }
