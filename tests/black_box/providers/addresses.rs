@@ -607,3 +607,51 @@ fn check_goes_to_each_address() {
     );
     assert_eq!(code, Some(1));
 }
+
+#[test]
+fn the_limit_of_an_instance_is_that_of_each_of_its_addresses() {
+    let all = Upstream::listen_on_two();
+    let toml = format!(
+        "[metrics]\nenabled = true\n[upstream]\naddress_age = \"200ms\"\n[[providers.vllm.instance]]\n\
+         base_url = \"http://localhost:{}/v1\"\nresolve = \"all\"\nconcurrency = 2\n",
+        all[0].addr().port()
+    );
+    let gateway = { Setup::new().toml(&toml) }
+        .hosts(&hosts([2, 3]))
+        .start_with_hosts();
+    wait_moved(&gateway, "added", "127.0.0.2 127.0.0.3");
+    let mut under_way = Vec::new();
+    for _ in 0..4 {
+        let mut client = gateway.connect();
+        client.send(get("/p/vllm/models"));
+        let mut peer = Upstream::accept_any(&all);
+        peer.request();
+        under_way.push((client, peer));
+    }
+    for last in 2..4 {
+        wait_metrics(
+            &gateway,
+            &[
+                (&instance("limit", last), 2.0),
+                (&instance("requests_in_flight", last), 2.0),
+            ],
+        );
+    }
+    let mut fifth = gateway.connect();
+    fifth.send(get("/p/vllm/fifth"));
+    wait_metrics(
+        &gateway,
+        &[(
+            "upstream_queue_requests{provider=\"vllm\",state=\"waiting\"}",
+            1.0,
+        )],
+    );
+    assert!(!all.iter().any(Upstream::has_connection));
+    let (mut first, mut peer) = under_way.remove(2);
+    peer.send(response("200 OK", &["Connection: close"], "first"));
+    assert_eq!(first.response().text(), "first");
+    let mut next = Upstream::accept_any(&all);
+    assert!(next.request().head.start.contains("/fifth"));
+    next.send(response("200 OK", &[], "fifth"));
+    assert_eq!(fifth.response().text(), "fifth");
+}
