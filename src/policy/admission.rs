@@ -188,7 +188,8 @@ fn choose_key(
     };
     let settings = gateway.config.providers.get(provider);
     let fields = settings.map_or(&[][..], |settings| &settings.session_headers);
-    let session = Session::of(fields, request.view.section, id, request.from);
+    let named = Session::named(fields, request.view.section);
+    let session = Session::of(named, id, request.from);
     keys.choose(session, (now.monotonic_nanos)())
         .map_err(Fault::keys_exhausted)
 }

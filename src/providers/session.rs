@@ -38,24 +38,24 @@ impl Session {
         Self(hash::of(id.as_bytes()))
     }
 
-    /// That of a request: what the first of `fields` says that says something, else the gateway key's id, else the
-    /// address.
+    /// What the first of `fields` names that says something.
     #[must_use]
-    pub(crate) fn of(
-        fields: &[String],
-        section: Section<'_>,
-        key: Option<&str>,
-        from: Option<IpAddr>,
-    ) -> Self {
-        if let Some(name) = said(fields, section) {
-            return Self(hash::of(name.get(..NAME_BYTES_MAX).unwrap_or(name)));
+    pub(crate) fn named(fields: &[String], section: Section<'_>) -> Option<Self> {
+        let name = said(fields, section)?;
+        let name = name.get(..NAME_BYTES_MAX).unwrap_or(name);
+        Some(Self(hash::of(name)))
+    }
+
+    /// That of a request: the one that its client has named, else the gateway key's id, else the address.
+    #[must_use]
+    pub(crate) fn of(named: Option<Self>, key: Option<&str>, from: Option<IpAddr>) -> Self {
+        match (named, key, from) {
+            (Some(named), _, _) => named,
+            (None, Some(key), _) => Self::of_key(key),
+            (None, None, Some(IpAddr::V4(ip))) => Self(hash::of(&ip.octets())),
+            (None, None, Some(IpAddr::V6(ip))) => Self(hash::of(&ip.octets())),
+            (None, None, None) => Self(hash::of(b"")),
         }
-        Self(match (key, from) {
-            (Some(key), _) => return Self::of_key(key),
-            (None, Some(IpAddr::V4(ip))) => hash::of(&ip.octets()),
-            (None, Some(IpAddr::V6(ip))) => hash::of(&ip.octets()),
-            (None, None) => hash::of(b""),
-        })
     }
 }
 
@@ -87,7 +87,8 @@ mod tests {
             .unwrap();
         let names = USUAL_FIELDS.map(str::to_owned);
         let from = from.map(|ip| ip.parse().unwrap());
-        Session::of(&names, Section::new(&fields, head.as_bytes()), key, from).0
+        let named = Session::named(&names, Section::new(&fields, head.as_bytes()));
+        Session::of(named, key, from).0
     }
 
     #[test]

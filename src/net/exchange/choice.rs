@@ -75,7 +75,8 @@ impl Choice {
             return Ok(None);
         };
         let from = connection.peer.address().map(|address| address.ip());
-        let session = |id| Session::of(&provider.session_headers, section, id, from);
+        let named = Session::named(&provider.session_headers, section);
+        let session = |id| Session::of(named, id, from);
         let mut choice = Self {
             session: session(id),
             place: None,
