@@ -289,13 +289,38 @@ impl Group {
     /// Sends nothing new to the instance at `index`; what is under way goes on. Whether this changed anything.
     pub fn drain(&self, index: usize) -> bool {
         let member = self.members.get(index);
-        member.is_some_and(|member| member.instance.set_draining(true))
+        member.is_some_and(|member| member.instance.drain())
     }
 
-    /// Ends [`drain`](Self::drain). Whether this changed anything.
-    pub fn undrain(&self, index: usize) -> bool {
+    /// Ends [`drain`](Self::drain); one that serves gets its share by and by, as after an ejection. Whether this changed
+    /// anything.
+    pub fn undrain(&self, index: usize, now: u64) -> bool {
         let member = self.members.get(index);
-        member.is_some_and(|member| member.instance.set_draining(false))
+        member.is_some_and(|member| member.instance.undrain(Millis::of(now)))
+    }
+
+    /// What the instance at `index` is known by.
+    #[must_use]
+    pub fn identity(&self, index: usize) -> Option<u64> {
+        Some(self.members.get(index)?.identity)
+    }
+
+    /// Whether any instance is sent anything at all: not all are drained, or weigh nothing.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        let gets = |member: &Member| member.weight > 0 && !member.instance.standing().draining;
+        self.members.iter().any(gets)
+    }
+
+    /// Whether an instance other than the one at `index` serves: it gets requests, and is not out.
+    #[must_use]
+    pub fn serves_without(&self, index: usize) -> bool {
+        let others = self.members.iter().enumerate();
+        let mut others = others.filter(|(other, member)| *other != index && member.weight > 0);
+        others.any(|(_, member)| {
+            let standing = member.instance.standing();
+            !standing.draining && standing.phase == Phase::Serving
+        })
     }
 
     /// How the instance at `index` is.

@@ -306,13 +306,20 @@ impl Instance {
     }
 
     /// Whether this changed anything.
-    pub(super) fn set_draining(&self, draining: bool) -> bool {
-        let other = |standing: &Standing| standing.draining != draining;
-        let set = |standing| Standing {
-            draining,
+    pub(super) fn drain(&self) -> bool {
+        let serves = |standing: &Standing| !standing.draining;
+        let drained = |standing| Standing {
+            draining: true,
             ..standing
         };
-        self.alter(|standing| Some(standing).filter(other).map(set))
+        self.alter(|standing| Some(standing).filter(serves).map(drained))
+            .is_some()
+    }
+
+    /// Whether this changed anything.
+    pub(super) fn undrain(&self, now: Millis) -> bool {
+        let drained = |standing: &Standing| standing.draining;
+        self.alter(|standing| Some(standing).filter(drained).map(|it| it.undrained(now)))
             .is_some()
     }
 

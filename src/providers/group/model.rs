@@ -251,6 +251,17 @@ impl Model {
         None
     }
 
+    fn drain(&mut self, index: usize, on: bool) {
+        let now = self.now;
+        let one = &mut self.ones[index];
+        if one.draining && !on && one.out.is_none() {
+            let spells = (now - one.back.unwrap_or(0)) / 60_000;
+            one.ejections = one.ejections.saturating_sub(spells);
+            (one.back, one.in_a_row) = (Some(now.max(1)), 0);
+        }
+        one.draining = on;
+    }
+
     fn reload(&mut self, kept: u64) -> Vec<usize> {
         let stays: Vec<usize> = (0..self.ones.len())
             .filter(|one| kept & 1 << one != 0)
@@ -371,10 +382,15 @@ fn run(balance: Balance, weights: &[u16], steps: Vec<Step>) -> Result<(), TestCa
                 let changed = if on {
                     group.drain(index)
                 } else {
-                    group.undrain(index)
+                    group.undrain(index, now)
                 };
+                let others = model.ones.iter().enumerate();
+                let serves = others.filter(|(other, one)| {
+                    *other != index && one.weight > 0 && !one.draining && one.out.is_none()
+                });
+                prop_assert_eq!(group.serves_without(index), serves.count() > 0);
                 prop_assert_eq!(changed, model.ones[index].draining != on);
-                model.ones[index].draining = on;
+                model.drain(index, on);
             }
             Step::Reload(kept) if listed.len() > 2 && kept & ((1 << listed.len()) - 1) != 0 => {
                 let stays = model.reload(kept);

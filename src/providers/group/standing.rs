@@ -188,6 +188,21 @@ impl Standing {
         }
     }
 
+    /// In service again by an operator's word. What it had of a healthy spell is taken account of before it begins anew.
+    pub(super) fn undrained(self, now: Millis) -> Self {
+        let undrained = Self {
+            draining: false,
+            ..self
+        };
+        match self.phase {
+            Phase::Serving => Self {
+                level: self.level_at(now),
+                ..undrained.returned(now)
+            },
+            Phase::Ejected | Phase::Trial | Phase::Down => undrained,
+        }
+    }
+
     /// The first of a request that tries it.
     pub(super) fn on_trial(self, now: Millis) -> Self {
         Self {
@@ -272,6 +287,24 @@ mod tests {
         }
         // A clock that is a little behind another worker's.
         assert_eq!(back.slow_start(Millis(9_999)), 1);
+    }
+
+    #[test]
+    fn what_an_operator_lets_in_again_starts_slowly_and_keeps_its_past() {
+        let drained = |standing: Standing| Standing {
+            draining: true,
+            ..standing
+        };
+        let now = Millis(5 * HEALTHY_SPELL_MILLIS);
+        let back = drained(new()).undrained(now);
+        assert!(!back.draining && back.slow_start(now) == 1);
+        let sick = new().ejected(now);
+        assert_eq!(drained(sick).undrained(Millis(now.0 + 1)), sick);
+        // Two ejections, one of them taken back by a spell before the drain.
+        let twice = new().ejected(Millis(1)).ejected(Millis(2));
+        let served = drained(twice.returned(Millis(3)));
+        let back = served.undrained(Millis(3 + HEALTHY_SPELL_MILLIS));
+        assert_eq!(back.level, 1);
     }
 
     proptest! {

@@ -420,8 +420,22 @@ fn what_drains_gets_nothing_new() {
         );
         drop(under_way);
         assert_eq!(group.state(index, 0).unwrap().under_way, 0);
-        assert!(group.undrain(index) && !group.undrain(index) && !group.drain(2));
-        assert!((0..100).any(|n| chosen(&group, n, 0) == Some(index)) || balance == Balance::First);
+        assert!(group.serves_without(index) && !group.serves_without(1 - index));
+        assert!(group.undrain(index, SECOND) && !group.undrain(index, SECOND) && !group.drain(2));
+        // By and by, as after an ejection.
+        let health = |now| group.state(index, now).unwrap().health;
+        assert_eq!(health(16 * SECOND), Health::SlowStart(500));
+        assert_eq!(health(31 * SECOND), Health::Well);
+        let gets = |now| {
+            (0..200)
+                .filter(|n| chosen(&group, *n, now) == Some(index))
+                .count()
+        };
+        let (first, then) = (gets(SECOND + 1000), gets(31 * SECOND));
+        assert!(
+            balance == Balance::First || first < 5 && then > 50,
+            "{balance:?} {first} {then}"
+        );
     }
 }
 
