@@ -10,6 +10,7 @@ pub(crate) mod key;
 pub(crate) mod key_file;
 pub(crate) mod manual;
 pub(crate) mod output;
+pub(crate) mod providers;
 pub(crate) mod top;
 
 use std::collections::BTreeMap;
@@ -20,8 +21,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Sources};
-use crate::process::handover::Predecessor;
-use crate::process::listen::{self, Listener};
+use crate::process::handover::{Inherited, Predecessor};
+use crate::process::listen;
 use crate::process::server::{Loaded, Server, StartError};
 use crate::process::watch;
 use crate::system::process;
@@ -35,6 +36,7 @@ use self::health::HealthArguments;
 use self::init::InitArguments;
 use self::key::KeyArguments;
 use self::output::{fail, print};
+use self::providers::ProvidersArguments;
 use self::top::TopArguments;
 
 /// A fast passthrough gateway in front of LLM provider APIs.
@@ -105,6 +107,8 @@ enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// List a running gateway's providers and their instances, drain one of several, and end that
+    Providers(ProvidersArguments),
     /// Show what a running gateway is doing: rates, times, requests under way
     Top(TopArguments),
 }
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Some(Command::Key(key)) => key::run(key, || load_config(&given)),
         Some(Command::Completions { shell }) => print(&manual::completions(command(), shell)),
         Some(Command::Man) => print(manual::page(command()).as_bytes()),
+        Some(Command::Providers(providers)) => providers::run(providers, || load_config(&given)),
         Some(Command::Top(top)) => top::run(&top, || load_config(&given)),
     }
 }
@@ -174,9 +179,9 @@ fn serve(given: Given) -> ExitCode {
         Err(message) => return fail(&message, ExitCode::FAILURE),
     };
     match Server::start(Arc::new(move || load(&given)), inherited) {
-        Ok(server) => {
+        Ok(mut server) => {
             if let Some(predecessor) = predecessor {
-                predecessor.ready();
+                server.follow(predecessor);
             }
             server.run()
         }
@@ -186,12 +191,18 @@ fn serve(given: Given) -> ExitCode {
 }
 
 /// Listening sockets from a predecessor or a service manager.
-fn inherit() -> Result<(Option<Predecessor>, Vec<Listener>), String> {
+fn inherit() -> Result<(Option<Predecessor>, Inherited), String> {
     let met = Predecessor::meet().map_err(|error| format!("cannot take over: {error}"))?;
-    let passed = listen::from_service_manager()?;
+    let listeners = listen::from_service_manager()?;
     Ok(match met {
-        Some((predecessor, listeners)) => (Some(predecessor), listeners),
-        None => (None, passed),
+        Some((predecessor, inherited)) => (Some(predecessor), inherited),
+        None => {
+            let passed = Inherited {
+                listeners,
+                ..Inherited::default()
+            };
+            (None, passed)
+        }
     })
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::output::{self, OutputError};
 use crate::config::{self, Listen, Sources};
+use crate::process::handover::Inherited;
 use crate::process::server::{Server, StartError};
 
 use client::{Client, Exchange};
@@ -129,7 +130,7 @@ fn start_gateway(
             .map(|config| (config, None))
             .map_err(|error| error.to_string())
     };
-    Server::start(Arc::new(load), Vec::new()).map_err(|error| match error {
+    Server::start(Arc::new(load), Inherited::default()).map_err(|error| match error {
         StartError::Configuration(message) | StartError::System(message) => message.into(),
     })
 }

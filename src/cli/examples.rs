@@ -123,6 +123,36 @@ const EXAMPLES: &[(&[&str], &[Example])] = &[
         ],
     ),
     (
+        &["providers"],
+        &[
+            example(
+                "sluicegate providers list",
+                "every instance: health, load, drained or not",
+            ),
+            example(
+                "sluicegate providers drain vllm/2",
+                "send nothing new there; what is under way ends",
+            ),
+            example(
+                "sluicegate providers undrain vllm/2",
+                "let it have its share again",
+            ),
+        ],
+    ),
+    (
+        &["providers", "drain"],
+        &[
+            example(
+                "sluicegate providers drain vllm/2 --wait 10m",
+                "before its server is stopped",
+            ),
+            example(
+                "sluicegate providers drain vllm/10.0.0.2:8000",
+                "by host and port",
+            ),
+        ],
+    ),
+    (
         &["top"],
         &[
             example("sluicegate top", "live; q ends it"),

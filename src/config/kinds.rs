@@ -11,6 +11,7 @@ use super::origin::Origin;
 use super::provider::fields::is_token;
 use super::setting::Kind;
 use super::shown::{list, quoted, quoted_path, seconds};
+use super::url::SOCKET_PATH_BYTES_MAX;
 use super::value;
 use super::written::{Form, Written};
 use crate::base::number;
@@ -177,6 +178,24 @@ fn at_most(written: &Written, most: Duration, expected: &str) -> Result<Duration
 pub(super) const PATH: Kind<Option<PathBuf>> = text(
     |written| match written.text() {
         "" => Err("expected the path of a file; leave it out for none".to_owned()),
+        path => Ok(Some(path.into())),
+    },
+    |path| path.as_ref().map(quoted_path),
+);
+
+/// The path of a Unix socket that is made.
+pub(super) const SOCKET: Kind<Option<PathBuf>> = text(
+    |written| match written.text() {
+        path if path.starts_with("unix:") => {
+            Err("expected the path of a socket alone, without unix: before it".to_owned())
+        }
+        path if !path.starts_with('/') || path.contains('\0') => Err(
+            "expected the absolute path of a socket, such as /run/sluicegate/control.sock"
+                .to_owned(),
+        ),
+        path if path.len() > SOCKET_PATH_BYTES_MAX => {
+            Err("expected a socket's path of at most 107 bytes".to_owned())
+        }
         path => Ok(Some(path.into())),
     },
     |path| path.as_ref().map(quoted_path),

@@ -91,6 +91,7 @@ impl Config {
             spin,
             landlock,
             dumpable,
+            control,
             ..
         } = &self.server;
         (
@@ -98,7 +99,7 @@ impl Config {
             *workers,
             *driver,
             *spin,
-            (*landlock, *dumpable),
+            (*landlock, *dumpable, control.clone()),
             self.metrics.listen.clone(),
             self.log.format,
             self.log.level,
@@ -124,6 +125,8 @@ pub struct Server {
     pub landlock: Landlock,
     /// Its memory may be looked at by other processes of its account, and written to a core dump.
     pub dumpable: bool,
+    /// Where operators' commands are listened for; `None` is nowhere.
+    pub control: Option<PathBuf>,
     /// Responses say in `Server-Timing` what took how long.
     pub server_timing: bool,
     /// Pages that browsers let use the gateway; none is no CORS at all.

@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::file::{self, File};
 use super::gomodel;
 use super::kind::{self, ProviderKind, UnknownKind};
-use super::listeners;
+use super::listeners::{self, Listen};
 use super::model::{Config, LogFormat, ServerTls};
 use super::near::near;
 use super::operators;
@@ -159,6 +159,13 @@ fn read_file(sources: &Sources<'_>, env: &Env<'_>) -> Result<(Option<PathBuf>, F
 
 /// Which addresses stand in each other's way, and who says so.
 fn listen_conflict(file: &File, config: &Config) -> Option<ConfigError> {
+    let control = config.server.control.as_ref();
+    let mut all = config.server.listen.iter().chain(&config.metrics.listen);
+    let is_control = |at: &Listen| matches!(at, Listen::Unix(path) if Some(path) == control);
+    if let Some(address) = all.find(|at| is_control(at)) {
+        let message = format!("{address} is listened on for others; expected another path");
+        return Some(config.places.refused("server.control", &file.from, message));
+    }
     let (for_metrics, message) =
         listeners::conflict(&config.server.listen, &config.metrics.listen)?;
     let key = match for_metrics {

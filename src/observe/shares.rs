@@ -47,7 +47,7 @@ const KEYS: [Family<Standing>; 4] = [
 
 /// What is known of each instance.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
-const INSTANCES: [Family<InstanceState>; 4] = [
+const INSTANCES: [Family<InstanceState>; 5] = [
     (
         "sluicegate_upstream_instance_requests_total",
         "counter",
@@ -71,6 +71,12 @@ const INSTANCES: [Family<InstanceState>; 4] = [
         "gauge",
         "1 where it serves, less while it comes back, 0 where it is out or drains.",
         serving,
+    ),
+    (
+        "sluicegate_upstream_instance_drained",
+        "gauge",
+        "1 where an operator's word has it get nothing new, else 0.",
+        |instance| instance.draining.into(),
     ),
 ];
 

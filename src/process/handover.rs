@@ -1,18 +1,22 @@
 //! Handing the listening sockets of a running process over to its successor.
 //!
 //! On SIGUSR2 the process starts its own program again. The successor's standard input is one end of a socket
-//! pair; through it come the listening sockets, a packet per address: the configured address, a NUL, the
-//! actual one, the word `metrics` behind another NUL where it is one of `metrics.listen`, and the descriptors
-//! beside them; an empty packet ends the list. The successor says when it accepts, and the pair's end tells it
-//! that it was announced to the service manager. Both accept from the same queues meanwhile, so no connection
-//! is refused or lost.
+//! pair; through it come the listening sockets, a packet per address with the descriptors beside it, the socket for
+//! operators' commands, and which instances are drained; a packet of its own ends the list ([`packet`] has their bytes).
+//! The successor says when it accepts, and is told that it was announced to the service manager. Both accept from the same
+//! queues meanwhile, so no connection is refused or lost. The pair's end is the end of the process that was succeeded.
+
+mod packet;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -20,21 +24,43 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-use crate::config::Listen;
+use crate::process::control::Place;
 use crate::process::listen::Listener;
+
+use packet::{Address, PACKET_BYTES_MAX, Packet};
 
 /// Set for a successor.
 const VARIABLE: &str = "SLUICEGATE_HANDOVER";
-/// Ends the text of a packet with sockets for metrics.
-const METRICS: &str = "\0metrics";
 /// How long a successor may take until it accepts.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it waits to be announced.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
 /// Descriptors in one packet; the kernel allows 253.
 const DESCRIPTORS_MAX: usize = 128;
-/// The longest packet holds two paths of Unix sockets.
-const PACKET_BYTES_MAX: usize = 512;
+/// Instances whose drain is handed over: more than any configuration has that is of use.
+const DRAINED_MAX: usize = 1 << 16;
+
+/// What a process hands over to the next one.
+#[derive(Default)]
+pub(crate) struct Estate {
+    /// Where clients and scrapers are listened for.
+    pub listeners: Arc<[Listener]>,
+    /// Where operators' commands are, and its path.
+    pub control: Option<(OwnedFd, PathBuf)>,
+    /// Instances that get nothing new by an operator's word; see [`Choices::drained`](crate::providers::Choices::drained).
+    pub drained: Vec<u64>,
+}
+
+/// What a process has from the one before, or from a service manager.
+#[derive(Default)]
+pub(crate) struct Inherited {
+    /// Sockets that listen.
+    pub listeners: Vec<Listener>,
+    /// Where operators' commands are listened for.
+    pub control: Option<Place>,
+    /// As in [`Estate`].
+    pub drained: Vec<u64>,
+}
 
 /// The next process.
 pub(crate) struct Successor {
@@ -85,16 +111,16 @@ impl Successor {
         }
     }
 
-    /// Hands the sockets over, if that is `allowed`, and waits until it accepts. Blocks.
+    /// Hands everything over, if that is `allowed`, and waits until it accepts. Blocks.
     ///
     /// # Errors
     /// When it does not get so far; it is gone then.
     pub(crate) fn hand_over(
         &mut self,
-        listeners: &[Listener],
+        estate: &Estate,
         allowed: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        let handed = allowed().and_then(|()| self.try_hand_over(listeners));
+        let handed = allowed().and_then(|()| self.try_hand_over(estate));
         if handed.is_err() {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -102,20 +128,33 @@ impl Successor {
         handed
     }
 
-    fn try_hand_over(&mut self, listeners: &[Listener]) -> io::Result<()> {
-        for listener in listeners {
-            let text = text(listener);
+    fn try_hand_over(&mut self, estate: &Estate) -> io::Result<()> {
+        for listener in estate.listeners.iter() {
+            let packet = Packet::Listener(address_of(listener));
             for sockets in listener.sockets.chunks(DESCRIPTORS_MAX) {
                 let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-                send(&self.socket, text.as_bytes(), &sockets)?;
+                send(&self.socket, &packet, &sockets)?;
             }
         }
-        send(&self.socket, b"\0", &[])?;
+        if let Some((socket, path)) = &estate.control {
+            let packet = Packet::Control(path.clone());
+            send(&self.socket, &packet, &[socket.as_fd()])?;
+        }
+        for instance in &estate.drained {
+            send(&self.socket, &Packet::Drained(*instance), &[])?;
+        }
+        send(&self.socket, &Packet::End, &[])?;
         let (ready, _) = receive(&self.socket)?;
         match ready.is_empty() {
             true => Err(io::Error::other("it ended; its own log says why")),
             false => Ok(()),
         }
+    }
+
+    /// Tells it that the service manager knows it.
+    pub(crate) fn announced(&self) {
+        // It goes on without that, after a time.
+        let _ = send(&self.socket, &Packet::Announced, &[]);
     }
 }
 
@@ -152,74 +191,89 @@ pub(crate) fn is_possible() -> bool {
 pub(crate) struct Predecessor(OwnedFd);
 
 impl Predecessor {
-    /// Its end of the socket pair and the sockets that it hands over; `None` where there is none.
+    /// Its end of the socket pair and what it hands over; `None` where there is none.
     ///
     /// # Errors
     /// When standard input is not what it should be.
-    pub(crate) fn meet() -> io::Result<Option<(Self, Vec<Listener>)>> {
+    pub(crate) fn meet() -> io::Result<Option<(Self, Inherited)>> {
         if std::env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let nothing = std::fs::File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(nothing)?;
-        let mut listeners: Vec<Listener> = Vec::new();
+        let mut inherited = Inherited::default();
         loop {
             let (text, sockets) = receive(&socket)?;
             if text.is_empty() {
                 return Err(io::Error::other("the predecessor has ended"));
             }
-            if sockets.is_empty() {
-                return Ok(Some((Self(socket), listeners)));
+            let packet = Packet::read(&text).ok_or(io::ErrorKind::InvalidData)?;
+            if packet == Packet::End {
+                return Ok(Some((Self(socket), inherited)));
             }
-            let listener = listener(&text, sockets).ok_or(io::ErrorKind::InvalidData)?;
-            match listeners.last_mut() {
-                Some(last) if last.address == listener.address => {
-                    last.sockets.extend(listener.sockets);
-                }
-                _ => listeners.push(listener),
-            }
+            inherited.take(packet, sockets)?;
         }
     }
 
     /// Says that this process accepts, and waits until the service manager knows of it.
-    pub(crate) fn ready(self) {
+    pub(crate) fn ready(&self) {
         // A predecessor that is gone meanwhile has left its sockets here all the same.
         let _ = set_socket_timeout(&self.0, Timeout::Recv, Some(ANNOUNCED_WITHIN));
-        let _ = send(&self.0, b"ready", &[]);
+        let _ = send(&self.0, &Packet::Ready, &[]);
         let _ = receive(&self.0);
+    }
+
+    /// Whether it still ends what it has under way.
+    #[must_use]
+    pub(crate) fn is_there(&self) -> bool {
+        let mut watched = [PollFd::new(&self.0, PollFlags::empty())];
+        let looked = poll(&mut watched, Some(&Timespec::default()));
+        looked.is_ok()
+            && watched
+                .iter()
+                .all(|it| !it.revents().contains(PollFlags::HUP))
     }
 }
 
-/// The text of a packet.
-fn text(listener: &Listener) -> String {
-    let asked = listener.asked.as_ref().map(Listen::to_string);
-    let purpose = if listener.metrics { METRICS } else { "" };
-    let address = &listener.address;
-    format!("{}\0{address}{purpose}", asked.unwrap_or_default())
+impl Inherited {
+    fn take(&mut self, packet: Packet, mut sockets: Vec<OwnedFd>) -> io::Result<()> {
+        match (packet, sockets.len()) {
+            (Packet::Listener(at), 1..) => match self.listeners.last_mut() {
+                Some(last) if last.address == at.address => last.sockets.extend(sockets),
+                _ => self.listeners.push(listener_at(at, sockets)),
+            },
+            (Packet::Control(path), 1) => {
+                self.control = sockets.pop().map(|socket| Place::inherited(socket, path));
+            }
+            (Packet::Drained(instance), 0) if self.drained.len() < DRAINED_MAX => {
+                self.drained.push(instance);
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        Ok(())
+    }
 }
 
-/// The listener that a packet's text tells of.
-fn listener(text: &[u8], sockets: Vec<OwnedFd>) -> Option<Listener> {
-    let text = str::from_utf8(text).ok()?;
-    let (text, metrics) = match text.strip_suffix(METRICS) {
-        Some(rest) => (rest, true),
-        None => (text, false),
-    };
-    let (asked, address) = text.split_once('\0')?;
-    let asked = match asked {
-        "" => None,
-        asked => Some(asked.parse().ok()?),
-    };
-    Some(Listener {
-        asked,
-        address: address.parse().ok()?,
+fn address_of(listener: &Listener) -> Address {
+    Address {
+        asked: listener.asked.clone(),
+        address: listener.address.clone(),
+        metrics: listener.metrics,
+    }
+}
+
+fn listener_at(at: Address, sockets: Vec<OwnedFd>) -> Listener {
+    Listener {
+        asked: at.asked,
+        address: at.address,
         sockets,
-        metrics,
-    })
+        metrics: at.metrics,
+    }
 }
 
-fn send(socket: &OwnedFd, text: &[u8], sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send(socket: &OwnedFd, packet: &Packet, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let text = packet.text();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !sockets.is_empty() {
@@ -227,7 +281,7 @@ fn send(socket: &OwnedFd, text: &[u8], sockets: &[BorrowedFd<'_>]) -> io::Result
     }
     sendmsg(
         socket,
-        &[IoSlice::new(text)],
+        &[IoSlice::new(text.as_bytes())],
         &mut control,
         SendFlags::NOSIGNAL,
     )?;
@@ -260,16 +314,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Listen;
 
     proptest! {
         #[test]
         fn properties_hold(
             packet in "(127\\.0\\.0\\.1:[0-9]{1,5}|\\[::1\\]:8|unix:/[a-z/.]{0,9}|x|)?\0?(127\\.0\\.0\\.1:[0-9]{1,5}|unix:/a|)\
                 (\0metrics|\0|metrics)?",
+            other in "(control|drained|ready|announced|)\0?(/[a-z/.]{0,9}|[0-9a-f]{15,17}|[0-9A-F]{16}|)\0?",
             noise in prop::collection::vec(any::<u8>(), 0..9),
         ) {
-            property::holds(packet.as_bytes());
-            property::holds(&[packet.as_bytes(), &*noise].concat());
+            for packet in [packet.as_bytes(), other.as_bytes()] {
+                property::holds(packet);
+                property::holds(&[packet, &*noise].concat());
+            }
         }
     }
 
@@ -281,9 +339,14 @@ mod tests {
         let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = bound.local_addr().unwrap();
         let text = format!("127.0.0.1:0\0{address}");
-        send(&one, text.as_bytes(), &[bound.as_fd(), bound.as_fd()]).unwrap();
+        let packet = Packet::read(text.as_bytes()).unwrap();
+        send(&one, &packet, &[bound.as_fd(), bound.as_fd()]).unwrap();
         let (text, sockets) = receive(&other).unwrap();
-        let got = listener(&text, sockets).unwrap();
+        let mut inherited = Inherited::default();
+        inherited
+            .take(Packet::read(&text).unwrap(), sockets)
+            .unwrap();
+        let got = inherited.listeners.pop().unwrap();
         assert_eq!(got.asked, Some("127.0.0.1:0".parse().unwrap()));
         assert_eq!(got.address, Listen::Tcp(address));
         assert_eq!(got.sockets.len(), 2);
@@ -291,21 +354,52 @@ mod tests {
             let socket = std::net::TcpListener::from(socket);
             assert_eq!(socket.local_addr().unwrap(), address);
         }
+        let met = Predecessor(other);
+        assert!(met.is_there());
         drop(one);
-        assert_eq!(receive(&other).unwrap().0, b"");
+        assert!(!met.is_there());
+        assert_eq!(receive(&met.0).unwrap().0, b"");
+    }
+
+    #[test]
+    fn what_comes_without_its_sockets_or_with_others_is_none() {
+        let socket = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let mut inherited = Inherited::default();
+        for (packet, sockets) in [
+            (&b"\x00127.0.0.1:9"[..], vec![]),
+            (b"control\0/a", vec![]),
+            (b"control\0/a", vec![socket(), socket()]),
+            (b"drained\x000123456789abcdef", vec![socket()]),
+            (b"ready", vec![]),
+        ] {
+            let packet = Packet::read(packet).unwrap();
+            assert!(inherited.take(packet, sockets).is_err());
+        }
+        let control = Packet::Control("/a".into());
+        inherited.take(control, vec![socket()]).unwrap();
+        inherited.take(Packet::Drained(7), Vec::new()).unwrap();
+        assert_eq!(inherited.control.unwrap().path, PathBuf::from("/a"));
+        assert_eq!(inherited.drained, [7]);
+    }
+
+    fn read(text: &[u8]) -> Option<Address> {
+        match Packet::read(text)? {
+            Packet::Listener(address) => Some(address),
+            _ => None,
+        }
     }
 
     #[test]
     fn a_listener_keeps_its_purpose() {
-        let got = listener(b"127.0.0.1:0\x00127.0.0.1:9\0metrics", Vec::new()).unwrap();
+        let got = read(b"127.0.0.1:0\x00127.0.0.1:9\0metrics").unwrap();
         assert_eq!(got.address, "127.0.0.1:9".parse().unwrap());
         assert!(got.metrics);
-        assert!(!listener(b"\x00127.0.0.1:9", Vec::new()).unwrap().metrics);
+        assert!(!read(b"\x00127.0.0.1:9").unwrap().metrics);
     }
 
     #[test]
     fn what_a_service_manager_chose_has_no_configured_address() {
-        let got = listener(b"\0unix:/run/gate.sock", Vec::new()).unwrap();
+        let got = read(b"\0unix:/run/gate.sock").unwrap();
         assert_eq!(got.asked, None);
         assert_eq!(got.address, Listen::Unix("/run/gate.sock".into()));
         for bad in [
@@ -316,7 +410,7 @@ mod tests {
             b"\0unix:/a\0metrics ",
             b"\xff\x00127.0.0.1:1",
         ] {
-            assert!(listener(bad, Vec::new()).is_none());
+            assert!(read(bad).is_none());
         }
     }
 }

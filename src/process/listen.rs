@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -177,7 +177,7 @@ fn bind(address: &Listen, workers: usize) -> io::Result<Listener> {
             (Listen::Tcp(actual), sockets)
         }
         // One queue for all: whoever is free takes the next.
-        Listen::Unix(path) => (address.clone(), vec![bind_unix(path)?]),
+        Listen::Unix(path) => (address.clone(), vec![bind_unix(path, BACKLOG, |_| Ok(()))?]),
     };
     Ok(Listener {
         asked: Some(address.clone()),
@@ -231,9 +231,19 @@ fn local_address(socket: impl AsFd) -> io::Result<SocketAddr> {
     SocketAddr::try_from(address).map_err(Into::into)
 }
 
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+/// Listens at a path with a socket that was `prepared`; so many connections may wait there. A socket that nobody listens on
+/// any more is replaced.
+///
+/// # Errors
+/// The system's, and where the path is somebody's.
+pub(crate) fn bind_unix(
+    path: &Path,
+    backlog: i32,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
+) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let socket = stream_socket(AddressFamily::UNIX)?;
+    prepare(socket.as_fd())?;
     if let Err(error) = rustix::net::bind(&socket, &address) {
         if error != Errno::ADDRINUSE || !is_stale(path, &address)? {
             return Err(error.into());
@@ -241,7 +251,7 @@ fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
         std::fs::remove_file(path)?;
         rustix::net::bind(&socket, &address)?;
     }
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, backlog)?;
     Ok(socket)
 }
 

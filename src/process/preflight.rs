@@ -20,6 +20,12 @@ pub(crate) fn check(config: &Config) -> Result<(), String> {
     if let Some(conflict) = &config.listen_conflict {
         return Err(conflict.to_string());
     }
+    if let Some(path) = &config.server.control
+        && let Err(error) = socket_path(path)
+    {
+        let (setting, path) = (config.places.of("server.control"), path.display());
+        return Err(format!("{setting}: {path}: {error}"));
+    }
     let server = config.server.listen.iter().map(|at| ("server.listen", at));
     let metrics = config
         .metrics

@@ -21,7 +21,8 @@ use crate::net::worker::{self, Start};
 use crate::observe::{Counters, Reloads, Slots};
 use crate::otlp::Exporter;
 use crate::policy::auth::Keys;
-use crate::process::handover::{self, Handle, Successor};
+use crate::process::control::Control;
+use crate::process::handover::Inherited;
 use crate::process::listen::{self, Listener};
 use crate::process::watch::{self, Seen, Watch};
 use crate::system::confine::{self, Confinement, Rules};
@@ -31,6 +32,7 @@ use crate::system::process;
 use crate::system::signals::{self, Request};
 use crate::system::time::unix_seconds;
 
+mod commands;
 mod drain;
 mod export;
 mod names;
@@ -38,6 +40,7 @@ mod reload;
 mod resolution;
 mod settings;
 mod state;
+mod succession;
 
 use drain::Leaving;
 use settings::{Load, Read, Settled, check_last_key, settings, warn_of_settings, workers};
@@ -68,23 +71,20 @@ struct Common {
 
 impl Server {
     /// Loads the configuration, listens, on sockets that were `inherited` where they fit, and starts the
-    /// workers.
+    /// workers. Instances that were drained are.
     ///
     /// # Errors
     /// Nothing is left running then.
-    pub(crate) fn start(load: Load, inherited: Vec<Listener>) -> Result<Self, StartError> {
+    pub(crate) fn start(load: Load, inherited: Inherited) -> Result<Self, StartError> {
         // Watched before anyone can know that it runs: so none of them kills it in between.
         let (events, arrived) = channel();
         let asked = events.clone();
         let starting = signals::watch(move |request| asked.send(Event::Asked(request)).is_ok());
         let starting = starting.map_err(|error| system("signals", &error))?;
         descriptors::raise();
-        let slots = Slots::default();
-        let read = Read::with(&load, None).and_then(|read| settings(read, None, &slots));
-        let (settings, watch) = read.map_err(StartError::Configuration)?;
-        let watch = watch.unwrap_or_else(|_| Watch::new(None, None));
+        let (settings, watch) = first_settings(&load).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
-        check_listeners(&config, &inherited)?;
+        check_listeners(&config, &inherited.listeners)?;
         if config.server.dumpable {
             process::set_dumpable(true);
         }
@@ -99,7 +99,10 @@ impl Server {
         let threads = confinement.names.clone();
         let begun = resolution::begin(threads, (&events, &arrived), &settings, &log);
         let (names, for_workers) = begun.map_err(|e| system("names", &e))?;
-        let listeners = listeners(&config, inherited, count).map_err(StartError::System)?;
+        let listeners =
+            listeners(&config, inherited.listeners, count).map_err(StartError::System)?;
+        let control = Control::open(config.server.control.as_deref(), inherited.control);
+        let (control, forsaken) = control.map_err(StartError::System)?;
         let all = count + usize::from(!config.metrics.listen.is_empty());
         let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
         let reloads = Arc::new(Reloads::since(unix_seconds()));
@@ -111,10 +114,15 @@ impl Server {
             scribe,
             exporter: Exporter::confined(confinement.names),
             listeners: listeners.into(),
+            control,
+            forsaken,
+            predecessor: None,
+            succeeded_by: None,
             log,
             load,
             reading: Reading::No,
             config,
+            spread: for_workers.config.clone(),
             keys: settings.keys,
             choices: for_workers.choices.clone(),
             tls: settings.tls,
@@ -128,8 +136,7 @@ impl Server {
             events,
             arrived,
         };
-        server.keep_alive();
-        server.export();
+        server.drain_again(&inherited.drained);
         let common = Common {
             count,
             rung,
@@ -138,11 +145,19 @@ impl Server {
             resolver: server.names.resolver().clone(),
             rules: confinement.workers,
         };
-        let started = server.start_workers(all, &common);
-        started.map_err(|error| system("worker", &error))?;
+        server.begin(&common)?;
         starting.over();
         server.say_where();
         Ok(server)
+    }
+
+    /// Starts all threads.
+    fn begin(&mut self, common: &Common) -> Result<(), StartError> {
+        self.keep_alive();
+        self.export();
+        let started = self.start_workers(self.counters.len(), common);
+        started.map_err(|error| system("worker", &error))?;
+        self.take_commands(common.rules.clone())
     }
 
     /// Whoever waits for these lines may connect.
@@ -275,10 +290,14 @@ impl Server {
                     self.is_unreached(&name, address);
                     continue;
                 }
+                Event::Command(command) => {
+                    self.obey(command);
+                    continue;
+                }
                 Event::Asked(Request::End) => Leaving::ForGood,
                 Event::Succession(Ok(successor)) => {
                     self.successor = None;
-                    self.announce(&successor);
+                    self.announce(successor);
                     Leaving::Succeeded
                 }
                 Event::Succession(Err(error)) => {
@@ -297,57 +316,6 @@ impl Server {
             return code;
         }
         ExitCode::FAILURE
-    }
-
-    /// Starts a successor, unless there is one; an event says what became of it.
-    fn succeed(&mut self) {
-        if self.successor.is_some() {
-            return;
-        }
-        if !handover::is_possible() {
-            self.log.error(
-                "SIGUSR2 as process 1 would end the container: replace the container instead",
-                &[],
-            );
-            return;
-        }
-        match self.start_successor() {
-            Ok(handle) => {
-                let fields = [("successor", Value::Number(handle.pid().into()))];
-                self.log.info("handing over", &fields);
-                self.successor = Some(handle);
-            }
-            Err(error) => self.succession_failed(&error),
-        }
-    }
-
-    fn start_successor(&self) -> io::Result<Handle> {
-        let mut successor = Successor::start()?;
-        let handle = successor.handle();
-        let (events, listeners) = (self.events.clone(), self.listeners.clone());
-        let (load, config, keys) = (self.load.clone(), self.config.clone(), self.keys.clone());
-        std::thread::Builder::new()
-            .name("hand-over".into())
-            .spawn(move || {
-                let allowed = || may_succeed(&load, &config, &keys).map_err(io::Error::other);
-                let handed = successor.hand_over(&listeners, allowed);
-                let _ = events.send(Event::Succession(handed.map(|()| successor)));
-            })?;
-        Ok(handle)
-    }
-
-    fn succession_failed(&self, error: &io::Error) {
-        self.log.error(
-            "the successor did not start; this process goes on",
-            &[("error", Value::Text(error))],
-        );
-    }
-
-    fn announce(&self, successor: &Successor) {
-        notify::succeeded_by(successor.pid());
-        let pid = Value::Number(successor.pid().into());
-        self.log
-            .info("the successor accepts", &[("successor", pid)]);
     }
 
     /// Waits for an event; meanwhile it looks at the keys file, and has names looked up.
@@ -452,15 +420,10 @@ impl Server {
     }
 }
 
-/// Whether a successor may have the sockets: it does not know that there was a key. What cannot be read here it says
-/// itself, and may be a setting that only its version has. May wait, as reading does.
-fn may_succeed(load: &Load, before: &Config, keys_before: &Keys) -> Result<(), String> {
-    let Ok((config, entries)) = load() else {
-        return Ok(());
-    };
-    let keys = Keys::new(config.auth.master_key.as_ref(), entries.as_deref(), None);
-    check_last_key(&keys, keys_before, &config)?;
-    Ok(config.may_follow(before)?)
+fn first_settings(load: &Load) -> Result<(Settled, Watch), String> {
+    let read = Read::with(load, None)?;
+    let (settings, watch) = settings(read, None, &Slots::default())?;
+    Ok((settings, watch.unwrap_or_else(|_| Watch::new(None, None))))
 }
 
 fn say_start(log: &Log, settings: &Settled, driver: (&Rung, &String), started: (usize, &String)) {

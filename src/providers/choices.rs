@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::group::{Balance, Group, InstanceState, Listed};
+use super::hash;
 use super::keyring::{Keyring, Standing};
 use super::queue::{Limits, Queue};
 use super::roster::Answers;
@@ -166,6 +167,41 @@ impl Choices {
             let names = choice.names.iter();
             names.map(|(name, answers)| (&*choice.name, &**name, &**answers))
         })
+    }
+
+    /// The instances that are drained, by a hash of their providers' names and their identities: the same in the next process.
+    pub(crate) fn drained(&self) -> Vec<u64> {
+        let drained = |index: usize| {
+            let group = self.group(index)?;
+            let is_drained = move |at: &usize| group.state(*at, 0).is_some_and(|it| it.draining);
+            let all = (0..group.instances()).filter(is_drained);
+            Some(all.filter_map(move |at| self.handed(index, at)))
+        };
+        (0..self.0.len()).filter_map(drained).flatten().collect()
+    }
+
+    /// Drains those of `drained` that are there; their providers' indices and their own.
+    pub(crate) fn drain(&self, drained: &[u64]) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        for index in 0..self.0.len() {
+            let Some(group) = self.group(index) else {
+                continue;
+            };
+            for at in 0..group.instances() {
+                let handed = self.handed(index, at);
+                if handed.is_some_and(|it| drained.contains(&it)) && group.drain(at) {
+                    found.push((index, at));
+                }
+            }
+        }
+        found
+    }
+
+    /// What the instance of a provider is called at a hand-over.
+    fn handed(&self, provider: usize, instance: usize) -> Option<u64> {
+        let choice = self.0.get(provider)?;
+        let identity = choice.group.as_ref()?.identity(instance)?;
+        Some(hash::score(hash::of(choice.name.as_bytes()), identity))
     }
 
     /// The keys of the provider with this index, where it has several.

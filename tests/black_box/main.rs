@@ -117,6 +117,7 @@ mod process {
 mod providers {
     mod addresses;
     mod blame;
+    mod drain;
     mod failover;
     mod instances;
     mod keys;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::base::columns::table;
 use crate::base::date;
 use crate::cli::output;
 use crate::config::keys::ManagedKey;
@@ -98,25 +99,6 @@ fn as_value(key: &ManagedKey, now: u64) -> serde_json::Value {
 }
 
 /// Columns as wide as they have to be, two blanks between them.
-fn table(rows: &[[String; 8]]) -> String {
-    let mut widths = [0; 8];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// By id, else by a name that only one has.
 pub(super) fn find<'k>(
     entries: &'k [ManagedKey],

@@ -28,6 +28,8 @@ struct Member {
     waiting: f64,
     /// 1 where it serves.
     state: f64,
+    /// 1 where an operator's word has it get nothing new.
+    drained: f64,
     rest_seconds: f64,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct MemberFigures {
     pub(super) provider: String,
     /// `instance 2`, `key 1-1f3a9c04`, `queue`
     pub(super) member: String,
-    /// `serves`, `full`, `out`, `comes back`, `rests 12s`, `3 wait`
+    /// `serves`, `full`, `out`, `comes back`, `drained`, `rests 12s`, `3 wait`
     pub(super) state: String,
     /// It does what it is there for.
     pub(super) is_well: bool,
@@ -74,6 +76,7 @@ impl Members {
             "limit" => member.limit = Some(count),
             "waiting" => member.waiting = count,
             "state" => member.state = count,
+            "drained" => member.drained = count,
             "rest_seconds" => member.rest_seconds = count,
             _ => {}
         }
@@ -106,6 +109,7 @@ impl Members {
 impl Member {
     fn state(&self, kind: Kind) -> (String, bool) {
         match kind {
+            Kind::Instance if self.drained > 0.0 => ("drained".to_owned(), false),
             Kind::Instance if self.state > 0.0 && self.is_full() => ("full".to_owned(), true),
             Kind::Instance if self.state >= 1.0 => ("serves".to_owned(), true),
             Kind::Instance if self.state > 0.0 => ("comes back".to_owned(), true),
@@ -178,12 +182,15 @@ mod tests {
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"2\"} 0\n\
             sluicegate_upstream_instance_failures_total{provider=\"v\",instance=\"2\"} 3\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"3-10.0.0.7\"} 0.4\n\
+            sluicegate_upstream_instance_drained{provider=\"v\",instance=\"3-10.0.0.7\"} 0\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"4\"} 1\n\
             sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"4\"} 3\n\
             sluicegate_upstream_instance_limit{provider=\"v\",instance=\"4\"} 3\n\
             sluicegate_upstream_instance_state{provider=\"v\",instance=\"5\"} 0\n\
             sluicegate_upstream_instance_requests_in_flight{provider=\"v\",instance=\"5\"} 1\n\
             sluicegate_upstream_instance_limit{provider=\"v\",instance=\"5\"} 1\n\
+            sluicegate_upstream_instance_state{provider=\"v\",instance=\"6\"} 0\n\
+            sluicegate_upstream_instance_drained{provider=\"v\",instance=\"6\"} 1\n\
             sluicegate_upstream_key_rest_seconds{provider=\"v\",key=\"1-ab\"} 12\n\
             sluicegate_upstream_key_limited_total{provider=\"v\",key=\"1-ab\"} 1\n\
             sluicegate_upstream_key_refused_total{provider=\"v\",key=\"1-ab\"} 2\n\
@@ -201,7 +208,7 @@ mod tests {
             .iter()
             .map(|line| line.split_whitespace().collect())
             .collect();
-        let wanted: [&[&str]; 9] = [
+        let wanted: [&[&str]; 10] = [
             &[
                 "PROVIDER", "PART", "STATE", "UNDER", "WAY", "REQUESTS", "FAILED",
             ],
@@ -219,13 +226,14 @@ mod tests {
             ],
             &["v", "instance", "4", "full", "3/3", "0", "0"],
             &["v", "instance", "5", "out", "1/1", "0", "0"],
+            &["v", "instance", "6", "drained", "-", "0", "0"],
             &["v", "key", "1-ab", "rests", "12s", "-", "0", "3"],
             &["v", "key", "2-cd", "in", "use", "-", "0", "0"],
             &["v", "queue", "4", "wait", "8", "0", "0"],
         ];
         assert_eq!(words, wanted);
         let warned: Vec<_> = figures.iter().map(|member| !member.is_well).collect();
-        let wanted = [false, true, false, false, true, true, false, true];
+        let wanted = [false, true, false, false, true, true, true, false, true];
         assert_eq!(warned, wanted);
     }
 }

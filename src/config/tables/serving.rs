@@ -2,7 +2,7 @@
 
 use crate::config::kinds::{
     BASE_PATH, DRIVER, LANDLOCK, LISTEN, NETWORKS, ORIGINS, PATH, PRIVATE_HEADER, PROXY_PROTOCOL,
-    SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY, port,
+    SOCKET, SPIN, SWITCH, WORKERS, WRONG_KEY_DELAY, port,
 };
 use crate::config::model::Config;
 use crate::config::setting::Setting;
@@ -117,6 +117,17 @@ pub(super) const SERVER: Table = Table {
             at!(server.trusted, NETWORKS),
         )
         .variables(&["SLUICEGATE_TRUSTED"]),
+        Setting::new(
+            "control",
+            "",
+            example!(
+                "\"/run/sluicegate/control.sock\"",
+                "a socket that\n\
+                 `sluicegate providers` speaks to; for its own account and root only"
+            ),
+            at!(server.control, SOCKET),
+        )
+        .variables(&["SLUICEGATE_CONTROL"]),
         Setting::new(
             "landlock",
             "\"auto\"",

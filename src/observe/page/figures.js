@@ -23,7 +23,7 @@ function newProvider() {
   return {
     classes: new Map(CLASSES.map((name) => [name, 0])), errors: new Map(), timings: new Map(),
     received: 0, sent: 0, gone: 0, broken: 0, idle: 0, busy: 0, connects: 0, kept: null, known: null,
-    instances: 0, serving: 0, keys: 0, resting: 0, waiting: 0, loads: new Map(), limits: new Map(),
+    instances: 0, serving: 0, drained: 0, keys: 0, resting: 0, waiting: 0, loads: new Map(), limits: new Map(),
   };
 }
 
@@ -82,6 +82,8 @@ function takeProvider(provider, name, label, value) {
     provider.loads.set(label('instance'), value);
   } else if (name === 'sluicegate_upstream_instance_limit') {
     provider.limits.set(label('instance'), value);
+  } else if (name === 'sluicegate_upstream_instance_drained') {
+    provider.drained += value > 0 ? 1 : 0;
   } else if (name === 'sluicegate_upstream_key_rest_seconds') {
     provider.keys += 1;
     provider.resting += value > 0 ? 1 : 0;
@@ -210,9 +212,11 @@ function figuresBetween(before, now, seconds) {
 }
 
 // What is out of use on a provider's side, in words.
-function missing({ instances, serving, keys, resting, waiting, loads, limits }) {
+function missing({ instances, serving, drained, keys, resting, waiting, loads, limits }) {
   const said = [];
-  if (serving < instances) said.push(`${instances - serving} of ${instances} instances out`);
+  const out = instances - serving - drained;
+  if (out > 0) said.push(`${out} of ${instances} instances out`);
+  if (drained > 0) said.push(`${drained} of ${instances} instances drained`);
   if (resting > 0) said.push(`${resting} of ${keys} keys rest`);
   const full = [...limits].filter(([instance, limit]) => loads.get(instance) >= limit).length;
   // To be full is what a limit is for, until somebody waits.

@@ -36,6 +36,11 @@ impl Server {
         let empty_queues = matches!(leaving, Leaving::ForGood);
         let (delay, limit) = (self.config.timeouts.drain_delay, self.config.timeouts.drain);
         self.log.info("draining", &[]);
+        match (self.control.take(), &leaving) {
+            (None, _) => {}
+            (Some(control), Leaving::Succeeded) => control.leave(),
+            (Some(control), Leaving::ForGood) => control.close(),
+        }
         if let Leaving::ForGood = leaving {
             notify::stopping();
             if let Some(successor) = self.successor.take() {
@@ -124,14 +129,15 @@ impl Server {
                     return true;
                 }
                 Ok(Event::Asked(Request::Reload | Request::Reopen)) => self.log.reopen(),
-                // Too late for a successor, or for what is in force.
+                // Too late for a successor, for what is in force, or for a command, whose asker tries again.
                 Ok(
                     Event::Asked(Request::Succeed)
                     | Event::Succession(_)
                     | Event::Read(_)
                     | Event::Resolved(_)
                     | Event::Unreached(..)
-                    | Event::InForce(_),
+                    | Event::InForce(_)
+                    | Event::Command(_),
                 )
                 | Err(_) => {}
             }

@@ -55,7 +55,7 @@ impl Server {
                 self.reloads.succeeded(unix_seconds());
                 if self.config.fixed() != settings.config.fixed() {
                     self.log.warn(
-                        "server.listen, workers, driver, spin, landlock, dumpable, metrics.listen and log \
+                        "server.listen, workers, driver, spin, landlock, dumpable, control, metrics.listen and log \
                          take effect with the next start",
                         &[],
                     );
@@ -70,10 +70,12 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
-                self.choices = for_workers.choices.clone();
+                (self.spread, self.choices) =
+                    (for_workers.config.clone(), for_workers.choices.clone());
                 self.tls = settings.tls;
                 self.slots = settings.slots;
                 self.export();
+                self.warn_of_drained();
                 let applied = self.applied(Change::Configuration);
                 self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::Instant;
 
 use crate::config::Config;
@@ -17,7 +17,9 @@ use crate::observe::{Counters, Reloads, Slots};
 use crate::otlp::Exporter;
 use crate::policy::auth::Keys;
 use crate::policy::visitors::Visitors;
-use crate::process::handover::{Handle, Successor};
+use crate::process::control::answer::Answer;
+use crate::process::control::{self, Control, Place};
+use crate::process::handover::{Handle, Predecessor, Successor};
 use crate::process::listen::Listener;
 use crate::process::watch::Watch;
 use crate::providers::Choices;
@@ -38,12 +40,22 @@ pub(crate) struct Server {
     pub(super) exporter: Exporter,
     /// Where it listens. Kept to be handed over; the workers accept from clones.
     pub(super) listeners: Arc<[Listener]>,
+    /// Where operators' commands come in, if anywhere.
+    pub(super) control: Option<Control>,
+    /// Where they came in to the process before, if nowhere now.
+    pub(super) forsaken: Option<Place>,
+    /// The process before, of which it is known when it ends.
+    pub(super) predecessor: Option<Predecessor>,
+    /// The process that follows this one, and accepts.
+    pub(super) succeeded_by: Option<Successor>,
     pub(super) log: Log,
     pub(super) load: Load,
     /// Whether a reload is under way.
     pub(super) reading: Reading,
     /// In force, as it was configured: names that stand for many instances stand in it. A reload replaces it.
     pub(super) config: Arc<Config>,
+    /// In force, as workers have it: with an instance for each address of those names.
+    pub(super) spread: Arc<Config>,
     /// In force; what is counted for a key goes on with the next ones.
     pub(super) keys: Arc<Keys>,
     /// In force; what is known of a provider's key goes on with the next ones.
@@ -81,6 +93,14 @@ pub(super) enum Event {
     Resolved(Resolved),
     /// Nobody could be reached at this address of such a name.
     Unreached(Box<str>, IpAddr),
+    /// An operator's.
+    Command(Command),
+}
+
+/// What an operator wants of a running gateway, and who waits for the answer.
+pub(super) struct Command {
+    pub(super) request: control::request::Request,
+    pub(super) asker: SyncSender<Answer>,
 }
 
 /// What workers are told anew while they run.

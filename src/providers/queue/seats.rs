@@ -236,7 +236,7 @@ impl Run {
             Step::Drain(index, on) => {
                 match on {
                     true => self.group.drain(index),
-                    false => self.group.undrain(index),
+                    false => self.group.undrain(index, now),
                 };
                 self.look()?;
             }

@@ -579,7 +579,7 @@ fn threads_that_share_instances_never_sit_in_one_seat_and_none_waits_for_ever() 
                 group.drain(index);
                 call_all(queue.next(0));
                 std::thread::yield_now();
-                group.undrain(index);
+                group.undrain(index, 0);
                 call_all(queue.next(0));
             }
         });

@@ -272,7 +272,13 @@ fn what_is_no_listening_socket_is_refused() {
 /// What the service manager was told next.
 fn told(socket: &UnixDatagram) -> Vec<String> {
     let mut packet = [0; 500];
-    let n = socket.recv(&mut packet).unwrap();
+    let n = loop {
+        match socket.recv(&mut packet) {
+            // A signal of another test's.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            n => break n.unwrap(),
+        }
+    };
     let text = String::from_utf8_lossy(&packet[..n]).into_owned();
     text.lines().map(str::to_owned).collect()
 }

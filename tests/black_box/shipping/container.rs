@@ -152,6 +152,15 @@ fn the_compose_file_confines_and_names_files_that_there_are() {
     assert_eq!(of("ports[]"), ["127.0.0.1:8080:8080"]);
     assert!(path(&format!("contrib/{}/Dockerfile", of("build")[0])).is_file());
     assert_eq!(of("env_file"), ["keys.env"]);
+    // The socket for commands lies where the image's account may make it.
+    let control = of("environment.SLUICEGATE_CONTROL");
+    let (folder, _) = control[0].rsplit_once('/').unwrap();
+    let user = only(&image(), "USER");
+    let (user, group) = user.split_once(':').unwrap();
+    assert_eq!(
+        of("tmpfs[]"),
+        [format!("{folder}:mode=0700,uid={user},gid={group}")]
+    );
     let check: Vec<String> = serde_json::from_str(of("healthcheck.test")[0]).unwrap();
     assert_eq!(check[0], "CMD");
     assert_eq!(check[1..], health_check());

@@ -146,6 +146,8 @@ fn trace(driver: &str) -> String {
         .base(&base)
         .tls()
         .env("SLUICEGATE_DRIVER", driver);
+    let control = setup.dir().join("control.sock");
+    let setup = setup.env("SLUICEGATE_CONTROL", control.to_str().unwrap());
     let pipe = setup.dir().join("trace");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
@@ -162,6 +164,8 @@ fn trace(driver: &str) -> String {
     client.send(get("/health"));
     assert_eq!(client.response().status(), 200);
     gateway.reload();
+    let listed = gateway.setup().command(&["providers", "list"]).output();
+    assert!(listed.unwrap().status.success());
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait_exit(), Some(0));
     trace.join().unwrap()
