@@ -4,13 +4,15 @@
 //! pair; through it come the listening sockets, a packet per address with the descriptors beside it, the socket for
 //! operators' commands, and which instances are drained; a packet of its own ends the list ([`packet`] has their bytes).
 //! The successor says when it accepts, and is told that it was announced to the service manager. Both accept from the same
-//! queues meanwhile, so no connection is refused or lost. The pair's end is the end of the process that was succeeded.
+//! queues meanwhile, so no connection is refused or lost. Until one of them ends, and with it the pair, they share the limits
+//! on requests at once ([`link`]).
 
+pub(crate) mod link;
 mod packet;
+mod wire;
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,25 +20,26 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::process::control::Place;
 use crate::process::listen::Listener;
 
-use packet::{Address, PACKET_BYTES_MAX, Packet};
+use link::Link;
+use packet::Address;
+use wire::{DESCRIPTORS_MAX, receive, send};
+
+pub(crate) use packet::Packet;
 
 /// Set for a successor.
 const VARIABLE: &str = "SLUICEGATE_HANDOVER";
+/// Its value where the predecessor knows of limits that two processes share; an older program sets another one.
+const SHARES: &str = "2";
 /// How long a successor may take until it accepts.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it waits to be announced.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
-/// Descriptors in one packet; the kernel allows 253.
-const DESCRIPTORS_MAX: usize = 128;
 /// Instances whose drain is handed over: more than any configuration has that is of use.
 const DRAINED_MAX: usize = 1 << 16;
 
@@ -60,12 +63,15 @@ pub(crate) struct Inherited {
     pub control: Option<Place>,
     /// As in [`Estate`].
     pub drained: Vec<u64>,
+    /// The predecessor says how much of each limit is not this process's yet, once this one accepts.
+    pub shares: bool,
 }
 
 /// The next process.
 pub(crate) struct Successor {
     child: Child,
     socket: OwnedFd,
+    shares: bool,
 }
 
 impl Successor {
@@ -88,10 +94,14 @@ impl Successor {
         let program = words.next().ok_or(io::ErrorKind::NotFound)?;
         let child = Command::new(program)
             .args(words)
-            .env(VARIABLE, "1")
+            .env(VARIABLE, SHARES)
             .stdin(Stdio::from(theirs))
             .spawn()?;
-        Ok(Self { child, socket })
+        Ok(Self {
+            child,
+            socket,
+            shares: false,
+        })
     }
 
     /// Its process id.
@@ -145,16 +155,31 @@ impl Successor {
         }
         send(&self.socket, &Packet::End, &[])?;
         let (ready, _) = receive(&self.socket)?;
-        match ready.is_empty() {
-            true => Err(io::Error::other("it ended; its own log says why")),
-            false => Ok(()),
+        if ready.is_empty() {
+            return Err(io::Error::other("it ended; its own log says why"));
         }
+        self.shares = Packet::read(&ready) == Some(Packet::Ready { shares: true });
+        Ok(())
+    }
+
+    /// Whether it knows of limits that two processes share, once it accepts.
+    #[must_use]
+    pub(crate) fn shares(&self) -> bool {
+        self.shares
     }
 
     /// Tells it that the service manager knows it.
     pub(crate) fn announced(&self) {
         // It goes on without that, after a time.
         let _ = send(&self.socket, &Packet::Announced, &[]);
+    }
+
+    /// What is said to it from now on.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn link(&self) -> io::Result<Link> {
+        Link::on(&self.socket)
     }
 }
 
@@ -188,7 +213,10 @@ pub(crate) fn is_possible() -> bool {
 }
 
 /// The process that this one succeeds.
-pub(crate) struct Predecessor(OwnedFd);
+pub(crate) struct Predecessor {
+    socket: OwnedFd,
+    shares: bool,
+}
 
 impl Predecessor {
     /// Its end of the socket pair and what it hands over; `None` where there is none.
@@ -196,13 +224,17 @@ impl Predecessor {
     /// # Errors
     /// When standard input is not what it should be.
     pub(crate) fn meet() -> io::Result<Option<(Self, Inherited)>> {
-        if std::env::var_os(VARIABLE).is_none() {
+        let Some(version) = std::env::var_os(VARIABLE) else {
             return Ok(None);
-        }
+        };
+        let shares = version == SHARES;
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let nothing = std::fs::File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(nothing)?;
-        let mut inherited = Inherited::default();
+        let mut inherited = Inherited {
+            shares,
+            ..Inherited::default()
+        };
         loop {
             let (text, sockets) = receive(&socket)?;
             if text.is_empty() {
@@ -210,24 +242,40 @@ impl Predecessor {
             }
             let packet = Packet::read(&text).ok_or(io::ErrorKind::InvalidData)?;
             if packet == Packet::End {
-                return Ok(Some((Self(socket), inherited)));
+                return Ok(Some((Self { socket, shares }, inherited)));
             }
             inherited.take(packet, sockets)?;
         }
     }
 
-    /// Says that this process accepts, and waits until the service manager knows of it.
-    pub(crate) fn ready(&self) {
+    /// Says that this process accepts, and waits until the service manager knows of it. What the predecessor has of limits,
+    /// as far as it has said so.
+    pub(crate) fn ready(&self) -> Vec<(u64, u32)> {
         // A predecessor that is gone meanwhile has left its sockets here all the same.
-        let _ = set_socket_timeout(&self.0, Timeout::Recv, Some(ANNOUNCED_WITHIN));
-        let _ = send(&self.0, &Packet::Ready, &[]);
-        let _ = receive(&self.0);
+        let _ = set_socket_timeout(&self.socket, Timeout::Recv, Some(ANNOUNCED_WITHIN));
+        let shares = self.shares;
+        let _ = send(&self.socket, &Packet::Ready { shares }, &[]);
+        let mut left = Vec::new();
+        while let Ok((text, _)) = receive(&self.socket)
+            && let Some(Packet::Left(limit, count)) = Packet::read(&text)
+        {
+            left.push((limit, count));
+        }
+        left
+    }
+
+    /// What is said to it, and heard of it, from now on; nothing where it knows of no limits that two processes share.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn link(&self) -> io::Result<Option<Link>> {
+        self.shares.then(|| Link::on(&self.socket)).transpose()
     }
 
     /// Whether it still ends what it has under way.
     #[must_use]
     pub(crate) fn is_there(&self) -> bool {
-        let mut watched = [PollFd::new(&self.0, PollFlags::empty())];
+        let mut watched = [PollFd::new(&self.socket, PollFlags::empty())];
         let looked = poll(&mut watched, Some(&Timespec::default()));
         looked.is_ok()
             && watched
@@ -272,39 +320,6 @@ fn listener_at(at: Address, sockets: Vec<OwnedFd>) -> Listener {
     }
 }
 
-fn send(socket: &OwnedFd, packet: &Packet, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let text = packet.text();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !sockets.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(sockets));
-    }
-    sendmsg(
-        socket,
-        &[IoSlice::new(text.as_bytes())],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
-}
-
-/// One packet; an empty one is the other side's end.
-fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut text = vec![0; PACKET_BYTES_MAX];
-    let mut room = [IoSliceMut::new(&mut text)];
-    let received = recvmsg(socket, &mut room, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    text.truncate(received.bytes);
-    let mut sockets = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            sockets.extend(descriptors);
-        }
-    }
-    Ok((text, sockets))
-}
-
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod property;
@@ -321,10 +336,11 @@ mod tests {
         fn properties_hold(
             packet in "(127\\.0\\.0\\.1:[0-9]{1,5}|\\[::1\\]:8|unix:/[a-z/.]{0,9}|x|)?\0?(127\\.0\\.0\\.1:[0-9]{1,5}|unix:/a|)\
                 (\0metrics|\0|metrics)?",
-            other in "(control|drained|ready|announced|)\0?(/[a-z/.]{0,9}|[0-9a-f]{15,17}|[0-9A-F]{16}|)\0?",
+            other in "(control|drained|ready|announced|)\0?(/[a-z/.]{0,9}|[0-9a-f]{15,17}|[0-9A-F]{16}|limits|)\0?",
+            limit in "(left|give|want)\0[0-9a-f]{15,17}\0([0-9]{1,11}|[+a]|)\0?",
             noise in prop::collection::vec(any::<u8>(), 0..9),
         ) {
-            for packet in [packet.as_bytes(), other.as_bytes()] {
+            for packet in [packet.as_bytes(), other.as_bytes(), limit.as_bytes()] {
                 property::holds(packet);
                 property::holds(&[packet, &*noise].concat());
             }
@@ -354,11 +370,14 @@ mod tests {
             let socket = std::net::TcpListener::from(socket);
             assert_eq!(socket.local_addr().unwrap(), address);
         }
-        let met = Predecessor(other);
+        let met = Predecessor {
+            socket: other,
+            shares: true,
+        };
         assert!(met.is_there());
         drop(one);
         assert!(!met.is_there());
-        assert_eq!(receive(&met.0).unwrap().0, b"");
+        assert_eq!(receive(&met.socket).unwrap().0, b"");
     }
 
     #[test]

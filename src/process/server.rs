@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Listen};
@@ -35,15 +35,18 @@ use crate::system::time::unix_seconds;
 mod commands;
 mod drain;
 mod export;
+mod limits;
 mod names;
 mod reload;
 mod resolution;
 mod settings;
+mod shared;
 mod state;
 mod succession;
 
 use drain::Leaving;
 use settings::{Load, Read, Settled, check_last_key, settings, warn_of_settings, workers};
+use shared::Shared;
 use state::{Applied, Change, Event, Reading};
 
 pub(crate) use settings::Loaded;
@@ -76,11 +79,9 @@ impl Server {
     /// # Errors
     /// Nothing is left running then.
     pub(crate) fn start(load: Load, inherited: Inherited) -> Result<Self, StartError> {
-        // Watched before anyone can know that it runs: so none of them kills it in between.
         let (events, arrived) = channel();
-        let asked = events.clone();
-        let starting = signals::watch(move |request| asked.send(Event::Asked(request)).is_ok());
-        let starting = starting.map_err(|error| system("signals", &error))?;
+        // Watched before anyone can know that it runs: so none of them kills it in between.
+        let starting = watch_signals(&events)?;
         descriptors::raise();
         let (settings, watch) = first_settings(&load).map_err(StartError::Configuration)?;
         let config = settings.config.clone();
@@ -96,15 +97,14 @@ impl Server {
             .map_err(|e| system("driver", &e))?;
         let count = workers(&config);
         say_start(&log, &settings, (&rung, &why), (count, &confinement.state));
-        let threads = confinement.names.clone();
-        let begun = resolution::begin(threads, (&events, &arrived), &settings, &log);
+        let (threads, ends) = (confinement.names.clone(), (&events, &arrived));
+        let begun = resolution::begin(threads, ends, &settings, &log);
         let (names, for_workers) = begun.map_err(|e| system("names", &e))?;
         let listeners =
             listeners(&config, inherited.listeners, count).map_err(StartError::System)?;
         let control = Control::open(config.server.control.as_deref(), inherited.control);
         let (control, forsaken) = control.map_err(StartError::System)?;
-        let all = count + usize::from(!config.metrics.listen.is_empty());
-        let counters: Arc<[Counters]> = (0..all).map(|_| Counters::default()).collect();
+        let counters = counters(&config, count);
         let reloads = Arc::new(Reloads::since(unix_seconds()));
         let scribe = scribe(&counters, count, &log, &reloads);
         let mut server = Self {
@@ -116,6 +116,7 @@ impl Server {
             listeners: listeners.into(),
             control,
             forsaken,
+            shared: Shared::default(),
             predecessor: None,
             succeeded_by: None,
             log,
@@ -136,7 +137,7 @@ impl Server {
             events,
             arrived,
         };
-        server.drain_again(&inherited.drained);
+        server.inherit(&inherited.drained, inherited.shares);
         let common = Common {
             count,
             rung,
@@ -290,6 +291,10 @@ impl Server {
                     self.is_unreached(&name, address);
                     continue;
                 }
+                Event::Heard(from, packet) => {
+                    self.heard(from, packet);
+                    continue;
+                }
                 Event::Command(command) => {
                     self.obey(command);
                     continue;
@@ -318,7 +323,7 @@ impl Server {
         ExitCode::FAILURE
     }
 
-    /// Waits for an event; meanwhile it looks at the keys file, and has names looked up.
+    /// Waits for an event; meanwhile it looks at the keys file, has names looked up, and speaks of limits to other processes.
     fn next_event(&mut self) -> Result<Event, RecvTimeoutError> {
         // The sender is kept here, so there is always a next event.
         loop {
@@ -327,8 +332,10 @@ impl Server {
                 self.look();
                 continue;
             }
+            self.exchange_limits();
+            let exchange = self.shared.is_on().then_some(limits::LOOK_EVERY);
             let ask = self.names.ask(self.config.address_age);
-            match look.into_iter().chain(ask).min() {
+            match [look, exchange, ask].into_iter().flatten().min() {
                 None => return Ok(self.arrived.recv()?),
                 Some(time) => match self.arrived.recv_timeout(time) {
                     Err(RecvTimeoutError::Timeout) => {}
@@ -418,6 +425,19 @@ impl Server {
             worker.send(message());
         }
     }
+}
+
+/// Has signals come as events; what is returned says when it has started.
+fn watch_signals(events: &Sender<Event>) -> Result<signals::Starting, StartError> {
+    let asked = events.clone();
+    let starting = signals::watch(move |request| asked.send(Event::Asked(request)).is_ok());
+    starting.map_err(|error| system("signals", &error))
+}
+
+/// Those of each thread that serves clients or metrics.
+fn counters(config: &Config, workers: usize) -> Arc<[Counters]> {
+    let all = workers + usize::from(!config.metrics.listen.is_empty());
+    (0..all).map(|_| Counters::default()).collect()
 }
 
 fn first_settings(load: &Load) -> Result<(Settled, Watch), String> {

@@ -147,6 +147,15 @@ impl Choices {
         choices.filter_map(|choice| Some((&*choice.name, choice.queue.as_ref()?)))
     }
 
+    /// All limits, by a hash of their names: the same in the next process.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (u64, &Arc<Queue>)> {
+        let choices = self.0.iter();
+        choices.filter_map(|choice| {
+            let name = hash::of(choice.name.as_bytes());
+            Some((name, choice.queue.as_ref()?))
+        })
+    }
+
     /// How each of several instances, or of those with a limit, stands: its provider, what it is told apart by.
     pub(crate) fn states(&self, now: u64) -> impl Iterator<Item = (&str, &str, InstanceState)> {
         self.0.iter().flat_map(move |choice| {

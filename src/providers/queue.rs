@@ -20,6 +20,7 @@
 //! so a few times at most. Who began before a reload chooses among the instances of its own configuration and keeps its
 //! place; who comes behind it and may go to one that the reload has added passes it there.
 
+pub(crate) mod handed;
 mod heap;
 mod line;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod model;
 mod pace;
 #[cfg(test)]
 mod seats;
+mod share;
 #[cfg(test)]
 mod tests;
 mod wish;
@@ -127,6 +129,33 @@ impl Queue {
     #[must_use]
     pub fn next(&self, now: u64) -> Option<Call> {
         self.line().next(now)
+    }
+
+    /// Another process has given so many permits. Afterwards [`next`](Self::next) is to be asked.
+    fn gain(&self, count: u32) {
+        self.line().share(|share| share.gain(count));
+    }
+
+    /// So many requests wait in another process, which take turns with those here. Afterwards [`next`](Self::next) is to be
+    /// asked.
+    fn want(&self, count: u32) {
+        self.line().share(|share| share.want(count));
+    }
+
+    /// The next process gets all permits but those that are held here; how many these are.
+    fn leave_all(&self) -> u32 {
+        self.line().leave_all()
+    }
+
+    /// There is no next process any more; one before has so many permits, and so many requests wait there. Afterwards
+    /// [`next`](Self::next) is to be asked.
+    fn stay(&self, away: u32, wanted: u32) {
+        self.line().share(|share| share.stay(away, wanted));
+    }
+
+    /// Permits that are to be sent to the other process, once, and how many requests wait here.
+    fn take_given(&self) -> (u32, u32) {
+        self.line().take_given()
     }
 
     /// What there is to see of it.

@@ -125,6 +125,7 @@ mod providers {
     mod limits;
     mod queue;
     mod settings;
+    mod succession;
 }
 
 /// Bodies, tunnels and ends: what one side does and the other sees.

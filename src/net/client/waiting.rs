@@ -56,7 +56,7 @@ impl Waiting {
         let Some(Call { caller, .. }) = call else {
             return;
         };
-        let worker = usize::try_from(caller >> PLACE_BITS).unwrap_or(usize::MAX);
+        let worker = worker_of(caller);
         match worker == self.worker {
             true => self.called(caller),
             false => (self.put)(worker, caller),
@@ -89,6 +89,12 @@ impl Waiting {
             call = queue.next(now());
         }
     }
+}
+
+/// The worker that somebody waits at, who is called by this.
+#[must_use]
+pub(crate) fn worker_of(caller: u64) -> usize {
+    usize::try_from(caller >> PLACE_BITS).unwrap_or(usize::MAX)
 }
 
 fn now() -> u64 {

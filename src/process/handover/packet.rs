@@ -1,12 +1,14 @@
 //! Packets of a hand-over as bytes. Pure.
 //!
 //! A listening socket's packet is the configured address, a NUL, the actual one, and the word `metrics` behind another NUL
-//! where it is one of `metrics.listen`. The others begin with a word that is no address.
+//! where it is one of `metrics.listen`. The others begin with a word that is no address. Limits on requests at once are
+//! called by a hash of their names.
 
 use std::path::PathBuf;
 
-use crate::base::hex;
+use crate::base::{hex, number};
 use crate::config::Listen;
+use crate::providers::queue::handed::Said;
 
 /// The longest packet holds two paths of Unix sockets.
 pub(super) const PACKET_BYTES_MAX: usize = 512;
@@ -18,11 +20,15 @@ const END: &str = "\0";
 const CONTROL: &str = "control";
 const DRAINED: &str = "drained";
 const READY: &str = "ready";
+const READY_TO_SHARE: &str = "ready\0limits";
+const LEFT: &str = "left";
+const GIVE: &str = "give";
+const WANT: &str = "want";
 const ANNOUNCED: &str = "announced";
 
 /// What one side tells the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Packet {
+pub(crate) enum Packet {
     /// Comes with sockets that listen.
     Listener(Address),
     /// Comes with the socket for operators' commands, which listens at this path.
@@ -32,14 +38,21 @@ pub(super) enum Packet {
     /// There is nothing more to hand over.
     End,
     /// The successor accepts.
-    Ready,
+    Ready {
+        /// It knows of limits that two processes share.
+        shares: bool,
+    },
+    /// So many permits of a limit are not the successor's yet.
+    Left(u64, u32),
+    /// What one process says of a limit to the one before or behind.
+    Said(u64, Said),
     /// The service manager knows the successor.
     Announced,
 }
 
 /// What is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// As it was configured; `None` where a service manager chose it.
     pub(super) asked: Option<Listen>,
     /// With the port that was really taken.
@@ -55,7 +68,8 @@ impl Packet {
         let text = str::from_utf8(packet).ok()?;
         match text {
             END => return Some(Self::End),
-            READY => return Some(Self::Ready),
+            READY => return Some(Self::Ready { shares: false }),
+            READY_TO_SHARE => return Some(Self::Ready { shares: true }),
             ANNOUNCED => return Some(Self::Announced),
             _ => {}
         }
@@ -66,6 +80,15 @@ impl Packet {
                 is_path.then(|| Self::Control(rest.into()))
             }
             DRAINED => Some(Self::Drained(hash(rest)?)),
+            LEFT | GIVE | WANT => {
+                let (limit, count) = rest.split_once('\0')?;
+                let (limit, count) = (hash(limit)?, permits(count)?);
+                Some(match word {
+                    LEFT => Self::Left(limit, count),
+                    GIVE => Self::Said(limit, Said::Give(count)),
+                    _ => Self::Said(limit, Said::Want(count)),
+                })
+            }
             _ => address(text).map(Self::Listener),
         }
     }
@@ -86,10 +109,25 @@ impl Packet {
             Self::Control(path) => format!("{CONTROL}\0{}", path.display()),
             Self::Drained(instance) => format!("{DRAINED}\0{instance:016x}"),
             Self::End => END.to_owned(),
-            Self::Ready => READY.to_owned(),
+            Self::Ready { shares: false } => READY.to_owned(),
+            Self::Ready { shares: true } => READY_TO_SHARE.to_owned(),
+            Self::Left(limit, count) => counted(LEFT, *limit, *count),
+            Self::Said(limit, Said::Give(count)) => counted(GIVE, *limit, *count),
+            Self::Said(limit, Said::Want(count)) => counted(WANT, *limit, *count),
             Self::Announced => ANNOUNCED.to_owned(),
         }
     }
+}
+
+fn counted(word: &str, limit: u64, count: u32) -> String {
+    format!("{word}\0{limit:016x}\0{count}")
+}
+
+/// A number as it is written here.
+fn permits(text: &str) -> Option<u32> {
+    let is_written_so = text == "0" || !text.starts_with('0');
+    let number = number::decimal(text).filter(|_| is_written_so)?;
+    u32::try_from(number).ok()
 }
 
 /// 16 hexadecimal digits.

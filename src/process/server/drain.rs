@@ -68,7 +68,7 @@ impl Server {
         if self.second_signal(
             leaving,
             limit.saturating_sub(begin.elapsed()),
-            Self::is_idle,
+            Self::is_done,
         ) {
             return ExitCode::FAILURE;
         }
@@ -100,6 +100,11 @@ impl Server {
         })
     }
 
+    /// Whether nothing is under way here, and nothing goes through this process of what others say of limits.
+    fn is_done(&self) -> bool {
+        self.is_idle() && !self.shared.passes_on()
+    }
+
     /// Whether a client has connected and not asked for anything, or is in the middle of a request head.
     fn awaits_requests(&self) -> bool {
         let begins = |worker: &Counters| worker.beginning.load(Ordering::Relaxed) > 0;
@@ -119,6 +124,7 @@ impl Server {
         while let Some(left) = time.checked_sub(begin.elapsed())
             && !done(self)
         {
+            self.exchange_limits();
             match self.arrived.recv_timeout(DRAIN_POLL.min(left)) {
                 Ok(Event::Asked(Request::End)) => {
                     if let Leaving::Succeeded = std::mem::replace(leaving, Leaving::ForGood) {
@@ -129,6 +135,7 @@ impl Server {
                     return true;
                 }
                 Ok(Event::Asked(Request::Reload | Request::Reopen)) => self.log.reopen(),
+                Ok(Event::Heard(from, packet)) => self.heard(from, packet),
                 // Too late for a successor, for what is in force, or for a command, whose asker tries again.
                 Ok(
                     Event::Asked(Request::Succeed)

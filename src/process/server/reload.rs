@@ -70,6 +70,7 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
+                self.share_limits(&for_workers.choices);
                 (self.spread, self.choices) =
                     (for_workers.config.clone(), for_workers.choices.clone());
                 self.tls = settings.tls;

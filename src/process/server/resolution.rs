@@ -86,7 +86,9 @@ impl Server {
             slots: self.slots.clone(),
         };
         let for_workers = settled.for_workers(&self.names, Some(&self.choices), &self.log);
+        self.share_limits(&for_workers.choices);
         (self.spread, self.choices) = (for_workers.config.clone(), for_workers.choices.clone());
+        self.warn_of_drained();
         self.export();
         let applied = self.applied(Change::Addresses(Arc::new(moved)));
         self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));

@@ -19,14 +19,16 @@ use crate::policy::auth::Keys;
 use crate::policy::visitors::Visitors;
 use crate::process::control::answer::Answer;
 use crate::process::control::{self, Control, Place};
-use crate::process::handover::{Handle, Predecessor, Successor};
+use crate::process::handover::{Handle, Packet, Predecessor, Successor};
 use crate::process::listen::Listener;
 use crate::process::watch::Watch;
 use crate::providers::Choices;
+use crate::providers::queue::handed::To;
 use crate::system::signals::Request;
 
 use super::names::{Moved, Names};
 use super::settings::{Load, Read};
+use super::shared::Shared;
 
 /// A running gateway.
 pub(crate) struct Server {
@@ -44,6 +46,8 @@ pub(crate) struct Server {
     pub(super) control: Option<Control>,
     /// Where they came in to the process before, if nowhere now.
     pub(super) forsaken: Option<Place>,
+    /// What is said of limits to the processes before and behind.
+    pub(super) shared: Shared,
     /// The process before, of which it is known when it ends.
     pub(super) predecessor: Option<Predecessor>,
     /// The process that follows this one, and accepts.
@@ -95,6 +99,8 @@ pub(super) enum Event {
     Unreached(Box<str>, IpAddr),
     /// An operator's.
     Command(Command),
+    /// What the process before or behind says of limits, or its end.
+    Heard(To, Option<Packet>),
 }
 
 /// What an operator wants of a running gateway, and who waits for the answer.

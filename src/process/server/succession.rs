@@ -71,8 +71,15 @@ impl Server {
     }
 
     pub(super) fn announce(&mut self, successor: Successor) {
+        let link = successor.link();
+        if let Some(link) = link.ok().filter(|_| successor.shares()) {
+            self.leave_limits(link);
+        }
         notify::succeeded_by(successor.pid());
-        successor.announced();
+        // Behind what it was told of limits.
+        if !self.shared.announce() {
+            successor.announced();
+        }
         let pid = Value::Number(successor.pid().into());
         self.log
             .info("the successor accepts", &[("successor", pid)]);
@@ -80,9 +87,18 @@ impl Server {
         self.succeeded_by = Some(successor);
     }
 
+    /// Has what the process before has said, ahead of any request.
+    pub(super) fn inherit(&mut self, drained: &[u64], shares: bool) {
+        self.drain_again(drained);
+        if shares {
+            self.wait_for_limits();
+        }
+    }
+
     /// Takes the place of the process before, which still ends what it has under way.
     pub(crate) fn follow(&mut self, predecessor: Predecessor) {
-        predecessor.ready();
+        let left = predecessor.ready();
+        self.have_limits(left, predecessor.link().ok().flatten());
         if let Some(forsaken) = self.forsaken.take() {
             forsaken.remove();
         }

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use super::heap::Heap;
 use super::pace::Pace;
+use super::share::Share;
 use super::wish::{Newest, Wish, seat};
 use crate::providers::group::UnderWay;
 
@@ -154,6 +155,8 @@ pub(super) struct Line {
     /// Places of those that wait, by their deadline.
     deadlines: Heap,
     pace: Pace,
+    /// What of the limit is this process's.
+    share: Share,
 }
 
 /// A request that waits, or whose turn has come and was not taken yet.
@@ -199,6 +202,7 @@ impl Line {
             hogs: Heap::new(),
             deadlines: Heap::new(),
             pace: Pace::default(),
+            share: Share::default(),
         };
         line.limit(limits);
         line
@@ -244,7 +248,7 @@ impl Line {
             }
             self.mark();
         }
-        let displaced = match self.waiting < self.limits.length {
+        let displaced = match self.waiting < self.length() {
             true => None,
             false => match self.displace(key) {
                 Some(call) => Some(call),
@@ -345,6 +349,8 @@ impl Line {
         if let Some(call) = self.next_moved(now) {
             return Some(call);
         }
+        let limited = self.limits.permits.is_some();
+        while limited && !self.is_saturated() && self.share.gives(self.waiting > 0) {}
         if self.is_saturated() {
             return None;
         }
@@ -433,7 +439,7 @@ impl Line {
 
     fn is_saturated(&self) -> bool {
         let permits = self.limits.permits;
-        permits.is_some_and(|permits| self.held >= permits.get())
+        permits.is_some_and(|permits| self.held >= self.share.allowed(permits.get()))
     }
 
     /// Whether who asks has to wait, as far as is known.
@@ -444,6 +450,32 @@ impl Line {
     fn mark(&mut self) {
         let out = self.is_out();
         self.pace.mark(out);
+    }
+
+    /// How many may wait.
+    fn length(&self) -> u32 {
+        let permits = self.limits.permits.map_or(0, NonZeroU32::get);
+        let more = self.share.places(permits);
+        self.limits.length.saturating_add(more)
+    }
+
+    /// Changes what of the limit is this process's. Afterwards [`next`](Self::next) is to be asked.
+    pub(super) fn share(&mut self, change: impl FnOnce(&mut Share)) {
+        change(&mut self.share);
+        self.mark();
+    }
+
+    /// Keeps what is held and no more from now on; how much that is.
+    pub(super) fn leave_all(&mut self) -> u32 {
+        let held = self.held;
+        self.share(|share| share.leave(held));
+        held
+    }
+
+    /// Permits that are to be sent to the other process, and how many wait here.
+    pub(super) fn take_given(&mut self) -> (u32, u32) {
+        let given = self.share.take_given(self.held, self.waiting);
+        (given, self.waiting)
     }
 
     fn number(&mut self) -> u64 {
