@@ -667,10 +667,7 @@ mod tests {
             );
         }
         assert!(!text.contains("provider=\"one\""), "{text}");
-        assert_eq!(
-            text.matches("sluicegate_upstream_instance_limit{").count(),
-            1
-        );
+        assert_eq!(text.matches("_instance_limit{").count(), 1);
         assert!(!text.contains("addresses_age_seconds{"), "{text}");
     }
 }
