@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -42,13 +43,13 @@ pub(super) fn send_with(
     if !sockets.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(sockets));
     }
-    sendmsg(
-        socket,
-        &[IoSlice::new(text.as_bytes())],
-        &mut control,
-        flags | SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
+    loop {
+        let parts = [IoSlice::new(text.as_bytes())];
+        match sendmsg(socket, &parts, &mut control, flags | SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            sent => break Ok(sent.map(drop)?),
+        }
+    }
 }
 
 /// One packet; an empty one is the other side's end.
@@ -60,7 +61,13 @@ pub(super) fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0; PACKET_BYTES_MAX];
     let mut room = [IoSliceMut::new(&mut text)];
-    let received = recvmsg(socket, &mut room, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    // A signal of the process ends a wait that has a bound, whatever the signal is for.
+    let received = loop {
+        match recvmsg(socket, &mut room, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            received => break received?,
+        }
+    };
     text.truncate(received.bytes);
     let mut sockets = Vec::new();
     for message in control.drain() {
