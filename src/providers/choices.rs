@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::group::{Balance, Group, InstanceState, Listed};
+use super::group::{Balance, Group, InstanceState, Listed, Seats};
 use super::hash;
 use super::keyring::{Keyring, Standing};
 use super::queue::{Limits, Queue};
@@ -153,6 +153,20 @@ impl Choices {
         choices.filter_map(|choice| {
             let name = hash::of(choice.name.as_bytes());
             Some((name, choice.queue.as_ref()?))
+        })
+    }
+
+    /// Limits of instances: what they are called at a hand-over, the name of their provider's limit among
+    /// [`limits`](Self::limits), and what other processes have there, which is nothing yet.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (u64, u64, Seats)> {
+        self.0.iter().enumerate().flat_map(move |(index, choice)| {
+            let group = choice.group.iter().filter(|group| group.is_limited());
+            let provider = hash::of(choice.name.as_bytes());
+            group.flat_map(move |group| {
+                (0..group.instances()).filter_map(move |at| {
+                    Some((self.handed(index, at)?, provider, group.seats(at)?))
+                })
+            })
         })
     }
 

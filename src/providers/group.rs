@@ -17,6 +17,7 @@ mod instance;
 #[cfg(test)]
 mod model;
 mod pick;
+mod seats;
 #[cfg(test)]
 mod simulation;
 mod standing;
@@ -35,6 +36,7 @@ use pick::{Wish, best, has_room_anyway};
 use standing::{Millis, Phase, SCALE, Standing};
 
 pub use instance::UnderWay;
+pub(crate) use seats::Seats;
 pub use tried::Tried;
 pub use words::{
     Balance, Change, Health, INSTANCES_MAX, InstanceState, Listed, Outcome, Refused, Unseated,
@@ -297,6 +299,13 @@ impl Group {
     pub fn undrain(&self, index: usize, now: u64) -> bool {
         let member = self.members.get(index);
         member.is_some_and(|member| member.instance.undrain(Millis::of(now)))
+    }
+
+    /// Those that other processes have at the instance at `index`, if it has a limit: none yet.
+    pub(crate) fn seats(&self, index: usize) -> Option<Seats> {
+        let instance = &self.members.get(index)?.instance;
+        instance.state(Millis::of(0)).limit?;
+        Some(Seats::at(instance))
     }
 
     /// What the instance at `index` is known by.

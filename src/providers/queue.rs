@@ -21,6 +21,7 @@
 //! place; who comes behind it and may go to one that the reload has added passes it there.
 
 pub(crate) mod handed;
+pub(crate) mod handed_seats;
 mod heap;
 mod line;
 #[cfg(test)]

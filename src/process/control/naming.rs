@@ -99,16 +99,14 @@ fn some(all: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::{self, Sources};
 
-    fn config() -> Config {
-        let toml = "[providers.vllm]\n\
-            base_urls = [\"http://10.0.0.1:8000/v1\", \"https://B.example/v1\", \"http://[::1]:9/v1\", \
-            \"http+unix://%2Frun%2Fv.sock/v1\", \"https://10.0.0.1:8000/v1\"]\n\
-            [providers.openai]\nbase_url = \"https://a.example/v1\"\napi_key = \"sk-0123456789abcdef\"\n";
+    fn loaded(toml: &'static str) -> Config {
         let sources = Sources {
             env: std::collections::BTreeMap::default(),
             flags: std::collections::BTreeMap::new(),
@@ -121,6 +119,15 @@ mod tests {
             terminal: false,
         };
         config::load(&sources).unwrap()
+    }
+
+    fn config() -> Config {
+        loaded(
+            "[providers.vllm]\n\
+            base_urls = [\"http://10.0.0.1:8000/v1\", \"https://B.example/v1\", \"http://[::1]:9/v1\", \
+            \"http+unix://%2Frun%2Fv.sock/v1\", \"https://10.0.0.1:8000/v1\"]\n\
+            [providers.openai]\nbase_url = \"https://a.example/v1\"\napi_key = \"sk-0123456789abcdef\"\n",
+        )
     }
 
     #[test]
@@ -167,6 +174,36 @@ mod tests {
         ] {
             let message = find(&config, wrong).unwrap_err();
             assert!(message.starts_with(said), "{wrong}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_name_is_named_with_it_or_by_it() {
+        let toml = "[providers.vllm]\nbase_urls = [\"http://other/v1\", \"http://h:8000/v1\"]\nresolve = \"all\"\n";
+        let addresses = ["10.0.0.7", "fd00::8"].map(|address| address.parse::<IpAddr>().unwrap());
+        let known = |name: &str| match name {
+            "h" => addresses.to_vec(),
+            _ => Vec::new(),
+        };
+        let (spread, _) = Arc::new(loaded(toml)).spread(known);
+        for (which, index) in [
+            ("1", 0),
+            ("2-10.0.0.7", 1),
+            ("10.0.0.7:8000", 1),
+            ("2-fd00::8", 2),
+            ("[fd00::8]:8000", 2),
+        ] {
+            assert_eq!(
+                find(&spread, &format!("vllm/{which}")),
+                Ok((0, index)),
+                "{which}"
+            );
+        }
+        for which in ["2", "h:8000", "http://h:8000/v1"] {
+            let message = find(&spread, &format!("vllm/{which}")).unwrap_err();
+            let both =
+                "can be vllm/2-10.0.0.7 (http://h:8000/v1), vllm/2-fd00::8 (http://h:8000/v1)";
+            assert!(message.contains(both), "{which}: {message}");
         }
     }
 

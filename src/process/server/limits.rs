@@ -1,7 +1,7 @@
 //! Limits on requests at once that this process shares with the one before it and the one behind it: what these say reaches
 //! the queues, and what there is to say is said, by the main thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::net::worker::messages::Message;
 use crate::process::handover::Packet;
 use crate::process::handover::link::Link;
 use crate::providers::queue::handed::{Handed, To};
+use crate::providers::queue::handed_seats::HandedSeats;
 use crate::providers::{Choices, micros};
 use crate::system::time::monotonic_nanos;
 
@@ -27,6 +28,11 @@ impl Server {
             handed.apply(queue);
             self.shared.limits.insert(name, handed);
         }
+        for (name, provider, seats) in self.choices.seats() {
+            let mut handed = HandedSeats::new(seats);
+            handed.are_away(u32::MAX);
+            self.shared.seats.insert(name, (provider, handed));
+        }
     }
 
     /// Goes by what the process before has `left`, and hears of it from now on, if that can be.
@@ -36,11 +42,14 @@ impl Server {
         let mut limits: BTreeMap<u64, Handed> = none_away.collect();
         // Of a process that is not heard of it would never be known that it has ended.
         let older = older.filter(|link| !left.is_empty() && self.hear(To::Older, link));
-        if older.is_some() {
-            limits.extend(
-                left.into_iter()
-                    .map(|(name, count)| (name, Handed::new(count))),
-            );
+        for (_, handed) in self.shared.seats.values_mut() {
+            handed.are_away(0);
+        }
+        for (name, count) in left.into_iter().filter(|_| older.is_some()) {
+            match self.shared.seats.get_mut(&name) {
+                Some((_, handed)) => handed.are_away(count),
+                None => drop(limits.insert(name, Handed::new(count))),
+            }
         }
         self.shared.older = older;
         self.shared.limits = limits;
@@ -62,9 +71,16 @@ impl Server {
         for (name, _) in self.choices.limits() {
             self.shared.limits.entry(name).or_default();
         }
+        for (name, provider, seats) in self.choices.seats() {
+            let entry = self.shared.seats.entry(name);
+            entry.or_insert_with(|| (provider, HandedSeats::new(seats)));
+        }
         for (name, handed) in &mut self.shared.limits {
             let left = handed.leave(queue(&self.choices, *name));
             younger.say(Packet::Left(*name, left));
+        }
+        for (name, (_, handed)) in &mut self.shared.seats {
+            younger.say(Packet::Left(*name, handed.leave()));
         }
         self.shared.younger = Some(younger);
     }
@@ -82,6 +98,9 @@ impl Server {
             Some(_) => return,
             None => self.shared.limits.keys().copied().collect(),
         };
+        self.seats_heard(from, packet.as_ref());
+        let is_seats = |name: &u64| self.shared.seats.contains_key(name);
+        let names: Vec<u64> = names.into_iter().filter(|name| !is_seats(name)).collect();
         for name in names {
             let queue = queue(&self.choices, name);
             let handed = self.shared.limits.entry(name).or_default();
@@ -113,6 +132,40 @@ impl Server {
         self.shared.exchange(&self.choices);
     }
 
+    /// The same of limits of instances.
+    fn seats_heard(&mut self, from: To, packet: Option<&Packet>) {
+        let named = match packet {
+            Some(Packet::Left(name, _) | Packet::Said(name, _)) => Some(*name),
+            Some(_) => return,
+            None => None,
+        };
+        let mut passed = Vec::new();
+        let seats = self.shared.seats.iter_mut();
+        for (name, (_, handed)) in seats.filter(|(name, _)| named.is_none_or(|it| it == **name)) {
+            let said = match (packet, from) {
+                (Some(Packet::Said(_, said)), To::Older) => handed.hear_older(*said),
+                (Some(Packet::Said(_, said)), To::Younger) => {
+                    handed.hear_younger(*said);
+                    None
+                }
+                (Some(Packet::Left(_, count)), To::Older) => {
+                    handed.are_away(*count);
+                    None
+                }
+                (Some(_), _) => None,
+                (None, To::Older) => handed.older_ended(),
+                (None, To::Younger) => {
+                    handed.younger_ended();
+                    None
+                }
+            };
+            passed.extend(said.map(|said| (*name, said)));
+        }
+        for (name, said) in passed {
+            self.shared.say(name, said);
+        }
+    }
+
     /// Says what there is to say to other processes, if there are any.
     pub(super) fn exchange_limits(&mut self) {
         if self.shared.is_on() {
@@ -121,7 +174,10 @@ impl Server {
     }
 
     /// Has those limits of another configuration that are new know what is elsewhere.
-    pub(super) fn share_limits(&self, next: &Choices) {
+    pub(super) fn share_limits(&mut self, next: &Choices) {
+        // What is known of one that goes is not known of another that comes in its place.
+        let stay: BTreeSet<u64> = next.seats().map(|(name, ..)| name).collect();
+        self.shared.seats.retain(|name, _| stay.contains(name));
         for (name, queue) in next.limits() {
             let mut before = self.choices.limits();
             let is_new = !before.any(|(_, known)| Arc::ptr_eq(known, queue));

@@ -7,6 +7,7 @@ use crate::process::handover::link::Link;
 use crate::providers::Choices;
 use crate::providers::queue::Queue;
 use crate::providers::queue::handed::{Handed, Said, To};
+use crate::providers::queue::handed_seats::{HandedSeats, Waiting};
 
 /// Those that share limits with this process, and what is known of the limits, by a hash of their names.
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub(super) struct Shared {
     pub(super) older: Option<Link>,
     pub(super) younger: Option<Link>,
     pub(super) limits: BTreeMap<u64, Handed>,
+    /// The same of instances, and the name of their provider's limit.
+    pub(super) seats: BTreeMap<u64, (u64, HandedSeats)>,
 }
 
 impl Shared {
@@ -64,6 +67,21 @@ impl Shared {
             let handed = self.limits.get_mut(&name);
             let news: Vec<_> = handed.map_or_else(Vec::new, |handed| handed.news(queue).collect());
             news.into_iter().for_each(|said| self.say(name, said));
+        }
+        self.exchange_seats(choices);
+    }
+
+    fn exchange_seats(&mut self, choices: &Choices) {
+        let mut news = Vec::new();
+        for (name, (provider, handed)) in &mut self.seats {
+            let waiting = Waiting {
+                here: queue(choices, *provider).map_or(0, |queue| queue.state().waiting),
+                in_older: { self.limits.get(provider) }.map_or(0, Handed::older_wants),
+            };
+            news.extend(handed.news(waiting).map(|said| (*name, said)));
+        }
+        for (name, said) in news {
+            self.say(name, said);
         }
     }
 }

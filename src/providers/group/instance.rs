@@ -155,6 +155,25 @@ impl Instance {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Takes the seats that are free, `most` at most, where there is a limit: how many, and how many were taken before. It is
+    /// chosen for none of them.
+    pub(super) fn occupy(&self, most: u32) -> (u32, u32) {
+        let limit = match self.limit.load(Ordering::Relaxed) {
+            UNLIMITED => GONE,
+            limit => limit,
+        };
+        let free = |traffic| limit.saturating_sub(under_way(traffic)).min(most);
+        let order = Ordering::Relaxed;
+        let more = |traffic| Some(traffic + u64::from(free(traffic)));
+        let (Ok(before) | Err(before)) = self.traffic.fetch_update(order, order, more);
+        (free(before), under_way(before))
+    }
+
+    /// Frees so many of those that were taken so.
+    pub(super) fn free(&self, count: u32) {
+        self.traffic.fetch_sub(count.into(), Ordering::Relaxed);
+    }
+
     /// It is no more: where its requests were limited, nobody is to wait for it.
     pub(super) fn is_gone(&self) {
         let limited = |limit| (limit != UNLIMITED).then_some(GONE);

@@ -54,6 +54,12 @@ impl Handed {
         }
     }
 
+    /// How many requests wait in the older process.
+    #[must_use]
+    pub(crate) fn older_wants(&self) -> u32 {
+        self.older_wants
+    }
+
     /// Has a queue that is new here know what is elsewhere. Afterwards [`next`](Queue::next) is to be asked.
     pub(crate) fn apply(&self, queue: &Queue) {
         queue.stay(self.away, self.older_wants);

@@ -611,3 +611,47 @@ fn what_is_no_place_for_it_is_refused() {
         );
     }
 }
+
+#[test]
+fn an_address_of_a_name_that_stands_for_many_is_drained_alone() {
+    let all = Scripted::start_on(2, |wire, _| {
+        let own = wire.socket().local_addr().unwrap().ip().to_string();
+        while wire.try_request().is_ok() {
+            if wire.try_send(response("200 OK", &[], &own)).is_err() {
+                return;
+            }
+        }
+    });
+    let hosts = |last: &[u8]| -> String {
+        let lines = last
+            .iter()
+            .map(|last| format!("127.0.0.{last} localhost\n"));
+        lines.collect()
+    };
+    let setup = Setup::new();
+    let toml = format!(
+        "[server]\ncontrol = \"{}\"\n[upstream]\naddress_age = \"200ms\"\n[providers.vllm]\n\
+         base_url = \"http://localhost:{}/v1\"\nresolve = \"all\"\n",
+        setup.dir().join("control.sock").display(),
+        all[0].addr().port()
+    );
+    let setup = setup.toml(&toml).hosts(&hosts(&[2, 3]));
+    let gateway = setup.start_with_hosts();
+    gateway.wait_log(|line| line.contains("stands for other addresses"));
+    fails(&gateway, &["drain", "vllm/1"], "vllm/1-127.0.0.2");
+    done(&gateway, &["drain", "vllm/1-127.0.0.2"]);
+    let line = gateway.wait_log(|line| line.contains("an instance is drained"));
+    assert!(
+        line.contains("\"instance\":1") && line.contains("\"address\":\"127.0.0.2\""),
+        "{line}"
+    );
+    let mut client = gateway.connect();
+    (0..20).for_each(|_| assert_eq!(served(&mut client), "127.0.0.3"));
+    // Other addresses are another configuration, and what stays is as it was.
+    gateway.hosts(&hosts(&[2, 3, 4]));
+    gateway.wait_log(|line| line.contains("\"added\":\"127.0.0.4\""));
+    assert_eq!(drained(&gateway), [true, false, false]);
+    assert!(done(&gateway, &["list"]).contains("vllm/1-127.0.0.2"));
+    done(&gateway, &["undrain", "vllm/1-127.0.0.2"]);
+    assert_eq!(drained(&gateway), [false; 3]);
+}

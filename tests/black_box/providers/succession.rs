@@ -135,30 +135,51 @@ impl Gate {
     }
 }
 
-#[test]
-fn never_more_than_the_limit_are_at_the_provider_of_both_processes() {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let seen = (now.clone(), most.clone());
-    let gate = Arc::new(Gate::default());
-    let at_gate = gate.clone();
-    let upstream = Scripted::start(move |wire, _| {
-        while wire.try_request().is_ok() {
-            let count = now.fetch_add(1, Ordering::SeqCst) + 1;
-            most.fetch_max(count, Ordering::SeqCst);
-            let begun =
-                wire.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
-            at_gate.pass();
-            // Others come meanwhile.
-            (0..300).for_each(|_| thread::yield_now());
-            now.fetch_sub(1, Ordering::SeqCst);
-            if begun.is_err() || wire.try_send("3\r\nend\r\n0\r\n\r\n").is_err() {
-                return;
+/// A provider that begins its answers at once and ends them when the gate is open.
+struct Gated {
+    at: Scripted,
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Gated {
+    fn start(gate: &Arc<Gate>) -> Self {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, counts) = (gate.clone(), (now.clone(), most.clone()));
+        let at = Scripted::start(move |wire, _| {
+            let (now, most) = &counts;
+            while wire.try_request().is_ok() {
+                let count = now.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(count, Ordering::SeqCst);
+                let begun = wire
+                    .try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+                gate.pass();
+                // Others come meanwhile.
+                (0..300).for_each(|_| thread::yield_now());
+                now.fetch_sub(1, Ordering::SeqCst);
+                if begun.is_err() || wire.try_send("3\r\nend\r\n0\r\n\r\n").is_err() {
+                    return;
+                }
             }
-        }
-    });
-    let lines = "concurrency = 4\nqueue = { length = 200, wait = \"5m\" }";
-    let setup = Setup::new().toml(&toml(&upstream.url(), lines));
-    let mut gateway = setup.env("SLUICEGATE_WORKERS", "3").start();
+        });
+        Self { at, now, most }
+    }
+}
+
+/// Thirty clients with four requests each, an upgrade amid them, and as many again: so many are at each provider, and never
+/// more.
+fn upgrade_amid_many(toml: impl FnOnce(&[Gated]) -> String, limits: &[usize]) {
+    let gate = Arc::new(Gate::default());
+    let all: Vec<_> = limits.iter().map(|_| Gated::start(&gate)).collect();
+    let mut gateway = { Setup::new().toml(&toml(&all)) }
+        .env("SLUICEGATE_WORKERS", "3")
+        .start();
+    let counts = |of: fn(&Gated) -> &AtomicUsize| -> Vec<usize> {
+        all.iter()
+            .map(|one| of(one).load(Ordering::SeqCst))
+            .collect()
+    };
+    let together = limits.iter().sum::<usize>() as f64;
     thread::scope(|scope| {
         let client = |number: usize| {
             let gateway = &gateway;
@@ -174,30 +195,72 @@ fn never_more_than_the_limit_are_at_the_provider_of_both_processes() {
             });
         };
         (0..30).for_each(client);
-        wait_metrics(&gateway, &[(ADMITTED, 4.0), (WAITING, 26.0)]);
+        wait_metrics(
+            &gateway,
+            &[(ADMITTED, together), (WAITING, 30.0 - together)],
+        );
         succeed(&gateway, gateway.pid(), 0);
         (30..45).for_each(client);
         // They wait in the new process: all of the limit is in the old one.
         wait_metrics(&gateway, &[(ADMITTED, 0.0), (WAITING, 15.0)]);
-        assert_eq!(seen.0.load(Ordering::SeqCst), 4);
+        assert_eq!(counts(|it| &it.now), limits);
         gate.open();
     });
-    assert_eq!(seen.1.load(Ordering::SeqCst), 4);
+    assert_eq!(counts(|it| &it.most), limits);
     assert_eq!(gateway.wait_succeeded(), Some(0));
     wait_metrics(&gateway, &[(ADMITTED, 0.0), (WAITING, 0.0)]);
+}
+
+const QUEUE: &str = "queue = { length = 200, wait = \"5m\" }";
+
+#[test]
+fn never_more_than_the_limit_are_at_the_provider_of_both_processes() {
+    let lines = format!("concurrency = 4\n{QUEUE}");
+    upgrade_amid_many(|all| toml(&all[0].at.url(), &lines), &[4]);
+}
+
+#[test]
+fn never_more_than_its_limit_are_at_an_instance_of_both_processes() {
+    let instance = |one: &Gated, limit: usize| {
+        let url = one.at.url();
+        format!("[[providers.vllm.instance]]\nbase_url = \"{url}/v1\"\nconcurrency = {limit}\n")
+    };
+    let toml = |all: &[Gated]| {
+        let instances = [instance(&all[0], 3), instance(&all[1], 1)].concat();
+        format!("[metrics]\nenabled = true\n[providers.vllm]\n{QUEUE}\n{instances}")
+    };
+    upgrade_amid_many(toml, &[3, 1]);
 }
 
 #[test]
 fn where_the_old_process_is_killed_all_of_the_limit_is_in_the_new_one() {
     let upstream = Upstream::listen();
-    let mut gateway = start(&upstream, "concurrency = 2");
-    let old = [held(&gateway, &upstream), held(&gateway, &upstream)];
+    old_is_killed(&upstream, &toml(&upstream.url(), "concurrency = 2"));
+}
+
+#[test]
+fn where_the_old_process_is_killed_an_instance_takes_as_many_as_ever() {
+    let (upstream, unused) = (Upstream::listen(), Upstream::listen());
+    let toml = format!(
+        "[metrics]\nenabled = true\n\
+         [[providers.vllm.instance]]\nbase_url = \"{}/v1\"\nconcurrency = 2\n\
+         [[providers.vllm.instance]]\nbase_url = \"{}/v1\"\nweight = 0\n",
+        upstream.url(),
+        unused.url()
+    );
+    old_is_killed(&upstream, &toml);
+}
+
+/// Two requests are let in, three wait in the successor, and the old process is killed.
+fn old_is_killed(upstream: &Upstream, toml: &str) {
+    let mut gateway = Setup::new().toml(toml).start();
+    let old = [held(&gateway, upstream), held(&gateway, upstream)];
     succeed(&gateway, gateway.pid(), 0);
     let mut clients = [waits(&gateway, 1), waits(&gateway, 2), waits(&gateway, 3)];
     assert!(!upstream.has_connection());
     gateway.signal(Signal::KILL);
     gateway.wait_succeeded();
-    let peers = [taken(&upstream), taken(&upstream)];
+    let peers = [taken(upstream), taken(upstream)];
     wait_metrics(&gateway, &[(ADMITTED, 2.0), (WAITING, 1.0)]);
     assert!(!upstream.has_connection());
     drop(old);
@@ -207,7 +270,7 @@ fn where_the_old_process_is_killed_all_of_the_limit_is_in_the_new_one() {
         answer(peer, client);
     }
     let last = all.next().unwrap();
-    answer(taken(&upstream), last);
+    answer(taken(upstream), last);
 }
 
 #[test]
