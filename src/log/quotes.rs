@@ -129,6 +129,14 @@ impl Quotes {
         *span = (begin, u16::try_from(self.bytes.len()).unwrap_or(u16::MAX));
     }
 
+    /// Keeps a value in place of the one before.
+    pub(crate) fn replace(&mut self, quote: Quote, value: &[u8]) {
+        if let Some(span) = self.spans.get_mut(quote as usize) {
+            *span = (0, 0);
+        }
+        self.put(quote, value);
+    }
+
     /// A value, empty where there is none.
     #[must_use]
     pub(crate) fn of(&self, quote: Quote) -> &[u8] {
@@ -172,6 +180,11 @@ mod tests {
         let cut = format!("{}…", "x".repeat(128));
         assert_eq!(quotes.of(Quote::SessionId), cut.as_bytes());
         assert_eq!(quotes.of(Quote::Method), b"");
+        for value in [&b"10.0.0.7"[..], b"", b"10.0.0.8"] {
+            quotes.replace(Quote::Address, value);
+            assert_eq!(quotes.of(Quote::Address), value);
+        }
+        assert_eq!(quotes.of(Quote::RetryCount), b"1");
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Relay {
     async fn drive(&mut self, connection: &mut ClientSide) -> After {
         loop {
             if self.is_waiting()
-                && let Err(after) = self.wait_for_turn(connection).await
+                && let Err(after) = Box::pin(self.wait_for_turn(connection)).await
             {
                 return after;
             }

@@ -139,7 +139,7 @@ impl Access {
             let of = gateway.config.providers.get(provider);
             if let Some(instance) = of.map(|of| of.instance(instance.into())) {
                 record.way.instance = instance.number;
-                record.address = instance.address;
+                record.at_address(instance.address);
             }
         });
     }

@@ -35,8 +35,6 @@ pub(crate) struct Record {
     pub(crate) uploading: bool,
     /// How it went to the provider.
     pub(crate) way: Way,
-    /// Of the instance, where it is one of many of a name.
-    pub(crate) address: Option<IpAddr>,
     /// Of the gateway's own answer.
     pub(crate) error: Option<&'static str>,
     pub(crate) counted: bool,
@@ -68,7 +66,6 @@ impl Record {
             ending: None,
             uploading: false,
             way: Way::default(),
-            address: None,
             error: None,
             counted: false,
             logged: false,
@@ -99,6 +96,14 @@ impl Record {
         self.times.head(ready.since(self.began));
     }
 
+    /// The address of the instance, where it is one of many of a name.
+    pub(crate) fn at_address(&mut self, address: Option<IpAddr>) {
+        match address {
+            Some(address) => self.quotes.replace(Quote::Address, &shown(address)),
+            None => self.quotes.replace(Quote::Address, b""),
+        }
+    }
+
     /// Forgets everything but the room.
     pub(crate) fn clear(&mut self) {
         self.times = Times::default();
@@ -109,7 +114,6 @@ impl Record {
         self.ending = None;
         self.uploading = false;
         self.way = Way::default();
-        self.address = None;
         self.error = None;
         self.lingers = false;
         self.http10 = false;
@@ -178,9 +182,6 @@ impl Record {
         if self.provider > 0 {
             let name = slots.name(self.provider).as_bytes();
             self.quotes.put(Quote::Provider, name);
-        }
-        if let Some(address) = self.address {
-            self.quotes.put(Quote::Address, &shown(address));
         }
         if let Some(code) = self.error {
             self.quotes.put(Quote::Error, code.as_bytes());

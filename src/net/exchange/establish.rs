@@ -1,7 +1,7 @@
 //! A connection for an exchange that found none in the pool.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use crate::http::exchange::After;
@@ -36,7 +36,10 @@ impl Relay {
                 self.explain(connection, &fault);
                 return Err(self.give_up(connection, &fault));
             }
-            self.wait_for_turn(connection).await?;
+            if self.is_waiting() {
+                // Boxed: others need not have room for it.
+                Box::pin(self.wait_for_turn(connection)).await?;
+            }
             if matches!(self.leg, Leg::Sent { .. }) {
                 self.forget_unsaid();
                 return Ok(());
@@ -77,8 +80,7 @@ impl Relay {
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
                 return Ok(Err(Fault::Overloaded(Scarce::UpstreamConnections)));
             };
-            // Boxed, for it is large and every exchange would carry room for it.
-            let connected = Box::pin(self.connected(connection, &in_force, place)).await?;
+            let connected = self.connecting(connection, &in_force, place).await?;
             if worker.core.gateway().index_of(&in_force, place).is_none() {
                 // A reload meanwhile: whatever came of this attempt, another one is made on today's terms.
                 continue;
@@ -139,6 +141,21 @@ impl Relay {
         let index = u8::try_from(index).unwrap_or_default();
         connection.access.at_instance(in_force, provider, index);
         Some(place)
+    }
+
+    /// [`Self::connected`] in a box, for it is large and every exchange would carry room for it. It is made there: behind an
+    /// allocation it would be copied.
+    fn connecting<'a>(
+        &'a self,
+        connection: &'a mut ClientSide,
+        in_force: &'a Gateway,
+        place: usize,
+    ) -> Pin<Box<impl Future<Output = Result<Result<Connected, Fault>, After>> + use<'a>>> {
+        let room = Box::new_uninit();
+        Box::into_pin(Box::write(
+            room,
+            self.connected(connection, in_force, place),
+        ))
     }
 
     /// The connection to the site with this number in the gateway that is in force, or why there is none.

@@ -30,9 +30,6 @@ impl Relay {
     /// # Cancel safety
     /// Dropped, the place in the queue is given up with the exchange.
     pub(super) async fn wait_for_turn(&mut self, connection: &mut ClientSide) -> Result<(), After> {
-        if !self.is_waiting() {
-            return Ok(());
-        }
         // Twice at most: a turn may find, behind a reload, that room has to be waited for as well.
         while self.is_waiting() {
             let taken = match self.wait(connection).await? {

@@ -113,31 +113,24 @@ pub(crate) async fn connect(upstreams: &Upstreams, site: usize) -> Result<Connec
             .map_err(|error| ConnectError::Connect(error, None))?;
         return Ok(Connected::plain(dialled, began.elapsed()));
     }
-    // Boxed: others need not have room for it.
-    let alone = Alone::of(upstreams, instance, began).map(Box::new);
-    let (host, port) = match (&instance.proxy, &alone) {
-        (Some(proxy), _) => (&proxy.host, proxy.port),
-        (None, Some(alone)) => (&alone.host, base.port),
-        (None, None) => (&base.host, base.port),
+    if let Some(alone) = Alone::of(upstreams, instance, began) {
+        // Boxed: others need not have room for it.
+        return Box::pin(alone.reached(&tls, instance)).await;
+    }
+    let (host, port) = match &instance.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (&base.host, base.port),
     };
     let mut search = Search::new(upstreams, host, port);
     loop {
         match attempt(upstreams, instance, &tls, &mut search, began).await {
             Ok(mut connected) => {
-                connected.address = search.ends().or(instance.address);
-                if let Some(alone) = &alone {
-                    alone.is_over.set(true);
-                }
+                connected.address = search.ends();
                 return Ok(connected);
             }
             // Nothing of a request has been sent: whoever the right one is may be found at a new address.
             Err(error) if error.is_the_other_ends() && search.goes_on().await => {}
-            Err(error) => {
-                if let Some(alone) = &alone {
-                    alone.failed(&error);
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -169,8 +162,24 @@ impl<'a> Alone<'a> {
         })
     }
 
-    fn failed(&self, error: &ConnectError) {
+    async fn reached(self, tls: &Tls, instance: &Instance) -> Result<Connected, ConnectError> {
+        let mut search = Search::new(self.upstreams, &self.host, instance.base.port);
+        let attempt = attempt(self.upstreams, instance, tls, &mut search, self.began).await;
         self.is_over.set(true);
+        match attempt {
+            Ok(mut connected) => {
+                search.ends();
+                connected.address = Some(self.address);
+                Ok(connected)
+            }
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn failed(&self, error: &ConnectError) {
         // Our own descriptors say nothing of others.
         let is_own = matches!(error, ConnectError::Connect(error, _) if is_scarce(error));
         if !is_own {
