@@ -29,7 +29,7 @@ mod words;
 
 use std::sync::Arc;
 
-use candidates::{Among, Member};
+use candidates::{Among, Candidates, Member};
 use firsts::Firsts;
 use instance::{Instance, Room};
 use pick::{Wish, best, has_room_anyway};
@@ -196,14 +196,13 @@ impl Group {
         }
         let wish = Wish {
             balance: self.balance,
-            limited,
             session,
             random,
             first,
         };
         for among in [Among::Well, Among::All] {
-            let (mut candidates, mut picked) = wish.gather(&self.members, tried, among, now);
-            while let Some(index) = picked {
+            let mut candidates = Candidates::gather(&self.members, tried, among, now, limited);
+            while let Some(index) = wish.pick(&self.members, &candidates) {
                 let instance = &self.members.get(index).ok_or(Unseated::Nowhere)?.instance;
                 let trial = candidates.is_due(index).then_some(now);
                 if trial.is_some() && !instance.claim_trial(now) {
@@ -218,7 +217,6 @@ impl Group {
                         }
                     }
                 }
-                picked = wish.pick(&self.members, &candidates);
             }
             if candidates.is_any_full() {
                 return Err(Unseated::Full);

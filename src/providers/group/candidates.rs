@@ -40,15 +40,13 @@ const WEIGHTS_MAX: u64 = INSTANCES_MAX as u64 * WEIGHT_MAX as u64 * SCALE as u64
 const _: () = assert!(WEIGHTS_MAX <= u32::MAX as u64);
 
 impl Candidates {
-    /// `see` is shown each of them, with its index and what it weighs at the moment. With `limited`, those are left out that
-    /// have as many requests under way as they may.
+    /// With `limited`, those are left out that have as many requests under way as they may.
     pub(super) fn gather(
         members: &[Member],
         tried: Tried,
         among: Among,
         now: Millis,
         limited: bool,
-        mut see: impl FnMut(usize, &Member, u32),
     ) -> Self {
         let mut weights = [0; INSTANCES_MAX];
         let (mut total, mut all_due, mut full) = (0, 0, false);
@@ -71,7 +69,6 @@ impl Candidates {
                 *weight = now_weight;
                 total += now_weight;
                 all_due |= u64::from(due) << index;
-                see(index, member, now_weight);
             }
         }
         Self {

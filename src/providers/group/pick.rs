@@ -1,8 +1,6 @@
 //! Which of the candidates gets a request. In whole numbers only, so that a session finds its instance from any machine.
 
-use super::candidates::{Among, Candidates, Member};
-use super::standing::Millis;
-use super::tried::Tried;
+use super::candidates::{Candidates, Member};
 use super::words::Balance;
 use crate::providers::hash;
 
@@ -17,8 +15,6 @@ const ROOM_REQUESTS: u64 = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
     pub(super) balance: Balance,
-    /// Some have limits.
-    pub(super) limited: bool,
     pub(super) session: u64,
     pub(super) random: u64,
     /// Whom the session likes best while all have their whole weight, where that is known.
@@ -26,35 +22,6 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// Gathers the candidates and picks one of them, by its index, in the same pass where that is faster; `None` where
-    /// there is no candidate.
-    pub(super) fn gather(
-        self,
-        members: &[Member],
-        tried: Tried,
-        among: Among,
-        now: Millis,
-    ) -> (Candidates, Option<usize>) {
-        if self.balance != Balance::Session || self.first.is_some() {
-            let candidates =
-                Candidates::gather(members, tried, among, now, self.limited, |_, _, _| {});
-            let picked = self.pick(members, &candidates);
-            return (candidates, picked);
-        }
-        let mut ranking = Ranking::new(self.session);
-        let candidates = Candidates::gather(
-            members,
-            tried,
-            among,
-            now,
-            self.limited,
-            |index, member, weight| ranking.see(index, member, weight),
-        );
-        let first = ranking.best.map(|best| best.index);
-        let picked = first.map(|first| self.with_room(first, members, &candidates));
-        (candidates, picked)
-    }
-
     /// An instance by its index; `None` where there is no candidate.
     pub(super) fn pick(self, members: &[Member], candidates: &Candidates) -> Option<usize> {
         if candidates.total() == 0 {
@@ -108,9 +75,19 @@ pub(super) fn best<'a>(
     session: u64,
     among: impl Iterator<Item = (usize, &'a Member, u32)>,
 ) -> Option<usize> {
-    let mut ranking = Ranking::new(session);
-    among.for_each(|(index, member, weight)| ranking.see(index, member, weight));
-    Some(ranking.best?.index)
+    let mut best: Option<Rank> = None;
+    for (index, member, weight) in among {
+        let (hash, weight) = (hash::finish(session ^ member.identity), weight.into());
+        if { best.as_mut() }.is_none_or(|best| best.is_behind(hash, weight)) {
+            best = Some(Rank {
+                hash,
+                weight,
+                halvings: None,
+                index,
+            });
+        }
+    }
+    Some(best?.index)
 }
 
 /// The power of two choices: the second drawn has to be better.
@@ -142,34 +119,6 @@ fn draw(candidates: &Candidates, without: Option<usize>, chance: u64) -> Option<
         }
     }
     None
-}
-
-/// Whom a session likes best of those that were seen.
-struct Ranking {
-    session: u64,
-    best: Option<Rank>,
-}
-
-impl Ranking {
-    fn new(session: u64) -> Self {
-        Self {
-            session,
-            best: None,
-        }
-    }
-
-    #[inline]
-    fn see(&mut self, index: usize, member: &Member, weight: u32) {
-        let hash = hash::finish(self.session ^ member.identity);
-        if { self.best.as_mut() }.is_none_or(|best| best.is_behind(hash, weight.into())) {
-            self.best = Some(Rank {
-                hash,
-                weight: weight.into(),
-                halvings: None,
-                index,
-            });
-        }
-    }
 }
 
 /// The load of all candidates and their weights.
