@@ -1,6 +1,7 @@
 //! Settings, keys and certificates read anew while everything goes on.
 
 use crate::log::Value;
+use crate::net::core::in_force::WorkerConfig;
 use crate::net::worker::messages::Message;
 use crate::system::notify;
 use crate::system::time::unix_seconds;
@@ -70,15 +71,9 @@ impl Server {
                     Ok(watch) => self.watch = watch,
                     Err(why) => self.say_unfinished(&why),
                 }
-                self.share_limits(&for_workers.choices);
-                (self.spread, self.choices) =
-                    (for_workers.config.clone(), for_workers.choices.clone());
                 self.tls = settings.tls;
                 self.slots = settings.slots;
-                self.export();
-                self.warn_of_drained();
-                let applied = self.applied(Change::Configuration);
-                self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));
+                self.give_to_workers(&for_workers, Change::Configuration);
             }
             Err(error) => {
                 self.reloads.failed();
@@ -89,5 +84,15 @@ impl Server {
                 notify::ready();
             }
         }
+    }
+
+    /// Has workers go by this, which differs by `change` from what they went by.
+    pub(super) fn give_to_workers(&mut self, for_workers: &WorkerConfig, change: Change) {
+        self.share_limits(&for_workers.choices);
+        (self.spread, self.choices) = (for_workers.config.clone(), for_workers.choices.clone());
+        self.export();
+        self.warn_of_drained();
+        let applied = self.applied(change);
+        self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));
     }
 }

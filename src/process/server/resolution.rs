@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::net::core::in_force::WorkerConfig;
 use crate::net::upstream::resolve::Resolved;
-use crate::net::worker::messages::Message;
 use crate::system::confine::Rules;
 
 use super::names::Names;
@@ -86,12 +85,7 @@ impl Server {
             slots: self.slots.clone(),
         };
         let for_workers = settled.for_workers(&self.names, Some(&self.choices), &self.log);
-        self.share_limits(&for_workers.choices);
-        (self.spread, self.choices) = (for_workers.config.clone(), for_workers.choices.clone());
-        self.warn_of_drained();
-        self.export();
-        let applied = self.applied(Change::Addresses(Arc::new(moved)));
-        self.tell_all(|| Message::Reload(for_workers.clone(), applied.clone()));
+        self.give_to_workers(&for_workers, Change::Addresses(Arc::new(moved)));
     }
 
     /// A worker has not reached an address that is an instance.
