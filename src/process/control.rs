@@ -26,6 +26,7 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::geteuid;
 
+use crate::base::bytes::within;
 use crate::net::sockets::dial::{Bound, Socket, Timed};
 use crate::process::listen;
 use crate::system::confine::{self, Rules};
@@ -245,7 +246,7 @@ fn converse(stream: UnixStream, obey: &Obey) -> io::Result<()> {
         if read == 0 {
             return Ok(());
         }
-        line.extend_from_slice(piece.get(..read).unwrap_or_default());
+        line.extend_from_slice(within(&piece, ..read));
     };
     line.truncate(end);
     let answer = match Request::read(&line) {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::hash;
+use crate::base::bytes::within;
 use crate::http::head::Section;
 
 /// The fields in which today's clients name their session; the first that is there counts.
@@ -67,7 +68,7 @@ fn said<'a>(fields: &[String], section: Section<'a>) -> Option<&'a [u8]> {
         if let Some(rank) = better.iter().position(is_named) {
             let value = section.value(line);
             if !value.is_empty() {
-                (better, found) = (better.get(..rank).unwrap_or_default(), Some(value));
+                (better, found) = (within(better, ..rank), Some(value));
             }
         }
     }

@@ -138,7 +138,9 @@ impl Relay {
         let place = in_force.stand_in_of(&self.gateway, site, random)?;
         let provider = in_force.provider_at(place)?;
         let index = place.saturating_sub(in_force.site_of(provider, 0));
-        let index = u8::try_from(index).unwrap_or_default();
+        let index = u8::try_from(index);
+        debug_assert!(index.is_ok(), "there are no more than 64");
+        let index = index.unwrap_or_default();
         connection.access.at_instance(in_force, provider, index);
         Some(place)
     }

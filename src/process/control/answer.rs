@@ -74,7 +74,9 @@ impl Answer {
     /// The line, with its end.
     #[must_use]
     pub(crate) fn line(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default() + "\n"
+        let line = serde_json::to_string(self);
+        debug_assert!(line.is_ok(), "all of it is text, numbers and words");
+        line.unwrap_or_default() + "\n"
     }
 
     /// What a whole line says; `None` where it was cut or is something else.
