@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{self, Sources};
+    use crate::config::property::load_from;
 
     #[test]
     fn urls_are_read() {
@@ -230,19 +230,8 @@ mod tests {
         }
     }
 
-    fn configured(toml: &'static str) -> Result<String, String> {
-        let sources = Sources {
-            env: std::collections::BTreeMap::default(),
-            flags: std::collections::BTreeMap::new(),
-            read: &move |path| match path.ends_with("x.toml") {
-                true => Ok(toml.as_bytes().to_vec()),
-                false => Err(std::io::ErrorKind::NotFound.into()),
-            },
-            read_pem: &|_| Err(std::io::ErrorKind::NotFound.into()),
-            file: Some("x.toml".into()),
-            terminal: false,
-        };
-        let config = config::load(&sources).unwrap();
+    fn configured(toml: &str) -> Result<String, String> {
+        let config = load_from(&[], "", toml).unwrap();
         let address = Address::configured(&config)?;
         Ok(format!("{address} {}", address.streams))
     }

@@ -104,21 +104,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{self, Sources};
+    use crate::config::property::load_from;
 
-    fn loaded(toml: &'static str) -> Config {
-        let sources = Sources {
-            env: std::collections::BTreeMap::default(),
-            flags: std::collections::BTreeMap::new(),
-            read: &move |path| match path.ends_with("x.toml") {
-                true => Ok(toml.as_bytes().to_vec()),
-                false => Err(std::io::ErrorKind::NotFound.into()),
-            },
-            read_pem: &|_| Err(std::io::ErrorKind::NotFound.into()),
-            file: Some("x.toml".into()),
-            terminal: false,
-        };
-        config::load(&sources).unwrap()
+    fn loaded(toml: &str) -> Config {
+        load_from(&[], "", toml).unwrap()
     }
 
     fn config() -> Config {

@@ -269,6 +269,21 @@ impl World {
         assert!(self.trials.iter().all(|trials| *trials == 0));
     }
 
+    /// One of the servers is otherwise than before, and now and then all are asked how they are.
+    fn turns(&mut self) {
+        let which = usize::try_from(self.chance.next() % self.servers.len() as u64).unwrap();
+        self.servers[which] = match self.chance.next() % 8 {
+            0 => Server::Dead,
+            1 => Server::Stalled,
+            2 => Server::Resetting,
+            3 => Server::Refusing,
+            _ => Server::Good,
+        };
+        if self.chance.next().is_multiple_of(4) {
+            self.probe();
+        }
+    }
+
     /// Probes all servers, as one worker does off the data path.
     fn probe(&mut self) {
         for index in 0..self.servers.len() {
@@ -331,17 +346,7 @@ fn with_chaos_no_client_is_refused_while_one_serves() {
             let count = 2 + usize::try_from(seed % 7).unwrap();
             let mut world = World::new(balance, count, seed * 3 + 1);
             for _ in 0..60 {
-                let which = usize::try_from(world.chance.next() % count as u64).unwrap();
-                world.servers[which] = match world.chance.next() % 8 {
-                    0 => Server::Dead,
-                    1 => Server::Stalled,
-                    2 => Server::Resetting,
-                    3 => Server::Refusing,
-                    _ => Server::Good,
-                };
-                if world.chance.next().is_multiple_of(4) {
-                    world.probe();
-                }
+                world.turns();
                 world.run(60, 8);
                 if world.servers.iter().any(|server| *server != Server::Dead) {
                     assert_eq!(world.seen.refused, 0, "{balance:?} {seed}");
@@ -387,17 +392,7 @@ fn with_limits_no_server_has_more_and_all_are_used_whatever_dies() {
                 );
             }
             for round in 0..40 {
-                let which = usize::try_from(world.chance.next() % count as u64).unwrap();
-                world.servers[which] = match world.chance.next() % 8 {
-                    0 => Server::Dead,
-                    1 => Server::Stalled,
-                    2 => Server::Resetting,
-                    3 => Server::Refusing,
-                    _ => Server::Good,
-                };
-                if world.chance.next().is_multiple_of(4) {
-                    world.probe();
-                }
+                world.turns();
                 if round == 20 {
                     world.limit(balance, &[1, 2, 4]);
                     world.falls = true;

@@ -13,7 +13,7 @@ use crate::support::metrics::{Metrics, wait_metrics};
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
 use crate::support::tls::{pki, server_config};
 use crate::support::{
-    Gateway, PATIENCE, Scripted, Setup, Upstream, Wire, get, post, request, response,
+    Gateway, PATIENCE, Scripted, Setup, Upstream, get, of_session, post, response, served,
 };
 
 /// `localhost` at these last numbers of 127.0.0.
@@ -50,20 +50,6 @@ fn named(count: u8) -> Vec<Scripted> {
             }
         }
     })
-}
-
-/// Who answers.
-#[track_caller]
-fn served(client: &mut Wire, request: &str) -> String {
-    client.send(request);
-    let answer = client.response();
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    answer.text()
-}
-
-fn of_session(session: usize) -> String {
-    let session = format!("session-id: s{session}");
-    request("POST", "/p/vllm/chat/completions", &[&session], "{}")
 }
 
 /// Waits until it says that addresses have come or gone.

@@ -10,7 +10,7 @@ use crate::support::metrics::wait_metrics;
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
 use crate::support::tls::{pki, server_config};
 use crate::support::{
-    Gateway, Scripted, Setup, Upstream, Wire, announced, get, ok, post, request, response,
+    Gateway, Scripted, Setup, Upstream, announced, get, of_session, ok, post, response, served,
 };
 
 /// A provider that says which one it is.
@@ -40,24 +40,6 @@ fn vllm(urls: &[String], lines: &str) -> String {
 
 fn start(urls: &[String], lines: &str) -> Gateway {
     Setup::new().toml(&vllm(urls, lines)).start()
-}
-
-/// Who answers.
-#[track_caller]
-fn served(client: &mut Wire, request: &str) -> String {
-    client.send(request);
-    let answer = client.response();
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    answer.text()
-}
-
-fn of_session(session: usize) -> String {
-    request(
-        "POST",
-        "/p/vllm/chat/completions",
-        &[&format!("session-id: s{session}")],
-        "{}",
-    )
 }
 
 /// An address where nobody listens.

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Gateway, Setup, Upstream, Wire, get, ok, request};
+use crate::support::{Gateway, Setup, Upstream, Wire, get, of_session, ok};
 
 /// Requests that are under way at once.
 const MANY: usize = 300;
@@ -90,11 +90,6 @@ impl Instances {
         self.under_way = others;
         here
     }
-}
-
-fn of_session(session: usize) -> String {
-    let session = format!("session-id: s{session}");
-    request("POST", "/p/vllm/models", &[&session], "{}")
 }
 
 /// They are all answered, and their clients get that.

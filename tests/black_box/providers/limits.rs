@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::limited::Server;
 use crate::support::metrics::{Metrics, wait_metrics};
+use crate::support::queue::{ADMITTED, WAITING, answer, next, waits};
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
 use crate::support::{Gateway, Setup, Upstream, Wire, request, response};
-
-const WAITING: &str = "upstream_queue_requests{provider=\"vllm\",state=\"waiting\"}";
-const ADMITTED: &str = "upstream_queue_requests{provider=\"vllm\",state=\"admitted\"}";
 
 fn under_way(instance: usize) -> String {
     format!("upstream_instance_requests_in_flight{{provider=\"vllm\",instance=\"{instance}\"}}")
@@ -50,29 +48,6 @@ fn asks(gateway: &Gateway, session: &str, path: &str) -> Wire {
     let mut client = gateway.connect();
     client.send(of(session, path));
     client
-}
-
-/// A client whose request waits; so many do then.
-#[track_caller]
-fn waits(gateway: &Gateway, session: &str, path: &str, count: u32) -> Wire {
-    let client = asks(gateway, session, path);
-    wait_metrics(gateway, &[(WAITING, count.into())]);
-    client
-}
-
-/// The next request there, which is for this path.
-#[track_caller]
-fn next(upstream: &Upstream, path: &str) -> Wire {
-    let mut peer = upstream.accept();
-    assert_eq!(peer.request().head.target(), format!("/{path}"));
-    peer
-}
-
-/// Answers and closes, so that each request has a connection of its own.
-#[track_caller]
-fn answer(mut peer: Wire, client: &mut Wire) {
-    peer.send(response("200 OK", &["Connection: close"], "done"));
-    assert_eq!(client.response().text(), "done");
 }
 
 fn nowhere() -> SocketAddr {
@@ -245,34 +220,34 @@ fn reloads_raise_lower_and_lift_limits_under_load() {
 #[test]
 fn one_that_a_reload_adds_serves_who_comes_then_and_nobody_waits_for_those_that_it_takes_away() {
     let all = [(); 5].map(|()| Upstream::listen());
-    let of = |places: &[usize]| {
+    let those = |places: &[usize]| {
         let places: Vec<_> = places.iter().map(|it| (all[*it].url(), 1)).collect();
         vllm(&places, "balance = \"first\"")
     };
-    let gateway = Setup::new().toml(&of(&[0, 1])).start();
+    let gateway = Setup::new().toml(&those(&[0, 1])).start();
     let mut one = asks(&gateway, "a", "one");
     let at_first = next(&all[0], "one");
     let mut two = asks(&gateway, "a", "two");
     let at_second = next(&all[1], "two");
-    let mut old = waits(&gateway, "b", "old", 1);
-    rewrite(&gateway, &of(&[0, 1, 2]));
+    let mut old = waits(&gateway, of("b", "old"), 1);
+    rewrite(&gateway, &those(&[0, 1, 2]));
     let mut new = asks(&gateway, "c", "new");
     let at_third = next(&all[2], "new");
-    let mut newer = waits(&gateway, "d", "newer", 2);
+    let mut newer = waits(&gateway, of("d", "newer"), 2);
     answer(at_third, &mut new);
     let at_third = next(&all[2], "newer");
     answer(at_second, &mut two);
     let at_second = next(&all[1], "old");
     let (mut stays, mut lost) = (
-        waits(&gateway, "e", "stays", 1),
-        waits(&gateway, "f", "lost", 2),
+        waits(&gateway, of("e", "stays"), 1),
+        waits(&gateway, of("f", "lost"), 2),
     );
     // The third is what is left of those that they could have gone to.
-    rewrite(&gateway, &of(&[2, 3]));
+    rewrite(&gateway, &those(&[2, 3]));
     answer(at_second, &mut old);
     answer(at_third, &mut newer);
     let at_third = next(&all[2], "stays");
-    rewrite(&gateway, &of(&[3, 4]));
+    rewrite(&gateway, &those(&[3, 4]));
     let told = lost.response();
     assert_eq!(told.status(), 503);
     assert!(told.text().contains("no_instance"), "{}", told.text());
@@ -310,7 +285,7 @@ fn a_session_goes_to_the_next_in_its_rank_while_its_own_is_full() {
         let client = asks(&gateway, "s", &path);
         clients.push((client, next(&all[at], &path)));
     }
-    let mut waiting = waits(&gateway, "s", "late", 1);
+    let mut waiting = waits(&gateway, of("s", "late"), 1);
     let (mut client, peer) = clients.remove(1);
     answer(peer, &mut client);
     // That is where there is room.
@@ -331,8 +306,8 @@ fn the_spare_takes_what_the_first_has_no_room_for_and_then_they_wait() {
     let at_first = next(&all[0], "one");
     let mut two = asks(&gateway, "a", "two");
     let at_spare = next(&all[1], "two");
-    let gone = waits(&gateway, "a", "gone", 1);
-    let mut stays = waits(&gateway, "b", "stays", 2);
+    let gone = waits(&gateway, of("a", "gone"), 1);
+    let mut stays = waits(&gateway, of("b", "stays"), 2);
     let full = asks(&gateway, "a", "full").response();
     assert_eq!(full.status(), 503);
     assert!(full.text().contains("queue_full"), "{}", full.text());
@@ -371,11 +346,11 @@ fn the_provider_s_own_limit_holds_as_well() {
     let at_first = next(&all[0], "one");
     let mut two = asks(&gateway, "a", "two");
     let at_second = next(&all[1], "two");
-    let mut three = waits(&gateway, "a", "three", 1);
+    let mut three = waits(&gateway, of("a", "three"), 1);
     wait_metrics(&gateway, &[(ADMITTED, 2.0)]);
     answer(at_second, &mut two);
     let at_second = next(&all[1], "three");
-    let mut four = waits(&gateway, "a", "four", 1);
+    let mut four = waits(&gateway, of("a", "four"), 1);
     answer(at_first, &mut one);
     answer(next(&all[0], "four"), &mut four);
     answer(at_second, &mut three);
@@ -390,16 +365,16 @@ fn what_is_not_reached_waits_for_room_elsewhere_and_its_own_place_is_another_s()
     // It goes there by way of the first.
     let mut one = asks(&gateway, "a", "one");
     let peer = next(&other, "one");
-    let mut moved = waits(&gateway, "a", "moved", 1);
+    let mut moved = waits(&gateway, of("a", "moved"), 1);
     wait_metrics(
         &gateway,
         &[(&under_way(1), 0.0), (&under_way(2), 1.0), (ADMITTED, 2.0)],
     );
-    let gone = waits(&gateway, "b", "gone", 2);
+    let gone = waits(&gateway, of("b", "gone"), 2);
     // Three in a row: from here on the first is left out, and the second is all there is.
     let line = gateway.wait_log(|line| line.contains("an instance failed too often"));
     assert!(line.contains("\"instance\":1"), "{line}");
-    let mut fresh = waits(&gateway, "c", "fresh", 3);
+    let mut fresh = waits(&gateway, of("c", "fresh"), 3);
     assert!(!other.has_connection());
     answer(peer, &mut one);
     let peer = next(&other, "moved");
@@ -472,7 +447,7 @@ fn one_that_is_out_is_not_used_for_want_of_room_and_those_who_wait_go_to_it_when
         gateway.wait_log(|line| line.contains("fails its probes"));
         let mut held = asks(&gateway, "a", "held");
         wait_metrics(&gateway, &[(&under_way(2), 1.0)]);
-        let mut late = waits(&gateway, "b", "late", 1);
+        let mut late = waits(&gateway, of("b", "late"), 1);
         wait_metrics(&gateway, &[(&under_way(1), 0.0)]);
         first.come_back();
         // Nothing else happens.

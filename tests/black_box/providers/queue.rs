@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::metrics::{Metrics, wait_metrics};
+use crate::support::queue::{ADMITTED, WAITING, answer, next, waits};
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
-use crate::support::{Gateway, Scripted, Setup, Upstream, Wire, get, ok, post, request, response};
+use crate::support::{Scripted, Setup, Upstream, get, ok, post, request, response};
 
 fn setup(url: &str, lines: &str) -> Setup {
     Setup::new().toml(&format!(
@@ -22,33 +23,6 @@ fn of(session: &str, path: &str) -> String {
         &[&format!("session-id: {session}")],
         "",
     )
-}
-
-const WAITING: &str = "upstream_queue_requests{provider=\"vllm\",state=\"waiting\"}";
-const ADMITTED: &str = "upstream_queue_requests{provider=\"vllm\",state=\"admitted\"}";
-
-/// A client whose request waits; so many do then.
-#[track_caller]
-fn waits(gateway: &Gateway, request: impl AsRef<[u8]>, count: u32) -> Wire {
-    let mut client = gateway.connect();
-    client.send(request);
-    wait_metrics(gateway, &[(WAITING, count.into())]);
-    client
-}
-
-/// The provider's next request, which is for this path.
-#[track_caller]
-fn next(upstream: &Upstream, path: &str) -> Wire {
-    let mut peer = upstream.accept();
-    assert_eq!(peer.request().head.target(), format!("/{path}"));
-    peer
-}
-
-/// Answers and closes, so that each request has a connection of its own.
-#[track_caller]
-fn answer(mut peer: Wire, client: &mut Wire) {
-    peer.send(response("200 OK", &["Connection: close"], "done"));
-    assert_eq!(client.response().text(), "done");
 }
 
 #[test]

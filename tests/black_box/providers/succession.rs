@@ -9,12 +9,10 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::metrics::wait_metrics;
+use crate::support::queue::{ADMITTED, WAITING, answer, waits};
 use crate::support::{
     Gateway, PATIENCE, Scripted, Setup, Upstream, Wire, get, ok, request, response,
 };
-
-const WAITING: &str = "upstream_queue_requests{provider=\"vllm\",state=\"waiting\"}";
-const ADMITTED: &str = "upstream_queue_requests{provider=\"vllm\",state=\"admitted\"}";
 
 fn toml(url: &str, lines: &str) -> String {
     format!("[metrics]\nenabled = true\n[providers.vllm]\nbase_url = \"{url}/v1\"\n{lines}\n")
@@ -46,22 +44,6 @@ fn taken(upstream: &Upstream) -> Wire {
     let mut peer = upstream.accept();
     peer.request();
     peer
-}
-
-/// Answers and closes, so that each request has a connection of its own.
-#[track_caller]
-fn answer(mut peer: Wire, client: &mut Wire) {
-    peer.send(response("200 OK", &["Connection: close"], "done"));
-    assert_eq!(client.response().text(), "done");
-}
-
-/// A client whose request waits; so many do then, in the newest process.
-#[track_caller]
-fn waits(gateway: &Gateway, count: u32) -> Wire {
-    let mut client = gateway.connect();
-    client.send(of("waits"));
-    wait_metrics(gateway, &[(WAITING, count.into())]);
-    client
 }
 
 /// Has the newest process read this, and waits until that is in force.
@@ -256,7 +238,11 @@ fn old_is_killed(upstream: &Upstream, toml: &str) {
     let mut gateway = Setup::new().toml(toml).start();
     let old = [held(&gateway, upstream), held(&gateway, upstream)];
     succeed(&gateway, gateway.pid(), 0);
-    let mut clients = [waits(&gateway, 1), waits(&gateway, 2), waits(&gateway, 3)];
+    let mut clients = [
+        waits(&gateway, of("waits"), 1),
+        waits(&gateway, of("waits"), 2),
+        waits(&gateway, of("waits"), 3),
+    ];
     assert!(!upstream.has_connection());
     gateway.signal(Signal::KILL);
     gateway.wait_succeeded();
@@ -295,7 +281,7 @@ fn a_late_request_to_the_old_process_is_served_though_the_new_one_has_all_of_the
     let (mut client, peer) = held(&gateway, &upstream);
     idle.send(of("idle"));
     // Its turn comes with the end of the one that is under way in the new process.
-    let mut behind = waits(&gateway, 1);
+    let mut behind = waits(&gateway, of("waits"), 1);
     assert!(!upstream.has_connection());
     answer(peer, &mut client);
     for _ in 0..2 {
@@ -319,11 +305,11 @@ fn reloads_of_the_new_process_do_not_forget_what_is_in_the_old_one() {
     let new = succeed(&gateway, gateway.pid(), 0);
     let toml = |lines: &str| toml(&upstream.url(), lines);
     reload(&gateway, new, &toml("concurrency = 1"));
-    let mut one = waits(&gateway, 1);
+    let mut one = waits(&gateway, of("waits"), 1);
     reload(&gateway, new, &toml("concurrency = 3"));
     let peer_of_one = taken(&upstream);
     let (mut two, peer_of_two) = held(&gateway, &upstream);
-    let mut three = waits(&gateway, 1);
+    let mut three = waits(&gateway, of("waits"), 1);
     assert!(!upstream.has_connection());
     answer(peer_of_one, &mut one);
     answer(taken(&upstream), &mut three);
@@ -331,7 +317,7 @@ fn reloads_of_the_new_process_do_not_forget_what_is_in_the_old_one() {
     // Taken away and set again, it is another limit of the same name.
     reload(&gateway, new, &toml(""));
     reload(&gateway, new, &toml("concurrency = 1"));
-    let mut four = waits(&gateway, 1);
+    let mut four = waits(&gateway, of("waits"), 1);
     assert!(!upstream.has_connection());
     answer(old_peer, &mut old_client);
     answer(taken(&upstream), &mut four);
@@ -346,14 +332,17 @@ fn three_processes_share_it_too() {
     let second = succeed(&gateway, gateway.pid(), 0);
     let (mut client, peer) = held(&gateway, &upstream);
     succeed(&gateway, second, 1);
-    let (mut one, mut two) = (waits(&gateway, 1), waits(&gateway, 2));
+    let (mut one, mut two) = (
+        waits(&gateway, of("waits"), 1),
+        waits(&gateway, of("waits"), 2),
+    );
     assert!(!upstream.has_connection());
     // What the first gives goes through the second.
     answer(old_peer, &mut old_client);
     answer(taken(&upstream), &mut one);
     let of_two = taken(&upstream);
     assert_eq!(gateway.wait_succeeded(), Some(0));
-    let mut three = waits(&gateway, 1);
+    let mut three = waits(&gateway, of("waits"), 1);
     assert!(!upstream.has_connection());
     answer(peer, &mut client);
     answer(taken(&upstream), &mut three);
@@ -384,7 +373,7 @@ fn where_the_queue_has_no_place_a_request_waits_for_what_is_in_the_old_process()
     let mut gateway = start(&upstream, "concurrency = 1\nqueue = { length = 0 }");
     let (mut old_client, old_peer) = held(&gateway, &upstream);
     succeed(&gateway, gateway.pid(), 0);
-    let mut one = waits(&gateway, 1);
+    let mut one = waits(&gateway, of("waits"), 1);
     let mut full = gateway.connect();
     full.send(of("full"));
     assert!(full.response().text().contains("queue_full"));

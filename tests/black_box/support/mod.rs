@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod ports;
 pub(crate) mod proxy;
+pub(crate) mod queue;
 pub(crate) mod rig;
 pub(crate) mod screen;
 pub(crate) mod settings;
@@ -51,6 +52,21 @@ pub(crate) fn request(method: &str, path: &str, lines: &[&str], body: &str) -> S
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     text + "\r\n" + body
+}
+
+/// A request to `vllm` of this session.
+pub(crate) fn of_session(session: usize) -> String {
+    let session = format!("session-id: s{session}");
+    request("POST", "/p/vllm/chat/completions", &[&session], "{}")
+}
+
+/// What a client is answered, which is 200.
+#[track_caller]
+pub(crate) fn served(client: &mut Wire, request: &str) -> String {
+    client.send(request);
+    let answer = client.response();
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    answer.text()
 }
 
 /// The head of a POST with the gateway key, whose content is announced by this line and still to come.
