@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::counters::{Counters, ProviderCounters, Refused, SLOTS_MAX};
 use super::exports::{Exports, Outcome, Signal};
-use super::families::{AGES, FAST, Measure, TIMINGS, UPSTREAMS};
+use super::families::{AGES, Measure, TIMINGS, TURN, UPSTREAMS};
 use super::histogram::Merged;
 use super::reloads::Reloads;
 use super::shares::{self, Shares};
@@ -341,7 +341,7 @@ impl Scrape<'_> {
             turns.add(&worker.turns);
             if turns.count() > 0 {
                 let labels = [("worker", &*index.to_string())];
-                out.histogram(name, &labels, &turns, FAST);
+                out.histogram(name, &labels, &turns, &TURN);
             }
         }
     }
@@ -580,7 +580,7 @@ fn timings(out: &mut Exposition, measure: &Measure, providers: &[Provider<'_>]) 
                 } else {
                     &labels[..]
                 };
-                out.histogram(&name, labels, &merged, measure.octaves.clone());
+                out.histogram(&name, labels, &merged, &measure.scale);
             }
         }
     }

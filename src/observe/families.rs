@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::counters::ProviderCounters;
+use super::histogram::Scale;
 use super::times::Timing;
 
 /// How a series is read.
@@ -87,23 +88,29 @@ pub(super) const AGES: [Age; 2] = [
     ),
 ];
 
-/// A histogram's name, help, label and its values, and the powers of two in nanoseconds that bound its buckets.
+/// A histogram's name, help, label and its values, and its buckets.
 pub(super) struct Measure {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) label: &'static str,
     pub(super) of: &'static [(&'static str, Timing)],
-    pub(super) octaves: std::ops::RangeInclusive<u32>,
+    pub(super) scale: Scale,
 }
 
+/// 4 µs to 67 ms, in quarters up to 1 ms: what is said of the gateway's own time should be near it.
+const OWN: Scale = scale(12..=26, 20);
 /// 4 µs to 67 ms.
-pub(super) const FAST: std::ops::RangeInclusive<u32> = 12..=26;
+pub(super) const TURN: Scale = scale(12..=26, 0);
 /// 66 µs to 8.6 s.
-const NETWORK: std::ops::RangeInclusive<u32> = 16..=33;
+const NETWORK: Scale = scale(16..=33, 0);
 /// 1 ms to 137 s.
-const SLOW: std::ops::RangeInclusive<u32> = 20..=37;
+const SLOW: Scale = scale(20..=37, 0);
 /// 17 ms to 73 min.
-const STREAM: std::ops::RangeInclusive<u32> = 24..=42;
+const STREAM: Scale = scale(24..=42, 0);
+
+const fn scale(octaves: std::ops::RangeInclusive<u32>, coarse: u32) -> Scale {
+    Scale { octaves, coarse }
+}
 
 /// All histograms.
 pub(super) const TIMINGS: [Measure; 9] = [
@@ -116,62 +123,62 @@ pub(super) const TIMINGS: [Measure; 9] = [
             ("pooled", Timing::RequestPooled),
             ("new", Timing::RequestConnecting),
         ],
-        octaves: FAST,
+        scale: OWN,
     },
     Measure {
         name: "response_overhead_seconds",
         help: "Time added to responses: head received to head sent on.",
         label: "",
         of: &[("", Timing::Response)],
-        octaves: FAST,
+        scale: OWN,
     },
     Measure {
         name: "waited_seconds",
         help: "Of the time added to a request and its response: what had arrived waited for its turn.",
         label: "",
         of: &[("", Timing::Waited)],
-        octaves: FAST,
+        scale: OWN,
     },
     Measure {
         name: "upstream_connect_seconds",
         help: "Making connections to providers: name and TCP.",
         label: "",
         of: &[("", Timing::Connect)],
-        octaves: NETWORK,
+        scale: NETWORK,
     },
     Measure {
         name: "upstream_tls_seconds",
         help: "TLS handshakes with providers.",
         label: "",
         of: &[("", Timing::Tls)],
-        octaves: NETWORK,
+        scale: NETWORK,
     },
     Measure {
         name: "upstream_head_seconds",
         help: "Request sent to response head received.",
         label: "",
         of: &[("", Timing::ToHead)],
-        octaves: SLOW,
+        scale: SLOW,
     },
     Measure {
         name: "upstream_first_byte_seconds",
         help: "Request sent to first content received.",
         label: "",
         of: &[("", Timing::ToFirstByte)],
-        octaves: SLOW,
+        scale: SLOW,
     },
     Measure {
         name: "stream_longest_gap_seconds",
         help: "The longest time between two pieces of a response's content.",
         label: "",
         of: &[("", Timing::LongestGap)],
-        octaves: SLOW,
+        scale: SLOW,
     },
     Measure {
         name: "stream_duration_seconds",
         help: "Response head to last content, of responses in more than one piece.",
         label: "",
         of: &[("", Timing::Stream)],
-        octaves: STREAM,
+        scale: STREAM,
     },
 ];

@@ -3,6 +3,7 @@
 //!
 //! A histogram has one writer, so counting is a load and a store without a lock; readers add several up.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +23,40 @@ pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKETS],
     /// All times together. Wraps, which Prometheus takes for a restart.
     nanos: AtomicU64,
+}
+
+/// Where a bucket ends: at 2^`octave` ns and so many eighths of that more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    octave: u32,
+    eighths: u32,
+}
+
+impl Bound {
+    pub(crate) fn seconds(self) -> f64 {
+        let nanos = u64::from((1 << SUB_BITS) + self.eighths) << (self.octave - SUB_BITS);
+        Duration::from_nanos(nanos).as_secs_f64()
+    }
+}
+
+/// The bounds of the buckets that are shown: powers of two, those of smaller times with three between any two of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Scale {
+    /// Exponents of those that there are, in nanoseconds.
+    pub(crate) octaves: RangeInclusive<u32>,
+    /// From that one on there is nothing between them.
+    pub(crate) coarse: u32,
+}
+
+impl Scale {
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let coarse = self.coarse;
+        self.octaves.clone().flat_map(move |octave| {
+            let step = if octave < coarse { 2 } else { 1 << SUB_BITS };
+            let eighths = (0..1 << SUB_BITS).step_by(step);
+            eighths.map(move |eighths| Bound { octave, eighths })
+        })
+    }
 }
 
 impl Default for Histogram {
@@ -95,10 +130,10 @@ impl Merged {
         self.buckets.iter().sum()
     }
 
-    /// Times counted that were at most 2^`octave` ns.
+    /// Times counted that were no longer.
     #[must_use]
-    pub(crate) fn up_to(&self, octave: u32) -> u64 {
-        let end = 1 + below(octave.clamp(LOWEST, HIGHEST));
+    pub(crate) fn up_to(&self, bound: Bound) -> u64 {
+        let end = 1 + below(bound.octave) + bound.eighths as usize;
         self.buckets.iter().take(end).sum()
     }
 
@@ -113,16 +148,24 @@ impl Merged {
 mod tests {
     use super::*;
 
+    fn at(octave: u32) -> Bound {
+        Bound { octave, eighths: 0 }
+    }
+
     #[test]
     fn bounds_belong_to_the_bucket_below() {
-        for octave in LOWEST..=HIGHEST {
-            let bound = 1_u64 << octave;
+        let scale = Scale {
+            octaves: LOWEST..=HIGHEST,
+            coarse: HIGHEST,
+        };
+        for at in scale.bounds() {
+            let bound = u64::try_from(Duration::from_secs_f64(at.seconds()).as_nanos()).unwrap();
             let histogram = Histogram::default();
             histogram.observe(Duration::from_nanos(bound));
             histogram.observe(Duration::from_nanos(bound + 1));
             let mut merged = Merged::default();
             merged.add(&histogram);
-            assert_eq!(merged.up_to(octave), 1, "2^{octave}");
+            assert_eq!(merged.up_to(at), 1, "{at:?}");
             assert_eq!(merged.count(), 2);
             assert_eq!(merged.nanos, 2 * bound + 1);
         }
@@ -144,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn small_times_are_shown_in_four_buckets_a_power_of_two() {
+        let scale = Scale {
+            octaves: 12..=15,
+            coarse: 14,
+        };
+        let nanos = scale.bounds().map(|bound| (bound.seconds() * 1e9).round());
+        let wanted = [
+            4096, 5120, 6144, 7168, 8192, 10240, 12288, 14336, 16384, 32768,
+        ];
+        assert!(nanos.eq(wanted.map(f64::from)));
+    }
+
+    #[test]
     fn workers_are_added_up() {
         let workers = [Histogram::default(), Histogram::default()];
         let mut merged = Merged::default();
@@ -152,7 +208,7 @@ mod tests {
             merged.add(worker);
         }
         assert_eq!(merged.count(), 2);
-        assert_eq!((merged.up_to(21), merged.up_to(22)), (0, 2));
+        assert_eq!((merged.up_to(at(21)), merged.up_to(at(22))), (0, 2));
         assert!((merged.seconds() - 0.006).abs() < 1e-9);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::histogram::Merged;
+use super::histogram::{Merged, Scale};
 
 /// What was listed so far.
 pub(super) enum Exposition {
@@ -106,12 +106,12 @@ impl Exposition {
         name: &str,
         labels: &[(&str, &str)],
         merged: &Merged,
-        octaves: impl Iterator<Item = u32>,
+        scale: &Scale,
     ) {
         match self {
-            Self::Text(text) => histogram(text, name, labels, merged, octaves),
+            Self::Text(text) => histogram(text, name, labels, merged, scale),
             Self::Figures(families) => {
-                keep(families, labels, Figure::Times(buckets(merged, octaves)));
+                keep(families, labels, Figure::Times(buckets(merged, scale)));
             }
         }
     }
@@ -128,11 +128,11 @@ fn keep(families: &mut [Family], labels: &[(&str, &str)], value: Figure) {
     }
 }
 
-fn buckets(merged: &Merged, octaves: impl Iterator<Item = u32>) -> Buckets {
+fn buckets(merged: &Merged, scale: &Scale) -> Buckets {
     let (mut bounds, mut counts, mut below) = (Vec::new(), Vec::new(), 0);
-    for octave in octaves {
-        let up_to = merged.up_to(octave);
-        bounds.push(seconds(octave));
+    for bound in scale.bounds() {
+        let up_to = merged.up_to(bound);
+        bounds.push(bound.seconds());
         counts.push(up_to.saturating_sub(below));
         below = up_to;
     }
@@ -142,10 +142,6 @@ fn buckets(merged: &Merged, octaves: impl Iterator<Item = u32>) -> Buckets {
         counts,
         sum: merged.seconds(),
     }
-}
-
-fn seconds(octave: u32) -> f64 {
-    std::time::Duration::from_nanos(1 << octave).as_secs_f64()
 }
 
 fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
@@ -173,7 +169,7 @@ fn histogram(
     name: &str,
     labels: &[(&str, &str)],
     merged: &Merged,
-    octaves: impl Iterator<Item = u32>,
+    scale: &Scale,
 ) {
     let buckets = format!("{name}_bucket");
     let bounded = |bound: &str, count: u64, text: &mut String| {
@@ -181,8 +177,8 @@ fn histogram(
         labels.push(("le", bound));
         line(text, &buckets, &labels, count);
     };
-    for octave in octaves {
-        bounded(&seconds(octave).to_string(), merged.up_to(octave), text);
+    for bound in scale.bounds() {
+        bounded(&bound.seconds().to_string(), merged.up_to(bound), text);
     }
     bounded("+Inf", merged.count(), text);
     line(text, &format!("{name}_sum"), labels, merged.seconds());
@@ -212,8 +208,12 @@ mod tests {
         let mut merged = Merged::default();
         merged.add(&times);
         let mut out = Exposition::Figures(Vec::new());
+        let scale = Scale {
+            octaves: 12..=13,
+            coarse: 0,
+        };
         out.family("x_seconds", "histogram", "Times.");
-        out.histogram("x_seconds", &[("a", "b")], &merged, 12..=13);
+        out.histogram("x_seconds", &[("a", "b")], &merged, &scale);
         out.family("y", "gauge", "A number.");
         out.sample("y", &[], 0.5);
         let Exposition::Figures(families) = out else {

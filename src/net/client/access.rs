@@ -172,7 +172,7 @@ impl Access {
     /// It was sent, or its first part, and is `whole` or not.
     pub(crate) fn request_sent(&mut self, whole: bool) {
         self.note(|record| {
-            let now = record.age();
+            let now = record.age_sent();
             record.times.sent(now);
             record.uploading = !whole;
         });
@@ -181,7 +181,7 @@ impl Access {
     /// More of its content was sent, up to its end or not.
     pub(crate) fn uploaded(&mut self, whole: bool) {
         self.note(|record| {
-            let now = record.age();
+            let now = record.age_sent();
             record.times.uploaded(now);
             record.uploading = !whole;
         });
@@ -200,7 +200,7 @@ impl Access {
     /// The response's head was sent on, or a piece of its content.
     pub(crate) fn passed_on(&mut self, content: bool) {
         self.note(|record| {
-            let now = record.age();
+            let now = record.age_sent();
             record.times.passed_on(now, content);
         });
     }

@@ -89,6 +89,11 @@ impl Record {
         self.clock.read().since(self.began)
     }
 
+    /// As its age was when what has just been sent was on its way.
+    pub(crate) fn age_sent(&self) -> Duration {
+        self.clock.read_sent().since(self.began)
+    }
+
     /// A part of the response's head has come, and had been there since `ready`.
     pub(crate) fn head_arrived(&mut self, ready: Option<Moment>) {
         let ready = ready.unwrap_or_else(|| self.clock.read());

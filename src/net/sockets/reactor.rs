@@ -52,7 +52,8 @@ struct Slot {
     /// Who waits for anything but room.
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// Since when what was last reported of reading has been there, where that is taken.
+    /// Since when what was last reported of reading has been there, where that is taken; until it is, since when it has been
+    /// waited for.
     ready: Option<Moment>,
 }
 
@@ -175,15 +176,15 @@ impl Reactor {
     fn look(&self, events: &mut Vec<Event>) {
         events.clear();
         let room = rustix::buffer::spare_capacity(events);
+        self.clock.look();
         if epoll::wait(&self.epoll, room, Some(&Timespec::default())).is_err() {
             return;
         }
-        let ready = self.clock.look();
         let mut slots = self.slots.borrow_mut();
         for event in events {
             let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
             if let Some(slot) = slots.get_mut(index) {
-                slot.fired(event.flags, ready);
+                slot.fired(event.flags, &self.clock);
             }
         }
     }
@@ -223,13 +224,13 @@ fn give_way(own: &mut Option<Waker>, others: &mut Option<Waker>, cx: &Context<'_
 }
 
 impl Slot {
-    fn fired(&mut self, flags: EventFlags, ready: Option<Moment>) {
+    fn fired(&mut self, flags: EventFlags, clock: &TurnClock) {
         let broken = EventFlags::HUP | EventFlags::ERR;
         self.broken |= flags.intersects(broken);
         self.ended |= flags.intersects(broken | EventFlags::RDHUP);
         if flags.intersects(READ | broken) {
             if !std::mem::replace(&mut self.read, true) {
-                self.ready = ready;
+                self.ready = clock.since(self.ready);
             }
             if let Some(waker) = self.reader.take() {
                 waker.wake();
@@ -283,6 +284,11 @@ impl Registration {
         })
     }
 
+    /// The worker's.
+    pub(super) fn clock(&self) -> &TurnClock {
+        &self.reactor.clock
+    }
+
     /// Ready once it is there; and since when there has been something to read, where times are taken.
     ///
     /// # Cancel safety
@@ -294,6 +300,9 @@ impl Registration {
         };
         if slot.take(interest) {
             return Poll::Ready(slot.ready);
+        }
+        if interest == Interest::Read {
+            slot.ready = Some(self.reactor.clock.latest());
         }
         let waker = match interest {
             Interest::Read | Interest::End | Interest::Break => &mut slot.reader,

@@ -141,6 +141,7 @@ impl Socket {
     /// # Errors
     /// What the kernel reports, a broken pipe for instance.
     pub fn send(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        self.registration.clock().sends();
         would_block(rustix::net::send(self.fd(), bytes, SEND))
     }
 
@@ -149,6 +150,7 @@ impl Socket {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        self.registration.clock().sends();
         let mut control = SendAncillaryBuffer::default();
         would_block(rustix::net::sendmsg(self.fd(), slices, &mut control, SEND))
     }
