@@ -5,20 +5,30 @@
     cargo build --release && benches/compare/run.py
 
 Each one checks a bearer key (401), takes it off, adds the provider's `x-api-key`, and relays to an
-upstream over kept connections, unbuffered and without an access log. wrk sends 1 KiB and gets 1 KiB
-of JSON. Rounds of all proxies alternate; the table has the medians. All of it runs on loopback, as
+upstream over kept connections, unbuffered, and once more with an access log in JSON (sluicegate's with
+metrics and Server-Timing besides). wrk sends 1 KiB and gets 1 KiB of JSON. Rounds of all proxies alternate; the table has the medians. All of it runs on loopback, as
 any user, in a folder that goes away. The upstream (an nginx) and wrk share the cores that the proxy
 leaves: on a machine with two, they are what limits req/s, and `CPU us` is the figure to compare.
+
+Other gateways for LLMs can be in it, with 64 connections and a plain upstream:
+
+    python3 -m venv ~/litellm && ~/litellm/bin/pip install 'litellm[proxy]'
+    npm install --prefix ~/portkey @portkey-ai/gateway
+    LITELLM=~/litellm/bin/litellm PORTKEY=~/portkey/node_modules/.bin/gateway benches/compare/run.py
+
+LiteLLM does the same job by its passthrough route. Portkey's gateway has no keys of its own: the
+client's, which it passes on, is the provider's, and nothing is checked.
 """
-import argparse, contextlib, http.client, os, pathlib, platform, re, shutil, signal, socket
-import statistics, subprocess, sys, tempfile, time
+import argparse, contextlib, functools, http.client, os, pathlib, platform, re, shutil, signal, socket
+import statistics, subprocess, sys, tempfile, time, typing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("SLUICEGATE_BIN", str(ROOT / "target/release/sluicegate"))
 CORES = sorted(os.sched_getaffinity(0))
 PROXY_CORE, OTHER_CORES = CORES[0], CORES[1:] or CORES
 GATEWAY_KEY, UPSTREAM_KEY = "gateway-key", "upstream-key"
-PATH = "/p/anthropic/v1/messages"
+PREFIX = "/p/anthropic/v1"
+PATH = f"{PREFIX}/messages"
 CASES = [(tls, connections) for tls in (False, True) for connections in (64, 1)]
 
 NGINX = """daemon off; worker_processes {workers}; {user} pid {name}.pid; error_log {name}.log crit;
@@ -41,11 +51,17 @@ UPSTREAM = """  default_type application/json;
     location = /v1/messages {{ return 200 '{content}'; }}
     location = /v1/seen {{ return 200 '$request_uri $http_x_api_key'; }}
   }}"""
+NGINX_LOG = """
+  log_format all escape=json '{{"time":"$time_iso8601","request_id":"$request_id","client":"$remote_addr:$remote_port",'
+    '"method":"$request_method","path":"$uri","status":$status,"bytes_in":$request_length,"bytes_out":$body_bytes_sent,'
+    '"seconds":$request_time,"connect":"$upstream_connect_time","head":"$upstream_header_time",'
+    '"upstream":"$upstream_response_time","upstream_request_id":"$upstream_http_request_id"}}';"""
 NGINX_PROXY = """
   upstream up {{ server 127.0.0.1:{to}; keepalive 1000; keepalive_requests 1000000000; }}
   map $http_authorization $allowed {{ default 0; "Bearer {gateway_key}" 1; }}
   server {{
     listen 127.0.0.1:{port};
+    {log}
     location ^~ /p/anthropic/ {{
       if ($allowed = 0) {{ return 401; }}
       proxy_pass {scheme}://up/; proxy_http_version 1.1;
@@ -62,7 +78,7 @@ HAPROXY = """global
     maxconn 1000
 defaults
     mode http
-    no log
+    {log}
     option http-no-delay
     http-reuse always
     timeout connect 5s
@@ -82,10 +98,23 @@ frontend clients
 backend up
     server up 127.0.0.1:{to} pool-max-conn -1 pool-purge-delay 60s{server_tls}
 """
+HAPROXY_LOG = """log stdout format raw local0 info
+    log-format '{"time":"%tr","request_id":"%ID","client":"%ci:%cp","method":"%HM","path":"%HP","status":%ST,"bytes_in":%U,\
+"bytes_out":%B,"request":%TR,"queue":%Tw,"connect":%Tc,"head":%Tr,"active":%Ta,"server":"%s","end":"%ts","retries":%rc}'
+    unique-id-format %[uuid()]"""
 HAPROXY_TLS = " ssl verify required ca-file cert.pem sni str(localhost) verifyhost localhost"
+SLUICEGATE_LOG = """[server]
+server_timing = true
+[metrics]
+enabled = true
+[log]
+format = "json"
+file = "{name}-access.log"
+"""
 WRK = """wrk.method, wrk.path = "POST", "%s"
 wrk.body = '{"content":"' .. string.rep("x", 1010) .. '"}'
-wrk.headers["Content-Type"], wrk.headers["%s"] = "application/json", "%s"
+wrk.headers["Content-Type"] = "application/json"
+%s
 function done(summary, latency)
   local bad = summary.errors
   io.write(string.format("RESULT %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
@@ -103,15 +132,15 @@ def free_port():
 class Process:
     """A program on its cores; everything it started is its own to end and its own to count."""
 
-    def __init__(self, folder, port, cores, command, environment=None):
+    def __init__(self, folder, port, cores, command, environment=None, seconds=10):
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.port, self.log = port, open(folder / "output.log", "ab")
+        self.seconds, self.port, self.log = seconds, port, open(folder / "output.log", "ab")
         self.process = subprocess.Popen(
             command, cwd=folder, env=kept | (environment or {}), stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=self.log, preexec_fn=lambda: os.sched_setaffinity(0, cores))
 
     def __enter__(self):
-        for _ in range(1000):
+        for _ in range(100 * self.seconds):
             if self.process.poll() is not None:
                 break
             with contextlib.suppress(OSError):
@@ -174,38 +203,100 @@ def upstream(stack, folder, name, cores):
     return plain, tls
 
 
-def nginx_proxy(folder, name, port, values, cores=(PROXY_CORE,)):
-    return nginx(folder, name, port, cores, NGINX_PROXY.format(**values))
+def nginx_proxy(folder, name, port, values, cores=(PROXY_CORE,), log=False):
+    file = f"access_log {name}-access.log all buffer=64k flush=1s;" if log else ""
+    http = (NGINX_LOG.format() if log else "") + NGINX_PROXY.format(log=file, **values)
+    return nginx(folder, name, port, cores, http)
 
 
-def haproxy(folder, name, port, values):
-    (folder / f"{name}.cfg").write_text(HAPROXY.format(**values))
+def haproxy(folder, name, port, values, log=False):
+    text = HAPROXY.format(log=HAPROXY_LOG if log else "no log", **values)
+    (folder / f"{name}.cfg").write_text(text)
     return Process(folder, port, [PROXY_CORE], ["haproxy", "-db", "-f", f"{name}.cfg"])
 
 
-def sluicegate(folder, name, port, values, cores=(PROXY_CORE,)):
+def sluicegate(folder, name, port, values, cores=(PROXY_CORE,), log=False, driver="auto"):
+    settings = folder / f"{name}.toml"
+    settings.write_text(SLUICEGATE_LOG.format(name=name) if log else "")
     return Process(folder, port, cores, [BINARY], {
         "SLUICEGATE_LISTEN": f"127.0.0.1:{port}", "SLUICEGATE_WORKERS": str(len(cores)),
-        "LOG_LEVEL": "warn",
+        "SLUICEGATE_CONFIG": str(settings), "SLUICEGATE_DRIVER": driver,
+        "LOG_LEVEL": "info" if log else "warn",
         "GOMODEL_MASTER_KEY": GATEWAY_KEY, "ANTHROPIC_API_KEY": UPSTREAM_KEY,
         "ANTHROPIC_BASE_URL": "{scheme}://127.0.0.1:{to}/v1".format(**values),
         "SSL_CERT_FILE": str(folder / "cert.pem")})
 
 
-PROXIES = {"nginx": nginx_proxy, "HAProxy": haproxy, "sluicegate": sluicegate}
+def litellm(folder, name, port, values):
+    (folder / f"{name}.yaml").write_text(
+        f"model_list: []\ngeneral_settings: {{ master_key: sk-{GATEWAY_KEY} }}\n"
+        "litellm_settings: { telemetry: false, request_timeout: 600 }\n")
+    command = [os.environ["LITELLM"], "--config", f"{name}.yaml", "--host", "127.0.0.1",
+               "--port", str(port), "--num_workers", "1"]
+    return Process(folder, port, [PROXY_CORE], command, {
+        "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DISABLE_ADMIN_UI": "True",
+        "ANTHROPIC_API_KEY": UPSTREAM_KEY,
+        "ANTHROPIC_API_BASE": "http://127.0.0.1:{to}".format(**values)}, seconds=120)
+
+
+def portkey(folder, name, port, values):
+    return Process(folder, port, [PROXY_CORE], [os.environ["PORTKEY"], f"--port={port}", "--headless"],
+                   seconds=30)
+
+
+class Asked(typing.NamedTuple):
+    """How a gateway wants to be asked for what is below the provider's `path`, and what it says to other keys."""
+    path: str
+    fields: typing.Callable
+    key: str = GATEWAY_KEY
+    refusals: tuple = (401,)
+
+
+def bearer(key, _):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def portkey_fields(key, to):
+    return {"Authorization": f"Bearer {key}", "x-portkey-provider": "anthropic",
+            "x-portkey-custom-host": f"http://127.0.0.1:{to}/v1"}
+
+
+PROXIES = {
+    "nginx": nginx_proxy, "HAProxy": haproxy, "sluicegate": sluicegate,
+    "sluicegate, epoll": functools.partial(sluicegate, driver="epoll"),
+    "nginx, log": functools.partial(nginx_proxy, log=True),
+    "HAProxy, log": functools.partial(haproxy, log=True),
+    "sluicegate, log": functools.partial(sluicegate, log=True),
+}
+GATEWAYS = {
+    name: start for name, start in {"LiteLLM": litellm, "Portkey": portkey}.items()
+    if name.upper() in os.environ
+}
+PROXY_ASKED = Asked(PREFIX, bearer)
+ASKED = {
+    "LiteLLM": Asked("/anthropic/v1", bearer, f"sk-{GATEWAY_KEY}", (400, 401, 500)),
+    "Portkey": Asked("/v1", portkey_fields, UPSTREAM_KEY, ()),
+}
 
 
 def start_proxies(stack, folder, plain, tls_port):
-    """Each proxy twice, towards the plain and the TLS port; they sleep out of turn."""
+    """Each proxy twice, towards the plain and the TLS port, a gateway once; they sleep out of turn."""
     proxies = {}
-    for tls in (False, True):
-        for name, start in PROXIES.items():
-            port = free_port()
-            values = proxy_values(port, tls_port if tls else plain, tls)
-            proxy = stack.enter_context(start(folder, f"{name}-{tls}", port, values))
-            verify(name, port)
+    for tls, starts in (False, PROXIES | GATEWAYS), (True, PROXIES):
+        for name, start in starts.items():
+            port, to = free_port(), tls_port if tls else plain
+            file = f"{name}-{tls}".replace(", ", "-")
+            proxy = stack.enter_context(start(folder, file, port, proxy_values(port, to, tls)))
+            asked = ASKED.get(name, PROXY_ASKED)
+            verify(name, port, asked, to)
+            (folder / f"{name}.lua").write_text(script(
+                f"{asked.path}/messages", asked.fields(asked.key, to)))
             proxies[name, tls] = proxy
     return proxies
+
+
+def script(path, fields):
+    return WRK % (path, "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in fields.items()))
 
 
 def proxy_values(port, to, tls=False):
@@ -214,19 +305,23 @@ def proxy_values(port, to, tls=False):
             "gateway_key": GATEWAY_KEY, "upstream_key": UPSTREAM_KEY}
 
 
-def verify(name, port):
-    """No key, no service; with it, the upstream sees its own key and no other."""
-    for headers, expected in (({}, (401, None)),
-                              ({"Authorization": "Bearer wrong"}, (401, None)),
-                              ({"Authorization": f"Bearer {GATEWAY_KEY}"},
-                               (200, f"/v1/seen {UPSTREAM_KEY}"))):
+def verify(name, port, asked, to):
+    """No key, no service; with it, the upstream sees its own key and no other, which it answers 403."""
+    right, wrong = asked.fields(asked.key, to), asked.fields("wrong", to)
+    asks = [("POST", "messages", right, (200,), None)]
+    if asked.refusals:
+        asks += [("GET", "seen", right, (200,), f"/v1/seen {UPSTREAM_KEY}")]
+        asks += [("GET", "seen", headers, asked.refusals, None) for headers in ({}, wrong)]
+    for method, what, headers, statuses, expected in asks:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/p/anthropic/v1/seen", headers=headers)
+        json = {"Content-Type": "application/json"}
+        content = '{"model":"claude","max_tokens":1,"messages":[]}' if method == "POST" else None
+        connection.request(method, f"{asked.path}/{what}", content, headers | json)
         answer = connection.getresponse()
         content = answer.read().decode()
         connection.close()
-        if answer.status != expected[0] or expected[1] not in (None, content):
-            sys.exit(f"{name} answers {answer.status} {content!r} to {headers}, not {expected}")
+        if answer.status not in statuses or expected not in (None, content):
+            sys.exit(f"{name} answers {answer.status} {content!r} to {headers}, not {statuses}, {expected}")
 
 
 class Load:
@@ -301,18 +396,17 @@ def main():
         certificate(folder)
         plain, tls_port = upstream(stack, folder, "upstream", OTHER_CORES)
         proxies = start_proxies(stack, folder, plain, tls_port)
-        (folder / "proxy.lua").write_text(WRK % (PATH, "Authorization", f"Bearer {GATEWAY_KEY}"))
-        (folder / "none.lua").write_text(WRK % ("/v1/messages", "x-api-key", UPSTREAM_KEY))
+        (folder / "none.lua").write_text(script("/v1/messages", {"x-api-key": UPSTREAM_KEY}))
         for turn in range(chosen.rounds):
             for tls, connections in CASES:
-                names = ["none", *PROXIES]
-                for name in names[turn % 4:] + names[:turn % 4]:
+                names = ["none", *PROXIES, *(GATEWAYS if (tls, connections) == CASES[0] else ())]
+                first = turn % len(names)
+                for name in names[first:] + names[:first]:
                     proxy = proxies.get((name, tls))
                     url = (f"http://127.0.0.1:{proxy.port}" if proxy else
                            f"https://localhost:{tls_port}" if tls else f"http://127.0.0.1:{plain}")
-                    script = "proxy.lua" if proxy else "none.lua"
                     results.setdefault((tls, connections, name), []).append(
-                        measure(folder, proxy, script, url, connections, chosen.seconds))
+                        measure(folder, proxy, f"{name}.lua", url, connections, chosen.seconds))
             print(f"round {turn + 1} of {chosen.rounds}", file=sys.stderr)
     print_table(dict(sorted(results.items(), key=lambda row: CASES.index(row[0][:2]))))
 

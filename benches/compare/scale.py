@@ -38,7 +38,7 @@ def measure(folder, name, start, proxies, others, seconds):
             port, which = run.free_port(), index % len(others)
             values = run.proxy_values(port, upstreams[which])
             proxy = stack.enter_context(start(folder, f"{name}-{index}", port, values, cores))
-            run.verify(name, port)
+            run.verify(name, port, run.PROXY_ASKED, upstreams[which])
             # One wrk for each of the proxy's cores.
             parts += [(proxy, others[which])] * len(cores)
         load(folder, parts, 1)
@@ -63,7 +63,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="scale-") as name:
         folder = pathlib.Path(name)
         run.certificate(folder)
-        script = run.WRK % (run.PATH, "Authorization", f"Bearer {run.GATEWAY_KEY}")
+        script = run.script(run.PATH, run.bearer(run.GATEWAY_KEY, None))
         (folder / "proxy.lua").write_text(script)
         for turn in range(chosen.rounds):
             for number, (proxy, spread) in enumerate(SETUPS[turn % len(SETUPS):] + SETUPS[:turn % len(SETUPS)]):
