@@ -6,9 +6,10 @@
 
 Each one checks a bearer key (401), takes it off, adds the provider's `x-api-key`, and relays to an
 upstream over kept connections, unbuffered, and once more with an access log in JSON (sluicegate's with
-metrics and Server-Timing besides). wrk sends 1 KiB and gets 1 KiB of JSON. Rounds of all proxies alternate; the table has the medians. All of it runs on loopback, as
-any user, in a folder that goes away. The upstream (an nginx) and wrk share the cores that the proxy
-leaves: on a machine with two, they are what limits req/s, and `CPU us` is the figure to compare.
+metrics and Server-Timing besides). wrk sends 1 KiB and gets 1 KiB of JSON. Rounds of all proxies
+alternate; the table has the medians. All of it runs on loopback, as any user, in a folder that goes
+away. The upstream (an nginx) and wrk share the cores that the proxy leaves: on a machine with two, they
+are what limits req/s, and `CPU us` is the figure to compare.
 
 Other gateways for LLMs can be in it, with 64 connections and a plain upstream:
 
@@ -52,10 +53,10 @@ UPSTREAM = """  default_type application/json;
     location = /v1/seen {{ return 200 '$request_uri $http_x_api_key'; }}
   }}"""
 NGINX_LOG = """
-  log_format all escape=json '{{"time":"$time_iso8601","request_id":"$request_id","client":"$remote_addr:$remote_port",'
+  log_format all escape=json '{"time":"$time_iso8601","request_id":"$request_id","client":"$remote_addr:$remote_port",'
     '"method":"$request_method","path":"$uri","status":$status,"bytes_in":$request_length,"bytes_out":$body_bytes_sent,'
     '"seconds":$request_time,"connect":"$upstream_connect_time","head":"$upstream_header_time",'
-    '"upstream":"$upstream_response_time","upstream_request_id":"$upstream_http_request_id"}}';"""
+    '"upstream":"$upstream_response_time","upstream_request_id":"$upstream_http_request_id"}';"""
 NGINX_PROXY = """
   upstream up {{ server 127.0.0.1:{to}; keepalive 1000; keepalive_requests 1000000000; }}
   map $http_authorization $allowed {{ default 0; "Bearer {gateway_key}" 1; }}
@@ -205,7 +206,7 @@ def upstream(stack, folder, name, cores):
 
 def nginx_proxy(folder, name, port, values, cores=(PROXY_CORE,), log=False):
     file = f"access_log {name}-access.log all buffer=64k flush=1s;" if log else ""
-    http = (NGINX_LOG.format() if log else "") + NGINX_PROXY.format(log=file, **values)
+    http = (NGINX_LOG if log else "") + NGINX_PROXY.format(log=file, **values)
     return nginx(folder, name, port, cores, http)
 
 
@@ -306,7 +307,7 @@ def proxy_values(port, to, tls=False):
 
 
 def verify(name, port, asked, to):
-    """No key, no service; with it, the upstream sees its own key and no other, which it answers 403."""
+    """No key, no service; with it, the upstream sees its own key and no other (it answers 403)."""
     right, wrong = asked.fields(asked.key, to), asked.fields("wrong", to)
     asks = [("POST", "messages", right, (200,), None)]
     if asked.refusals:

@@ -133,7 +133,8 @@ impl Merged {
     /// Times counted that were no longer.
     #[must_use]
     pub(crate) fn up_to(&self, bound: Bound) -> u64 {
-        let end = 1 + below(bound.octave) + bound.eighths as usize;
+        let octave = bound.octave.clamp(LOWEST, HIGHEST);
+        let end = 1 + below(octave) + bound.eighths as usize;
         self.buckets.iter().take(end).sum()
     }
 
@@ -158,14 +159,15 @@ mod tests {
             octaves: LOWEST..=HIGHEST,
             coarse: HIGHEST,
         };
-        for at in scale.bounds() {
-            let bound = u64::try_from(Duration::from_secs_f64(at.seconds()).as_nanos()).unwrap();
+        for shown in scale.bounds() {
+            let time = Duration::from_secs_f64(shown.seconds());
+            let bound = u64::try_from(time.as_nanos()).unwrap();
             let histogram = Histogram::default();
             histogram.observe(Duration::from_nanos(bound));
             histogram.observe(Duration::from_nanos(bound + 1));
             let mut merged = Merged::default();
             merged.add(&histogram);
-            assert_eq!(merged.up_to(at), 1, "{at:?}");
+            assert_eq!(merged.up_to(shown), 1, "{shown:?}");
             assert_eq!(merged.count(), 2);
             assert_eq!(merged.nanos, 2 * bound + 1);
         }

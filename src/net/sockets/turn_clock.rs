@@ -68,6 +68,8 @@ impl TurnClock {
         now
     }
 
+    // What is done where it is on is kept apart, so that each look and send takes a few instructions where it is off.
+
     /// A send begins.
     pub(super) fn sends(&self) {
         if self.on.get() {
@@ -75,7 +77,6 @@ impl TurnClock {
         }
     }
 
-    /// Apart, so that [`sends`](Self::sends) takes four instructions where it is off.
     #[inline(never)]
     fn sends_now(&self) {
         self.sending.set(Moment::now());
@@ -193,6 +194,8 @@ mod tests {
         clock.latest.set(first + micros(99));
         clock.looks_at(first + micros(105));
         assert_eq!(clock.ready(Some(first + micros(98))), first + micros(105));
+        clock.looks_at(first + micros(200));
+        assert_eq!(clock.ready(None), first + micros(200));
     }
 
     #[test]
