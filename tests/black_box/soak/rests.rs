@@ -20,14 +20,19 @@ pub(crate) struct Rests {
 
 struct Rest {
     id: Id,
-    /// None where nobody said until when.
-    until: Option<Instant>,
+    /// When it was said.
+    from: Instant,
+    /// None where nobody said for how long.
+    time: Option<Duration>,
     /// When the gateway had certainly seen it.
     known: Option<Instant>,
 }
 
 /// How much longer than it was told to the gateway may let a key rest.
 const SLACK: Duration = Duration::from_millis(100);
+
+/// How late it may see what it was told, where nobody knows when it did.
+const SEEN_LATE: Duration = Duration::from_secs(2);
 
 /// Rests that a key may have had and that still are of interest.
 const KEPT: usize = 256;
@@ -39,7 +44,6 @@ impl World {
         if !is_about_key {
             return;
         }
-        let from = Instant::now();
         let mut keys = self.rests.told.lock().unwrap();
         let rests = keys.entry(key.to_owned()).or_default();
         if rests.len() == KEPT {
@@ -47,7 +51,8 @@ impl World {
         }
         rests.push(Rest {
             id,
-            until: refusal.rest.map(|rest| from + Duration::from_millis(rest)),
+            from: Instant::now(),
+            time: refusal.rest.map(Duration::from_millis),
             known: None,
         });
     }
@@ -68,7 +73,7 @@ impl World {
         // A key that was refused is tried again, where the others rest.
         let mut wrong = rests.filter(|rest| {
             let known = rest.known.is_some_and(|known| known < begun);
-            known && rest.until.is_some_and(|until| now < until)
+            known && rest.time.is_some_and(|time| now < rest.from + time)
         });
         if let Some(rest) = wrong.next() {
             panic!("{id} comes with a key that rests since {}", rest.id);
@@ -108,5 +113,9 @@ impl World {
 
 fn may_have_rested(told: &HashMap<String, Vec<Rest>>, key: &str, since: Instant) -> bool {
     let mut rests = told.get(key).into_iter().flatten();
-    rests.any(|rest| rest.until.is_none_or(|until| until + SLACK > since))
+    rests.any(|rest| {
+        // It rests from when the gateway sees it, which a busy machine makes any time before it is known.
+        let from = rest.known.unwrap_or(rest.from + SEEN_LATE);
+        rest.time.is_none_or(|time| from + time + SLACK > since)
+    })
 }
