@@ -15,6 +15,7 @@ mod moving;
 mod onward;
 mod place;
 mod relay;
+mod renewal;
 mod response;
 mod resuming;
 mod spares;

@@ -109,19 +109,21 @@ impl Gateway {
     }
 
     /// The number of a site that can stand in for one of `other` that is not here any more: another address of the same
-    /// name. `random` decides which.
+    /// name, one that is new if there is one, or the name where it stands for many no more, or did not before. `random`
+    /// decides which.
     #[must_use]
     pub fn stand_in_of(&self, other: &Self, index: usize, random: u64) -> Option<usize> {
         let (provider, instance) = other.at(index)?;
-        instance.name_of_many()?;
         let (own, first) = self.named(&provider.name)?;
-        let places = || {
-            let instances = own.instances().enumerate();
-            instances.filter(|(_, at)| at.is_like(instance))
-        };
-        let at = usize::try_from(random.checked_rem(places().count() as u64)?).ok()?;
-        let (place, _) = places().nth(at)?;
-        Some(first + place)
+        let like = own.instances().enumerate();
+        let like = like.filter(|(_, at)| at.is_like(instance));
+        let mut sites: Vec<usize> = like.map(|(place, _)| first + place).collect();
+        let is_new = |site: &usize| other.place_of(self, *site).is_none();
+        if sites.iter().any(is_new) {
+            sites.retain(is_new);
+        }
+        let at = usize::try_from(random.checked_rem(sites.len() as u64)?).ok()?;
+        sites.get(at).copied()
     }
 
     /// The number of the site where a provider has this instance.
@@ -196,11 +198,17 @@ mod tests {
 
     /// Two providers, of which one has an instance at each of these addresses of a name, between two others.
     fn gateway(last: &[u8]) -> Gateway {
+        resolving("all", last)
+    }
+
+    /// The same, where the name stands for all of them or for one server.
+    fn resolving(what: &str, last: &[u8]) -> Gateway {
         let toml = "[providers.openai]\napi_key = 'k'\n[providers.vllm]\n\
              [[providers.vllm.instance]]\nbase_url = 'http://first.example/v1'\n\
-             [[providers.vllm.instance]]\nbase_url = 'http://many.example/v1'\nresolve = 'all'\n\
+             [[providers.vllm.instance]]\nbase_url = 'http://many.example/v1'\nresolve = 'WHAT'\n\
              [[providers.vllm.instance]]\nbase_url = 'http://last.example/v1'\n";
-        let config = Arc::new(load_from(&[], "", toml).unwrap());
+        let toml = toml.replace("WHAT", what);
+        let config = Arc::new(load_from(&[], "", &toml).unwrap());
         let addresses: Vec<IpAddr> = { last.iter() }
             .map(|last| Ipv4Addr::new(10, 0, 0, *last).into())
             .collect();
@@ -224,13 +232,22 @@ mod tests {
         let (old, new) = (gateway(&[1]), gateway(&[2, 3]));
         let stand_ins = (0..4).map(|random| new.stand_in_of(&old, 2, random));
         assert!(stand_ins.eq([Some(2), Some(3), Some(2), Some(3)]));
+        // What is new was not tried.
+        let (old, new) = (gateway(&[1, 2]), gateway(&[2, 3]));
+        let stand_ins = (0..2).map(|random| new.stand_in_of(&old, 2, random));
+        assert!(stand_ins.eq([Some(3), Some(3)]));
+        let (old, new) = (gateway(&[1]), gateway(&[2, 3]));
         // Nothing is known of it yet, or any more.
         let unknown = gateway(&[]);
         assert_eq!(unknown.stand_in_of(&old, 2, 7), Some(2));
         assert_eq!(new.stand_in_of(&unknown, 2, 1), Some(3));
+        // A reload has changed what it stands for.
+        let one = resolving("one", &[]);
+        assert_eq!(one.stand_in_of(&old, 2, 7), Some(2));
+        assert_eq!(new.stand_in_of(&one, 2, 1), Some(3));
+        assert_eq!(one.place_of(&old, 2), None);
         // Others are what they are.
-        for site in [0, 1, 3] {
-            assert_eq!(new.stand_in_of(&old, site, 7), None);
-        }
+        let others = [0, 1, 3].map(|site| new.stand_in_of(&old, site, 7));
+        assert_eq!(others, [Some(0), Some(1), Some(4)]);
     }
 }

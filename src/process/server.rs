@@ -401,7 +401,7 @@ impl Server {
         Arc::new(Applied { change, events })
     }
 
-    fn in_force(&self, change: &Change) {
+    fn in_force(&mut self, change: &Change) {
         match change {
             Change::Configuration => {
                 self.log.info("configuration reloaded", &[]);
@@ -411,7 +411,10 @@ impl Server {
                 let count = Value::Number(*count as u64);
                 self.log.info("keys reloaded", &[("keys", count)]);
             }
-            Change::Addresses(moved) => moved.tell(&self.log),
+            Change::Addresses(moved) => {
+                moved.tell(&self.log);
+                self.names.are_in_force();
+            }
         }
     }
 

@@ -192,6 +192,13 @@ impl Choices {
         })
     }
 
+    /// What came of asking for a name that stands for many.
+    #[must_use]
+    pub(crate) fn answers_of(&self, name: &str) -> Option<&Answers> {
+        let mut names = self.names();
+        names.find_map(|(_, own, answers)| (own == name).then_some(answers))
+    }
+
     /// The instances that are drained, by a hash of their providers' names and their identities: the same in the next process.
     pub(crate) fn drained(&self) -> Vec<u64> {
         let drained = |index: usize| {

@@ -87,6 +87,12 @@ impl Roster {
         Some(self.asked.map_or(Duration::ZERO, next))
     }
 
+    /// When the last question was asked.
+    #[must_use]
+    pub(crate) fn asked(&self) -> Duration {
+        self.asked.unwrap_or_default()
+    }
+
     /// A question is asked.
     pub(crate) fn ask(&mut self, now: Duration) {
         self.asked = Some(now);
@@ -134,7 +140,7 @@ impl Roster {
 
     /// Whether what the answer lacks counts: one that was asked for soon after another is likely the same one.
     fn counts(&mut self, every: Duration) -> bool {
-        let asked = self.asked.unwrap_or_default();
+        let asked = self.asked();
         let is_early = |at: Duration| asked.saturating_sub(at) < every;
         let counts = !self.counted_at.is_some_and(is_early);
         if counts {
@@ -149,7 +155,7 @@ impl Roster {
 
     /// Takes account of what is named, and of what is not.
     fn note(&mut self, named: &[IpAddr], counts: bool) {
-        let asked = self.asked.unwrap_or_default();
+        let asked = self.asked();
         let mut widest = 0;
         for member in &mut self.members {
             if named.binary_search(&member.address).is_ok() {
@@ -216,9 +222,23 @@ pub(crate) struct Answers {
     pub(crate) same: AtomicU64,
     /// There was none, or it was empty.
     pub(crate) failed: AtomicU64,
+    /// See [`in_force`](Self::in_force).
+    in_force: AtomicU64,
 }
 
 impl Answers {
+    /// When the question was asked whose answer all workers go by, as the roster's times count.
+    #[must_use]
+    pub(crate) fn in_force(&self) -> Duration {
+        Duration::from_nanos(self.in_force.load(Ordering::Acquire))
+    }
+
+    /// All workers go by the answer to a question that was asked then.
+    pub(crate) fn are_in_force(&self, asked: Duration) {
+        let nanos = u64::try_from(asked.as_nanos()).unwrap_or(u64::MAX);
+        self.in_force.store(nanos, Ordering::Release);
+    }
+
     /// Each, with its word.
     pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
         [

@@ -207,7 +207,7 @@ impl Instance {
     /// Whether both are the same place, at whatever address, so that one can stand in for the other.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        self.base == other.base && self.proxy == other.proxy && self.resolve == other.resolve
+        self.base == other.base && self.proxy == other.proxy
     }
 
     /// The name that stands for as many instances as it has addresses.

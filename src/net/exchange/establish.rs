@@ -19,8 +19,9 @@ use super::relay::{Leg, Relay};
 
 impl Relay {
     /// Connects and sends what waits for it, watching the client meanwhile; where an instance is not reached, the next
-    /// one gets it.
+    /// one gets it, which may be one that its name stands for now.
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
+        let mut was_renewed = false;
         loop {
             let fault = match self.attempt(connection).await? {
                 Ok(()) => {
@@ -33,11 +34,18 @@ impl Relay {
                 if self.says_after_all(connection)? {
                     return Ok(());
                 }
+                // Boxed: others need not have room for it.
+                if !std::mem::replace(&mut was_renewed, true)
+                    && Box::pin(self.is_renewed(connection, &fault)).await?
+                {
+                    connection.access.tried();
+                    continue;
+                }
                 self.explain(connection, &fault);
                 return Err(self.give_up(connection, &fault));
             }
             if self.is_waiting() {
-                // Boxed: others need not have room for it.
+                // Boxed, as above.
                 Box::pin(self.wait_for_turn(connection)).await?;
             }
             if matches!(self.leg, Leg::Sent { .. }) {

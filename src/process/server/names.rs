@@ -25,6 +25,8 @@ pub(super) struct Names {
     known: BTreeMap<Box<str>, Known>,
     /// Reports that wait to be looked at.
     reports: Arc<AtomicUsize>,
+    /// Changes of addresses that not all workers have yet.
+    given: u32,
 }
 
 #[derive(Default)]
@@ -33,6 +35,8 @@ struct Known {
     answers: Arc<Answers>,
     /// The last question had no answer, which was said.
     is_failing: bool,
+    /// When the last question was asked that is over, with an answer or without.
+    settled: Duration,
 }
 
 /// Another set of addresses.
@@ -65,6 +69,7 @@ impl Names {
             post: Arc::new(resolved),
             known: BTreeMap::new(),
             reports,
+            given: 0,
         })
     }
 
@@ -126,6 +131,7 @@ impl Names {
         let (name, found) = answer.into_parts();
         // It may have gone with a reload.
         let known = self.known.get_mut(&name)?;
+        known.settled = known.roster.asked();
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -150,6 +156,24 @@ impl Names {
             change,
             count,
         })
+    }
+
+    /// Workers are given other addresses.
+    pub(super) fn are_given(&mut self) {
+        self.given += 1;
+    }
+
+    /// All of them have what they were given at one time.
+    pub(super) fn are_in_force(&mut self) {
+        self.given = self.given.saturating_sub(1);
+        self.settle();
+    }
+
+    /// Says that workers go by the last answers, unless there are others on their way to them.
+    pub(super) fn settle(&self) {
+        for known in self.known.values().filter(|_| self.given == 0) {
+            known.answers.are_in_force(known.settled);
+        }
     }
 
     /// Nobody was reached at an address.

@@ -76,8 +76,10 @@ impl Server {
     pub(super) fn has_resolved(&mut self, answer: Resolved) {
         let every = self.config.address_age;
         let Some(moved) = self.names.answered(answer, every, &self.log) else {
+            self.names.settle();
             return;
         };
+        self.names.are_given();
         let settled = Settled {
             config: self.config.clone(),
             keys: self.keys.clone(),

@@ -328,6 +328,64 @@ fn one_that_is_not_reached_leaves_as_soon_as_its_name_does_not_say_it() {
 }
 
 #[test]
+fn a_name_that_has_moved_altogether_costs_no_request() {
+    for (before, after) in [(1, 1), (2, 1), (2, 2)] {
+        let mut all = Upstream::listen_on(4);
+        let old = toml(all[0].addr(), "").replace("200ms", "1h");
+        let setup = Setup::new().toml(&old).hosts(&hosts(2..2 + before));
+        let gateway = setup.start_with_hosts();
+        // Nobody listens where the name stood, and the gateway does not know.
+        all.drain(..2);
+        gateway.hosts(&hosts(4..4 + after));
+        let mut client = gateway.connect();
+        client.send(post("/p/vllm/chat/completions", "{\"a\": 1}"));
+        let mut peer = Upstream::accept_any(&all);
+        assert_eq!(peer.request().text(), "{\"a\": 1}");
+        peer.send(response("200 OK", &[], "moved"));
+        assert_eq!(client.response().text(), "moved");
+        let line = gateway.wait_log(|line| line.contains("chat/completions"));
+        let at = peer.socket().local_addr().unwrap().ip();
+        let seen = [
+            format!("\"address\":\"{at}\""),
+            format!("\"attempts\":{}", before + 1),
+        ];
+        assert!(seen.iter().all(|part| line.contains(part)), "{line}");
+        client.send(get("/p/vllm/models"));
+        let mut peer = Upstream::accept_any(&all);
+        peer.request();
+        peer.send(response("200 OK", &[], "there"));
+        assert_eq!(client.response().text(), "there");
+    }
+}
+
+#[test]
+fn where_a_name_stays_and_nobody_is_there_the_client_hears_of_it() {
+    let all = Upstream::listen_on(2);
+    let old = toml(all[0].addr(), "").replace("200ms", "1h");
+    let setup = Setup::new().toml(&old).hosts(&hosts([2, 3]));
+    let gateway = setup.start_with_hosts();
+    drop(all);
+    // The name is asked for anew, once a second at most, and says the same.
+    for _ in 0..3 {
+        let mut client = gateway.connect();
+        client.send(post("/p/vllm/chat/completions", "{}"));
+        let answer = client.response();
+        assert_eq!(answer.status(), 502);
+        assert!(answer.text().contains("\"upstream_connect\""));
+    }
+    let answers =
+        "upstream_name_answers_total{provider=\"vllm\",name=\"localhost\",answer=\"same\"}";
+    let same = Metrics::of(&gateway).get(answers);
+    assert!(same >= 1.0, "{same}");
+    // One who leaves waits for nothing.
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/abandoned", "{}"));
+    client.close();
+    gateway.wait_log(|line| line.contains("/p/vllm/abandoned"));
+    wait_metrics(&gateway, &[("requests_in_flight", 0.0)]);
+}
+
+#[test]
 fn a_request_that_waits_for_an_address_that_leaves_goes_to_another() {
     let all = Upstream::listen_on(2);
     let port = all[0].addr().port();
@@ -350,6 +408,36 @@ fn a_request_that_waits_for_an_address_that_leaves_goes_to_another() {
     assert_eq!(client.response().text(), "moved");
     let line = gateway.wait_log(|line| line.contains("chat/completions"));
     assert!(line.contains("\"address\":\"127.0.0.3\""), "{line}");
+}
+
+#[test]
+fn a_reload_that_changes_what_a_name_stands_for_costs_no_request() {
+    for (before, after) in [("all", "one"), ("one", "all")] {
+        let all = Upstream::listen_on(2);
+        let lines = "[timeouts]\nconnect = \"2s\"\n";
+        let settings =
+            |what: &str| toml(all[0].addr(), lines).replace("\"all\"", &format!("{what:?}"));
+        let (old, new) = (settings(before), settings(after));
+        let setup = Setup::new().toml(&old).hosts(&hosts([2]));
+        let gateway = setup.start_with_hosts();
+        let (two, three) = {
+            let mut all = all.into_iter();
+            (all.next().unwrap(), all.next().unwrap())
+        };
+        let _silent = two.black_hole();
+        let mut client = gateway.connect();
+        client.send(post("/p/vllm/chat/completions", "{}"));
+        gateway.hosts(&hosts([3]));
+        fs::write(gateway.setup().dir().join("sluicegate.toml"), new).unwrap();
+        gateway.reload();
+        let mut peer = three.accept();
+        // A connection that was made for the old configuration is not used.
+        while peer.try_request().is_err() {
+            peer = three.accept();
+        }
+        peer.send(response("200 OK", &[], "still"));
+        assert_eq!(client.response().text(), "still");
+    }
 }
 
 #[test]

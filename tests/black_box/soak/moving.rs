@@ -16,7 +16,7 @@ use crate::support::Gateway;
 /// Which provider it is.
 pub(crate) const MOVING: usize = 4;
 
-const NAME: &str = "moving.test";
+pub(crate) const NAME: &str = "moving.test";
 const IPS: [&str; 2] = ["127.0.0.2", "127.0.0.3"];
 
 /// `upstream.address_age`: an address is of no use any more when ten times as old.

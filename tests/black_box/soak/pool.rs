@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use super::moving;
 use super::plan::{Body, Fault, Id, PROVIDERS, Plan, Shape};
 use super::port::ALL;
 use super::world::SECRET;
@@ -146,6 +147,10 @@ pub(crate) fn lines(provider: usize, revision: u64, urls: &[String]) -> String {
     };
     if pool.balance.is_empty() {
         writeln!(toml, "base_url = \"{}\"", urls[0]).unwrap();
+        // One instance that goes where its name goes, and one at each address by turns.
+        if urls[0].contains(moving::NAME) && revision % 2 == 1 {
+            toml.push_str("resolve = \"all\"\n");
+        }
     } else {
         let there = (0..urls.len()).filter(|place| is_there(provider, *place, revision));
         let balance = pool.balance;

@@ -1,0 +1,67 @@
+//! A name whose addresses are instances may have moved where none of them was reached. Nothing has been sent, so a request
+//! waits until the name was asked for anew, which its failure has brought about, and goes where the name leads now.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::http::exchange::After;
+use crate::net::client::side::ClientSide;
+use crate::net::core::deadline::{TICK, since_boot};
+use crate::policy::error::Fault;
+
+use super::relay::Relay;
+
+/// How long it waits: a question is asked within a second of the one before.
+const RENEWAL_MAX: Duration = Duration::from_secs(2);
+
+impl Relay {
+    /// Whether there is another address now in place of the one that was not reached, as `fault` says. The other end of the
+    /// client's connection is watched meanwhile.
+    ///
+    /// # Errors
+    /// How the connection goes on where the client has left.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: no operation is under way.
+    pub(super) async fn is_renewed(
+        &self,
+        connection: &mut ClientSide,
+        fault: &Fault,
+    ) -> Result<bool, After> {
+        let at = self.gateway.at(self.site()).map(|(_, instance)| instance);
+        let name = at.filter(|at| at.address.is_some());
+        let Some(name) = name.and_then(|at| at.name_of_many()) else {
+            return Ok(false);
+        };
+        if !matches!(fault, Fault::Unreached(_)) {
+            return Ok(false);
+        }
+        let began = since_boot();
+        let time = RENEWAL_MAX.min(self.gateway.config.timeouts.connect);
+        loop {
+            let in_force = connection.core().gateway();
+            let answers = in_force.choices.answers_of(name);
+            // Looked at first: what such an answer says has come into force before.
+            let is_asked = answers.is_none_or(|answers| answers.in_force() > began);
+            if in_force.place_of(&self.gateway, self.site()).is_none() {
+                return Ok(in_force
+                    .stand_in_of(&self.gateway, self.site(), 0)
+                    .is_some());
+            }
+            if is_asked || since_boot().saturating_sub(began) >= time {
+                return Ok(false);
+            }
+            connection.deadline.set(TICK);
+            let left = poll_fn(|cx| {
+                if connection.poll_left(cx).is_ready() {
+                    return Poll::Ready(true);
+                }
+                connection.deadline.poll(cx).map(|()| false)
+            });
+            if left.await {
+                return Err(After::Drop);
+            }
+        }
+    }
+}
