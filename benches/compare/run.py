@@ -46,7 +46,7 @@ UPSTREAM = """  default_type application/json;
   ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.3;
   ssl_ecdh_curve X25519; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
   server {{
-    listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl;
+    listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; keepalive_timeout 1h;
     if ($http_x_api_key != "{key}") {{ return 403; }}
     if ($http_authorization) {{ return 403; }}
     location = /v1/messages {{ return 200 '{content}'; }}
@@ -330,7 +330,7 @@ class Load:
 
     def __init__(self, folder, script, url, threads, connections, seconds, cores):
         command = ["wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s",
-                   "-s", script, url]
+                   "--timeout", "30s", "-s", script, url]
         self.process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores))
