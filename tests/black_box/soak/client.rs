@@ -196,12 +196,12 @@ impl<'a> Client<'a> {
             return unusual::tunnel(self, &plan, wire, epoch);
         }
         self.world.ledger.close(id);
-        // Behind an error the gateway reads this much of what it does not want, and closes if
-        // there is more.
-        let unread = plan.request.shape == Shape::Chunked && request.framed.len() > DISCARDED;
-        let unread = unread && outcome != Outcome::Whole;
-        let stays = answer.stays_open() && sent.whole && !unread;
         let plan = entry.given(&plan);
+        // Behind an error, or an answer that came before, the gateway reads this much of what nobody
+        // wants, and closes if there is more.
+        let unread = plan.request.shape == Shape::Chunked && request.framed.len() > DISCARDED;
+        let is_early = outcome != Outcome::Whole || plan.fault == Fault::Refuses;
+        let stays = answer.stays_open() && sent.whole && !(unread && is_early);
         self.go_on(&plan, wire, stays, &answer)
     }
 
