@@ -1,6 +1,7 @@
 //! One configuration made ready for the data path: routes, keys and, per provider, the field lines
 //! that a request gets. Immutable; a reload makes a new one and workers swap it in between requests.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{Config, Instance, Provider};
@@ -124,6 +125,13 @@ impl Gateway {
         }
         let at = usize::try_from(random.checked_rem(sites.len() as u64)?).ok()?;
         sites.get(at).copied()
+    }
+
+    /// Whether a connection to the site with this number leads to this address, as far as it has one of its own.
+    #[must_use]
+    pub fn is_reached_at(&self, site: usize, address: Option<IpAddr>) -> bool {
+        let at = self.at(site).and_then(|(_, instance)| instance.address);
+        at.is_none_or(|at| address == Some(at))
     }
 
     /// The number of the site where a provider has this instance.

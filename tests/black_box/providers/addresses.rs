@@ -411,6 +411,31 @@ fn a_request_that_waits_for_an_address_that_leaves_goes_to_another() {
 }
 
 #[test]
+fn a_connection_to_an_address_that_stood_in_for_another_stays_its_own() {
+    let mut all = Upstream::listen_on(2);
+    let lines = "[timeouts]\nconnect = \"2s\"\n";
+    let gateway = start(all[0].addr(), &hosts([2]), lines);
+    let two = all[0].addr();
+    let silent = all.remove(0).black_hole();
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/chat/completions", "{}"));
+    gateway.hosts(&hosts([3]));
+    let mut peer = all[0].accept();
+    peer.request();
+    drop(silent);
+    let again = Upstream::listen_at(two);
+    gateway.hosts(&hosts([2]));
+    wait_moved(&gateway, "removed", "127.0.0.3");
+    peer.send(response("200 OK", &[], "stood in"));
+    assert_eq!(client.response().text(), "stood in");
+    client.send(get("/p/vllm/models"));
+    let mut peer = again.accept();
+    peer.request();
+    peer.send(response("200 OK", &[], "back"));
+    assert_eq!(client.response().text(), "back");
+}
+
+#[test]
 fn a_reload_that_changes_what_a_name_stands_for_costs_no_request() {
     for (before, after) in [("all", "one"), ("one", "all")] {
         let all = Upstream::listen_on(2);
