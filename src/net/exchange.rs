@@ -359,14 +359,12 @@ impl Relay {
         let worker = connection.worker.clone();
         let conclusion = self.exchange.conclusion(upstream.stream.is_flushed());
         // After a reload numbers mean other providers, and this one may be gone.
-        let in_force = worker.core.gateway();
-        let current = in_force.index_of(&self.gateway, self.site());
-        // Where an address had left its name, another one stood in for it, and it may be back.
-        let current = current.filter(|site| in_force.is_reached_at(*site, upstream.address));
+        let current = worker.core.gateway().index_of(&self.gateway, self.site());
         if conclusion.upstream_closes {
             warm::steps_back(&worker.upstreams, current, &upstream.habit);
         }
         if let Some(keep_alive) = conclusion.reusable
+            && !upstream.is_strange
             && let Some(site) = current
             && let Some((settings, _)) = self.gateway.provider(self.provider)
             && let Some(idle) = keep_alive.idle(settings.idle_upstream, upstream.served())

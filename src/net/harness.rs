@@ -84,7 +84,7 @@ impl Harness {
             },
             visitors: Arc::default(),
             fellows: Fellows::default(),
-            resolver: Resolver::start(Rules::default(), Arc::new(|_, _| {}))?,
+            resolver: Resolver::start(Rules::default(), Arc::new(|_, _, _| {}))?,
             dialler: Some(|port| Box::pin(dialled(port))),
         };
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;

@@ -1,7 +1,6 @@
 //! One configuration made ready for the data path: routes, keys and, per provider, the field lines
 //! that a request gets. Immutable; a reload makes a new one and workers swap it in between requests.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{Config, Instance, Provider};
@@ -109,9 +108,8 @@ impl Gateway {
         Some((own, self.site_of(number, 0)))
     }
 
-    /// The number of a site that can stand in for one of `other` that is not here any more: another address of the same
-    /// name, one that is new if there is one, or the name where it stands for many no more, or did not before. `random`
-    /// decides which.
+    /// The number of a site that can stand in for one of `other`: an address of the same name, one that is new if there is
+    /// one, or the name where it stands for many no more, or did not before. `random` decides which.
     #[must_use]
     pub fn stand_in_of(&self, other: &Self, index: usize, random: u64) -> Option<usize> {
         let (provider, instance) = other.at(index)?;
@@ -127,11 +125,13 @@ impl Gateway {
         sites.get(at).copied()
     }
 
-    /// Whether a connection to the site with this number leads to this address, as far as it has one of its own.
+    /// Whether there is another address now for a name that `other` has a site of: one that it has not, or any in place of
+    /// one that is not here any more.
     #[must_use]
-    pub fn is_reached_at(&self, site: usize, address: Option<IpAddr>) -> bool {
-        let at = self.at(site).and_then(|(_, instance)| instance.address);
-        at.is_none_or(|at| address == Some(at))
+    pub fn has_another_for(&self, other: &Self, index: usize) -> bool {
+        let site = self.stand_in_of(other, index, 0);
+        let is_new = |site: usize| other.place_of(self, site).is_none();
+        site.is_some_and(|site| is_new(site) || self.place_of(other, index).is_none())
     }
 
     /// The number of the site where a provider has this instance.
@@ -254,7 +254,12 @@ mod tests {
         assert_eq!(one.stand_in_of(&old, 2, 7), Some(2));
         assert_eq!(new.stand_in_of(&one, 2, 1), Some(3));
         assert_eq!(one.place_of(&old, 2), None);
+        assert_eq!(one.place_of(&resolving("all", &[]), 2), Some(2));
+        let (old, more, less) = (gateway(&[1, 2]), gateway(&[1, 2, 3]), gateway(&[2]));
+        let another = [&old, &more, &less].map(|new| new.has_another_for(&old, 2));
+        assert_eq!(another, [false, true, true]);
         // Others are what they are.
+        let (old, new) = (gateway(&[1]), gateway(&[2, 3]));
         let others = [0, 1, 3].map(|site| new.stand_in_of(&old, site, 7));
         assert_eq!(others, [Some(0), Some(1), Some(4)]);
     }

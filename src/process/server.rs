@@ -287,8 +287,8 @@ impl Server {
                     self.has_resolved(answer);
                     continue;
                 }
-                Event::Unreached(name, address) => {
-                    self.is_unreached(&name, address);
+                Event::Unreached(name, address, at) => {
+                    self.names.is_unreached(&name, address, at);
                     continue;
                 }
                 Event::Heard(from, packet) => {

@@ -55,8 +55,8 @@ struct Member {
     is_in: bool,
     /// Counted answers in a row that lack it.
     missed: u32,
-    /// When it could not be reached, if no later answer has named it.
-    doubted: Option<Duration>,
+    /// When it could not be reached for the first and the last time, if no later answer has named it.
+    doubted: Option<(Duration, Duration)>,
 }
 
 /// What an answer has changed, in the order of addresses.
@@ -100,12 +100,14 @@ impl Roster {
         self.is_doubted = false;
     }
 
-    /// This address could not be reached: the name is asked for anew soon, and an answer that lacks it lets it go at once.
-    pub(crate) fn doubt(&mut self, address: IpAddr, now: Duration) {
+    /// This address could not be reached then: the name is asked for anew soon, unless it was since, and an answer to a
+    /// later question that lacks it lets it go at once.
+    pub(crate) fn doubt(&mut self, address: IpAddr, at: Duration) {
         let mut members = self.members.iter_mut();
         if let Some(member) = members.find(|member| member.is_in && member.address == address) {
-            member.doubted = Some(now);
-            self.is_doubted = true;
+            let (first, last) = member.doubted.unwrap_or((at, at));
+            member.doubted = Some((first.min(at), last.max(at)));
+            self.is_doubted |= self.asked.is_none_or(|asked| asked <= at);
         }
     }
 
@@ -160,11 +162,12 @@ impl Roster {
         for member in &mut self.members {
             if named.binary_search(&member.address).is_ok() {
                 widest = widest.max(member.missed);
-                let doubted = member.doubted.filter(|at| *at > asked);
+                let since = member.doubted.filter(|(_, last)| *last > asked);
+                let doubted = since.map(|(_, last)| (last, last));
                 (member.is_in, member.missed, member.doubted) = (true, 0, doubted);
             } else {
                 member.missed += u32::from(counts);
-                let is_unreached = member.doubted.is_some_and(|at| at <= asked);
+                let is_unreached = member.doubted.is_some_and(|(first, _)| first <= asked);
                 member.is_in &= !is_unreached;
             }
         }

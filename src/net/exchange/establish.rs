@@ -23,7 +23,7 @@ impl Relay {
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
         let mut was_renewed = false;
         loop {
-            let fault = match self.attempt(connection).await? {
+            let fault = match self.attempt(connection, was_renewed).await? {
                 Ok(()) => {
                     self.forget_unsaid();
                     return Ok(());
@@ -70,8 +70,13 @@ impl Relay {
         }
     }
 
-    /// Connects to where it goes and sends what waits; or says why there is no connection.
-    async fn attempt(&mut self, connection: &mut ClientSide) -> Result<Result<(), Fault>, After> {
+    /// Connects to where it goes and sends what waits; or says why there is no connection. `elsewhere` is not where it was
+    /// to go, but at another address of the name.
+    async fn attempt(
+        &mut self,
+        connection: &mut ClientSide,
+        elsewhere: bool,
+    ) -> Result<Result<(), Fault>, After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
         let Some((provider, _)) = gateway.at(self.site()) else {
@@ -79,12 +84,13 @@ impl Relay {
         };
         connection.deadline.set(gateway.config.timeouts.connect);
         let limit = gateway.config.limits.upstream_connections;
-        let (connected, seat) = loop {
+        let (connected, seat, is_strange) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
-            let Some(place) = self.place_in(connection, &in_force) else {
+            let Some(place) = self.place_in(connection, &in_force, elsewhere) else {
                 return Ok(Err(replaced(&provider.name)));
             };
+            let is_strange = in_force.index_of(&gateway, self.site()) != Some(place);
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
                 return Ok(Err(Fault::Overloaded(Scarce::UpstreamConnections)));
             };
@@ -94,7 +100,7 @@ impl Relay {
                 continue;
             }
             match connected {
-                Ok(connected) => break (connected, seat),
+                Ok(connected) => break (connected, seat, is_strange),
                 Err(fault) => {
                     if fault == Fault::Overloaded(Scarce::System) {
                         worker.upstreams.pool.shed();
@@ -128,6 +134,7 @@ impl Relay {
             gateway.slots.habit(self.provider),
         );
         upstream.address = connected.address;
+        upstream.is_strange = is_strange;
         upstream.first_use();
         self.leg = Leg::Sent {
             upstream,
@@ -136,11 +143,18 @@ impl Relay {
         Ok(Ok(()))
     }
 
-    /// The number that its site has there; where an address has left its name, that of another one of the name.
-    fn place_in(&self, connection: &mut ClientSide, in_force: &Gateway) -> Option<usize> {
+    /// The number that its site has there; where an address has left its name, or it is to go `elsewhere`, that of another
+    /// one of the name.
+    fn place_in(
+        &self,
+        connection: &mut ClientSide,
+        in_force: &Gateway,
+        elsewhere: bool,
+    ) -> Option<usize> {
         let site = self.site();
-        if let Some(place) = in_force.place_of(&self.gateway, site) {
-            return Some(place);
+        let place = in_force.place_of(&self.gateway, site);
+        if place.is_some() && !elsewhere {
+            return place;
         }
         let random = connection.core().ids.random();
         let place = in_force.stand_in_of(&self.gateway, site, random)?;

@@ -12,7 +12,7 @@ use crate::policy::error::Fault;
 
 use super::relay::Relay;
 
-/// How long it waits: a question is asked within a second of the one before.
+/// How long it waits: a question is asked within a second of the one before, once that is answered.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
 impl Relay {
@@ -37,19 +37,24 @@ impl Relay {
         if !matches!(fault, Fault::Unreached(_)) {
             return Ok(false);
         }
+        let (gateway, site) = (&self.gateway, self.site());
         let began = since_boot();
-        let time = RENEWAL_MAX.min(self.gateway.config.timeouts.connect);
+        let time = RENEWAL_MAX.min(gateway.config.timeouts.connect);
         loop {
             let in_force = connection.core().gateway();
             let answers = in_force.choices.answers_of(name);
             // Looked at first: what such an answer says has come into force before.
             let is_asked = answers.is_none_or(|answers| answers.in_force() > began);
-            if in_force.place_of(&self.gateway, self.site()).is_none() {
-                return Ok(in_force
-                    .stand_in_of(&self.gateway, self.site(), 0)
-                    .is_some());
+            if in_force.has_another_for(gateway, site) {
+                return Ok(true);
             }
-            if is_asked || since_boot().saturating_sub(began) >= time {
+            // Nobody asks any more once the process is to end.
+            let drain = &connection.core().drain;
+            let is_ending = !drain.is_healthy() || drain.is_draining();
+            // Checked, not waited for: a deadline that cannot be set beyond its ceiling is over at once, and for ever.
+            let is_late =
+                connection.deadline.is_past_limit() || since_boot().saturating_sub(began) >= time;
+            if is_asked || is_ending || is_late {
                 return Ok(false);
             }
             connection.deadline.set(TICK);

@@ -45,6 +45,8 @@ pub(crate) struct Upstream {
     pub habit: Habit,
     /// What the provider's name stood for when it was made.
     pub address: Option<IpAddr>,
+    /// It was made on other terms than its request began on, maybe to somebody else, and is for that request alone.
+    pub is_strange: bool,
     /// What was sent is to arrive before the end.
     finished: bool,
     _seat: Seat,
@@ -73,6 +75,7 @@ impl Upstream {
             young_until: None,
             habit,
             address: None,
+            is_strange: false,
             finished: false,
             _seat: seat,
         })

@@ -70,8 +70,9 @@ pub(crate) struct Names {
 /// Takes an answer to who asked.
 pub(crate) type Post = dyn Fn(Resolved) + Send + Sync;
 
-/// Is told of an address that could not be reached and is an instance of its own, and of the name that it is one of.
-pub(crate) type Unreached = dyn Fn(&str, IpAddr) + Send + Sync;
+/// Is told of an address that could not be reached and is an instance of its own, of the name that it is one of, and when
+/// that was, as [`since_boot`] counts.
+pub(crate) type Unreached = dyn Fn(&str, IpAddr, Duration) + Send + Sync;
 
 #[derive(Default)]
 struct Entry {
@@ -221,7 +222,7 @@ impl Names {
 
     /// Nobody could be reached at this address of a name whose addresses are instances.
     pub(crate) fn is_unreached(&self, host: &str, address: IpAddr) {
-        (self.resolver.unreached)(host, address);
+        (self.resolver.unreached)(host, address, since_boot());
     }
 
     /// Takes in an answer and wakes who waits for it.

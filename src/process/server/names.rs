@@ -53,15 +53,15 @@ impl Names {
     pub(super) fn start(
         rules: Rules,
         resolved: impl Fn(Resolved) + Send + Sync + 'static,
-        unreached: impl Fn(Box<str>, IpAddr) + Send + Sync + 'static,
+        unreached: impl Fn(Box<str>, IpAddr, Duration) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let reports = Arc::<AtomicUsize>::default();
         let waiting = reports.clone();
-        let report = move |name: &str, address: IpAddr| match waiting
+        let report = move |name: &str, address: IpAddr, at: Duration| match waiting
             .fetch_add(1, Ordering::Relaxed)
             < REPORTS_MAX
         {
-            true => unreached(name.into(), address),
+            true => unreached(name.into(), address, at),
             false => drop(waiting.fetch_sub(1, Ordering::Relaxed)),
         };
         Ok(Self {
@@ -176,11 +176,11 @@ impl Names {
         }
     }
 
-    /// Nobody was reached at an address.
-    pub(super) fn is_unreached(&mut self, name: &str, address: IpAddr) {
+    /// Nobody was reached at an address then.
+    pub(super) fn is_unreached(&mut self, name: &str, address: IpAddr, at: Duration) {
         self.reports.fetch_sub(1, Ordering::Relaxed);
         if let Some(known) = self.known.get_mut(name) {
-            known.roster.doubt(address, since_boot());
+            known.roster.doubt(address, at);
         }
     }
 

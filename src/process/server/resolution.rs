@@ -2,7 +2,6 @@
 //! other addresses in force as a reload would.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ pub(super) fn begin(
     let mut names = Names::start(
         rules,
         move |answer| drop(answers.send(Event::Resolved(answer))),
-        move |name, address| drop(reports.send(Event::Unreached(name, address))),
+        move |name, address, at| drop(reports.send(Event::Unreached(name, address, at))),
     )?;
     names.go_by(&settled.config);
     wait(&mut names, events, &settled.config, log);
@@ -88,10 +87,5 @@ impl Server {
         };
         let for_workers = settled.for_workers(&self.names, Some(&self.choices), &self.log);
         self.give_to_workers(&for_workers, Change::Addresses(Arc::new(moved)));
-    }
-
-    /// A worker has not reached an address that is an instance.
-    pub(super) fn is_unreached(&mut self, name: &str, address: IpAddr) {
-        self.names.is_unreached(name, address);
     }
 }

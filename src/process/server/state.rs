@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::log::Log;
@@ -95,8 +95,8 @@ pub(super) enum Event {
     InForce(Change),
     /// A name that stands for many instances was looked up.
     Resolved(Resolved),
-    /// Nobody could be reached at this address of such a name.
-    Unreached(Box<str>, IpAddr),
+    /// Nobody could be reached at this address of such a name then.
+    Unreached(Box<str>, IpAddr, Duration),
     /// An operator's.
     Command(Command),
     /// What the process before or behind says of limits, or its end.

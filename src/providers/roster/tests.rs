@@ -109,6 +109,22 @@ fn one_that_is_not_reached_leaves_with_the_next_answer_that_lacks_it() {
 }
 
 #[test]
+fn what_happened_since_a_question_keeps_none_that_could_not_be_reached_before() {
+    let mut name = Name::new();
+    name.next(&ips(&[1, 2, 3]));
+    name.now += Duration::from_secs(2);
+    name.roster.doubt(ip(3), name.now);
+    name.roster.ask(name.now);
+    // A report may be late: what it says was before that question.
+    name.roster
+        .doubt(ip(1), name.now - Duration::from_millis(1));
+    name.now += Duration::from_millis(1);
+    name.roster.doubt(ip(3), name.now);
+    let change = name.roster.answered(&ips(&[2, 4]), EVERY).unwrap();
+    assert_eq!((change.added, change.removed), (ips(&[4]), ips(&[1, 3])));
+}
+
+#[test]
 fn answers_that_come_early_let_nobody_go() {
     let mut name = Name::new();
     name.next(&ips(&[1, 2]));

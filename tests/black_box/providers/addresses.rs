@@ -59,6 +59,14 @@ fn wait_moved(gateway: &Gateway, what: &str, addresses: &str) -> String {
     gateway.wait_log(|line| line.contains("stands for other addresses") && line.contains(&field))
 }
 
+/// No question has an answer from now on.
+fn hang(gateway: &Gateway) {
+    let etc = gateway.setup().dir().join("etc");
+    let (pipe, mode) = (etc.join("pipe"), Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    fs::rename(&pipe, etc.join("hosts")).unwrap();
+}
+
 fn instance(series: &str, last: u8) -> String {
     format!("upstream_instance_{series}{{provider=\"vllm\",instance=\"1-127.0.0.{last}\"}}")
 }
@@ -251,10 +259,7 @@ fn a_name_without_an_answer_keeps_its_addresses() {
         "{log}"
     );
     // Nor does a reload have to wait for an answer, or forget them.
-    let etc = gateway.setup().dir().join("etc");
-    let (pipe, mode) = (etc.join("pipe"), Mode::RUSR | Mode::WUSR);
-    mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
-    fs::rename(&pipe, etc.join("hosts")).unwrap();
+    hang(&gateway);
     gateway.reload();
     both(&gateway);
     assert!(!gateway.log().contains("\"removed\""));
@@ -356,6 +361,41 @@ fn a_name_that_has_moved_altogether_costs_no_request() {
         peer.send(response("200 OK", &[], "there"));
         assert_eq!(client.response().text(), "there");
     }
+}
+
+#[test]
+fn an_address_that_is_new_gets_what_those_that_stay_did_not_take() {
+    let mut all = Upstream::listen_on(3);
+    let old = toml(all[0].addr(), "balance = \"first\"").replace("200ms", "1h");
+    let setup = Setup::new().toml(&old).hosts(&hosts([2, 3]));
+    let gateway = setup.start_with_hosts();
+    all.drain(..2);
+    gateway.hosts(&hosts([2, 3, 4]));
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/chat/completions", "{}"));
+    let mut peer = all[0].accept();
+    peer.request();
+    peer.send(response("200 OK", &[], "new"));
+    assert_eq!(client.response().text(), "new");
+}
+
+#[test]
+fn nobody_waits_for_an_answer_beyond_the_time_of_a_request() {
+    let all = Upstream::listen_on(1);
+    let lines = "[timeouts]\nrequest = \"200ms\"\n";
+    let old = toml(all[0].addr(), lines).replace("200ms\"\n[prov", "1h\"\n[prov");
+    let setup = Setup::new().toml(&old).hosts(&hosts([2]));
+    let gateway = setup.start_with_hosts();
+    drop(all);
+    hang(&gateway);
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/chat/completions", "{}"));
+    assert!(client.response().status() >= 500);
+    let line = gateway.wait_log(|line| line.contains("chat/completions"));
+    let taken = line.split("\"duration_us\":").nth(1).unwrap();
+    let taken: u64 = taken.split(',').next().unwrap().parse().unwrap();
+    // It would wait for two seconds.
+    assert!(taken < 1_500_000, "{line}");
 }
 
 #[test]
