@@ -51,7 +51,9 @@ pub fn complete(record: &Record, request: &Request, visit: &Visit<'_>, got: &[u8
     }
     let persists = head.persists(request.http10) && !by_close;
     let wished = request.head.persists(request.http10);
-    let simple = request.content.raw.is_empty() && !request.http10 && !request.expects;
+    // Content that was promised and has not come may be nobody's to take any more.
+    let empty = matches!(request.content.state, Found::Whole(())) && request.content.raw.is_empty();
+    let simple = empty && !request.http10 && !request.expects;
     if simple && !by_close && wished {
         assert!(persists, "the connection was closed without need");
     }
