@@ -24,6 +24,8 @@ struct Rule {
     method: Option<Box<[u8]>>,
     /// Without its first slash, a leading `v1/` and the `*`.
     path: Box<[u8]>,
+    /// So many bytes of it are further versions, in any case, which a list that denies does not look at.
+    versions: usize,
     /// It ended in `*`: whatever begins so fits.
     open: bool,
 }
@@ -59,7 +61,7 @@ impl Rules {
             let path = path.strip_prefix(V1).unwrap_or(path);
             self.0
                 .iter()
-                .any(|rule| rule.fits(method, path, |a, b| a == b))
+                .any(|rule| rule.fits(method, path, &rule.path, |a, b| a == b))
         };
         if memchr2(b'%', b';', endpoint).is_none() {
             return listed(endpoint);
@@ -77,7 +79,8 @@ impl Rules {
             let whole = path.strip_suffix(b"/").unwrap_or(path);
             self.0.iter().any(|rule| {
                 let path = if rule.open { path } else { whole };
-                rule.fits(method, path, <[u8]>::eq_ignore_ascii_case)
+                let wanted = rule.path.get(rule.versions..).unwrap_or_default();
+                rule.fits(method, path, wanted, <[u8]>::eq_ignore_ascii_case)
             })
         };
         if is_plain(endpoint) {
@@ -116,18 +119,29 @@ impl Rule {
             return Err("expected a path without empty and dot segments");
         }
         let path = path.strip_prefix("v1/").unwrap_or(path);
-        if !open && (path.is_empty() || path.ends_with('/')) || path == "v1" {
+        let versions = versions(path.as_bytes());
+        let bare = path.get(versions..).unwrap_or_default();
+        let is_version = bare.eq_ignore_ascii_case("v1");
+        if !open && (bare.is_empty() || path.ends_with('/')) || is_version {
             return Err("expected a path that ends in a name, or in /* for all that is below");
         }
         Ok(Self {
             text: text.trim().into(),
             method,
             path: path.as_bytes().into(),
+            versions,
             open,
         })
     }
 
-    fn fits(&self, method: &[u8], path: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    /// Whether `path` is what is `wanted` of it, by this comparison.
+    fn fits(
+        &self,
+        method: &[u8],
+        path: &[u8],
+        wanted: &[u8],
+        same: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> bool {
         let methods_fit = match self.method.as_deref() {
             None => true,
             // HEAD is GET without the content.
@@ -135,11 +149,11 @@ impl Rule {
             Some(name) => same(method, name),
         };
         let compared = match self.open {
-            true => path.get(..self.path.len()),
-            false => Some(path).filter(|path| path.len() == self.path.len()),
+            true => path.get(..wanted.len()),
+            false => Some(path).filter(|path| path.len() == wanted.len()),
         };
         steps::count(1 + compared.map_or(0, <[u8]>::len));
-        methods_fit && compared.is_some_and(|path| same(path, &self.path))
+        methods_fit && compared.is_some_and(|path| same(path, wanted))
     }
 }
 
@@ -241,11 +255,15 @@ fn reduced(path: &[u8]) -> Vec<u8> {
     if matches!(path.last(), Some(b'/' | b'\\')) {
         out.push(b'/');
     }
-    let versions = out.chunks(V1.len()).take_while(|start| is_v1(start));
-    let behind = V1.len() * versions.count();
     steps::count(out.len());
-    out.drain(..behind);
+    out.drain(..versions(&out));
     out
+}
+
+/// How many bytes of a path are versions before it.
+fn versions(path: &[u8]) -> usize {
+    let all = path.chunks(V1.len()).take_while(|start| is_v1(start));
+    V1.len() * all.count()
 }
 
 fn is_v1(start: &[u8]) -> bool {

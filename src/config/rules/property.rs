@@ -58,9 +58,13 @@ fn agrees_with_model(list: &[&str], rules: &Rules, method: &[u8], endpoint: &[u8
     let (method, endpoint) = (lossy(method), lossy(endpoint));
     let lower = |text: &str| text.to_ascii_lowercase();
     let allowed = list.iter().any(|rule| fits(rule, &method, &endpoint));
-    let denied = list
-        .iter()
-        .any(|rule| fits(&lower(rule), &lower(&method), &lower(&endpoint)));
+    let denied = list.iter().any(|rule| {
+        fits(
+            &unversioned(&lower(rule)),
+            &lower(&method),
+            &lower(&endpoint),
+        )
+    });
     let shown = format!("{method} {endpoint} {list:?}");
     assert_eq!(
         rules.allow(method.as_bytes(), endpoint.as_bytes()),
@@ -72,6 +76,15 @@ fn agrees_with_model(list: &[&str], rules: &Rules, method: &[u8], endpoint: &[u8
         denied,
         "{shown}"
     );
+}
+
+/// A rule with one version before its path, where it has several.
+fn unversioned(rule: &str) -> String {
+    let mut rule = rule.to_owned();
+    while rule.contains(" /v1/v1/") || rule.contains("\t/v1/v1/") {
+        rule = rule.replacen("/v1/v1/", "/v1/", 1);
+    }
+    rule
 }
 
 fn fits(rule: &str, method: &str, endpoint: &str) -> bool {

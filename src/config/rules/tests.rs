@@ -31,6 +31,8 @@ fn rules_are_read_or_refused() {
         "* /",
         "* /v1",
         "* /v1*",
+        "* /V1*",
+        "* /V1/v1*",
         "* /v1/",
         "* /chat/",
         "* /c*t",
@@ -53,6 +55,28 @@ fn rules_are_read_or_refused() {
         rules(&["POST /chat/*", "* /x"]).to_string(),
         r#"["POST /chat/*", "* /x"]"#
     );
+}
+
+#[test]
+fn a_version_before_a_rule_makes_no_difference_to_what_is_denied() {
+    let list = rules(&["DELETE /V1/files/a", "* /v1/V1/pause", "GET /v1/v1/x*"]);
+    for (method, path) in [
+        ("DELETE", "files/a"),
+        ("delete", "V1/files/a"),
+        ("DELETE", "v1/v1/files/a"),
+        ("POST", "pause"),
+        ("POST", "v1/V1/pause"),
+        ("GET", "v1/xy"),
+        ("GET", "%78"),
+    ] {
+        let denied = list.deny(method.as_bytes(), path.as_bytes());
+        assert!(denied, "{method} {path}");
+    }
+    assert!(!list.deny(b"GET", b"v1/files/a"));
+    // What is allowed is as it is written.
+    assert!(list.allow(b"DELETE", b"V1/files/a"));
+    assert!(!list.allow(b"DELETE", b"files/a"));
+    assert!(!list.allow(b"POST", b"pause"));
 }
 
 #[test]
