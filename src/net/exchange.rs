@@ -129,6 +129,7 @@ impl Relay {
             gateway: gateway.clone(),
             provider: forward.provider,
             instance: forward.instance,
+            elsewhere: false,
             choice,
             key: forward.key,
             exchange: Exchange::new(terms, cursor, recipient.expects_continue),

@@ -21,38 +21,46 @@ impl Relay {
     /// Connects and sends what waits for it, watching the client meanwhile; where an instance is not reached, the next
     /// one gets it, which may be one that its name stands for now.
     pub(super) async fn establish(&mut self, connection: &mut ClientSide) -> Result<(), After> {
-        let mut was_renewed = false;
         loop {
-            let fault = match self.attempt(connection, was_renewed).await? {
+            let fault = match self.attempt(connection).await? {
                 Ok(()) => {
                     self.forget_unsaid();
                     return Ok(());
                 }
                 Err(fault) => fault,
             };
-            if !self.moves_on(connection, &fault) {
-                if self.says_after_all(connection)? {
-                    return Ok(());
-                }
-                // Boxed: others need not have room for it.
-                if !std::mem::replace(&mut was_renewed, true)
-                    && Box::pin(self.is_renewed(connection, &fault)).await?
-                {
-                    connection.access.tried();
-                    continue;
-                }
-                self.explain(connection, &fault);
-                return Err(self.give_up(connection, &fault));
-            }
-            if self.is_waiting() {
-                // Boxed, as above.
-                Box::pin(self.wait_for_turn(connection)).await?;
-            }
-            if matches!(self.leg, Leg::Sent { .. }) {
-                self.forget_unsaid();
+            // Boxed, and the fault in it: others need not have room for it.
+            if !Box::pin(self.tries_again(connection, fault)).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether there is another attempt to be made behind this fault; none where the request is with an upstream, or has
+    /// its answer.
+    async fn tries_again(
+        &mut self,
+        connection: &mut ClientSide,
+        fault: Fault,
+    ) -> Result<bool, After> {
+        if !self.moves_on(connection, &fault) {
+            if self.says_after_all(connection)? {
+                return Ok(false);
+            }
+            if self.renews(connection, &fault).await? {
+                return Ok(true);
+            }
+            self.explain(connection, &fault);
+            return Err(self.give_up(connection, &fault));
+        }
+        if self.is_waiting() {
+            self.wait_for_turn(connection).await?;
+        }
+        let is_sent = matches!(self.leg, Leg::Sent { .. });
+        if is_sent {
+            self.forget_unsaid();
+        }
+        Ok(!is_sent)
     }
 
     /// Tells the log what a time-out's name does not say.
@@ -70,13 +78,8 @@ impl Relay {
         }
     }
 
-    /// Connects to where it goes and sends what waits; or says why there is no connection. `elsewhere` is not where it was
-    /// to go, but at another address of the name.
-    async fn attempt(
-        &mut self,
-        connection: &mut ClientSide,
-        elsewhere: bool,
-    ) -> Result<Result<(), Fault>, After> {
+    /// Connects to where it goes and sends what waits; or says why there is no connection.
+    async fn attempt(&mut self, connection: &mut ClientSide) -> Result<Result<(), Fault>, After> {
         let worker = connection.worker.clone();
         let gateway = self.gateway.clone();
         let Some((provider, _)) = gateway.at(self.site()) else {
@@ -87,10 +90,9 @@ impl Relay {
         let (connected, seat, is_strange) = loop {
             // After a reload the same number may mean another provider, and this one may be elsewhere or gone.
             let in_force = worker.core.gateway();
-            let Some(place) = self.place_in(connection, &in_force, elsewhere) else {
+            let Some(place) = self.place_in(connection, &in_force) else {
                 return Ok(Err(replaced(&provider.name)));
             };
-            let is_strange = in_force.index_of(&gateway, self.site()) != Some(place);
             let Some(seat) = worker.upstreams.pool.seat(place, limit) else {
                 return Ok(Err(Fault::Overloaded(Scarce::UpstreamConnections)));
             };
@@ -100,7 +102,10 @@ impl Relay {
                 continue;
             }
             match connected {
-                Ok(connected) => break (connected, seat, is_strange),
+                Ok(connected) => {
+                    let is_strange = in_force.index_of(&gateway, self.site()) != Some(place);
+                    break (connected, seat, is_strange);
+                }
                 Err(fault) => {
                     if fault == Fault::Overloaded(Scarce::System) {
                         worker.upstreams.pool.shed();
@@ -143,17 +148,12 @@ impl Relay {
         Ok(Ok(()))
     }
 
-    /// The number that its site has there; where an address has left its name, or it is to go `elsewhere`, that of another
-    /// one of the name.
-    fn place_in(
-        &self,
-        connection: &mut ClientSide,
-        in_force: &Gateway,
-        elsewhere: bool,
-    ) -> Option<usize> {
+    /// The number that its site has there; where an address has left its name, or it goes elsewhere, that of another one of
+    /// the name.
+    fn place_in(&self, connection: &mut ClientSide, in_force: &Gateway) -> Option<usize> {
         let site = self.site();
         let place = in_force.place_of(&self.gateway, site);
-        if place.is_some() && !elsewhere {
+        if place.is_some() && !self.elsewhere {
             return place;
         }
         let random = connection.core().ids.random();

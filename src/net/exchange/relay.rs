@@ -16,6 +16,8 @@ pub(crate) struct Relay {
     pub(super) provider: usize,
     /// Index of the provider's instance that it goes to.
     pub(super) instance: u8,
+    /// It goes to another address of that one's name.
+    pub(super) elsewhere: bool,
     /// What was chosen for it, where there is something to choose.
     pub(super) choice: Option<Box<Choice>>,
     /// Index of the provider's key that it is sent with.

@@ -16,15 +16,28 @@ use super::relay::Relay;
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
 impl Relay {
-    /// Whether there is another address now in place of the one that was not reached, as `fault` says. The other end of the
-    /// client's connection is watched meanwhile.
+    /// Has it go to another address of the name of the one that was not reached, as `fault` says; whether there is one now.
+    /// The client's connection is watched meanwhile.
     ///
     /// # Errors
     /// How the connection goes on where the client has left.
     ///
     /// # Cancel safety
     /// Nothing is lost: no operation is under way.
-    pub(super) async fn is_renewed(
+    pub(super) async fn renews(
+        &mut self,
+        connection: &mut ClientSide,
+        fault: &Fault,
+    ) -> Result<bool, After> {
+        if self.elsewhere || !self.finds_another(connection, fault).await? {
+            return Ok(false);
+        }
+        self.elsewhere = true;
+        connection.access.tried();
+        Ok(true)
+    }
+
+    async fn finds_another(
         &self,
         connection: &mut ClientSide,
         fault: &Fault,
