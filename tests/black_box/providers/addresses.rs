@@ -340,7 +340,7 @@ fn a_name_that_has_moved_altogether_costs_no_request() {
         let setup = Setup::new().toml(&old).hosts(&hosts(2..2 + before));
         let gateway = setup.start_with_hosts();
         // Nobody listens where the name stood, and the gateway does not know.
-        all.drain(..2);
+        let _refusing: Vec<_> = all.drain(..2).map(Upstream::refuse).collect();
         gateway.hosts(&hosts(4..4 + after));
         let mut client = gateway.connect();
         client.send(post("/p/vllm/chat/completions", "{\"a\": 1}"));
@@ -369,7 +369,7 @@ fn an_address_that_is_new_gets_what_those_that_stay_did_not_take() {
     let old = toml(all[0].addr(), "balance = \"first\"").replace("200ms", "1h");
     let setup = Setup::new().toml(&old).hosts(&hosts([2, 3]));
     let gateway = setup.start_with_hosts();
-    all.drain(..2);
+    let _refusing: Vec<_> = all.drain(..2).map(Upstream::refuse).collect();
     gateway.hosts(&hosts([2, 3, 4]));
     let mut client = gateway.connect();
     client.send(post("/p/vllm/chat/completions", "{}"));
@@ -386,7 +386,7 @@ fn nobody_waits_for_an_answer_beyond_the_time_of_a_request() {
     let old = toml(all[0].addr(), lines).replace("200ms\"\n[prov", "1h\"\n[prov");
     let setup = Setup::new().toml(&old).hosts(&hosts([2]));
     let gateway = setup.start_with_hosts();
-    drop(all);
+    let _refusing: Vec<_> = all.into_iter().map(Upstream::refuse).collect();
     hang(&gateway);
     let mut client = gateway.connect();
     client.send(post("/p/vllm/chat/completions", "{}"));
@@ -404,7 +404,7 @@ fn where_a_name_stays_and_nobody_is_there_the_client_hears_of_it() {
     let old = toml(all[0].addr(), "").replace("200ms", "1h");
     let setup = Setup::new().toml(&old).hosts(&hosts([2, 3]));
     let gateway = setup.start_with_hosts();
-    drop(all);
+    let _refusing: Vec<_> = all.into_iter().map(Upstream::refuse).collect();
     // The name is asked for anew, once a second at most, and says the same.
     for _ in 0..3 {
         let mut client = gateway.connect();

@@ -141,6 +141,13 @@ impl Upstream {
         (self, queued)
     }
 
+    /// Refuses connections, and keeps its port from all others.
+    #[must_use]
+    pub(crate) fn refuse(self) -> Self {
+        rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both).unwrap();
+        self
+    }
+
     /// Takes the waiting connections, and asserts that no byte came on any of them.
     #[track_caller]
     pub(crate) fn expect_untouched(&self) {
