@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::support::metrics::{Metrics, wait_metrics};
 use crate::support::settings::{assert_line, assert_refused, bare, checked};
 use crate::support::tls::{pki, server_config};
 use crate::support::{
-    Gateway, PATIENCE, Scripted, Setup, Upstream, get, of_session, post, response, served,
+    Gateway, PATIENCE, Scripted, Setup, Upstream, Wire, get, of_session, post, response, served,
 };
 
 /// `localhost` at these last numbers of 127.0.0.
@@ -425,20 +425,26 @@ fn where_a_name_stays_and_nobody_is_there_the_client_hears_of_it() {
     wait_metrics(&gateway, &[("requests_in_flight", 0.0)]);
 }
 
+/// A client whose request waits at the first of two addresses, which its name leaves for the other one; that, and the first,
+/// which goes on saying nothing.
+fn left_while_waiting(
+    gateway: &Gateway,
+    mut all: Vec<Upstream>,
+) -> (Wire, Upstream, (Upstream, Vec<TcpStream>)) {
+    let silent = all.remove(0).black_hole();
+    let mut client = gateway.connect();
+    client.send(post("/p/vllm/chat/completions", "{\"a\": 1}"));
+    gateway.hosts(&hosts([3]));
+    (client, all.remove(0), silent)
+}
+
 #[test]
 fn a_request_that_waits_for_an_address_that_leaves_goes_to_another() {
     let all = Upstream::listen_on(2);
     let port = all[0].addr().port();
     let lines = "[timeouts]\nconnect = \"2s\"\n";
     let gateway = start(all[0].addr(), &hosts([2]), lines);
-    let (two, three) = {
-        let mut all = all.into_iter();
-        (all.next().unwrap(), all.next().unwrap())
-    };
-    let _silent = two.black_hole();
-    let mut client = gateway.connect();
-    client.send(post("/p/vllm/chat/completions", "{\"a\": 1}"));
-    gateway.hosts(&hosts([3]));
+    let (mut client, three, _silent) = left_while_waiting(&gateway, all);
     wait_moved(&gateway, "removed", "127.0.0.2");
     let mut peer = three.accept();
     let got = peer.request();
@@ -452,15 +458,12 @@ fn a_request_that_waits_for_an_address_that_leaves_goes_to_another() {
 
 #[test]
 fn a_connection_to_an_address_that_stood_in_for_another_stays_its_own() {
-    let mut all = Upstream::listen_on(2);
+    let all = Upstream::listen_on(2);
     let lines = "[timeouts]\nconnect = \"2s\"\n";
-    let gateway = start(all[0].addr(), &hosts([2]), lines);
     let two = all[0].addr();
-    let silent = all.remove(0).black_hole();
-    let mut client = gateway.connect();
-    client.send(post("/p/vllm/chat/completions", "{}"));
-    gateway.hosts(&hosts([3]));
-    let mut peer = all[0].accept();
+    let gateway = start(two, &hosts([2]), lines);
+    let (mut client, three, silent) = left_while_waiting(&gateway, all);
+    let mut peer = three.accept();
     peer.request();
     drop(silent);
     let again = Upstream::listen_at(two);
@@ -485,14 +488,7 @@ fn a_reload_that_changes_what_a_name_stands_for_costs_no_request() {
         let (old, new) = (settings(before), settings(after));
         let setup = Setup::new().toml(&old).hosts(&hosts([2]));
         let gateway = setup.start_with_hosts();
-        let (two, three) = {
-            let mut all = all.into_iter();
-            (all.next().unwrap(), all.next().unwrap())
-        };
-        let _silent = two.black_hole();
-        let mut client = gateway.connect();
-        client.send(post("/p/vllm/chat/completions", "{}"));
-        gateway.hosts(&hosts([3]));
+        let (mut client, three, _silent) = left_while_waiting(&gateway, all);
         fs::write(gateway.setup().dir().join("sluicegate.toml"), new).unwrap();
         gateway.reload();
         let mut peer = three.accept();
